@@ -1,0 +1,167 @@
+/** Commands that put things in order: init, clean, verify. */
+import { resolve } from 'node:path';
+import { openServices, type Services } from '../daemon/services.js';
+import { isSystemError } from '../errors.js';
+import type { RepositoryId } from '../image/names.js';
+import type { Log } from '../log.js';
+import { lockRepository } from '../publish/lock.js';
+import { allDirectories } from '../publish/paths.js';
+import type { SnapshotVerdict } from '../publish/retention.js';
+import type { Finding } from '../publish/verify.js';
+import { resolveRepositoryById } from '../settings/repository-policy.js';
+import {
+  type CommandContext,
+  EXIT,
+  type ExitCode,
+  formatBytes,
+  formatTable,
+  idOf,
+  printJson,
+  rootsOf,
+  runHere,
+} from './context.js';
+import { unknown } from './look.js';
+
+export async function init(context: CommandContext): Promise<ExitCode> {
+  const roots = rootsOf(context);
+  const inbox = resolve(context.settings.paths.inbox);
+  await runHere('prepareTree', { roots, directories: allDirectories(roots) });
+  await runHere('prepareInbox', { inbox });
+  if (context.json) printJson(context, { inbox, ...roots });
+  else {
+    context.print(
+      `inbox      ${inbox}\npublished  ${roots.published}\nstate      ${roots.state}\n`,
+    );
+    context.print('Ready. Start the daemon with: dropdock run\n');
+  }
+  return EXIT.done;
+}
+
+export async function clean(
+  context: CommandContext,
+  log: Log,
+  { dryRun }: { readonly dryRun: boolean },
+): Promise<ExitCode> {
+  const services = await openServices(context.settings, log);
+  try {
+    const plans = await cleanRepositories(services, dryRun);
+    const { roots, run, nowMs, settings } = services;
+    const request = { roots, nowMs: nowMs(), graceMs: settings.retention.grace };
+    if (!dryRun) await run('emptyTrash', { roots });
+    const content = await run(dryRun ? 'planSweep' : 'sweep', request);
+    if (context.json) printJson(context, { dryRun, repositories: plans, content });
+    else printPlans(context, plans, content, dryRun);
+    return EXIT.done;
+  } finally {
+    await services.close();
+  }
+}
+
+interface CleanedRepository {
+  readonly id: RepositoryId;
+  readonly snapshots: readonly SnapshotVerdict[];
+  readonly strangers: readonly string[];
+}
+
+async function cleanRepositories(
+  services: Services,
+  dryRun: boolean,
+): Promise<CleanedRepository[]> {
+  const { run, roots, settings, nowMs } = services;
+  const plans: CleanedRepository[] = [];
+  for (const id of await run('listRepositories', { roots })) {
+    const { keep, graceMs } = resolveRepositoryById(settings, id);
+    const request = { roots, id, keep, graceMs, nowMs: nowMs() };
+    const { verdicts, strangers } = await run('planClean', request);
+    plans.push({ id, snapshots: verdicts, strangers });
+    if (dryRun || !verdicts.some(({ remove }) => remove)) continue;
+    await locked(services, id, () => run('clean', request));
+  }
+  return plans;
+}
+
+async function locked<T>(services: Services, id: RepositoryId, work: () => Promise<T>): Promise<T> {
+  const { roots, settings } = services;
+  const { stale: staleMs, wait: waitMs } = settings.lock;
+  const lock = await lockRepository(roots, id, { staleMs, waitMs });
+  try {
+    return await work();
+  } finally {
+    await lock.release();
+  }
+}
+
+function printPlans(
+  context: CommandContext,
+  plans: readonly CleanedRepository[],
+  content: { readonly files: number; readonly bytes: number },
+  dryRun: boolean,
+): void {
+  const rows = plans.flatMap(({ id, snapshots, strangers }) => [
+    ...snapshots.map(({ name, rule, remove, untilMs }) => [
+      id,
+      name,
+      remove ? (dryRun ? 'would go' : 'gone') : 'stays',
+      rule,
+      untilMs === undefined ? '' : `until ${new Date(untilMs).toISOString()}`,
+    ]),
+    ...strangers.map((name) => [id, name, 'stays', 'no snapshot of ours', '']),
+  ]);
+  if (rows.length > 0) {
+    context.print(formatTable([['REPOSITORY', 'SNAPSHOT', '', 'RULE', ''], ...rows]));
+  }
+  const verb = dryRun ? 'would free' : 'freed';
+  context.print(`unused content: ${content.files} files, ${verb} ${formatBytes(content.bytes)}\n`);
+}
+
+export async function verify(
+  context: CommandContext,
+  log: Log,
+  { repository, repair }: { readonly repository: string | undefined; readonly repair: boolean },
+): Promise<ExitCode> {
+  const roots = rootsOf(context);
+  const all = await runHere('listRepositories', { roots });
+  const ids = repository === undefined ? all : [idOf(context, repository)];
+  const [asked] = ids;
+  if (repository !== undefined && asked && !all.includes(asked)) throw unknown(repository);
+  const mended = repair ? await mendAll(context, log, ids) : [];
+  const findings: Finding[] = [];
+  let files = 0;
+  const results = ids.map((id) => runHere('verifyRepository', { roots, id }));
+  if (repository === undefined) results.push(runHere('verifyContent', { roots }));
+  for (const result of await Promise.all(results)) {
+    findings.push(...result.findings);
+    files += result.files;
+  }
+  if (context.json) printJson(context, { files, findings, mended });
+  else {
+    for (const what of mended) context.print(`mended: ${what}\n`);
+    context.print(
+      formatTable(findings.map(({ problem, path, detail }) => [problem, path, detail])),
+    );
+    context.print(`${files} files read, ${findings.length} problems found\n`);
+  }
+  return findings.length === 0 ? EXIT.done : EXIT.system;
+}
+
+async function mendAll(
+  context: CommandContext,
+  log: Log,
+  ids: readonly RepositoryId[],
+): Promise<string[]> {
+  const services = await openServices(context.settings, log);
+  const mended: string[] = [];
+  try {
+    for (const id of ids) {
+      const request = { roots: services.roots, id, owner: services.owner.token };
+      const done = await locked(services, id, () => services.run('mend', request));
+      mended.push(...done.map((what) => `${id}: ${what}`));
+    }
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    mended.push(`stopped: ${error.message}`);
+  } finally {
+    await services.close();
+  }
+  return mended;
+}

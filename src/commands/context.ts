@@ -1,0 +1,67 @@
+/** What every command gets: its settings, and where to write. */
+import { resolve } from 'node:path';
+import { nodeDisk } from '../disk/disk.js';
+import type { RunJob } from '../disk/hands.js';
+import { DropdockError } from '../errors.js';
+import { parseRepositoryName, type RepositoryId } from '../image/names.js';
+import type { TreeRoots } from '../publish/paths.js';
+import { resolveRepository } from '../settings/repository-policy.js';
+import type { LoadedSettings } from '../settings/settings.js';
+import { type Jobs, jobs } from '../threads/jobs.js';
+
+/** design.md 8. */
+export const EXIT = { done: 0, refused: 1, usage: 2, system: 3, busy: 75 } as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+export interface CommandContext extends LoadedSettings {
+  readonly json: boolean;
+  /** Writes to standard output. */
+  readonly print: (text: string) => void;
+}
+
+export function rootsOf({ settings }: CommandContext): TreeRoots {
+  return { published: resolve(settings.paths.published), state: resolve(settings.paths.state) };
+}
+
+/** Commands that only read need no threads: the process does nothing else meanwhile. */
+export const runHere: RunJob<Jobs> = async (job, request) =>
+  jobs[job](nodeDisk, request as never) as never;
+
+/** The id of a repository a person named. @throws name.invalid as a usage error */
+export function idOf({ settings }: CommandContext, repository: string): RepositoryId {
+  try {
+    return resolveRepository(settings, parseRepositoryName(repository)).id;
+  } catch (error) {
+    throw new DropdockError('usage.invalid', (error as Error).message, {}, error);
+  }
+}
+
+export function printJson({ print }: CommandContext, value: unknown): void {
+  print(`${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** `1.5 GiB` */
+export function formatBytes(bytes: number): string {
+  const power = bytes < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** power;
+  return `${power === 0 ? value : value.toFixed(1)} ${UNITS[power]}`;
+}
+
+/** Columns as wide as their widest cell, two spaces between them. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length);
+  }
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}

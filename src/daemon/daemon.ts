@@ -1,0 +1,101 @@
+/** The daemon: what is started, in which order, and how it ends. */
+import { DropdockError } from '../errors.js';
+import type { Claim } from '../inbox/paths.js';
+import { errorFields, formatReceipt, rejectedReceipt } from '../report.js';
+import { toTimestamp } from '../snapshot/timestamp.js';
+import { Intake } from './intake.js';
+import { Publisher } from './publisher.js';
+import type { Services } from './services.js';
+import { cleanAll, recover, takeOverFromDead } from './upkeep.js';
+
+export interface Daemon {
+  /** Rejects when a bug was found: the process must end, and its manager starts it again. */
+  readonly failed: Promise<never>;
+  /** Stops taking drops, lets running publishes end for a while, leaves the rest claimed. */
+  stop(): Promise<void>;
+}
+
+export async function startDaemon(services: Services): Promise<Daemon> {
+  const { run, inbox, log, settings } = services;
+  let fail: (error: unknown) => void = () => {};
+  const failed = new Promise<never>((_resolve, reject) => {
+    fail = reject;
+  });
+  failed.catch(() => {});
+  await run('prepareInbox', { inbox });
+
+  const publisher = new Publisher(services, {
+    onBug: (error) => fail(error),
+    onPublished: () => intake.repositoriesChanged(),
+  });
+  const intake: Intake = new Intake(services, {
+    onClaimed: (drop) => publisher.add(drop),
+    onRefused: (claim, name, error) => refuse(services, claim, name, error),
+    onBug: (error) => fail(error),
+  });
+  await recover(services, intake);
+  await intake.start();
+  const upkeep = repeat(settings.retention.interval, () => cleanAll(services));
+  const takeover = repeat(settings.lock.stale, () => takeOverFromDead(services, intake));
+  log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
+
+  return { failed, stop };
+
+  /** @returns a function that ends the repetition and waits for the one that runs */
+  function repeat(everyMs: number, work: () => Promise<unknown>): () => Promise<void> {
+    let running: Promise<void> | undefined;
+    const timer = setInterval(() => {
+      running ??= work()
+        .then(
+          () => {},
+          (error) => {
+            if (!(error instanceof DropdockError && error.code === 'thread.failed')) {
+              log('warn', 'daemon.warning', errorFields(error as Error));
+            }
+          },
+        )
+        .finally(() => {
+          running = undefined;
+        });
+    }, everyMs);
+    return async () => {
+      clearInterval(timer);
+      await running;
+    };
+  }
+
+  async function stop(): Promise<void> {
+    log('info', 'daemon.stopping', {});
+    const ended = Promise.all([intake.stop(), publisher.stop(), upkeep(), takeover()]);
+    let timer: NodeJS.Timeout | undefined;
+    const impatience = new Promise((resolve) => {
+      timer = setTimeout(resolve, settings.shutdown.wait, 'late');
+    });
+    const how = await Promise.race([ended, impatience]);
+    clearTimeout(timer);
+    // What still runs is before its flip or after it; either way the next start finishes it.
+    log('info', 'daemon.stopped', { left: how === 'late' ? 'a running publish' : undefined });
+  }
+}
+
+/** A drop whose name cannot be read never gets to a repository: it is rejected at once. */
+async function refuse(
+  services: Services,
+  claim: Claim,
+  name: string,
+  error: DropdockError,
+): Promise<void> {
+  const { run, inbox, nowMs, log } = services;
+  const frame = {
+    drop: name,
+    repository: null,
+    id: null,
+    claimedAt: claim.at,
+    finishedAt: toTimestamp(nowMs()),
+    tookMs: 0,
+  };
+  const text = formatReceipt(rejectedReceipt(error, frame));
+  await run('writeReceipt', { inbox, claim, text });
+  await run('rejectClaim', { inbox, claim });
+  log('warn', 'drop.rejected', { drop: name, ...errorFields(error) });
+}

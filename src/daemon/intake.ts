@@ -1,0 +1,227 @@
+/**
+ * From a look at the inbox to claimed drops. The truth is a scan, at start, on every hint and every
+ * inbox.scan; a hint only makes it sooner.
+ */
+import { join } from 'node:path';
+import { DropdockError, faultOf, isSystemError } from '../errors.js';
+import { type DropName, parseDropName } from '../image/names.js';
+import type { Claim } from '../inbox/paths.js';
+import type { Observation, ScanResult } from '../inbox/scan.js';
+import { type Decision, Settler, type Times, type Verdict } from '../inbox/settle.js';
+import { InboxWatch } from '../inbox/watch.js';
+import { errorFields } from '../report.js';
+import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
+import { type ClaimedDrop, toDrop } from './publisher.js';
+import type { Services } from './services.js';
+
+/** Hints come in crowds; one look answers them all. */
+const HINT_DELAY_MS = 2;
+/** A look takes at most one part in so many of the time. */
+const SCAN_SHARE = 10;
+
+export interface IntakeHooks {
+  readonly onClaimed: (drop: ClaimedDrop) => void;
+  /** A drop that never can be published: it is claimed and rejected. */
+  readonly onRefused: (claim: Claim, name: string, error: DropdockError) => Promise<void>;
+  readonly onBug: (error: unknown) => void;
+}
+
+export class Intake {
+  readonly #services: Services;
+  readonly #hooks: IntakeHooks;
+  readonly #settler: Settler;
+  readonly #said = new Map<string, string>();
+  #watch: InboxWatch | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #dueMs = Number.POSITIVE_INFINITY;
+  #scanning: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(services: Services, hooks: IntakeHooks) {
+    this.#services = services;
+    this.#hooks = hooks;
+    const { quiet, timeout } = services.settings.settle;
+    this.#settler = new Settler({ quietMs: quiet, timeoutMs: timeout });
+  }
+
+  /** Looks once, then goes on looking. */
+  async start(): Promise<void> {
+    const { settings, inbox, log } = this.#services;
+    if (settings.inbox.watch) {
+      this.#watch = new InboxWatch(
+        inbox,
+        () => this.lookWithin(HINT_DELAY_MS),
+        (error) => log('warn', 'daemon.warning', { what: 'watching', ...errorFields(error) }),
+      );
+    }
+    this.lookWithin(0);
+    await this.#scanning;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#watch?.close();
+    await this.#scanning;
+  }
+
+  /** What a repository serves has changed; a thin drop may be whole now. */
+  repositoriesChanged(): void {
+    this.#settler.forgetVerdicts();
+    if (this.#said.size > 0) this.lookWithin(HINT_DELAY_MS);
+  }
+
+  /** Makes sure that a scan begins within so many milliseconds. */
+  lookWithin(delayMs: number): void {
+    if (this.#stopped) return;
+    const dueMs = this.#services.monotonicMs() + delayMs;
+    if (dueMs >= this.#dueMs) return;
+    this.#dueMs = dueMs;
+    clearTimeout(this.#timer);
+    if (this.#scanning === undefined) this.#arm();
+  }
+
+  #arm(): void {
+    const restMs = Math.max(0, this.#dueMs - this.#services.monotonicMs());
+    this.#timer = setTimeout(() => {
+      this.#dueMs = Number.POSITIVE_INFINITY;
+      this.#scanning = this.#look().finally(() => {
+        this.#scanning = undefined;
+        if (!this.#stopped) this.#arm();
+      });
+    }, restMs);
+  }
+
+  async #look(): Promise<void> {
+    const { settings, log, monotonicMs } = this.#services;
+    const startedMs = monotonicMs();
+    let recheckMs = settings.inbox.scan;
+    try {
+      recheckMs = Math.min(recheckMs, await this.#scan());
+    } catch (error) {
+      if (faultOf(error) === 'bug') this.#hooks.onBug(error);
+      else if (!this.#stopped) {
+        log('error', 'daemon.warning', {
+          what: 'scanning the inbox',
+          ...errorFields(error as Error),
+        });
+      }
+    }
+    const costMs = (monotonicMs() - startedMs) * SCAN_SHARE;
+    this.lookWithin(Math.max(recheckMs, Math.min(costMs, settings.inbox.scan)));
+  }
+
+  /** @returns when to look again (ms) */
+  async #scan(): Promise<number> {
+    const { run, inbox, settings, owner, monotonicMs } = this.#services;
+    const marker = settings.settle.marker ?? undefined;
+    const seen = await run('scan', { inbox, marker });
+    // A drop made between the listing and the new watch is found by looking once more.
+    const fresh = this.#watch?.follow(seen.directories) ?? false;
+    this.#mentionIgnored(seen);
+    const paths = new Set(seen.drops.map(({ path }) => path));
+    this.#settler.keepOnly(paths);
+    for (const path of this.#said.keys()) {
+      if (!paths.has(path) && !seen.ignored.some((each) => each.path === path))
+        this.#said.delete(path);
+    }
+    if (seen.drops.length === 0) return fresh ? HINT_DELAY_MS * 10 : settings.inbox.scan;
+    const filesystemMs = await run('inboxTime', { inbox, owner: owner.token });
+    const times = { filesystemMs, monotonicMs: monotonicMs() };
+    const rechecks = await Promise.all(seen.drops.map((drop) => this.#consider(drop, times)));
+    return Math.min(...rechecks, fresh ? HINT_DELAY_MS * 10 : Number.POSITIVE_INFINITY);
+  }
+
+  #mentionIgnored({ ignored }: ScanResult): void {
+    for (const { path, reason } of ignored) {
+      if (this.#said.get(path) === reason) continue;
+      this.#said.set(path, reason);
+      this.#services.log('info', 'drop.ignored', { drop: path, reason });
+    }
+  }
+
+  /** @returns when to look at it again (ms) */
+  async #consider(seen: Observation, times: Times): Promise<number> {
+    const { log, settings } = this.#services;
+    if (!this.#said.has(seen.path)) {
+      this.#said.set(seen.path, '');
+      log('info', 'drop.seen', { drop: seen.path });
+    }
+    let decision = this.#settler.decide(seen, times);
+    if (decision.action === 'examine') {
+      this.#settler.conclude(seen.path, await this.#examine(seen));
+      decision = this.#settler.decide(seen, times);
+    }
+    if (decision.action === 'take') {
+      await this.#take(seen, decision);
+      return settings.inbox.scan;
+    }
+    if (decision.action === 'wait') {
+      this.#mentionWaiting(seen, decision.reason);
+      return decision.recheckMs;
+    }
+    return settings.inbox.scan;
+  }
+
+  async #examine({ path }: Observation): Promise<Verdict> {
+    const { run, roots, inbox } = this.#services;
+    try {
+      const { policy, name } = this.#resolve(path);
+      const drop = join(inbox, path);
+      return await run('examine', { roots, id: policy.id, path: drop, tag: name.tag });
+    } catch (error) {
+      if (faultOf(error) === 'content') return { kind: 'refused' };
+      if (!isSystemError(error)) throw error;
+      // It cannot be read now (permissions?); saying so beats taking it.
+      const why = { digest: '', path: error.message, by: 'reading it', tolerable: false };
+      return { kind: 'incomplete', missing: [{ ...why, platform: undefined }] };
+    }
+  }
+
+  #resolve(path: string): { policy: ResolvedRepository; name: DropName } {
+    const name = parseDropName(path, false);
+    if (name.repository === undefined) {
+      throw new DropdockError(
+        'name.invalid',
+        'A drop whose name begins with @ must be an archive that names its images.',
+        { path },
+      );
+    }
+    return { name, policy: resolveRepository(this.#services.settings, name.repository) };
+  }
+
+  async #take(
+    seen: Observation,
+    { tolerateAbsent }: Extract<Decision, { action: 'take' }>,
+  ): Promise<void> {
+    const { run, inbox, owner, nowMs, settings, log } = this.#services;
+    const { path, signature } = seen;
+    const marker = settings.settle.marker ?? undefined;
+    const request = { inbox, path, signature, owner: owner.token, nowMs: nowMs(), marker };
+    const claim = await run('takeClaim', request);
+    if (typeof claim === 'string') return this.lookWithin(settings.settle.quiet);
+    this.#said.delete(path);
+    log('info', 'drop.claimed', { drop: path });
+    await this.adopt(claim, path, tolerateAbsent);
+  }
+
+  /** Hands a claim on: to be published, or to be refused for its name. */
+  async adopt(claim: Claim, path: string, tolerateAbsent: boolean): Promise<void> {
+    const { monotonicMs } = this.#services;
+    try {
+      const { policy, name } = this.#resolve(path);
+      const drop = toDrop(this.#services, claim, path, { tag: name.tag, tolerateAbsent });
+      const claimedMs = monotonicMs();
+      this.#hooks.onClaimed({ claim, name: path, policy, drop, claimedMs, attempts: 0 });
+    } catch (error) {
+      if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
+      await this.#hooks.onRefused(claim, path, error);
+    }
+  }
+
+  #mentionWaiting({ path }: Observation, reason: string | undefined): void {
+    if (reason === undefined || this.#said.get(path) === reason) return;
+    this.#said.set(path, reason);
+    this.#services.log('info', 'drop.waiting', { drop: path, reason });
+  }
+}

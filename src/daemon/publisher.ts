@@ -1,0 +1,199 @@
+/** From claimed drops to receipts: whose turn it is, what is tried again, what is said about it. */
+import { faultOf } from '../errors.js';
+import { type Claim, claimPath } from '../inbox/paths.js';
+import type { LogFields } from '../log.js';
+import {
+  type DropOutcome,
+  type DropToPublish,
+  type PublishedDrop,
+  type PublishResult,
+  publishRepository,
+} from '../publish/publish.js';
+import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '../report.js';
+import type { ResolvedRepository } from '../settings/repository-policy.js';
+import { toTimestamp } from '../snapshot/timestamp.js';
+import { Work } from '../work.js';
+import type { Services } from './services.js';
+
+/** A claim on its way. */
+export interface ClaimedDrop {
+  readonly claim: Claim;
+  /** The drop's path as it lay in the inbox. */
+  readonly name: string;
+  readonly policy: ResolvedRepository;
+  readonly drop: DropToPublish;
+  /** On the monotonic clock. */
+  readonly claimedMs: number;
+  readonly attempts: number;
+}
+
+/** Turns that may run at once; each may hash on all threads, so more would only hold more locks. */
+const PARALLEL_TURNS = 8;
+/** Drops published in one snapshot. */
+const BATCH_MAX = 500;
+
+export class Publisher {
+  readonly #services: Services;
+  readonly #work: Work<ClaimedDrop>;
+  readonly #retries = new Set<NodeJS.Timeout>();
+  readonly #stopping = new AbortController();
+  readonly #onBug: (error: unknown) => void;
+  readonly #onPublished: () => void;
+
+  constructor(
+    services: Services,
+    hooks: { readonly onBug: (error: unknown) => void; readonly onPublished: () => void },
+  ) {
+    this.#services = services;
+    this.#onBug = hooks.onBug;
+    this.#onPublished = hooks.onPublished;
+    this.#work = new Work({ parallel: PARALLEL_TURNS, batch: BATCH_MAX }, (_id, drops) =>
+      this.#turn(drops),
+    );
+  }
+
+  add(drop: ClaimedDrop): void {
+    if (!this.#stopping.signal.aborted) this.#work.add(drop.policy.id, drop);
+  }
+
+  /** Running turns end; what waits stays claimed for the next start. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const timer of this.#retries) clearTimeout(timer);
+    await this.#work.stop();
+  }
+
+  async #turn(drops: readonly ClaimedDrop[]): Promise<void> {
+    const [first] = drops;
+    if (first === undefined) return;
+    const { log, monotonicMs } = this.#services;
+    const { policy } = first;
+    const { repository } = policy;
+    const startedMs = monotonicMs();
+    for (const { name } of drops) log('info', 'publish.started', { repo: repository, drop: name });
+    const byDrop = new Map(drops.map((each) => [each.drop, each]));
+    try {
+      const result = await this.#publish(policy, byDrop);
+      this.#report(result, byDrop, startedMs);
+    } catch (error) {
+      if (faultOf(error) === 'bug') this.#onBug(error);
+      else for (const each of drops) this.#retry(each, error as Error);
+    }
+  }
+
+  #publish(
+    policy: ResolvedRepository,
+    byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
+  ): Promise<PublishResult> {
+    const { roots, owner, uid, run, nowMs, settings } = this.#services;
+    const { signal } = this.#stopping;
+    // A daemon has time: it waits for other publishers until it is told to stop.
+    const lock = { staleMs: settings.lock.stale, waitMs: Number.POSITIVE_INFINITY, signal };
+    const context = { roots, owner: owner.token, uid, run, nowMs, lock };
+    return publishRepository(context, policy, [...byDrop.keys()], async (outcome) => {
+      const claimed = byDrop.get(outcome.drop);
+      if (claimed) await this.#finish(outcome, claimed);
+    });
+  }
+
+  /** Step 12: the receipt first, then the drop goes. */
+  async #finish(outcome: DropOutcome, claimed: ClaimedDrop): Promise<void> {
+    if (outcome.status === 'retry') return;
+    const { inbox, run, nowMs, monotonicMs } = this.#services;
+    const { claim, name, policy } = claimed;
+    const frame = {
+      drop: name,
+      repository: policy.repository,
+      id: policy.id,
+      claimedAt: claim.at,
+      finishedAt: toTimestamp(nowMs()),
+      tookMs: Math.round(monotonicMs() - claimed.claimedMs),
+    };
+    const receipt =
+      outcome.status === 'rejected'
+        ? rejectedReceipt(outcome.error, frame)
+        : publishedReceipt(outcome, frame);
+    await run('writeReceipt', { inbox, claim, text: formatReceipt(receipt) });
+    await run(outcome.status === 'rejected' ? 'rejectClaim' : 'retireClaim', { inbox, claim });
+  }
+
+  #report(
+    { outcomes, mended, later, removed }: PublishResult,
+    byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
+    startedMs: number,
+  ): void {
+    const { log, inbox, roots, run, monotonicMs } = this.#services;
+    const took = `${((monotonicMs() - startedMs) / 1000).toFixed(3)}s`;
+    let repo: string | undefined;
+    for (const outcome of outcomes) {
+      const claimed = byDrop.get(outcome.drop);
+      if (claimed === undefined) continue;
+      repo = claimed.policy.repository;
+      const fields = { repo, drop: claimed.name };
+      if (outcome.status === 'retry') this.#retry(claimed, outcome.error);
+      else if (outcome.status === 'rejected') {
+        log('warn', 'drop.rejected', { ...fields, ...errorFields(outcome.error) });
+      } else {
+        const event = outcome.status === 'unchanged' ? 'publish.unchanged' : 'publish.done';
+        log('info', event, { ...fields, ...publishFields(outcome), took });
+      }
+    }
+    for (const what of mended) log('info', 'daemon.recovered', { repo, what });
+    for (const error of later) log('warn', 'publish.later', { repo, ...errorFields(error) });
+    if (removed.length > 0) log('info', 'clean.done', { repo, snapshots: removed.length });
+    // Deleting takes its time and holds nobody up.
+    void run('deleteRetired', { inbox }).catch((error) => this.#warn(error));
+    void run('emptyTrash', { roots }).catch((error) => this.#warn(error));
+    if (outcomes.some(({ status }) => status === 'published')) this.#onPublished();
+  }
+
+  /** Nothing is lost: the drop stays claimed and is tried again, later and later. */
+  #retry(claimed: ClaimedDrop, error: Error): void {
+    if (this.#stopping.signal.aborted) return;
+    const { first, most } = this.#services.settings.retry;
+    const delayMs = Math.min(first * 2 ** claimed.attempts, most);
+    const { name, policy } = claimed;
+    this.#services.log('warn', 'publish.retry', {
+      repo: policy.repository,
+      drop: name,
+      ...errorFields(error),
+      attempt: claimed.attempts + 1,
+      next: `${(delayMs / 1000).toFixed(1)}s`,
+    });
+    const timer = setTimeout(() => {
+      this.#retries.delete(timer);
+      this.add({ ...claimed, attempts: claimed.attempts + 1 });
+    }, delayMs);
+    this.#retries.add(timer);
+  }
+
+  #warn(error: unknown): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#services.log('warn', 'daemon.warning', errorFields(error as Error));
+  }
+}
+
+function publishFields({ snapshot, content, moves, ingested, leftOut }: PublishedDrop): LogFields {
+  const tags = content.roots.flatMap((root) => root.tags);
+  const shown = tags.slice(0, 5).join(',') + (tags.length > 5 ? `,+${tags.length - 5}` : '');
+  const absent = leftOut.filter(({ why }) => why.startsWith('a platform')).map(({ what }) => what);
+  return {
+    snapshot,
+    tags: shown || undefined,
+    moved: moves.filter(({ from }) => from !== null).length || undefined,
+    blobs: content.blobs.length,
+    new: ingested.linked + ingested.cloned + ingested.copied,
+    absent: absent.join(',') || undefined,
+  };
+}
+
+/** Where a claim lies is where its drop is read from. */
+export function toDrop(
+  services: Services,
+  claim: Claim,
+  name: string,
+  options: Pick<DropToPublish, 'tag' | 'tolerateAbsent'>,
+): DropToPublish {
+  const { inbox, settings } = services;
+  return { name, path: claimPath(inbox, claim), at: claim.at, ingest: settings.ingest, ...options };
+}

@@ -1,0 +1,69 @@
+/** What every part of the running program shares, opened once and closed once. */
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import type { RunJob } from '../disk/hands.js';
+import { Owner, OwnerWatch } from '../disk/owner.js';
+import type { Log } from '../log.js';
+import { allDirectories, ownersDirectory, type TreeRoots } from '../publish/paths.js';
+import type { Settings } from '../settings/schema.js';
+import { ThreadPool } from '../threads/hands.js';
+import type { Jobs } from '../threads/jobs.js';
+
+export interface Services {
+  readonly settings: Settings;
+  readonly roots: TreeRoots;
+  readonly inbox: string;
+  readonly owner: Owner;
+  readonly owners: OwnerWatch;
+  readonly run: RunJob<Jobs>;
+  readonly log: Log;
+  readonly uid: number;
+  /** The wall clock; it may be set at any moment. */
+  readonly nowMs: () => number;
+  /** A clock that is never set. */
+  readonly monotonicMs: () => number;
+  close(): Promise<void>;
+}
+
+/** Who does the disk work: worker threads, or whatever a test puts in their place. */
+export interface Hands {
+  readonly run: RunJob<Jobs>;
+  close(): Promise<void>;
+}
+
+/** Makes the directories that are missing and checks that they lie on one filesystem. */
+export async function openServices(
+  settings: Settings,
+  log: Log,
+  hands: Hands = new ThreadPool({ hashThreads: settings.threads.hash || availableParallelism() }),
+): Promise<Services> {
+  const roots = {
+    published: resolve(settings.paths.published),
+    state: resolve(settings.paths.state),
+  };
+  try {
+    await hands.run('prepareTree', { roots, directories: allDirectories(roots) });
+    // Several signs of life must fit into the time after which silence means death.
+    const owner = new Owner(ownersDirectory(roots), settings.lock.stale / 4);
+    const monotonicMs = () => performance.now();
+    return {
+      settings,
+      roots,
+      inbox: resolve(settings.paths.inbox),
+      owner,
+      owners: new OwnerWatch(ownersDirectory(roots), settings.lock.stale, monotonicMs),
+      run: hands.run,
+      log,
+      uid: process.getuid?.() ?? 0,
+      nowMs: () => Date.now(),
+      monotonicMs,
+      close: async () => {
+        await hands.close();
+        owner.release();
+      },
+    };
+  } catch (error) {
+    await hands.close();
+    throw error;
+  }
+}

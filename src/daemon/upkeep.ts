@@ -1,0 +1,87 @@
+/** What a crash left, what has grown old: found at start and every retention.interval. */
+import type { RepositoryId } from '../image/names.js';
+import { lockRepository } from '../publish/lock.js';
+import { errorFields } from '../report.js';
+import { resolveRepositoryById } from '../settings/repository-policy.js';
+import type { Intake } from './intake.js';
+import type { Services } from './services.js';
+
+/** Mends links, takes over what dead processes held, empties the trash. */
+export async function recover(services: Services, intake: Intake): Promise<void> {
+  const { run, roots, inbox, log } = services;
+  for (const id of await run('findBroken', { roots })) {
+    for (const what of await mend(services, id)) log('info', 'daemon.recovered', { id, what });
+  }
+  await takeOverFromDead(services, intake);
+  void run('deleteRetired', { inbox }).catch(() => {});
+  void run('emptyTrash', { roots }).catch(() => {});
+}
+
+async function mend(services: Services, id: RepositoryId): Promise<string[]> {
+  const { roots, owner, run, settings } = services;
+  const { stale, wait } = settings.lock;
+  try {
+    const lock = await lockRepository(roots, id, { staleMs: stale, waitMs: wait });
+    try {
+      return await run('mend', { roots, id, owner: owner.token });
+    } finally {
+      await lock.release();
+    }
+  } catch (error) {
+    services.log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
+    return [];
+  }
+}
+
+/** Claims and unfinished work of processes that are gone. @returns how many claims were taken over */
+export async function takeOverFromDead(services: Services, intake: Intake): Promise<number> {
+  const { run, roots, inbox, owner, owners, log } = services;
+  const claims = await run('listClaims', { inbox });
+  const tokens = new Set([
+    ...claims.map((claim) => claim.owner),
+    ...(await run('workOwners', { roots })),
+    ...owners.tokens(),
+  ]);
+  tokens.delete(owner.token);
+  const dead = [...tokens].filter((token) => owners.isDead(token));
+  if (dead.length === 0) return 0;
+  const taken = await run('takeOverClaims', { inbox, owner: owner.token, dead });
+  await run('trashAbandonedWork', { roots, dead });
+  owners.forget(dead);
+  for (const claim of taken) {
+    log('info', 'daemon.recovered', { drop: claim.name, what: 'took over a claimed drop' });
+    // It was claimed because it was whole, or because its time was up.
+    await intake.adopt(claim, claim.name, true);
+  }
+  return taken.length;
+}
+
+/** Removes stale snapshots of all repositories, and content that nothing uses any more. */
+export async function cleanAll(services: Services): Promise<void> {
+  const { run, roots, settings, nowMs, log } = services;
+  const { stale, wait } = settings.lock;
+  let snapshots = 0;
+  for (const id of await run('listRepositories', { roots })) {
+    const { keep, graceMs } = resolveRepositoryById(settings, id);
+    const request = { roots, id, keep, graceMs, nowMs: nowMs() };
+    try {
+      const { verdicts } = await run('planClean', request);
+      if (!verdicts.some(({ remove }) => remove)) continue;
+      const lock = await lockRepository(roots, id, { staleMs: stale, waitMs: wait });
+      try {
+        snapshots += (await run('clean', request)).length;
+      } finally {
+        await lock.release();
+      }
+    } catch (error) {
+      log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
+    }
+  }
+  await run('emptyTrash', { roots });
+  const { files, bytes } = await run('sweep', {
+    roots,
+    nowMs: nowMs(),
+    graceMs: settings.retention.grace,
+  });
+  if (snapshots + files > 0) log('info', 'clean.done', { snapshots, files, bytes });
+}

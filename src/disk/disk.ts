@@ -1,0 +1,115 @@
+/**
+ * The verbs with which dropdock touches a filesystem, and the only file that imports node:fs for
+ * publishing. All are synchronous: they run on worker threads, never on the event loop. The disk is
+ * passed as a value, so that a test can make the k-th verb fail, or kill the process there.
+ */
+import fs from 'node:fs';
+
+export type EntryKind = 'file' | 'directory' | 'symlink' | 'other';
+
+export interface Entry {
+  readonly name: string;
+  readonly kind: EntryKind;
+}
+
+export interface Stat {
+  readonly kind: EntryKind;
+  /** Bytes. */
+  readonly size: number;
+  /** Device and inode together name a file as long as it exists. */
+  readonly dev: number;
+  readonly ino: number;
+  readonly links: number;
+  readonly uid: number;
+  /** Permission bits only. */
+  readonly mode: number;
+  /** Milliseconds; content changes. */
+  readonly mtimeMs: number;
+  /** Milliseconds; every change, set by the filesystem itself. */
+  readonly ctimeMs: number;
+}
+
+export type OpenMode = 'read' | 'create' | 'update' | 'directory';
+
+export interface Disk {
+  list(path: string): Entry[];
+  /** Never follows a link. @throws ENOENT */
+  stat(path: string): Stat;
+  /** Never follows a link at the end of the path, never blocks on a FIFO. */
+  open(path: string, mode: OpenMode): number;
+  statOpen(fd: number): Stat;
+  /** @returns bytes read; 0 at the end */
+  read(fd: number, into: Uint8Array, length: number, position: number): number;
+  /** May write less than asked for. @returns bytes written */
+  write(fd: number, from: Uint8Array, offset: number, position: number): number;
+  setMode(fd: number, mode: number): void;
+  /** @param seconds since the epoch */
+  setTime(fd: number, seconds: number): void;
+  sync(fd: number): void;
+  close(fd: number): void;
+  makeDirectory(path: string): void;
+  link(existing: string, path: string): void;
+  symlink(target: string, path: string): void;
+  readLink(path: string): string;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  removeDirectory(path: string): void;
+  /** Copies as a reflink or not at all. */
+  clone(from: string, to: string): void;
+}
+
+const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = fs.constants;
+
+const OPEN_FLAGS: Readonly<Record<OpenMode, number>> = {
+  read: O_RDONLY | O_NOFOLLOW | O_NONBLOCK,
+  create: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
+  update: O_RDWR | O_NOFOLLOW | O_NONBLOCK,
+  directory: O_RDONLY | O_NOFOLLOW | O_DIRECTORY,
+};
+
+export const nodeDisk: Disk = {
+  list: (path) =>
+    fs.readdirSync(path, { withFileTypes: true }).map((entry) => ({
+      name: entry.name,
+      kind: kindOf(entry),
+    })),
+  stat: (path) => toStat(fs.lstatSync(path)),
+  open: (path, mode) => fs.openSync(path, OPEN_FLAGS[mode], 0o644),
+  statOpen: (fd) => toStat(fs.fstatSync(fd)),
+  read: (fd, into, length, position) => fs.readSync(fd, into, 0, length, position),
+  write: (fd, from, offset, position) =>
+    fs.writeSync(fd, from, offset, from.length - offset, position),
+  setMode: (fd, mode) => fs.fchmodSync(fd, mode),
+  setTime: (fd, seconds) => fs.futimesSync(fd, seconds, seconds),
+  sync: (fd) => fs.fsyncSync(fd),
+  close: (fd) => fs.closeSync(fd),
+  makeDirectory: (path) => fs.mkdirSync(path),
+  link: (existing, path) => fs.linkSync(existing, path),
+  symlink: (target, path) => fs.symlinkSync(target, path),
+  readLink: (path) => fs.readlinkSync(path),
+  rename: (from, to) => fs.renameSync(from, to),
+  unlink: (path) => fs.unlinkSync(path),
+  removeDirectory: (path) => fs.rmdirSync(path),
+  clone: (from, to) =>
+    fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE_FORCE),
+};
+
+function toStat(stat: fs.Stats): Stat {
+  return {
+    kind: kindOf(stat),
+    size: stat.size,
+    dev: stat.dev,
+    ino: stat.ino,
+    links: stat.nlink,
+    uid: stat.uid,
+    mode: stat.mode & 0o7777,
+    mtimeMs: stat.mtimeMs,
+    ctimeMs: stat.ctimeMs,
+  };
+}
+
+function kindOf(entry: fs.Stats | fs.Dirent): EntryKind {
+  if (entry.isFile()) return 'file';
+  if (entry.isDirectory()) return 'directory';
+  return entry.isSymbolicLink() ? 'symlink' : 'other';
+}

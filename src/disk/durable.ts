@@ -1,0 +1,190 @@
+/**
+ * What the verbs of the disk make together: whole files, synced directories, replaced links,
+ * removed trees. Nothing here knows what the files mean.
+ */
+import { dirname, join } from 'node:path';
+import { DropdockError, hasErrno } from '../errors.js';
+import type { Disk, Stat } from './disk.js';
+
+/** Undefined where there is nothing at that path. */
+export function statIfThere(disk: Disk, path: string): Stat | undefined {
+  try {
+    return disk.stat(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
+
+/** Undefined where there is nothing, or no link, at that path. */
+export function readLinkIfThere(disk: Disk, path: string): string | undefined {
+  try {
+    return disk.readLink(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'EINVAL')) return undefined;
+    throw error;
+  }
+}
+
+/** The names in a directory; none where it does not exist. */
+export function listIfThere(disk: Disk, path: string): ReturnType<Disk['list']> {
+  try {
+    return disk.list(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+export function withOpen<T>(
+  disk: Disk,
+  path: string,
+  mode: Parameters<Disk['open']>[1],
+  use: (fd: number) => T,
+): T {
+  const fd = disk.open(path, mode);
+  try {
+    return use(fd);
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/** @throws limit.exceeded when the file is longer than `max` bytes */
+export function readFile(disk: Disk, path: string, max: number): Buffer {
+  return withOpen(disk, path, 'read', (fd) => readOpenFile(disk, fd, path, max));
+}
+
+export function readOpenFile(disk: Disk, fd: number, path: string, max: number): Buffer {
+  const { size } = disk.statOpen(fd);
+  if (size > max) {
+    throw new DropdockError('limit.exceeded', `${path} is longer than ${max} bytes.`, { path });
+  }
+  const buffer = Buffer.allocUnsafe(size);
+  let at = 0;
+  while (at < size) {
+    const count = disk.read(fd, buffer.subarray(at), size - at, at);
+    if (count === 0) break;
+    at += count;
+  }
+  return buffer.subarray(0, at);
+}
+
+export interface NewFile {
+  readonly mode: number;
+  /** Seconds since the epoch; the clock's time where it is left out. */
+  readonly mtime?: number;
+}
+
+/** Writes a new file and syncs it; its directory entry is the caller's to sync. @throws EEXIST */
+export function writeNewFile(
+  disk: Disk,
+  path: string,
+  bytes: Uint8Array,
+  { mode, mtime }: NewFile,
+): void {
+  withOpen(disk, path, 'create', (fd) => {
+    writeAll(disk, fd, bytes, 0);
+    disk.setMode(fd, mode);
+    if (mtime !== undefined) disk.setTime(fd, mtime);
+    disk.sync(fd);
+  });
+}
+
+/** A write may be short (a full disk, a signal); what is left is written again or fails. */
+export function writeAll(disk: Disk, fd: number, bytes: Uint8Array, position: number): void {
+  let at = 0;
+  while (at < bytes.length) at += disk.write(fd, bytes, at, position + at);
+}
+
+/** Writes beside and renames over, both synced: a reader sees the old file or the new one. */
+export function replaceFile(
+  disk: Disk,
+  path: string,
+  bytes: Uint8Array,
+  temporary: string,
+  mode: number,
+): void {
+  removeIfThere(disk, temporary);
+  try {
+    writeNewFile(disk, temporary, bytes, { mode });
+    disk.rename(temporary, path);
+  } catch (error) {
+    discard(() => disk.unlink(temporary));
+    throw error;
+  }
+  syncDirectory(disk, dirname(path));
+}
+
+/** Makes a link beside and renames it over: a reader sees the old link or the new one. */
+export function replaceLink(disk: Disk, target: string, path: string, temporary: string): void {
+  removeIfThere(disk, temporary);
+  disk.symlink(target, temporary);
+  try {
+    disk.rename(temporary, path);
+  } catch (error) {
+    discard(() => disk.unlink(temporary));
+    throw error;
+  }
+}
+
+export function removeIfThere(disk: Disk, path: string): void {
+  try {
+    disk.unlink(path);
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error;
+  }
+}
+
+export function syncDirectory(disk: Disk, path: string): void {
+  withOpen(disk, path, 'directory', (fd) => disk.sync(fd));
+}
+
+/**
+ * Makes a directory and what is missing above it, mode 0755 whatever the umask, and syncs each
+ * parent that got an entry. A directory that is there is left as its owner made it.
+ */
+export function ensureDirectory(disk: Disk, path: string, mode = 0o755): void {
+  if (statIfThere(disk, path)) return;
+  ensureDirectory(disk, dirname(path));
+  try {
+    disk.makeDirectory(path);
+  } catch (error) {
+    if (hasErrno(error, 'EEXIST')) return;
+    throw error;
+  }
+  withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, mode));
+  syncDirectory(disk, dirname(path));
+}
+
+/** Removes a file or a tree, following no link; what somebody else removes meanwhile is fine. */
+export function removeTree(disk: Disk, path: string): void {
+  const stat = statIfThere(disk, path);
+  if (stat === undefined) return;
+  if (stat.kind !== 'directory') {
+    removeIfThere(disk, path);
+    return;
+  }
+  // An uploader may have made a directory of ours to remove unwritable, or unreadable.
+  if ((stat.mode & 0o700) !== 0o700) {
+    discard(() => withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, 0o700)));
+  }
+  for (const { name, kind } of listIfThere(disk, path)) {
+    if (kind === 'directory') removeTree(disk, join(path, name));
+    else removeIfThere(disk, join(path, name));
+  }
+  try {
+    disk.removeDirectory(path);
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error;
+  }
+}
+
+/** For tidying up on the way out of a failure: the failure itself is what the caller must see. */
+export function discard(tidy: () => void): void {
+  try {
+    tidy();
+  } catch {
+    // The leftovers are found by the next start.
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Opens files below a directory that somebody else can change at any moment. Every component is
+ * opened relative to the descriptor of the one before it (through /proc/self/fd, for Node has no
+ * openat) and never through a link, so nothing outside the directory can be reached.
+ */
+import { DropdockError, hasErrno } from '../errors.js';
+import type { Disk, Stat } from './disk.js';
+
+export class InsideDirectory {
+  readonly #directories = new Map<string, number>();
+
+  private constructor(
+    readonly disk: Disk,
+    root: number,
+  ) {
+    this.#directories.set('', root);
+  }
+
+  /** Runs `use` with the directory open and closes everything it opened. */
+  static use<T>(disk: Disk, path: string, use: (inside: InsideDirectory) => T): T {
+    const inside = new InsideDirectory(disk, disk.open(path, 'directory'));
+    try {
+      return use(inside);
+    } finally {
+      for (const fd of inside.#directories.values()) disk.close(fd);
+    }
+  }
+
+  /**
+   * Undefined where there is nothing.
+   * @throws path.outside for a link on the way or at the end
+   */
+  stat(path: string): Stat | undefined {
+    return this.#at(path, (full) => this.disk.stat(full));
+  }
+
+  /**
+   * Opens a regular file; the caller closes it. Undefined where there is nothing.
+   * @throws path.outside, file.type
+   */
+  open(path: string, mode: 'read' | 'update' = 'read'): number | undefined {
+    const fd = this.#at(path, (full) => this.disk.open(full, mode));
+    if (fd === undefined) return undefined;
+    if (this.disk.statOpen(fd).kind === 'file') return fd;
+    this.disk.close(fd);
+    throw new DropdockError('file.type', `${path} is no regular file.`, { path });
+  }
+
+  list(path: string): ReturnType<Disk['list']> | undefined {
+    return this.#at(path === '' ? '.' : `${path}/.`, (full) => this.disk.list(full));
+  }
+
+  /** Makes another name, outside, for a file inside; it may have been swapped since it was opened. */
+  linkTo(path: string, destination: string): void {
+    this.#at(path, (full) => this.disk.link(full, destination));
+  }
+
+  #at<T>(path: string, use: (full: string) => T): T | undefined {
+    try {
+      const slash = path.lastIndexOf('/');
+      const directory = this.#directory(slash < 0 ? '' : path.slice(0, slash));
+      return use(`/proc/self/fd/${directory}/${path.slice(slash + 1)}`);
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return undefined;
+      if (hasErrno(error, 'ELOOP', 'ENOTDIR')) {
+        throw new DropdockError('path.outside', `${path} leads through a link.`, { path }, error);
+      }
+      if (hasErrno(error, 'ENXIO')) {
+        throw new DropdockError('file.type', `${path} is no regular file.`, { path }, error);
+      }
+      throw error;
+    }
+  }
+
+  #directory(path: string): number {
+    const known = this.#directories.get(path);
+    if (known !== undefined) return known;
+    const slash = path.lastIndexOf('/');
+    const parent = this.#directory(slash < 0 ? '' : path.slice(0, slash));
+    const fd = this.disk.open(`/proc/self/fd/${parent}/${path.slice(slash + 1)}`, 'directory');
+    this.#directories.set(path, fd);
+    return fd;
+  }
+}

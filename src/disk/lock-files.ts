@@ -1,0 +1,42 @@
+/** The files of a lock: the filesystem handed to proper-lockfile, and the note of who holds it. */
+import fs from 'node:fs';
+import { hasErrno } from '../errors.js';
+
+/** What names a directory for as long as it exists; inode numbers alone are used again. */
+function identity(path: string): string {
+  const { ino, birthtimeMs } = fs.statSync(path);
+  return `${ino} ${birthtimeMs}`;
+}
+
+export const lockFileSystem = {
+  /** Passed to proper-lockfile, so that its calls can be made to fail as well. */
+  fs,
+
+  /** Notes beside the lock which kernel its holder runs on. Best effort: without it one waits. */
+  writeHolder(lock: string, holder: string, boot: string): void {
+    try {
+      fs.writeFileSync(holder, `${boot} ${identity(lock)}\n`);
+    } catch {
+      // Whoever comes next waits until the lock is stale.
+    }
+  },
+
+  /** True when this very lock directory was made by a process of this kernel. */
+  wasHeldBy(lock: string, holder: string, boot: string): boolean {
+    try {
+      return fs.readFileSync(holder, 'utf8') === `${boot} ${identity(lock)}\n`;
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return false;
+      throw error;
+    }
+  },
+
+  /** Removes a lock left behind; somebody else may do so at the same time. */
+  remove(lock: string): void {
+    try {
+      fs.rmdirSync(lock);
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error;
+    }
+  },
+};

@@ -1,0 +1,109 @@
+/**
+ * Says of every process that works on a tree whether it is still alive, so that what it left
+ * (claims, unfinished work) can be taken over: on one host the kernel knows; of other hosts'
+ * processes a file's time tells, which they renew, and which is compared with itself and never
+ * with a clock.
+ */
+import { randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { hasErrno } from '../errors.js';
+import { isUnlocked, type KernelLock, tryKernelLock } from './kernel-lock.js';
+
+/** Identifies the running kernel: processes that share it can see each other's locks. */
+export function bootId(): string {
+  try {
+    return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+/** This process's mark on what it works on: letters and digits only. */
+export class Owner {
+  readonly token = `p${process.pid}x${randomBytes(6).toString('hex')}`;
+  readonly #path: string;
+  readonly #lock: KernelLock | undefined;
+  readonly #heartbeat: NodeJS.Timeout;
+
+  /** @param directory where the owners of a tree keep their files; it exists */
+  constructor(
+    readonly directory: string,
+    heartbeatMs: number,
+  ) {
+    this.#path = join(directory, this.token);
+    // Locked before it gets its name, so that nobody sees it unlocked and takes us for dead.
+    const unnamed = join(directory, `.${this.token}`);
+    fs.writeFileSync(unnamed, `${bootId()}\n`, { flag: 'wx', mode: 0o644 });
+    const lock = tryKernelLock(unnamed);
+    this.#lock = typeof lock === 'string' ? undefined : lock;
+    fs.renameSync(unnamed, this.#path);
+    this.#heartbeat = setInterval(() => this.#renew(), heartbeatMs);
+    this.#heartbeat.unref();
+  }
+
+  release(): void {
+    clearInterval(this.#heartbeat);
+    fs.rmSync(this.#path, { force: true });
+    this.#lock?.release();
+  }
+
+  #renew(): void {
+    const now = new Date();
+    // A missed beat is made up by the next; the one that counts against us is a long silence.
+    fs.utimes(this.#path, now, now, () => {});
+  }
+}
+
+/** Watches the owners of a tree; one that is dead stays so. */
+export class OwnerWatch {
+  readonly #seen = new Map<string, { mtimeMs: number; sinceMs: number }>();
+
+  /**
+   * @param silenceMs an owner on another host that shows no life so long is dead
+   * @param monotonicMs a clock that is never set
+   */
+  constructor(
+    readonly directory: string,
+    readonly silenceMs: number,
+    readonly monotonicMs: () => number,
+  ) {}
+
+  isDead(token: string): boolean {
+    const path = join(this.directory, token);
+    let stat: fs.Stats;
+    let boot: string;
+    try {
+      stat = fs.statSync(path);
+      boot = fs.readFileSync(path, 'utf8').trim();
+    } catch (error) {
+      // Its file is removed when it ends in order, or when it was found dead.
+      if (hasErrno(error, 'ENOENT')) return true;
+      throw error;
+    }
+    if (boot === bootId()) {
+      const unlocked = isUnlocked(path);
+      if (unlocked !== 'unsupported') return unlocked;
+    }
+    const now = this.monotonicMs();
+    const seen = this.#seen.get(token);
+    if (seen === undefined || seen.mtimeMs !== stat.mtimeMs) {
+      this.#seen.set(token, { mtimeMs: stat.mtimeMs, sinceMs: now });
+      return false;
+    }
+    return now - seen.sinceMs >= this.silenceMs;
+  }
+
+  /** Removes the files of the dead; what they owned must have been taken over before. */
+  forget(tokens: readonly string[]): void {
+    for (const token of tokens) {
+      this.#seen.delete(token);
+      fs.rmSync(join(this.directory, token), { force: true });
+    }
+  }
+
+  /** Every token that has a file. */
+  tokens(): string[] {
+    return fs.readdirSync(this.directory).filter((name) => !name.startsWith('.'));
+  }
+}

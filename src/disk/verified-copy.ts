@@ -1,0 +1,252 @@
+/**
+ * Brings one blob into the content store: its bytes are hashed as they are linked, cloned or
+ * copied, and what was hashed is what is stored (I5). One pass over the bytes.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { dirname } from 'node:path';
+import { DropdockError, hasErrno } from '../errors.js';
+import { type Digest, digestAlgorithm } from '../image/digest.js';
+import { READ_CHUNK_BYTES } from '../image/limits.js';
+import type { Disk, Stat } from './disk.js';
+import {
+  discard,
+  ensureDirectory,
+  removeIfThere,
+  statIfThere,
+  syncDirectory,
+  writeAll,
+  writeNewFile,
+} from './durable.js';
+import { InsideDirectory } from './inside.js';
+
+/** How a blob came into the store. */
+export type Ingested = 'linked' | 'cloned' | 'copied' | 'present';
+
+export interface BlobToIngest {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /** The directory that holds the file, and its path below. */
+  readonly root: string;
+  readonly path: string;
+  /** Where it goes, and a name of ours on the same filesystem for the way. */
+  readonly destination: string;
+  readonly temporary: string;
+  /** 'auto' links a file that nobody else can still write; 'copy' never links. */
+  readonly ingest: 'auto' | 'copy';
+  /** The user this process runs as. */
+  readonly uid: number;
+}
+
+/** Stored files are read by web servers and written by nobody. */
+export const STORED_MODE = 0o444;
+
+/** Filesystems that refused a reflink; asking each again costs a file made and removed. */
+const withoutReflinks = new Set<number>();
+
+/**
+ * @throws content.missing, size.mismatch, digest.mismatch, path.outside, file.type; system errors
+ */
+export function ingestBlob(disk: Disk, blob: BlobToIngest): Ingested {
+  return InsideDirectory.use(disk, blob.root, (inside) => {
+    const fd = inside.open(blob.path);
+    if (fd === undefined) {
+      throw new DropdockError('content.missing', `${blob.path} is not in the drop.`, {
+        path: blob.path,
+        digest: blob.digest,
+      });
+    }
+    try {
+      return ingestOpenBlob(disk, blob, inside, fd);
+    } catch (error) {
+      discard(() => removeIfThere(disk, blob.temporary));
+      throw error;
+    } finally {
+      disk.close(fd);
+    }
+  });
+}
+
+function ingestOpenBlob(
+  disk: Disk,
+  blob: BlobToIngest,
+  inside: InsideDirectory,
+  fd: number,
+): Ingested {
+  const stat = disk.statOpen(fd);
+  checkSize(blob, stat.size);
+  const stored = statIfThere(disk, blob.destination);
+  if (stored?.size === blob.size) {
+    // Having the digest is not having the bytes: the drop must prove that it holds them (I8).
+    hashOpenFile(disk, fd, blob);
+    markUsed(disk, blob.destination);
+    return 'present';
+  }
+  ensureDirectory(disk, dirname(blob.destination));
+  const how = place(disk, blob, inside, fd, stat);
+  disk.rename(blob.temporary, blob.destination);
+  syncDirectory(disk, dirname(blob.destination));
+  return how;
+}
+
+function place(
+  disk: Disk,
+  blob: BlobToIngest,
+  inside: InsideDirectory,
+  fd: number,
+  stat: Stat,
+): Ingested {
+  removeIfThere(disk, blob.temporary);
+  if (mayLink(blob, stat) && tryLink(disk, blob, inside, fd, stat)) return 'linked';
+  if (tryClone(disk, blob, fd, stat)) return 'cloned';
+  copyWhileHashing(disk, blob, fd);
+  return 'copied';
+}
+
+/** Nobody else can write it: our own file, no other name for it, no permission for others. */
+function mayLink({ ingest, uid }: BlobToIngest, stat: Stat): boolean {
+  return ingest === 'auto' && stat.uid === uid && stat.links === 1 && (stat.mode & 0o022) === 0;
+}
+
+function tryLink(
+  disk: Disk,
+  blob: BlobToIngest,
+  inside: InsideDirectory,
+  fd: number,
+  stat: Stat,
+): boolean {
+  try {
+    inside.linkTo(blob.path, blob.temporary);
+  } catch (error) {
+    // EXDEV: the inbox is elsewhere. EPERM: fs.protected_hardlinks, or no links on this filesystem.
+    if (hasErrno(error, 'EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP', 'ENOTSUP')) return false;
+    throw error;
+  }
+  const linked = disk.stat(blob.temporary);
+  if (linked.ino !== stat.ino || linked.dev !== stat.dev || linked.links !== 2) {
+    disk.unlink(blob.temporary);
+    return false;
+  }
+  hashOpenFile(disk, fd, blob);
+  disk.setMode(fd, STORED_MODE);
+  disk.sync(fd);
+  return true;
+}
+
+function tryClone(disk: Disk, blob: BlobToIngest, fd: number, stat: Stat): boolean {
+  if (withoutReflinks.has(stat.dev)) return false;
+  try {
+    disk.clone(`/proc/self/fd/${fd}`, blob.temporary);
+  } catch (error) {
+    if (!hasErrno(error, 'EXDEV', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ENOTTY', 'ENOSYS')) {
+      throw error;
+    }
+    withoutReflinks.add(stat.dev);
+    removeIfThere(disk, blob.temporary);
+    return false;
+  }
+  const clone = disk.open(blob.temporary, 'update');
+  try {
+    checkSize(blob, disk.statOpen(clone).size);
+    hashOpenFile(disk, clone, blob);
+    disk.setMode(clone, STORED_MODE);
+    disk.sync(clone);
+  } finally {
+    disk.close(clone);
+  }
+  return true;
+}
+
+function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number): void {
+  const out = disk.open(blob.temporary, 'create');
+  try {
+    const hash = createHash(digestAlgorithm(blob.digest));
+    eachChunk(disk, fd, blob, (chunk, position) => {
+      hash.update(chunk);
+      writeAll(disk, out, chunk, position);
+    });
+    checkDigest(blob, hash);
+    disk.setMode(out, STORED_MODE);
+    disk.sync(out);
+  } finally {
+    disk.close(out);
+  }
+}
+
+function hashOpenFile(disk: Disk, fd: number, blob: BlobToIngest): void {
+  const hash = createHash(digestAlgorithm(blob.digest));
+  eachChunk(disk, fd, blob, (chunk) => hash.update(chunk));
+  checkDigest(blob, hash);
+}
+
+/** Reads one byte more than the descriptor allows, so that a file that grew is noticed. */
+function eachChunk(
+  disk: Disk,
+  fd: number,
+  blob: BlobToIngest,
+  use: (chunk: Uint8Array, position: number) => void,
+): void {
+  const buffer = Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, blob.size + 1));
+  let position = 0;
+  for (;;) {
+    const count = disk.read(fd, buffer, buffer.length, position);
+    if (count === 0) break;
+    if (position + count > blob.size) checkSize(blob, position + count);
+    use(buffer.subarray(0, count), position);
+    position += count;
+  }
+  checkSize(blob, position);
+}
+
+function checkSize({ size, path, digest }: BlobToIngest, found: number): void {
+  if (found === size) return;
+  throw new DropdockError(
+    'size.mismatch',
+    `${path} is ${found} bytes long, its descriptor says ${size}.`,
+    { path, digest, found, expected: size },
+  );
+}
+
+function checkDigest({ digest, path }: BlobToIngest, hash: Hash): void {
+  const found = `${digestAlgorithm(digest)}:${hash.digest('hex')}`;
+  if (found === digest) return;
+  throw new DropdockError('digest.mismatch', `${path} holds other bytes than ${digest}.`, {
+    path,
+    digest,
+    found,
+  });
+}
+
+/** Tells the sweep of unused content that this is wanted again: it goes by the change time. */
+function markUsed(disk: Disk, path: string): void {
+  const fd = disk.open(path, 'read');
+  try {
+    disk.setMode(fd, STORED_MODE);
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/** Stores bytes that were hashed in memory: manifests, and blobs given inline. */
+export function ingestBytes(
+  disk: Disk,
+  bytes: Uint8Array,
+  destination: string,
+  temporary: string,
+): Ingested {
+  if (statIfThere(disk, destination)?.size === bytes.length) {
+    markUsed(disk, destination);
+    return 'present';
+  }
+  ensureDirectory(disk, dirname(destination));
+  removeIfThere(disk, temporary);
+  try {
+    writeNewFile(disk, temporary, bytes, { mode: STORED_MODE });
+    disk.rename(temporary, destination);
+  } catch (error) {
+    discard(() => removeIfThere(disk, temporary));
+    throw error;
+  }
+  syncDirectory(disk, dirname(destination));
+  return 'copied';
+}

@@ -1,0 +1,40 @@
+/** Every upper bound on what a drop may ask of us, each with its reason. Sizes are bytes. */
+
+/** containers/image reads no manifest over 4 MiB; what is larger could be published, not pulled. */
+export const MANIFEST_BYTES_MAX = 4 * 1024 * 1024;
+
+/** An index.json lists every image of a layout, so it may be longer than one manifest. */
+export const LAYOUT_INDEX_BYTES_MAX = 32 * 1024 * 1024;
+
+/** Real manifests nest 6 levels; a parser that is handed thousands may exhaust its stack. */
+export const JSON_DEPTH_MAX = 32;
+
+/** Indexes in indexes are legal; nobody was seen to use more than two levels. */
+export const INDEX_DEPTH_MAX = 8;
+
+/** Manifests one drop may hold. 50,000 tags of a mirror, each with a dozen platforms, fit. */
+export const MANIFESTS_PER_DROP_MAX = 1_000_000;
+
+/** Layers of one image. Overlay filesystems mount at most 500; Docker allows 127. */
+export const LAYERS_MAX = 4096;
+
+/** Files one directory drop may hold, so that a walk of a hostile drop ends. */
+export const FILES_PER_DROP_MAX = 5_000_000;
+
+/** Directory levels below a drop: blobs/<algorithm>/<hex> needs 3, a legacy layer 2. */
+export const DROP_DEPTH_MAX = 16;
+
+/**
+ * Bytes of a repository name. Its id is one path component, `<id>.json` and the temporary links
+ * made of it must stay within the 255 bytes of a file name.
+ */
+export const REPOSITORY_NAME_MAX = 200;
+
+/** Bytes of a drop's path below the inbox, for the same reason (claims and receipts add to it). */
+export const DROP_NAME_MAX = 200;
+
+/** One read of a blob. Measured: 1 MiB hashes as fast as 4 MiB and a third faster than 64 KiB. */
+export const READ_CHUNK_BYTES = 1024 * 1024;
+
+/** Entries a rejection lists by name; the rest is counted. */
+export const LISTED_MAX = 20;

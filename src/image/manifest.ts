@@ -1,0 +1,188 @@
+/** Reads manifests and indexes of every kind into one shape, and lists what they refer to. Pure. */
+import { z } from 'zod';
+import { DropdockError } from '../errors.js';
+import { type Digest, parseDigest } from './digest.js';
+import { checkShape, parseJson } from './json.js';
+import { LAYERS_MAX, MANIFEST_BYTES_MAX } from './limits.js';
+import { isIndexKind, type ManifestKind, MEDIA_TYPES, manifestKind } from './media-types.js';
+
+/** OCI image-spec, image-index.md "platform". */
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string | undefined;
+}
+
+/** OCI image-spec, descriptor.md; `digest` is checked. */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  readonly platform?: Platform | undefined;
+  readonly urls?: readonly string[] | undefined;
+  /** Base64 of the content itself, for very small blobs. */
+  readonly data?: string | undefined;
+  readonly artifactType?: string | undefined;
+}
+
+/** What a manifest says of itself and refers to. */
+export interface Manifest {
+  readonly kind: ManifestKind;
+  readonly mediaType: string;
+  /** Undefined for an index. */
+  readonly config: Descriptor | undefined;
+  readonly layers: readonly Descriptor[];
+  /** What an index lists; empty for an image. */
+  readonly manifests: readonly Descriptor[];
+  readonly subject: Descriptor | undefined;
+  readonly artifactType: string | undefined;
+  readonly annotations: Readonly<Record<string, string>> | undefined;
+}
+
+const stringMap = z.record(z.string(), z.string());
+
+const rawDescriptor = z.object({
+  mediaType: z.string().min(1).max(255),
+  digest: z.string(),
+  size: z.int().nonnegative(),
+  annotations: stringMap.nullish(),
+  platform: z
+    .object({ os: z.string(), architecture: z.string(), variant: z.string().nullish() })
+    .nullish(),
+  urls: z.array(z.string()).nullish(),
+  data: z.string().nullish(),
+  artifactType: z.string().nullish(),
+});
+type RawDescriptor = z.infer<typeof rawDescriptor>;
+
+const header = z.object({
+  schemaVersion: z.number().optional(),
+  mediaType: z.string().optional(),
+  manifests: z.unknown().optional(),
+  layers: z.unknown().optional(),
+  fsLayers: z.unknown().optional(),
+});
+
+const imageBody = z.object({
+  config: rawDescriptor,
+  layers: z.array(rawDescriptor).max(LAYERS_MAX),
+  subject: rawDescriptor.nullish(),
+  artifactType: z.string().nullish(),
+  annotations: stringMap.nullish(),
+});
+
+const indexBody = z.object({
+  manifests: z.array(rawDescriptor),
+  subject: rawDescriptor.nullish(),
+  artifactType: z.string().nullish(),
+  annotations: stringMap.nullish(),
+});
+
+/**
+ * @param bytes the manifest as it is served
+ * @param expectedType the media type of the descriptor that led here, if any
+ * @param where the path or digest an error names
+ * @throws json.*, digest.invalid, manifest.unsupported, manifest.type-mismatch
+ */
+export function parseManifest(
+  bytes: Buffer,
+  expectedType: string | undefined,
+  where: string,
+): Manifest {
+  const document = parseJson(bytes, where, z.looseObject({}), MANIFEST_BYTES_MAX);
+  const mediaType = mediaTypeOf(checkShape(document, where, header), expectedType, where);
+  const kind = manifestKind(mediaType);
+  if (kind === undefined || kind === '1') {
+    throw new DropdockError('manifest.unsupported', `${where} is of type ${mediaType}.`, {
+      path: where,
+      mediaType,
+    });
+  }
+  if (isIndexKind(kind)) {
+    const body = checkShape(document, where, indexBody);
+    return {
+      kind,
+      mediaType,
+      config: undefined,
+      layers: [],
+      manifests: body.manifests.map((raw) => toDescriptor(raw, where)),
+      ...describe(body, where),
+    };
+  }
+  const body = checkShape(document, where, imageBody);
+  return {
+    kind,
+    mediaType,
+    config: toDescriptor(body.config, where),
+    layers: body.layers.map((raw) => toDescriptor(raw, where)),
+    manifests: [],
+    ...describe(body, where),
+  };
+}
+
+/** The top of an OCI image layout: image-spec, image-layout.md "index.json". */
+export function parseLayoutIndex(document: unknown, where: string): Descriptor[] {
+  return checkShape(document, where, indexBody).manifests.map((raw) => toDescriptor(raw, where));
+}
+
+/**
+ * The body's own media type counts, and must agree with the descriptor's. OCI allows it to be left
+ * out; then the descriptor says it, and where there is none, the shape.
+ */
+function mediaTypeOf(
+  document: z.infer<typeof header>,
+  expectedType: string | undefined,
+  where: string,
+): string {
+  const own = document.mediaType;
+  if (own !== undefined && expectedType !== undefined && own !== expectedType) {
+    throw new DropdockError(
+      'manifest.type-mismatch',
+      `${where} says it is ${own}, but what refers to it says ${expectedType}.`,
+      { path: where, mediaType: own, expected: expectedType },
+    );
+  }
+  if (own !== undefined) return own;
+  if (expectedType !== undefined) return expectedType;
+  if (document.schemaVersion === 1 || document.fsLayers !== undefined) return MEDIA_TYPES.docker1;
+  return document.manifests === undefined ? MEDIA_TYPES.ociManifest : MEDIA_TYPES.ociIndex;
+}
+
+function describe(
+  body: z.infer<typeof imageBody> | z.infer<typeof indexBody>,
+  where: string,
+): Pick<Manifest, 'subject' | 'artifactType' | 'annotations'> {
+  return {
+    subject: body.subject ? toDescriptor(body.subject, where) : undefined,
+    artifactType: body.artifactType ?? undefined,
+    annotations: body.annotations ?? undefined,
+  };
+}
+
+function toDescriptor(raw: RawDescriptor, where: string): Descriptor {
+  return {
+    mediaType: raw.mediaType,
+    digest: parseDigest(raw.digest, where),
+    size: raw.size,
+    annotations: raw.annotations ?? undefined,
+    platform: raw.platform
+      ? {
+          os: raw.platform.os,
+          architecture: raw.platform.architecture,
+          variant: raw.platform.variant ?? undefined,
+        }
+      : undefined,
+    urls: raw.urls ?? undefined,
+    data: raw.data ?? undefined,
+    artifactType: raw.artifactType ?? undefined,
+  };
+}
+
+/** `linux/arm64/v8`, or undefined where an entry names none. */
+export function platformName(platform: Platform | undefined): string | undefined {
+  if (platform === undefined) return undefined;
+  const { os, architecture, variant } = platform;
+  return variant ? `${os}/${architecture}/${variant}` : `${os}/${architecture}`;
+}

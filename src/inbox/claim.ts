@@ -1,0 +1,193 @@
+/**
+ * Taking a drop, and letting go of it. A drop is always in exactly one place: one rename takes it,
+ * one rename gives it back, rejects it, or begins its deletion.
+ */
+import { basename, dirname, join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import {
+  ensureDirectory,
+  listIfThere,
+  readFile,
+  removeIfThere,
+  removeTree,
+  replaceFile,
+  statIfThere,
+  syncDirectory,
+} from '../disk/durable.js';
+import { DropdockError, hasErrno } from '../errors.js';
+import { flatDropName } from '../image/names.js';
+import { type Timestamp, timestampMs, toTimestamp } from '../snapshot/timestamp.js';
+import {
+  type Claim,
+  claimedDirectory,
+  claimPath,
+  donePath,
+  isDone,
+  parseClaim,
+  receiptPath,
+  receiptsDirectory,
+  rejectedDirectory,
+  rejectedPath,
+} from './paths.js';
+import { signTree } from './scan.js';
+
+export function prepareInbox(disk: Disk, { inbox }: { readonly inbox: string }): void {
+  ensureDirectory(disk, inbox);
+  // Nobody but us has business among the claims.
+  ensureDirectory(disk, claimedDirectory(inbox), 0o700);
+  ensureDirectory(disk, rejectedDirectory(inbox));
+  ensureDirectory(disk, receiptsDirectory(inbox));
+}
+
+export interface ClaimRequest {
+  readonly inbox: string;
+  readonly path: string;
+  /** What the drop looked like when it was found whole. */
+  readonly signature: string;
+  readonly owner: string;
+  readonly nowMs: number;
+  readonly marker: string | undefined;
+}
+
+/**
+ * @returns 'gone' when somebody else took it or it was removed; 'changed' when it is still being
+ *   written after all, and lies where it was
+ */
+export function takeClaim(disk: Disk, request: ClaimRequest): Claim | 'gone' | 'changed' {
+  const { inbox, path, signature, owner, nowMs, marker } = request;
+  const name = flatDropName(path);
+  const claim = { name, owner, at: freeMoment(disk, inbox, name, nowMs) };
+  const claimed = claimPath(inbox, claim);
+  try {
+    disk.rename(join(inbox, path), claimed);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return 'gone';
+    throw error;
+  }
+  if (signTree(disk, claimed).signature !== signature) {
+    giveBack(disk, inbox, claim, path);
+    return 'changed';
+  }
+  if (marker !== undefined) removeIfThere(disk, join(inbox, path + marker));
+  return claim;
+}
+
+/** A moment of which no receipt and no rejected drop of this name speaks yet. */
+function freeMoment(disk: Disk, inbox: string, name: string, nowMs: number): Timestamp {
+  for (let ms = nowMs; ; ms++) {
+    const at = toTimestamp(ms);
+    const taken = [receiptPath(inbox, { name, at }), rejectedPath(inbox, { name, at })];
+    if (taken.every((path) => statIfThere(disk, path) === undefined)) return at;
+  }
+}
+
+/** To where it was; beside it, with a label, when its writer has begun anew there. */
+function giveBack(disk: Disk, inbox: string, claim: Claim, path: string): void {
+  const claimed = claimPath(inbox, claim);
+  try {
+    disk.rename(claimed, join(inbox, path));
+  } catch (error) {
+    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT')) throw error;
+    const label = basename(path).includes('@') ? '-returned-' : '@returned-';
+    const beside = join(inbox, `${claim.name}${label}${claim.at}`);
+    disk.rename(claimed, beside);
+  }
+}
+
+export interface ClaimPlace {
+  readonly inbox: string;
+  readonly claim: Claim;
+}
+
+export interface ReceiptRequest extends ClaimPlace {
+  /** The receipt's text. */
+  readonly text: string;
+}
+
+/** The first half of letting go: what happened is on disk before the drop goes. */
+export function writeReceipt(disk: Disk, { inbox, claim, text }: ReceiptRequest): void {
+  const path = receiptPath(inbox, claim);
+  const temporary = join(dirname(path), `.${claim.at}.${claim.owner}.tmp`);
+  replaceFile(disk, path, Buffer.from(text), temporary, 0o644);
+}
+
+/** The drop is published; it is no drop from here on. */
+export function retireClaim(disk: Disk, { inbox, claim }: ClaimPlace): void {
+  checkOurs(disk, inbox, claim);
+  disk.rename(claimPath(inbox, claim), donePath(inbox, claim));
+}
+
+/** The drop is refused; its owner finds it whole under .rejected/. */
+export function rejectClaim(disk: Disk, { inbox, claim }: ClaimPlace): void {
+  const claimed = claimPath(inbox, claim);
+  const kind = checkOurs(disk, inbox, claim);
+  const target = rejectedPath(inbox, claim);
+  if (kind === 'directory') disk.rename(claimed, target);
+  else {
+    ensureDirectory(disk, target);
+    disk.rename(claimed, join(target, claim.name));
+  }
+  syncDirectory(disk, rejectedDirectory(inbox));
+}
+
+function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
+  const stat = statIfThere(disk, claimPath(inbox, claim));
+  if (stat) return stat.kind;
+  throw new DropdockError('claim.lost', `The claim on ${claim.name} is gone.`, {
+    path: claim.name,
+  });
+}
+
+/** Deletes what was published. @returns how many drops */
+export function deleteRetired(disk: Disk, { inbox }: { readonly inbox: string }): number {
+  const retired = listIfThere(disk, claimedDirectory(inbox)).filter(({ name }) => isDone(name));
+  for (const { name } of retired) removeTree(disk, join(claimedDirectory(inbox), name));
+  return retired.length;
+}
+
+/** All claims, and whose they are. */
+export function listClaims(disk: Disk, { inbox }: { readonly inbox: string }): Claim[] {
+  return listIfThere(disk, claimedDirectory(inbox)).flatMap(({ name }) => parseClaim(name) ?? []);
+}
+
+export interface TakeOverRequest {
+  readonly inbox: string;
+  readonly owner: string;
+  /** Tokens of processes that are gone. */
+  readonly dead: readonly string[];
+}
+
+/**
+ * Takes over what dead processes had claimed. What already has its receipt is only let go of.
+ * @returns the claims that are ours now and are to be published, oldest first
+ */
+export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverRequest): Claim[] {
+  const taken: Claim[] = [];
+  for (const left of listClaims(disk, { inbox })) {
+    if (!dead.includes(left.owner)) continue;
+    const claim = { ...left, owner };
+    try {
+      disk.rename(claimPath(inbox, left), claimPath(inbox, claim));
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) continue;
+      throw error;
+    }
+    const status = receiptStatus(disk, inbox, claim);
+    if (status === undefined) taken.push(claim);
+    else if (status === 'rejected') rejectClaim(disk, { inbox, claim });
+    else retireClaim(disk, { inbox, claim });
+  }
+  return taken.sort((a, b) => timestampMs(a.at) - timestampMs(b.at));
+}
+
+function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefined {
+  const path = receiptPath(inbox, claim);
+  if (statIfThere(disk, path) === undefined) return undefined;
+  try {
+    const receipt = JSON.parse(readFile(disk, path, 64 * 1024 * 1024).toString('utf8'));
+    return (receipt as { status?: string }).status;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * The inbox, drawn once.
+ *
+ *   <inbox>/<repository>[:<tag>][@<label>]   drops, and directories that are name spaces
+ *     .claimed/<name>@<when>.<owner>         a drop taken for publishing
+ *     .rejected/<name>@<when>/               a drop that was refused, whole
+ *     .receipts/<name>@<when>.json           what happened to a drop
+ */
+import { join } from 'node:path';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+
+export const claimedDirectory = (inbox: string) => join(inbox, '.claimed');
+export const rejectedDirectory = (inbox: string) => join(inbox, '.rejected');
+export const receiptsDirectory = (inbox: string) => join(inbox, '.receipts');
+
+/** A claim's parts; `name` is the drop's path as one component and means the same drop. */
+export interface Claim {
+  readonly name: string;
+  readonly at: Timestamp;
+  readonly owner: string;
+}
+
+export function claimPath(inbox: string, { name, at, owner }: Claim): string {
+  return join(claimedDirectory(inbox), `${name}@${at}.${owner}`);
+}
+
+/** Undefined for what is no claim. */
+export function parseClaim(file: string): Claim | undefined {
+  const match = /^(.+)@([^@]+Z)\.([^.@]+)$/s.exec(file);
+  const [, name, at, owner] = match ?? [];
+  if (name === undefined || at === undefined || owner === undefined) return undefined;
+  return isTimestamp(at) && !file.startsWith('.') ? { name, at, owner } : undefined;
+}
+
+/** A claim that is being deleted: what a crash leaves of it is no drop any more. */
+export function donePath(inbox: string, { name, at, owner }: Claim): string {
+  return join(claimedDirectory(inbox), `.done-${name}@${at}.${owner}`);
+}
+
+export function isDone(file: string): boolean {
+  return file.startsWith('.done-');
+}
+
+export function receiptPath(inbox: string, { name, at }: Omit<Claim, 'owner'>): string {
+  return join(receiptsDirectory(inbox), `${name}@${at}.json`);
+}
+
+export function rejectedPath(inbox: string, { name, at }: Omit<Claim, 'owner'>): string {
+  return join(rejectedDirectory(inbox), `${name}@${at}`);
+}

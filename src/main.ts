@@ -1,0 +1,181 @@
+#!/usr/bin/env node
+/** Arguments, environment, signals, exit codes: the only file that reads or ends the process. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { clean, init, verify } from './commands/care.js';
+import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
+import { config, history, status } from './commands/look.js';
+import { publishByHand } from './commands/publish.js';
+import { runDaemon } from './commands/run.js';
+import { DropdockError, faultOf } from './errors.js';
+import { type Log, type OpenLog, openLog } from './log.js';
+import { errorFields } from './report.js';
+import { loadSettings, type SettingsSources } from './settings/settings.js';
+
+const DEFAULT_CONFIG = '/etc/dropdock/dropdock.yaml';
+
+interface GlobalOptions {
+  readonly root?: string;
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+/** Installed before proper-lockfile's handlers can end the process in the middle of a publish. */
+const stopRequested = new Promise<string>((resolve) => {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (signal !== 'SIGHUP') resolve(signal);
+    });
+  }
+});
+// A reader of our output that has gone away is no reason to stop publishing.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
+
+process.exitCode = await main(process.argv);
+// Threads that were told to end and sockets of the watcher must not hold the process.
+if (process.exitCode !== 0 || process.argv.includes('run')) {
+  await new Promise((resolve) => process.stdout.write('', resolve));
+  process.exit();
+}
+
+async function main(argv: string[]): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.done;
+  const program = new Command('dropdock')
+    .description('Put an image into a directory; clients pull it a moment later.')
+    .version(packageVersion())
+    .option('--root <dir>', 'keep inbox, published and state below this directory')
+    .option('--config <file>', `settings (default: ${DEFAULT_CONFIG} where it exists)`)
+    .option('--json', 'answer in JSON')
+    .exitOverride();
+
+  const command = (spec: string, description: string, run: CommandRun) => {
+    const added = program.command(spec).description(description);
+    added.exitOverride().option('--root <dir>').option('--config <file>').option('--json');
+    for (const name of ['root', 'config', 'json']) {
+      const option = added.options.find((each) => each.attributeName() === name);
+      option?.hideHelp();
+    }
+    added.action(async (...given: unknown[]) => {
+      const options = { ...program.opts(), ...added.opts() } as GlobalOptions;
+      exitCode = await withContext(options, (context, log) =>
+        run(context, log, given.slice(0, -2) as (string | undefined)[], added.opts()),
+      );
+    });
+    return added;
+  };
+  defineCommands(command);
+  try {
+    await program.parseAsync(argv);
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    return complain(error, argv.includes('--json'));
+  }
+}
+
+type CommandRun = (
+  context: CommandContext,
+  log: Log,
+  given: readonly (string | undefined)[],
+  options: Readonly<Record<string, unknown>>,
+) => Promise<ExitCode> | ExitCode;
+
+function defineCommands(
+  command: (spec: string, description: string, run: CommandRun) => Command,
+): void {
+  command('run', 'the daemon', (context, log, _given, { welcome }) =>
+    runDaemon(context, log, { welcome: welcome === true, stopRequested }),
+  ).option('--welcome', 'say where to drop, with an example to paste');
+  command(
+    'publish <path>',
+    'publish one image now; it stays where it is',
+    (context, log, given, options) =>
+      publishByHand(context, log, { path: String(given[0]), as: options.as as string | undefined }),
+  ).option('--as <ref>', '<repository>[:<tag>] (default: the last part of the path)');
+  command('status [repository]', 'what is published, what waits', (context, _log, [repository]) =>
+    status(context, repository),
+  );
+  command('history <repository>', 'which snapshots were current, and why', (context, _log, given) =>
+    history(context, String(given[0])),
+  );
+  command(
+    'verify [repository]',
+    'read and check everything again',
+    (context, log, given, options) =>
+      verify(context, log, { repository: given[0], repair: options.repair === true }),
+  ).option('--repair', 'put right what can be put right');
+  command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
+    clean(context, log, { dryRun: options.dryRun === true }),
+  ).option('--dry-run', 'only say what would go, and what keeps the rest');
+  command('config', 'the effective settings and where each came from', (context) =>
+    config(context),
+  );
+  command('init', 'make the directories', (context) => init(context));
+}
+
+async function withContext(
+  options: GlobalOptions,
+  run: (context: CommandContext, log: Log) => Promise<ExitCode> | ExitCode,
+): Promise<ExitCode> {
+  const loaded = loadSettings(sourcesFrom(options));
+  const opened: OpenLog = openLog(loaded.settings.log);
+  const context: CommandContext = {
+    ...loaded,
+    json: options.json === true,
+    print: (text) => void process.stdout.write(text),
+  };
+  try {
+    return await run(context, opened.log);
+  } catch (error) {
+    if (faultOf(error) === 'bug') {
+      const { stack, message } = error as Error;
+      opened.log('error', 'daemon.failed', { message, stack });
+    }
+    throw error;
+  } finally {
+    await opened.close();
+  }
+}
+
+function sourcesFrom({ root, config: named }: GlobalOptions): SettingsSources {
+  const name = named ?? DEFAULT_CONFIG;
+  const hasFile = named !== undefined || existsSync(name);
+  let text = '';
+  try {
+    if (hasFile) text = readFileSync(name, 'utf8');
+  } catch (error) {
+    throw new DropdockError('settings.invalid', (error as Error).message, { path: name }, error);
+  }
+  const flags = (root === undefined ? [] : ['inbox', 'published', 'state']).map((part) => ({
+    path: ['paths', part],
+    value: join(resolve(root ?? ''), part),
+    flag: '--root',
+  }));
+  return { file: hasFile ? { name, text } : undefined, environment: process.env, flags };
+}
+
+function complain(error: unknown, json: boolean): ExitCode {
+  const fields = errorFields(error as Error);
+  if (json) process.stderr.write(`${JSON.stringify({ error: fields })}\n`);
+  else {
+    process.stderr.write(`dropdock: ${fields.message} (${fields.code})\n`);
+    if (fields.hint) process.stderr.write(`  ${fields.hint}\n`);
+    if (faultOf(error) === 'bug') process.stderr.write(`${(error as Error).stack}\n`);
+  }
+  if (error instanceof DropdockError && error.code === 'lock.busy') return EXIT.busy;
+  switch (faultOf(error)) {
+    case 'content':
+      return EXIT.refused;
+    case 'usage':
+      return EXIT.usage;
+    default:
+      return EXIT.system;
+  }
+}
+
+function packageVersion(): string {
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}

@@ -1,0 +1,87 @@
+/** Reads what is published now, through the pivot, as a publisher sees it. */
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { listIfThere, readFile, statIfThere } from '../disk/durable.js';
+import { DropdockError, hasErrno } from '../errors.js';
+import { isDigest } from '../image/digest.js';
+import { MANIFEST_BYTES_MAX } from '../image/limits.js';
+import type { RepositoryId } from '../image/names.js';
+import { SNAPSHOT_FILE } from '../snapshot/render.js';
+import { parseSnapshot, type StoredSnapshot } from '../snapshot/snapshot-file.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import {
+  pivotPath,
+  snapshotOfTarget,
+  snapshotPath,
+  snapshotsDirectory,
+  type TreeRoots,
+} from './paths.js';
+
+/**
+ * The snapshot the pivot names; null before the first publish.
+ * @throws layout.unsafe when something that dropdock did not make stands in its place
+ */
+export function readPivot(disk: Disk, roots: TreeRoots, id: RepositoryId): Timestamp | null {
+  const path = pivotPath(roots, id);
+  let target: string;
+  try {
+    target = disk.readLink(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return null;
+    if (!hasErrno(error, 'EINVAL')) throw error;
+    throw new DropdockError(
+      'layout.unsafe',
+      `${path} is not a link; a rename cannot replace it. Move it away.`,
+      { path },
+      error,
+    );
+  }
+  const snapshot = snapshotOfTarget(id, target);
+  if (snapshot !== undefined) return snapshot;
+  throw new DropdockError(
+    'layout.unsafe',
+    `${path} leads to ${target}, which dropdock did not make. Move it away, or choose another id.`,
+    { path },
+  );
+}
+
+/** Reads a snapshot's own description. */
+export function readSnapshot(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  snapshot: Timestamp,
+): StoredSnapshot {
+  const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
+  return parseSnapshot(readFile(disk, path, Number.MAX_SAFE_INTEGER), path);
+}
+
+/** The names of all complete snapshots, oldest first, and of strangers among them. */
+export function listSnapshots(disk: Disk, roots: TreeRoots, id: RepositoryId): string[] {
+  return listIfThere(disk, snapshotsDirectory(roots, id))
+    .map(({ name }) => name)
+    .sort();
+}
+
+/** What a thin drop may leave out: what this very snapshot serves, and no other's (I8). */
+export function publishedContent(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  snapshot: Timestamp | null,
+): { has(digest: string): boolean; readManifest(digest: string): Buffer | undefined } {
+  if (snapshot === null) return { has: () => false, readManifest: () => undefined };
+  const root = snapshotPath(roots, id, snapshot);
+  return {
+    has: (digest) =>
+      isDigest(digest) && statIfThere(disk, join(root, 'blobs', digest)) !== undefined,
+    readManifest: (digest) => {
+      if (!isDigest(digest)) return undefined;
+      for (const kind of ['oci', 'oci-index', '2', 'list', '1']) {
+        const path = join(root, 'manifests', kind, digest);
+        if (statIfThere(disk, path)) return readFile(disk, path, MANIFEST_BYTES_MAX);
+      }
+      return undefined;
+    },
+  };
+}

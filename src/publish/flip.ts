@@ -1,0 +1,107 @@
+/**
+ * The commit point. Everything before it can fail and changes nothing; nothing after it can fail
+ * the publish. The only file that writes web/ and app/.
+ */
+import type { Disk } from '../disk/disk.js';
+import { readLinkIfThere, replaceLink, syncDirectory } from '../disk/durable.js';
+import { DropdockError } from '../errors.js';
+import type { RepositoryId } from '../image/names.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import { readPivot } from './current.js';
+import {
+  appDirectory,
+  appLinkPath,
+  appLinkTarget,
+  pivotPath,
+  pivotTarget,
+  type TreeRoots,
+  temporaryLink,
+  webDirectory,
+} from './paths.js';
+
+export interface FlipRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  /** What the pivot named when the publish began. */
+  readonly base: Timestamp | null;
+  readonly snapshot: Timestamp;
+  readonly owner: string;
+  /** Its first element is not 0 once the lock is lost; shared with the thread that holds the lock. */
+  readonly lockLost: Int32Array;
+}
+
+/**
+ * Steps 9 and 10 of a publish.
+ * @returns what could not be done after the flip; the next visit does it
+ * @throws lock.lost, pivot.moved, system errors: then the pivot is as it was
+ */
+export function flip(disk: Disk, request: FlipRequest): unknown[] {
+  const { roots, id, base, snapshot, owner, lockLost } = request;
+  const path = pivotPath(roots, id);
+  const target = pivotTarget(id, snapshot);
+  const web = webDirectory(roots);
+  // 9. Is the pivot what step 3 saw, and the lock still ours?
+  const now = readPivot(disk, roots, id);
+  if (now !== base) {
+    throw new DropdockError('pivot.moved', `${id} moved from ${base} to ${now} meanwhile.`, {
+      snapshot,
+    });
+  }
+  if (Atomics.load(lockLost, 0) !== 0) {
+    throw new DropdockError('lock.lost', `The lock on ${id} was lost before the flip.`, {
+      snapshot,
+    });
+  }
+  // 10. One rename.
+  try {
+    replaceLink(disk, target, path, temporaryLink(web, id, owner));
+  } catch (error) {
+    // Over NFS a rename whose answer was lost is reported as failed.
+    if (readLinkIfThere(disk, path) !== target) throw error;
+  }
+  return collectErrors([() => syncDirectory(disk, web)]);
+}
+
+/**
+ * Step 11: the link for Crane, renamed into place even when it is right already, for Crane reloads
+ * when a directory's time grows and nothing else in app/ changes.
+ * @returns what went wrong; the pivot is flipped, so it is reported and not thrown
+ */
+export function placeAppLink(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  owner: string,
+): unknown[] {
+  const app = appDirectory(roots);
+  return collectErrors([
+    () =>
+      replaceLink(disk, appLinkTarget(id), appLinkPath(roots, id), temporaryLink(app, id, owner)),
+    () => syncDirectory(disk, app),
+  ]);
+}
+
+/** @returns true when the link for Crane had to be put right */
+export function mendAppLink(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  owner: string,
+): boolean {
+  if (readLinkIfThere(disk, appLinkPath(roots, id)) === appLinkTarget(id)) return false;
+  const [error] = placeAppLink(disk, roots, id, owner);
+  if (error !== undefined) throw error;
+  return true;
+}
+
+function collectErrors(steps: readonly (() => void)[]): unknown[] {
+  const errors: unknown[] = [];
+  for (const step of steps) {
+    try {
+      step();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  return errors;
+}

@@ -1,0 +1,97 @@
+/** What publishing asks of the worker threads. Each takes the disk and one value. */
+import type { Disk } from '../disk/disk.js';
+import { ensureDirectory } from '../disk/durable.js';
+import { ingestBlob } from '../disk/verified-copy.js';
+import { type PlainError, toPlainError } from '../errors.js';
+import type { RepositoryId } from '../image/names.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import { buildSnapshot } from './build.js';
+import { cleanRepository, emptyTrash, moveToTrash, planClean, sweepContent } from './clean.js';
+import { readPivot } from './current.js';
+import { type FlipRequest, flip, placeAppLink } from './flip.js';
+import { type FlipRecord, recordFlip } from './history.js';
+import {
+  findBroken,
+  listRepositories,
+  mendRepository,
+  trashAbandonedWork,
+  workOwners,
+} from './mend.js';
+import { repositoryHistory, repositoryOverview } from './overview.js';
+import { snapshotPath, type TreeRoots, workPath } from './paths.js';
+import { prepareTree } from './prepare.js';
+import { verifyContent, verifyRepository } from './verify.js';
+
+export interface Place {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+}
+
+export interface Transaction {
+  readonly roots: TreeRoots;
+  readonly transaction: string;
+}
+
+function begin(disk: Disk, { roots, transaction }: Transaction): void {
+  ensureDirectory(disk, workPath(roots, transaction));
+}
+
+function end(disk: Disk, { roots, transaction }: Transaction): void {
+  moveToTrash(disk, roots, workPath(roots, transaction), `work@${transaction}`);
+}
+
+/** Takes back a snapshot that was not flipped to. */
+function withdraw(disk: Disk, request: Place & { readonly snapshot: Timestamp }): void {
+  const { roots, id, snapshot } = request;
+  if (readPivot(disk, roots, id) === snapshot) return;
+  moveToTrash(disk, roots, snapshotPath(roots, id, snapshot), `${id}@${snapshot}`);
+}
+
+/** @returns what went wrong after the flip */
+function flipJob(disk: Disk, request: FlipRequest): PlainError[] {
+  return flip(disk, request).map(toPlainError);
+}
+
+/** Step 11 and the record of the flip. @returns what went wrong; the next visit does it */
+function afterFlip(
+  disk: Disk,
+  request: Place & { readonly owner: string; readonly record: FlipRecord },
+): PlainError[] {
+  const { roots, id, owner, record } = request;
+  const errors = placeAppLink(disk, roots, id, owner);
+  try {
+    recordFlip(disk, roots, id, record);
+  } catch (error) {
+    errors.push(error);
+  }
+  return errors.map(toPlainError);
+}
+
+export const publishJobs = {
+  prepareTree,
+  begin,
+  end,
+  withdraw,
+  afterFlip,
+  flip: flipJob,
+  ingest: ingestBlob,
+  build: buildSnapshot,
+  readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
+  mend: mendRepository,
+  findBroken,
+  listRepositories,
+  trashAbandonedWork,
+  workOwners,
+  clean: cleanRepository,
+  planClean,
+  verifyRepository,
+  verifyContent,
+  repositoryOverview,
+  repositoryHistory,
+  emptyTrash,
+  sweep: sweepContent,
+  planSweep: (disk: Disk, request: Parameters<typeof sweepContent>[1]) =>
+    sweepContent(disk, request, true),
+} as const;
+
+export type PublishJobs = typeof publishJobs;

@@ -1,0 +1,67 @@
+/** What status and history tell of a repository. Reads only. */
+import type { Disk } from '../disk/disk.js';
+import type { RepositoryId } from '../image/names.js';
+import { isTimestamp } from '../snapshot/timestamp.js';
+import { listSnapshots, readPivot, readSnapshot } from './current.js';
+import { type FlipRecord, readHistory } from './history.js';
+import type { TreeRoots } from './paths.js';
+
+export interface OverviewRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+}
+
+export interface RepositoryOverview {
+  readonly repository: string;
+  readonly id: string;
+  readonly snapshot: string;
+  readonly snapshots: number;
+  readonly tags: readonly { readonly tag: string; readonly digest: string }[];
+  readonly manifests: number;
+  /** Bytes of all content the current snapshot serves, each digest counted once. */
+  readonly bytes: number;
+}
+
+/** Undefined where there is no such repository. */
+export function repositoryOverview(
+  disk: Disk,
+  { roots, id }: OverviewRequest,
+): RepositoryOverview | undefined {
+  const snapshot = readPivot(disk, roots, id);
+  if (snapshot === null) return undefined;
+  const { state } = readSnapshot(disk, roots, id, snapshot);
+  const sizes = new Map<string, number>();
+  for (const [digest, { size, blobs }] of state.manifests) {
+    sizes.set(digest, size);
+    for (const blob of blobs) sizes.set(blob.digest, blob.size);
+  }
+  return {
+    repository: state.repository,
+    id,
+    snapshot,
+    snapshots: listSnapshots(disk, roots, id).filter(isTimestamp).length,
+    tags: [...state.tags].map(([tag, { digest }]) => ({ tag, digest })),
+    manifests: state.manifests.size,
+    bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
+  };
+}
+
+export interface HistoryEntry extends FlipRecord {
+  /** Whether the snapshot can still be rolled back to. */
+  readonly kept: boolean;
+  readonly current: boolean;
+}
+
+/** Newest first. */
+export function repositoryHistory(disk: Disk, { roots, id }: OverviewRequest): HistoryEntry[] {
+  const kept = new Set(listSnapshots(disk, roots, id));
+  const current = readPivot(disk, roots, id);
+  const records = readHistory(disk, roots, id);
+  return records
+    .map((record, at) => ({
+      ...record,
+      kept: kept.has(record.snapshot),
+      current: record.snapshot === current && at === records.length - 1,
+    }))
+    .reverse();
+}

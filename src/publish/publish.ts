@@ -1,0 +1,282 @@
+/**
+ * One repository's turn. The order of the steps is the promise (design.md 5):
+ *
+ *    1. the drops are claimed (by the caller)
+ *    2. lock the repository
+ *    3. read what the pivot names now
+ *    4. read the drops; hash every new blob while it goes into the content store, synced
+ *    5. merge, and render the next snapshot as a plain list of files
+ *    6. build it under work/
+ *    7. write the redirect file into it
+ *    8. sync files, then directories; rename it to master/<id>/<timestamp>; sync that directory
+ *    9. check that the lock is still ours and the pivot still what step 3 saw
+ *   10. flip: one rename over web/<id>; sync web/
+ *   11. put app/<id>.json in place; sync app/
+ *   12. receipt, delete the claim (by the caller, through `finish`)
+ *   13. remove stale snapshots
+ *   14. unlock
+ *
+ * Before step 10 a failure is thrown and changes nothing a reader can see (I3). After it nothing
+ * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
+ */
+import type { RunJob } from '../disk/hands.js';
+import type { BlobToIngest, Ingested } from '../disk/verified-copy.js';
+import { faultOf, fromPlainError } from '../errors.js';
+import type { Tag } from '../image/names.js';
+import type { LeftOut, StagedContent } from '../image/staged-content.js';
+import type { TagMove } from '../snapshot/merge.js';
+import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
+import type { BuildResult, RepositoryPolicy } from './build.js';
+import type { PublishJobs } from './jobs.js';
+import { type LockOptions, lockRepository, type RepositoryLock } from './lock.js';
+import { type TreeRoots, transactionName } from './paths.js';
+
+/** A claimed drop, or a directory given by hand. */
+export interface DropToPublish {
+  /** Its path below the inbox, for people. */
+  readonly name: string;
+  /** Where it lies; an absolute path. */
+  readonly path: string;
+  readonly at: Timestamp;
+  readonly tag: Tag | undefined;
+  /** Its end is known, so platforms that are absent will not come. */
+  readonly tolerateAbsent: boolean;
+  /** 'copy' where the drop stays with its owner. */
+  readonly ingest: 'auto' | 'copy';
+}
+
+/** Reads one drop, stores its manifests, and says which blobs are to be ingested. */
+export interface StageRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryPolicy['id'];
+  readonly base: Timestamp | null;
+  readonly transaction: string;
+  readonly drop: DropToPublish;
+}
+export interface StageResult {
+  readonly content: StagedContent;
+  readonly blobs: readonly Omit<BlobToIngest, 'uid'>[];
+}
+// biome-ignore lint/suspicious/noExplicitAny: the disk is the thread's
+export type StageJob = { readonly stage: (disk: any, request: StageRequest) => StageResult };
+
+export interface PublishContext {
+  readonly roots: TreeRoots;
+  /** The token of this process. */
+  readonly owner: string;
+  readonly uid: number;
+  readonly run: RunJob<PublishJobs & StageJob>;
+  readonly nowMs: () => number;
+  readonly lock: LockOptions;
+}
+
+export interface PublishedDrop {
+  readonly status: 'published' | 'unchanged';
+  readonly drop: DropToPublish;
+  readonly snapshot: Timestamp | null;
+  readonly base: Timestamp | null;
+  readonly moves: readonly TagMove[];
+  readonly content: StagedContent;
+  readonly ingested: Readonly<Record<Ingested, number>>;
+  readonly leftOut: readonly LeftOut[];
+}
+
+/** What became of a drop. */
+export type DropOutcome =
+  | PublishedDrop
+  | { readonly status: 'rejected'; readonly drop: DropToPublish; readonly error: Error }
+  | { readonly status: 'retry'; readonly drop: DropToPublish; readonly error: Error };
+
+export interface PublishResult {
+  readonly outcomes: readonly DropOutcome[];
+  /** What a crash had left undone and this visit has done, in words. */
+  readonly mended: readonly string[];
+  /** What could not be done after the flip. */
+  readonly later: readonly Error[];
+  /** Stale snapshots that went. */
+  readonly removed: readonly Timestamp[];
+}
+
+/** Step 12 for one drop. When it throws, the drop stays claimed and is tried again. */
+export type Finish = (outcome: DropOutcome) => Promise<void>;
+
+let serial = 0;
+
+/**
+ * @throws lock.busy, lock.lost, pivot.moved and system errors before the flip: try all drops again
+ */
+export async function publishRepository(
+  context: PublishContext,
+  policy: RepositoryPolicy,
+  drops: readonly DropToPublish[],
+  finish: Finish,
+): Promise<PublishResult> {
+  const { roots, run, owner } = context;
+  const { id } = policy;
+  const later: Error[] = [];
+  const lock = await lockRepository(roots, id, context.lock); // 2
+  try {
+    const mended = await run('mend', { roots, id, owner });
+    const transaction = transactionName(owner, context.nowMs(), ++serial);
+    try {
+      await run('begin', { roots, transaction });
+      const base = await run('readPivot', { roots, id }); // 3
+      const turn = { context, policy, lock, transaction, base, later };
+      const published = await publishUnderLock(turn, drops);
+      const outcomes = await finishAll(published, finish); // 12
+      const removed = (await attempt(turn, () => clean(turn))) ?? []; // 13
+      return { outcomes, mended, removed, later };
+    } finally {
+      await attempt({ later }, () => run('end', { roots, transaction }));
+    }
+  } finally {
+    await attempt({ later }, () => lock.release()); // 14
+  }
+}
+
+/** For what may no longer fail the publish: its failure is noted, and the next visit does it. */
+async function attempt<T>(
+  { later }: Pick<Turn, 'later'>,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    later.push(error as Error);
+    return undefined;
+  }
+}
+
+interface Turn {
+  readonly context: PublishContext;
+  readonly policy: RepositoryPolicy;
+  readonly lock: RepositoryLock;
+  readonly transaction: string;
+  readonly base: Timestamp | null;
+  /** Collects what could not be done after the flip. */
+  readonly later: Error[];
+}
+
+interface StagedDrop {
+  readonly drop: DropToPublish;
+  readonly content: StagedContent;
+  readonly ingested: Record<Ingested, number>;
+}
+
+async function publishUnderLock(
+  turn: Turn,
+  drops: readonly DropToPublish[],
+): Promise<DropOutcome[]> {
+  const tried = await Promise.all(drops.map((drop) => stage(turn, drop))); // 4
+  const staged = tried.filter((each): each is StagedDrop => !('status' in each));
+  const failed = tried.filter((each): each is DropOutcome => 'status' in each);
+  if (staged.length === 0) return failed;
+
+  const { context, policy, transaction, base } = turn;
+  const built = await context.run('build', {
+    roots: context.roots,
+    policy,
+    transaction,
+    base,
+    nowMs: context.nowMs(),
+    drops: staged.map(({ content, drop }) => ({
+      content,
+      origin: { drop: drop.name, at: drop.at },
+    })),
+  }); // 5 to 8
+  if (built.snapshot !== null) await commit(turn, staged, built.snapshot);
+  return [...failed, ...toOutcomes(turn, staged, built)];
+}
+
+/** Steps 9 to 11. */
+async function commit(
+  turn: Turn,
+  staged: readonly StagedDrop[],
+  snapshot: Timestamp,
+): Promise<void> {
+  const { context, policy, lock, base, later } = turn;
+  const { roots, run, owner } = context;
+  const { id } = policy;
+  try {
+    const errors = await run('flip', { roots, id, base, snapshot, owner, lockLost: lock.lost }); // 9, 10
+    later.push(...errors.map(fromPlainError));
+  } catch (error) {
+    await attempt(turn, () => run('withdraw', { roots, id, snapshot }));
+    throw error;
+  }
+  const drops = staged.map(({ drop }) => drop.name);
+  const record = { at: toTimestamp(context.nowMs()), snapshot, why: 'publish' as const, drops };
+  const errors = await attempt(turn, () => run('afterFlip', { roots, id, owner, record })); // 11
+  later.push(...(errors ?? []).map(fromPlainError));
+}
+
+async function stage(turn: Turn, drop: DropToPublish): Promise<StagedDrop | DropOutcome> {
+  const { context, policy, transaction, base } = turn;
+  const { roots, run, uid } = context;
+  try {
+    const request = { roots, id: policy.id, base, transaction, drop };
+    const { content, blobs } = await run('stage', request);
+    const largestFirst = [...blobs].sort((a, b) => b.size - a.size);
+    const ways = await allOrFirstError(largestFirst.map((blob) => run('ingest', { ...blob, uid })));
+    const ingested = { linked: 0, cloned: 0, copied: 0, present: 0 };
+    for (const way of ways) ingested[way]++;
+    return { drop, content, ingested };
+  } catch (error) {
+    if (faultOf(error) === 'bug') throw error;
+    const status = faultOf(error) === 'content' ? 'rejected' : 'retry';
+    return { status, drop, error: error as Error };
+  }
+}
+
+/** Like Promise.all, but answers only when all have ended: nobody may still be writing then. */
+async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  const results = await Promise.allSettled(promises);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+  return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+}
+
+function toOutcomes(
+  { base }: Turn,
+  staged: readonly StagedDrop[],
+  { outcomes, snapshot, leftOut }: BuildResult,
+): DropOutcome[] {
+  return staged.flatMap(({ drop, content, ingested }, at): DropOutcome[] => {
+    const merged = outcomes[at];
+    if (merged === undefined) return [];
+    if (!merged.ok) return [{ status: 'rejected', drop, error: fromPlainError(merged.error) }];
+    const digests = new Set<string>(content.manifests.map(({ digest }) => digest));
+    return [
+      {
+        status: snapshot === null ? 'unchanged' : 'published',
+        drop,
+        snapshot: snapshot ?? base,
+        base,
+        moves: merged.moves,
+        content,
+        ingested,
+        leftOut: [...content.leftOut, ...leftOut.filter(({ what }) => digests.has(what))],
+      },
+    ];
+  });
+}
+
+function finishAll(outcomes: readonly DropOutcome[], finish: Finish): Promise<DropOutcome[]> {
+  return Promise.all(
+    outcomes.map(async (outcome): Promise<DropOutcome> => {
+      try {
+        await finish(outcome);
+        return outcome;
+      } catch (error) {
+        if (faultOf(error) === 'bug') throw error;
+        return { status: 'retry', drop: outcome.drop, error: error as Error };
+      }
+    }),
+  );
+}
+
+function clean({ context, policy }: Turn): Promise<Timestamp[]> {
+  const { roots, run, nowMs } = context;
+  const { id, keep, graceMs } = policy;
+  return run('clean', { roots, id, keep, graceMs, nowMs: nowMs() });
+}

@@ -1,0 +1,157 @@
+/** Reads everything that is published and stored again, and says what is not as it should be. */
+import { join, relative } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { listIfThere, readFile, readLinkIfThere, statIfThere } from '../disk/durable.js';
+import { digestOfFile } from '../disk/hash-file.js';
+import { DropdockError, hasErrno } from '../errors.js';
+import { type Digest, digestAlgorithm, isDigest } from '../image/digest.js';
+import type { RepositoryId } from '../image/names.js';
+import { type RenderedFile, redirectFileName, renderSnapshot } from '../snapshot/render.js';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { eachStored } from './clean.js';
+import { listSnapshots, readPivot, readSnapshot } from './current.js';
+import {
+  appLinkPath,
+  appLinkTarget,
+  contentDirectory,
+  snapshotPath,
+  type TreeRoots,
+} from './paths.js';
+
+export interface Finding {
+  readonly problem: 'damaged' | 'missing' | 'foreign' | 'wrong-link' | 'unreadable';
+  /** Below the published tree or the state. */
+  readonly path: string;
+  readonly detail: string;
+}
+
+export interface VerifyResult {
+  readonly findings: readonly Finding[];
+  /** Files whose bytes were read and hashed. */
+  readonly files: number;
+}
+
+/** Checks one repository: its links, and every file of every snapshot that is kept. */
+export function verifyRepository(
+  disk: Disk,
+  { roots, id }: { readonly roots: TreeRoots; readonly id: RepositoryId },
+): VerifyResult {
+  const check = new SnapshotCheck(disk, roots, id);
+  check.links();
+  for (const name of listSnapshots(disk, roots, id)) {
+    if (isTimestamp(name)) check.snapshot(name);
+    else check.find('foreign', join(roots.published, 'master', id, name), 'no snapshot');
+  }
+  return { findings: check.findings, files: check.files };
+}
+
+/** Checks that each file of the content store holds what its name says. */
+export function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots }): VerifyResult {
+  const findings: Finding[] = [];
+  let files = 0;
+  const root = contentDirectory(roots);
+  eachStored(disk, roots, (path) => {
+    const [algorithm, , hex] = relative(root, path).split('/');
+    const digest = `${algorithm}:${hex}`;
+    const shown = relative(roots.state, path);
+    if (!isDigest(digest)) {
+      findings.push({ problem: 'foreign', path: shown, detail: 'not named by a digest' });
+      return;
+    }
+    files++;
+    const found = digestOfFile(disk, path, digestAlgorithm(digest));
+    if (found !== digest) {
+      findings.push({ problem: 'damaged', path: shown, detail: `its bytes are ${found}` });
+    }
+  });
+  return { findings, files };
+}
+
+class SnapshotCheck implements VerifyResult {
+  readonly findings: Finding[] = [];
+  files = 0;
+  /** Digests by inode: snapshots share files, and each is read once. */
+  readonly #digests = new Map<string, Digest>();
+
+  constructor(
+    readonly disk: Disk,
+    readonly roots: TreeRoots,
+    readonly id: RepositoryId,
+  ) {}
+
+  find(problem: Finding['problem'], path: string, detail: string): void {
+    this.findings.push({ problem, path: relative(this.roots.published, path), detail });
+  }
+
+  links(): void {
+    const { disk, roots, id } = this;
+    const app = appLinkPath(roots, id);
+    try {
+      const current = readPivot(disk, roots, id);
+      const link = readLinkIfThere(disk, app);
+      if (current === null) {
+        if (link !== undefined) this.find('wrong-link', app, 'leads to a repository that is gone');
+        return;
+      }
+      if (link !== appLinkTarget(id)) this.find('wrong-link', app, `leads to ${link ?? 'nothing'}`);
+      const path = snapshotPath(roots, id, current);
+      if (!statIfThere(disk, path)) this.find('missing', path, 'the pivot leads to nothing');
+    } catch (error) {
+      if (!(error instanceof DropdockError)) throw error;
+      this.find('wrong-link', String(error.details.path ?? app), error.message);
+    }
+  }
+
+  snapshot(name: Timestamp): void {
+    const { disk, roots, id } = this;
+    const root = snapshotPath(roots, id, name);
+    let files: RenderedFile[];
+    try {
+      const stored = readSnapshot(disk, roots, id, name);
+      // The redirect file depends on settings of its day; only its presence is checked.
+      files = renderSnapshot(stored.state, { ...stored, urlTemplate: '', protected: false });
+    } catch (error) {
+      if (!(error instanceof DropdockError) && !hasErrno(error, 'ENOENT')) throw error;
+      this.find('unreadable', root, (error as Error).message);
+      return;
+    }
+    for (const file of files) this.#file(root, file);
+    this.#strangers(root, new Set(files.map(({ path }) => path)));
+  }
+
+  #file(root: string, file: RenderedFile): void {
+    const path = join(root, file.path);
+    const stat = statIfThere(this.disk, path);
+    if (stat?.kind !== 'file') {
+      this.find('missing', path, 'not there');
+    } else if ('text' in file) {
+      if (file.path === redirectFileName(this.id)) return;
+      const same =
+        readFile(this.disk, path, Number.MAX_SAFE_INTEGER).toString('utf8') === file.text;
+      if (!same) this.find('damaged', path, 'other text than its snapshot says');
+    } else {
+      const digest = 'content' in file ? file.content : file.tagged;
+      const found = this.#digestOf(path, `${stat.dev}:${stat.ino}`, digest);
+      if (found !== digest) this.find('damaged', path, `its bytes are ${found}`);
+    }
+  }
+
+  #digestOf(path: string, inode: string, expected: Digest): Digest {
+    const algorithm = digestAlgorithm(expected);
+    const key = `${algorithm}:${inode}`;
+    const known = this.#digests.get(key);
+    if (known) return known;
+    const digest = digestOfFile(this.disk, path, algorithm);
+    this.#digests.set(key, digest);
+    this.files++;
+    return digest;
+  }
+
+  #strangers(root: string, expected: ReadonlySet<string>, below = ''): void {
+    for (const { name, kind } of listIfThere(this.disk, join(root, below))) {
+      const path = join(below, name);
+      if (kind === 'directory') this.#strangers(root, expected, path);
+      else if (!expected.has(path)) this.find('foreign', join(root, path), 'not of this snapshot');
+    }
+  }
+}

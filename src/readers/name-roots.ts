@@ -1,0 +1,110 @@
+/** Decides which tags a drop's images get: the path wins over the names inside. Pure. */
+import { DropdockError } from '../errors.js';
+import type { Digest } from '../image/digest.js';
+import { parseImageReference, type Tag } from '../image/names.js';
+import type { StagedManifest, StagedRoot } from '../image/staged-content.js';
+
+/** An image as a layout lists it. */
+export interface NamedRoot {
+  readonly digest: Digest;
+  /** What the tool called it: bare tags and full references, in any order. */
+  readonly names: readonly string[];
+}
+
+/** What the drop's own name asks for. */
+export interface WantedName {
+  readonly tag: Tag | undefined;
+}
+
+/**
+ * @throws tag.ambiguous when one tag is asked for and several images are there;
+ *   tag.conflict when two images claim one tag
+ */
+export function nameRoots(
+  listed: readonly NamedRoot[],
+  manifests: readonly StagedManifest[],
+  wanted: WantedName,
+): { roots: StagedRoot[]; warnings: string[] } {
+  const namesOf = new Map<Digest, Set<string>>();
+  for (const { digest, names } of listed) {
+    const all = namesOf.get(digest) ?? new Set();
+    for (const name of names) all.add(name);
+    namesOf.set(digest, all);
+  }
+  const main = mainImages([...namesOf.keys()], manifests);
+  if (wanted.tag !== undefined) return giveTag(wanted.tag, [...namesOf.keys()], main);
+
+  const owner = new Map<Tag, Digest>();
+  const warnings: string[] = [];
+  const roots = [...namesOf].map(([digest, names]) => {
+    const tags = tagsFrom(names);
+    for (const tag of tags) claimTag(owner, tag, digest);
+    if (tags.length === 0 && main.has(digest)) {
+      warnings.push(`${digest} has no tag; it is published by digest only`);
+    }
+    return { digest, tags };
+  });
+  return { roots: roots.filter((root) => root.tags.length > 0 || !isChild(root)), warnings };
+
+  function isChild({ digest }: StagedRoot): boolean {
+    return childrenOf(manifests).has(digest);
+  }
+}
+
+function giveTag(
+  tag: Tag,
+  digests: readonly Digest[],
+  main: ReadonlySet<Digest>,
+): { roots: StagedRoot[]; warnings: string[] } {
+  const images = main.size > 0 ? [...main] : digests;
+  const only = images[0];
+  if (images.length !== 1 || only === undefined) {
+    throw new DropdockError(
+      'tag.ambiguous',
+      `The drop's name gives the tag ${tag}, but the drop holds ${images.length} images.`,
+      { path: tag, images: images.slice(0, 20) },
+    );
+  }
+  return {
+    roots: digests.map((digest) => ({ digest, tags: digest === only ? [tag] : [] })),
+    warnings: [],
+  };
+}
+
+function tagsFrom(names: Iterable<string>): Tag[] {
+  const tags = new Set<Tag>();
+  for (const name of names) {
+    const { tag } = parseImageReference(name);
+    if (tag !== undefined) tags.add(tag);
+  }
+  return [...tags].sort();
+}
+
+function claimTag(owner: Map<Tag, Digest>, tag: Tag, digest: Digest): void {
+  const other = owner.get(tag);
+  if (other !== undefined && other !== digest) {
+    throw new DropdockError('tag.conflict', `${other} and ${digest} both claim the tag ${tag}.`, {
+      path: tag,
+      digest,
+    });
+  }
+  owner.set(tag, digest);
+}
+
+/** The images a person would count: neither part of another one nor attached to one. */
+function mainImages(
+  digests: readonly Digest[],
+  manifests: readonly StagedManifest[],
+): ReadonlySet<Digest> {
+  const children = childrenOf(manifests);
+  const attached = new Set(
+    manifests.filter(({ manifest }) => manifest.subject).map(({ digest }) => digest),
+  );
+  return new Set(digests.filter((digest) => !children.has(digest) && !attached.has(digest)));
+}
+
+function childrenOf(manifests: readonly StagedManifest[]): ReadonlySet<Digest> {
+  return new Set(
+    manifests.flatMap(({ manifest }) => manifest.manifests.map((child) => child.digest)),
+  );
+}

@@ -1,0 +1,61 @@
+/**
+ * skopeo's `dir:` directories, as `skopeo copy` and `skopeo sync --dest dir` write them: a `version`
+ * file, `manifest.json`, blobs under bare hex names, and `<hex>.manifest.json` for each image of a
+ * list (containers/image, directory transport). Only sha256 can be named in this format.
+ */
+import { createHash } from 'node:crypto';
+import { DropdockError } from '../errors.js';
+import { digestFrom, digestHex } from '../image/digest.js';
+import { isWholeJson } from '../image/json.js';
+import { MANIFEST_BYTES_MAX } from '../image/limits.js';
+import { parseManifest } from '../image/manifest.js';
+import type { Reading } from '../image/staged-content.js';
+import type { Bundle, PublishedContent } from './bundle.js';
+import { readGraph } from './graph.js';
+import { nameRoots, type WantedName } from './name-roots.js';
+
+/** @throws content errors; what may still arrive is in `missing` */
+export function readSkopeoDir(
+  bundle: Bundle,
+  wanted: WantedName,
+  published: PublishedContent,
+): Reading {
+  const unready = (path: string): Reading => ({
+    content: { roots: [], manifests: [], blobs: [], leftOut: [], warnings: [] },
+    missing: [{ digest: '', path, by: 'the dir: format', tolerable: false, platform: undefined }],
+  });
+  const version = bundle.read('version', 1024);
+  if (version === undefined || version.length === 0) return unready('version');
+  if (!/^Directory Transport Version: 1\./.test(version.toString('latin1'))) {
+    throw new DropdockError('format.unknown', 'The version file names no known dir: format.', {
+      path: 'version',
+    });
+  }
+  // It is written in place and has no descriptor: a torn one is on its way.
+  const bytes = bundle.read('manifest.json', MANIFEST_BYTES_MAX);
+  if (bytes === undefined || !isWholeJson(bytes)) return unready('manifest.json');
+
+  const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
+  const { mediaType } = parseManifest(bytes, undefined, 'manifest.json');
+  const graph = readGraph(
+    [{ descriptor: { mediaType, digest, size: bytes.length }, by: 'the dir: format' }],
+    bundle,
+    {
+      manifest: (wantedDigest) =>
+        wantedDigest === digest ? 'manifest.json' : `${digestHex(wantedDigest)}.manifest.json`,
+      blob: digestHex,
+    },
+    published,
+  );
+  const { roots, warnings } = nameRoots([{ digest, names: [] }], graph.manifests, wanted);
+  return {
+    content: {
+      roots,
+      manifests: graph.manifests,
+      blobs: graph.blobs,
+      leftOut: graph.leftOut,
+      warnings,
+    },
+    missing: graph.missing,
+  };
+}

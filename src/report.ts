@@ -1,0 +1,87 @@
+/** An outcome becomes a receipt and the fields of a log line. Pure. */
+import { DropdockError, isSystemError } from './errors.js';
+import type { Digest } from './image/digest.js';
+import type { StagedContent } from './image/staged-content.js';
+
+/** What a receipt tells of a published drop. Structural: rooms do not import one another. */
+export interface PublishedOutcome {
+  readonly status: 'published' | 'unchanged';
+  readonly snapshot: string | null;
+  readonly base: string | null;
+  readonly moves: readonly {
+    readonly tag: string;
+    readonly from: Digest | null;
+    readonly to: Digest | null;
+  }[];
+  readonly content: StagedContent;
+  readonly ingested: Readonly<Record<string, number>>;
+  readonly leftOut: readonly { readonly what: string; readonly why: string }[];
+}
+
+export interface ReceiptFrame {
+  /** The drop's name as it lay in the inbox. */
+  readonly drop: string;
+  readonly repository: string | null;
+  readonly id: string | null;
+  /** Timestamps. */
+  readonly claimedAt: string;
+  readonly finishedAt: string;
+  readonly tookMs: number;
+}
+
+/** docs/receipts.md describes every field. */
+export function publishedReceipt(outcome: PublishedOutcome, frame: ReceiptFrame): object {
+  const { content } = outcome;
+  const tagged = content.roots.flatMap(({ digest, tags }) => tags.map((tag) => ({ tag, digest })));
+  const bytes = [...content.blobs, ...content.manifests].reduce((sum, { size }) => sum + size, 0);
+  return {
+    version: 1,
+    status: outcome.status,
+    ...frameFields(frame),
+    snapshot: outcome.snapshot,
+    base: outcome.base,
+    tags: tagged.map(({ tag, digest }) => {
+      const move = outcome.moves.find((each) => each.tag === tag);
+      return { tag, from: move ? move.from : digest, to: digest };
+    }),
+    removedTags: outcome.moves.filter(({ to }) => to === null).map(({ tag }) => tag),
+    digests: content.roots.map(({ digest }) => digest),
+    manifests: content.manifests.length,
+    blobs: content.blobs.length,
+    bytes,
+    ingested: outcome.ingested,
+    leftOut: outcome.leftOut,
+    warnings: content.warnings,
+  };
+}
+
+export function rejectedReceipt(error: Error, frame: ReceiptFrame): object {
+  const details = error instanceof DropdockError ? error.details : {};
+  return {
+    version: 1,
+    status: 'rejected',
+    ...frameFields(frame),
+    ...errorFields(error),
+    path: details.path ?? null,
+    digest: details.digest ?? null,
+    details,
+  };
+}
+
+function frameFields(frame: ReceiptFrame): object {
+  const { drop, repository, id, claimedAt, finishedAt, tookMs } = frame;
+  return { drop, repository, id, claimedAt, finishedAt, tookMs };
+}
+
+/** What a log line and a receipt say of an error: its code, a sentence, and what to do. */
+export function errorFields(error: Error): { code: string; message: string; hint?: string } {
+  if (error instanceof DropdockError) {
+    const { code, message, hint } = error;
+    return { code, message, hint };
+  }
+  return { code: isSystemError(error) ? error.code : 'bug', message: error.message };
+}
+
+export function formatReceipt(receipt: object): string {
+  return `${JSON.stringify(receipt, undefined, 2)}\n`;
+}

@@ -1,0 +1,67 @@
+/** What the settings say about one repository: all patterns that match, the later over the earlier. */
+import {
+  defaultRepositoryId,
+  parseRepositoryId,
+  type RepositoryId,
+  type RepositoryName,
+} from '../image/names.js';
+import type { RepositorySettings, Settings } from './schema.js';
+
+export interface ResolvedRepository {
+  readonly repository: RepositoryName;
+  readonly id: RepositoryId;
+  readonly mode: 'merge' | 'replace';
+  readonly protected: boolean;
+  readonly immutableTags: readonly string[];
+  readonly urlTemplate: string;
+  readonly redirectOci: Settings['redirect']['oci'];
+  readonly keep: number;
+  readonly graceMs: number;
+}
+
+export function resolveRepository(
+  settings: Settings,
+  repository: RepositoryName,
+): ResolvedRepository {
+  const own: RepositorySettings = Object.assign(
+    {},
+    ...Object.entries(settings.repositories)
+      .filter(([pattern]) => matchesRepository(pattern, repository))
+      .map(([, values]) => values),
+  );
+  const { immutableTags = false } = own;
+  return {
+    repository,
+    id: own.id === undefined ? defaultRepositoryId(repository) : parseRepositoryId(own.id),
+    mode: own.mode ?? 'merge',
+    protected: own.protected ?? false,
+    immutableTags: Array.isArray(immutableTags) ? immutableTags : immutableTags ? ['*'] : [],
+    urlTemplate: own.url ?? settings.redirect.url,
+    redirectOci: settings.redirect.oci,
+    keep: own.keep ?? settings.retention.keep,
+    graceMs: settings.retention.grace,
+  };
+}
+
+/**
+ * The settings of a repository known by its id only. An id given in the settings stands for the
+ * repository that was given it by name; every other id is a name with `~` for `/`.
+ */
+export function resolveRepositoryById(settings: Settings, id: RepositoryId): ResolvedRepository {
+  const named = Object.entries(settings.repositories).find(([, values]) => values.id === id)?.[0];
+  return resolveRepository(settings, (named ?? id.replaceAll('~', '/')) as RepositoryName);
+}
+
+/** `*` stands for anything within one component, `**` for anything. */
+export function matchesRepository(pattern: string, repository: string): boolean {
+  const expression = pattern
+    .split('**')
+    .map((part) =>
+      part
+        .split('*')
+        .map((text) => text.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
+        .join('[^/]*'),
+    )
+    .join('.*');
+  return new RegExp(`^${expression}$`).test(repository);
+}

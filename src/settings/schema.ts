@@ -1,0 +1,104 @@
+/** Every setting, its shape and its default. config/dropdock.yaml shows them all, and a test says so. */
+import { hostname } from 'node:os';
+import { z } from 'zod';
+
+const UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** `500ms`, `1s`, `10m`, `1h`, `2d`; a bare number is seconds. Becomes milliseconds. */
+export const duration = z.union([z.string(), z.number()]).transform((value, context) => {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(String(value).trim());
+  const unit = UNITS_MS[match?.[2] || 's'];
+  if (match?.[1] === undefined || unit === undefined) {
+    context.addIssue({
+      code: 'custom',
+      message: 'expected a duration such as 500ms, 1s, 10m, 1h or 2d',
+    });
+    return z.NEVER;
+  }
+  return Number(match[1]) * unit;
+});
+
+const repository = z.strictObject({
+  mode: z.enum(['merge', 'replace']).optional(),
+  protected: z.boolean().optional(),
+  /** Tags (with * for anything) that may not move; true for all. */
+  immutableTags: z.union([z.boolean(), z.array(z.string())]).optional(),
+  url: z.string().optional(),
+  id: z.string().optional(),
+  keep: z.int().positive().optional(),
+});
+export type RepositorySettings = z.infer<typeof repository>;
+
+const section = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject(shape).prefault({} as never);
+
+export const settingsSchema = z.strictObject({
+  paths: section({
+    inbox: z.string().min(1).default('/var/lib/dropdock/inbox'),
+    published: z.string().min(1).default('/var/lib/dropdock/published'),
+    state: z.string().min(1).default('/var/lib/dropdock/state'),
+  }),
+  inbox: section({
+    scan: duration.prefault('30s'),
+    watch: z.boolean().default(true),
+  }),
+  settle: section({
+    quiet: duration.prefault('1s'),
+    timeout: duration.prefault('10m'),
+    marker: z.string().min(1).nullable().default(null),
+  }),
+  ingest: z.enum(['auto', 'copy']).default('auto'),
+  redirect: section({
+    oci: z.enum(['convert', 'passthrough', 'omit']).default('convert'),
+    url: z.string().min(1).default(`https://${hostname()}/pulp/docker/v2/{id}/`),
+  }),
+  retention: section({
+    keep: z.int().positive().default(3),
+    grace: duration.prefault('1h'),
+    interval: duration.prefault('10m'),
+  }),
+  lock: section({
+    stale: duration.prefault('10s'),
+    wait: duration.prefault('10s'),
+  }),
+  retry: section({
+    first: duration.prefault('1s'),
+    most: duration.prefault('5m'),
+  }),
+  threads: section({
+    hash: z.int().nonnegative().default(0),
+  }),
+  shutdown: section({
+    wait: duration.prefault('20s'),
+  }),
+  log: section({
+    level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
+    format: z.enum(['text', 'json']).default('text'),
+  }),
+  repositories: z.record(z.string(), repository).prefault({}),
+});
+
+export type Settings = z.infer<typeof settingsSchema>;
+
+/** The paths of all single settings: `settle.quiet`. Repositories are a map, not a setting. */
+export function settingPaths(): string[][] {
+  return Object.entries(settingsSchema.shape).flatMap(([key, schema]) => {
+    if (key === 'repositories') return [];
+    const inner = innermost(schema);
+    if (!(inner instanceof z.ZodObject)) return [[key]];
+    return Object.keys(inner.shape).map((leaf) => [key, leaf]);
+  });
+}
+
+function innermost(schema: unknown): unknown {
+  return schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault
+    ? innermost(schema.def.innerType)
+    : schema;
+}

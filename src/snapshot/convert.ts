@@ -1,0 +1,139 @@
+/**
+ * Docker forms of OCI images, for Crane and clients that know no OCI (redirect.oci: convert). The
+ * blobs stay the same; the manifest is written anew, so it has a digest of its own, and signatures
+ * hold for the original only. Pure and deterministic: one original, one result on every host.
+ */
+import { createHash } from 'node:crypto';
+import { type Digest, digestFrom } from '../image/digest.js';
+import { type Manifest, parseManifest } from '../image/manifest.js';
+import { dockerLayerType, isIndexKind, MEDIA_TYPES, manifestKind } from '../image/media-types.js';
+import type { LeftOut } from '../image/staged-content.js';
+import { type ManifestRecord, toManifestRecord } from './state.js';
+
+export interface Converted {
+  readonly digest: Digest;
+  readonly bytes: Buffer;
+  readonly record: ManifestRecord;
+}
+
+export interface ConversionInput {
+  readonly manifests: ReadonlyMap<Digest, ManifestRecord>;
+  /** The bytes of a manifest the snapshot holds. */
+  readonly load: (digest: Digest) => Buffer;
+}
+
+export interface ConversionResult {
+  readonly conversions: ReadonlyMap<Digest, Digest | null>;
+  readonly made: readonly Converted[];
+  readonly leftOut: readonly LeftOut[];
+}
+
+/** Converts what these digests lead to, as far as it is OCI and not in `known` yet. */
+export function convertAll(
+  wanted: Iterable<Digest>,
+  known: ReadonlyMap<Digest, Digest | null>,
+  input: ConversionInput,
+): ConversionResult {
+  const run = new Conversion(new Map(known), input);
+  for (const digest of wanted) run.convert(digest);
+  return { conversions: run.conversions, made: run.made, leftOut: run.leftOut };
+}
+
+class Conversion {
+  readonly #made = new Map<Digest, Converted>();
+  readonly leftOut: LeftOut[] = [];
+
+  constructor(
+    readonly conversions: Map<Digest, Digest | null>,
+    readonly input: ConversionInput,
+  ) {}
+
+  get made(): Converted[] {
+    return [...this.#made.values()];
+  }
+
+  /** @returns the digest of the Docker form; null where there is none */
+  convert(digest: Digest): Digest | null {
+    const record = this.input.manifests.get(digest);
+    if (record === undefined) return null;
+    const kind = manifestKind(record.mediaType);
+    if (kind === '2') return digest;
+    if (kind !== 'oci' && kind !== 'oci-index') return null;
+    const known = this.conversions.get(digest);
+    if (known !== undefined) return known;
+    const bytes = this.input.load(digest);
+    const manifest = parseManifest(bytes, record.mediaType, digest);
+    const document = isIndexKind(kind)
+      ? this.#toList(manifest, bytes, digest)
+      : this.#toSchema2(manifest, digest);
+    const converted = document && this.#keep(document, record);
+    this.conversions.set(digest, converted ?? null);
+    return converted ?? null;
+  }
+
+  #keep(document: object, original: ManifestRecord): Digest {
+    const bytes = Buffer.from(JSON.stringify(document, undefined, 3));
+    const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
+    const manifest = parseManifest(bytes, undefined, digest);
+    const sizes = new Map(original.blobs.map((blob) => [blob.digest, blob.size]));
+    const record = toManifestRecord({ manifest, size: bytes.length }, sizes);
+    this.#made.set(digest, { digest, bytes, record });
+    return digest;
+  }
+
+  #toSchema2({ config, layers }: Manifest, digest: Digest): object | undefined {
+    if (config?.mediaType !== MEDIA_TYPES.ociConfig) {
+      return this.#leaveOut(digest, 'an artifact has no Docker form');
+    }
+    const converted: object[] = [];
+    for (const layer of layers) {
+      const mediaType = dockerLayerType(layer.mediaType);
+      if (mediaType === undefined) {
+        return this.#leaveOut(digest, `Docker schema 2 has no name for ${layer.mediaType}`);
+      }
+      const { size, urls } = layer;
+      converted.push({ mediaType, size, digest: layer.digest, ...(urls && { urls }) });
+    }
+    return {
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPES.docker2,
+      config: { mediaType: MEDIA_TYPES.dockerConfig, size: config.size, digest: config.digest },
+      layers: converted,
+    };
+  }
+
+  /** A manifest list holds images only: attestations, artifacts and nested indexes stay behind. */
+  #toList(index: Manifest, bytes: Buffer, digest: Digest): object | undefined {
+    const raw = JSON.parse(bytes.toString('utf8')) as { manifests: { platform?: object }[] };
+    const entries: object[] = [];
+    for (const [at, child] of index.manifests.entries()) {
+      const kind = manifestKind(child.mediaType);
+      if (child.platform === undefined || child.platform.os === 'unknown' || kind === undefined) {
+        this.#leaveOut(child.digest, 'attestations and artifacts have no Docker form');
+        continue;
+      }
+      if (isIndexKind(kind)) {
+        this.#leaveOut(child.digest, 'a Docker manifest list holds no other list');
+        continue;
+      }
+      const converted = this.convert(child.digest);
+      if (converted === null) continue;
+      entries.push({
+        mediaType: MEDIA_TYPES.docker2,
+        size: this.#sizeOf(converted),
+        digest: converted,
+        platform: raw.manifests[at]?.platform,
+      });
+    }
+    if (entries.length === 0) return this.#leaveOut(digest, 'none of its images has a Docker form');
+    return { schemaVersion: 2, mediaType: MEDIA_TYPES.dockerList, manifests: entries };
+  }
+
+  #sizeOf(digest: Digest): number | undefined {
+    return (this.#made.get(digest)?.record ?? this.input.manifests.get(digest))?.size;
+  }
+
+  #leaveOut(what: Digest, why: string): undefined {
+    this.leftOut.push({ what, why: `left out of the Docker form: ${why}` });
+  }
+}

@@ -1,0 +1,179 @@
+/** From a snapshot and what was dropped to the next snapshot. Pure: values in, values out. */
+import { DropdockError } from '../errors.js';
+import type { Digest } from '../image/digest.js';
+import type { Tag } from '../image/names.js';
+import type { StagedContent } from '../image/staged-content.js';
+import {
+  closure,
+  type ManifestRecord,
+  type Origin,
+  type RepositoryState,
+  toManifestRecord,
+} from './state.js';
+
+export interface MergePolicy {
+  /** 'merge' adds and moves tags; 'replace' makes the repository exactly what the drop holds. */
+  readonly mode: 'merge' | 'replace';
+  /** Tags for which this answers true may be made, but never moved. */
+  readonly isImmutable: (tag: Tag) => boolean;
+}
+
+export interface TagMove {
+  readonly tag: Tag;
+  readonly from: Digest | null;
+  readonly to: Digest | null;
+}
+
+/**
+ * Applies one drop. What no longer has a name is still in `manifests`; `settle` decides its fate.
+ * @throws tag.immutable
+ */
+export function applyDrop(
+  state: RepositoryState,
+  content: StagedContent,
+  origin: Origin,
+  policy: MergePolicy,
+): { state: RepositoryState; moves: TagMove[] } {
+  const start =
+    policy.mode === 'replace' ? { ...state, tags: new Map(), untagged: new Map() } : state;
+  const tags = new Map(start.tags);
+  const untagged = new Map(start.untagged);
+  for (const root of content.roots) {
+    for (const tag of root.tags) {
+      if (tags.get(tag)?.digest !== root.digest)
+        tags.set(tag, { digest: root.digest, from: origin });
+    }
+    if (root.tags.length === 0 && !untagged.has(root.digest)) untagged.set(root.digest, origin);
+  }
+  const moves = tagMoves(state.tags, tags);
+  for (const { tag, from, to } of moves) {
+    if (from !== null && policy.isImmutable(tag)) {
+      throw new DropdockError(
+        'tag.immutable',
+        `The tag ${tag} is immutable and stands for ${from}; the drop would ${
+          to === null ? 'remove it' : `move it to ${to}`
+        }.`,
+        { path: tag, digest: from },
+      );
+    }
+  }
+  return {
+    state: { ...start, tags, untagged, manifests: addManifests(state.manifests, content) },
+    moves,
+  };
+}
+
+/** Tags that a change made, moved or removed, in the order of their names. */
+export function tagMoves(
+  before: RepositoryState['tags'],
+  after: RepositoryState['tags'],
+): TagMove[] {
+  const moves: TagMove[] = [];
+  for (const [tag, { digest }] of after) {
+    const from = before.get(tag)?.digest ?? null;
+    if (from !== digest) moves.push({ tag, from, to: digest });
+  }
+  for (const [tag, { digest }] of before) {
+    if (!after.has(tag)) moves.push({ tag, from: digest, to: null });
+  }
+  return moves.sort((a, b) => (a.tag < b.tag ? -1 : 1));
+}
+
+function addManifests(
+  known: ReadonlyMap<Digest, ManifestRecord>,
+  { manifests, blobs }: StagedContent,
+): Map<Digest, ManifestRecord> {
+  const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
+  const all = new Map(known);
+  for (const staged of manifests) all.set(staged.digest, toManifestRecord(staged, sizes));
+  return all;
+}
+
+/** What tags, names by digest and their conversions lead to: the truth without what is carried. */
+export function liveManifests(state: RepositoryState): Set<Digest> {
+  const live = closure([...state.untagged.keys()], state.manifests);
+  closure(
+    [...state.tags.values()].map(({ digest }) => digest),
+    state.manifests,
+    live,
+  );
+  const docker = [...state.conversions]
+    .filter(([original]) => live.has(original))
+    .flatMap(([, converted]) => converted ?? []);
+  return closure(docker, state.manifests, live);
+}
+
+export interface GracePeriod {
+  readonly nowMs: number;
+  readonly graceMs: number;
+}
+
+/**
+ * Brings a merged state into its final form: what is attached to something that left goes with it,
+ * what the grace period's snapshots served is carried on, the rest is forgotten.
+ */
+export function settle(
+  merged: RepositoryState,
+  base: RepositoryState | undefined,
+  { nowMs, graceMs }: GracePeriod,
+): RepositoryState {
+  const baseLive = base ? liveManifests(base) : new Set<Digest>();
+  const untagged = keepAttached(merged, baseLive);
+  const named = { ...merged, untagged };
+  const live = liveManifests(named);
+  const conversions = new Map([...merged.conversions].filter(([original]) => live.has(original)));
+
+  const carried = new Map<Digest, number>();
+  for (const [digest, lastMs] of base?.carried ?? []) {
+    if (!live.has(digest) && nowMs - lastMs < graceMs) carried.set(digest, lastMs);
+  }
+  for (const digest of baseLive) {
+    if (!live.has(digest) && graceMs > 0) carried.set(digest, nowMs);
+  }
+  const manifests = new Map(
+    [...merged.manifests].filter(([digest]) => live.has(digest) || carried.has(digest)),
+  );
+  return { ...named, conversions, carried, manifests };
+}
+
+/**
+ * A signature or SBOM published by digest leaves with its subject, and the one attached to that
+ * with it. One whose subject has not come yet may wait.
+ */
+function keepAttached(
+  merged: RepositoryState,
+  baseLive: ReadonlySet<Digest>,
+): RepositoryState['untagged'] {
+  let untagged = merged.untagged;
+  for (;;) {
+    const live = liveManifests({ ...merged, untagged });
+    const next = new Map(
+      [...untagged].filter(([digest]) => {
+        const subject = merged.manifests.get(digest)?.subject;
+        return subject === undefined || live.has(subject) || !baseLive.has(subject);
+      }),
+    );
+    if (next.size === untagged.size) return next;
+    untagged = next;
+  }
+}
+
+/** True when clients would see no difference, so that no new snapshot is needed. */
+export function servesTheSame(next: RepositoryState, base: RepositoryState): boolean {
+  if (tagMoves(base.tags, next.tags).length > 0) return false;
+  if (!sameKeys(next.untagged, base.untagged)) return false;
+  if (![...next.conversions].every(([from, to]) => base.conversions.get(from) === to)) return false;
+  if (next.conversions.size !== base.conversions.size) return false;
+  const [a, b] = [liveManifests(next), liveManifests(base)];
+  if (a.size !== b.size || ![...a].every((digest) => b.has(digest))) return false;
+  return [...a].every((digest) => blobCount(next, digest) === blobCount(base, digest));
+}
+
+/** A layer that was left out may come with a later drop of the same image. */
+function blobCount(state: RepositoryState, digest: Digest): number {
+  return state.manifests.get(digest)?.blobs.length ?? 0;
+}
+
+function sameKeys<K>(a: ReadonlyMap<K, unknown>, b: ReadonlyMap<K, unknown>): boolean {
+  return a.size === b.size && [...a.keys()].every((key) => b.has(key));
+}

@@ -1,0 +1,30 @@
+/** Referrers responses, derived from the content: distribution-spec v1.1, "Listing Referrers". */
+import type { Digest } from '../image/digest.js';
+import { MEDIA_TYPES } from '../image/media-types.js';
+import { liveManifests } from './merge.js';
+import type { RepositoryState } from './state.js';
+
+/** For each subject that something live refers to, the text of its referrers response. */
+export function renderReferrers(state: RepositoryState): Map<Digest, string> {
+  const bySubject = new Map<Digest, object[]>();
+  for (const digest of [...liveManifests(state)].sort()) {
+    const record = state.manifests.get(digest);
+    if (record?.subject === undefined) continue;
+    const { mediaType, size, artifactType, annotations } = record;
+    const all = bySubject.get(record.subject) ?? [];
+    all.push({
+      mediaType,
+      digest,
+      size,
+      ...(artifactType !== undefined && { artifactType }),
+      ...(annotations && { annotations }),
+    });
+    bySubject.set(record.subject, all);
+  }
+  return new Map(
+    [...bySubject].map(([subject, manifests]) => [
+      subject,
+      `${JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests })}\n`,
+    ]),
+  );
+}

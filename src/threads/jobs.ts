@@ -1,0 +1,28 @@
+/** Every job a worker thread can do, by name, and which threads do it. */
+import { inboxJobs } from '../inbox/jobs.js';
+import { publishJobs } from '../publish/jobs.js';
+import { examine, scan, stage } from './stage.js';
+
+export const jobs = { ...inboxJobs, ...publishJobs, scan, examine, stage } as const;
+
+export type Jobs = typeof jobs;
+
+/**
+ * Threads of one lane do not wait for those of another: a flip must not queue behind 50 GB to hash,
+ * nor hashing behind the deletion of old snapshots.
+ */
+export type Lane = 'quick' | 'hash' | 'background';
+
+const LANES: Partial<Record<keyof Jobs, Lane>> = {
+  ingest: 'hash',
+  emptyTrash: 'background',
+  deleteRetired: 'background',
+  sweep: 'background',
+  planSweep: 'background',
+  verifyRepository: 'background',
+  verifyContent: 'background',
+};
+
+export function laneOf(job: keyof Jobs): Lane {
+  return LANES[job] ?? 'quick';
+}

@@ -1,0 +1,143 @@
+/**
+ * Worker threads for all disk work and hashing, so that the event loop (timers, the locks'
+ * heartbeats, the watcher, and later pulls) never waits for a disk. Threads are made when there is
+ * work and ended when there has been none for a while.
+ */
+import { Worker } from 'node:worker_threads';
+import type { RunJob } from '../disk/hands.js';
+import { DropdockError, fromPlainError } from '../errors.js';
+import { type Jobs, type Lane, laneOf } from './jobs.js';
+import type { JobAnswer, JobMessage } from './worker.js';
+
+interface Task {
+  readonly message: JobMessage;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const IDLE_MS = 5000;
+
+export class ThreadPool {
+  readonly #lanes: Readonly<Record<Lane, ThreadLane>>;
+
+  constructor({ hashThreads }: { readonly hashThreads: number }) {
+    this.#lanes = {
+      quick: new ThreadLane(2),
+      hash: new ThreadLane(hashThreads),
+      background: new ThreadLane(1),
+    };
+  }
+
+  readonly run: RunJob<Jobs> = (job, request) =>
+    new Promise((resolve, reject) => {
+      const message = { job, request } as JobMessage;
+      this.#lanes[laneOf(job)].add({ message, resolve, reject });
+    });
+
+  /** Ends all threads at once; what they were doing is left to the next start. */
+  async close(): Promise<void> {
+    await Promise.all(Object.values(this.#lanes).map((lane) => lane.close()));
+  }
+}
+
+class ThreadLane {
+  readonly #waiting: Task[] = [];
+  readonly #idle: Thread[] = [];
+  readonly #all = new Set<Thread>();
+  #closed = false;
+
+  constructor(readonly size: number) {}
+
+  add(task: Task): void {
+    this.#waiting.push(task);
+    this.#dispatch();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const task of this.#waiting.splice(0)) task.reject(stopped('The program is ending.'));
+    await Promise.all([...this.#all].map((thread) => thread.end()));
+  }
+
+  #dispatch(): void {
+    while (this.#waiting.length > 0) {
+      if (this.#closed) return;
+      const thread = this.#idle.pop() ?? this.#start();
+      const task = thread && this.#waiting.shift();
+      if (!task) return;
+      thread.do(task);
+    }
+  }
+
+  #start(): Thread | undefined {
+    if (this.#all.size >= this.size) return undefined;
+    const thread: Thread = new Thread({
+      onFree: () => {
+        this.#idle.push(thread);
+        this.#dispatch();
+      },
+      onEnd: () => {
+        this.#forget(thread);
+        this.#dispatch();
+      },
+      // It must not be given work any more by the time it is told to end.
+      onIdle: () => this.#forget(thread),
+    });
+    this.#all.add(thread);
+    return thread;
+  }
+
+  #forget(thread: Thread): void {
+    this.#all.delete(thread);
+    const at = this.#idle.indexOf(thread);
+    if (at >= 0) this.#idle.splice(at, 1);
+  }
+}
+
+class Thread {
+  readonly #worker = new Worker(new URL('./worker.js', import.meta.url));
+  #task: Task | undefined;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  constructor({ onFree, onEnd, onIdle }: Record<'onFree' | 'onEnd' | 'onIdle', () => void>) {
+    this.#worker.on('message', (answer: JobAnswer) => {
+      const task = this.#task;
+      this.#task = undefined;
+      this.#worker.unref();
+      this.#idleTimer = setTimeout(() => {
+        onIdle();
+        void this.end();
+      }, IDLE_MS);
+      this.#idleTimer.unref();
+      onFree();
+      if (answer.ok) task?.resolve(answer.result as never);
+      else task?.reject(fromPlainError(answer.error));
+    });
+    this.#worker.on('error', (error) => {
+      // Jobs catch what they throw; this is out of memory, or a bug.
+      this.#task?.reject(stopped(`A worker thread failed: ${error.message}`, error));
+      this.#task = undefined;
+    });
+    this.#worker.on('exit', () => {
+      clearTimeout(this.#idleTimer);
+      this.#task?.reject(stopped('A worker thread ended.'));
+      this.#task = undefined;
+      onEnd();
+    });
+  }
+
+  do(task: Task): void {
+    clearTimeout(this.#idleTimer);
+    this.#task = task;
+    this.#worker.ref();
+    this.#worker.postMessage(task.message);
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
+
+function stopped(message: string, cause?: Error): DropdockError {
+  return new DropdockError('thread.failed', message, {}, cause);
+}

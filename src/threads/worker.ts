@@ -1,0 +1,25 @@
+/** What runs on a worker thread: takes a job, does it with the real disk, answers. */
+import { parentPort } from 'node:worker_threads';
+import { nodeDisk } from '../disk/disk.js';
+import { type PlainError, toPlainError } from '../errors.js';
+import { jobs } from './jobs.js';
+
+export interface JobMessage {
+  readonly job: keyof typeof jobs;
+  readonly request: unknown;
+}
+
+export type JobAnswer =
+  | { readonly ok: true; readonly result: unknown }
+  | { readonly ok: false; readonly error: PlainError };
+
+parentPort?.on('message', ({ job, request }: JobMessage) => {
+  let answer: JobAnswer;
+  try {
+    answer = { ok: true, result: jobs[job](nodeDisk, request as never) };
+  } catch (error) {
+    answer = { ok: false, error: toPlainError(error) };
+  }
+  // An answer that cannot cross threads ends this one: that is a bug, and is seen as one.
+  parentPort?.postMessage(answer);
+});
