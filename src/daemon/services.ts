@@ -6,8 +6,8 @@ import { Owner, OwnerWatch } from '../disk/owner.js';
 import type { Log } from '../log.js';
 import { allDirectories, ownersDirectory, type TreeRoots } from '../publish/paths.js';
 import type { Settings } from '../settings/schema.js';
-import { ThreadPool } from '../threads/hands.js';
 import type { Jobs } from '../threads/jobs.js';
+import { ThreadPool } from '../threads/pool.js';
 
 export interface Services {
   readonly settings: Settings;

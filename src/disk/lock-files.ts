@@ -8,18 +8,34 @@ function identity(path: string): string {
   return `${ino} ${birthtimeMs}`;
 }
 
-export const lockFileSystem = {
-  /** Passed to proper-lockfile, so that its calls can be made to fail as well. */
-  fs,
+/** Notes beside a lock which kernel its holder runs on. Best effort: without it one waits. */
+function writeHolder(lock: string, holder: string, boot: string): void {
+  try {
+    fs.writeFileSync(holder, `${boot} ${identity(lock)}\n`);
+  } catch {
+    // Whoever comes next waits until the lock is stale.
+  }
+}
 
-  /** Notes beside the lock which kernel its holder runs on. Best effort: without it one waits. */
-  writeHolder(lock: string, holder: string, boot: string): void {
-    try {
-      fs.writeFileSync(holder, `${boot} ${identity(lock)}\n`);
-    } catch {
-      // Whoever comes next waits until the lock is stale.
-    }
-  },
+export const lockFileSystem = {
+  /**
+   * Passed to proper-lockfile. A lock is made together with the note of its holder, so that hardly
+   * a process can die between the two.
+   */
+  with: (holder: string, boot: string): typeof fs =>
+    ({
+      ...fs,
+      mkdir: (path: string, done: (error: Error | null) => void) => {
+        try {
+          fs.mkdirSync(path);
+          writeHolder(path, holder, boot);
+        } catch (error) {
+          done(error as Error);
+          return;
+        }
+        done(null);
+      },
+    }) as typeof fs,
 
   /** True when this very lock directory was made by a process of this kernel. */
   wasHeldBy(lock: string, holder: string, boot: string): boolean {

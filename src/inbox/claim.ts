@@ -2,6 +2,7 @@
  * Taking a drop, and letting go of it. A drop is always in exactly one place: one rename takes it,
  * one rename gives it back, rejects it, or begins its deletion.
  */
+import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import {
@@ -107,7 +108,8 @@ export interface ReceiptRequest extends ClaimPlace {
 /** The first half of letting go: what happened is on disk before the drop goes. */
 export function writeReceipt(disk: Disk, { inbox, claim, text }: ReceiptRequest): void {
   const path = receiptPath(inbox, claim);
-  const temporary = join(dirname(path), `.${claim.at}.${claim.owner}.tmp`);
+  // Two drops may be claimed in one millisecond, and two threads write their receipts.
+  const temporary = join(dirname(path), `.${claim.owner}-${randomBytes(8).toString('hex')}`);
   replaceFile(disk, path, Buffer.from(text), temporary, 0o644);
 }
 
@@ -177,7 +179,17 @@ export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverReque
     else if (status === 'rejected') rejectClaim(disk, { inbox, claim });
     else retireClaim(disk, { inbox, claim });
   }
+  removeHalfReceipts(disk, inbox, dead);
   return taken.sort((a, b) => timestampMs(a.at) - timestampMs(b.at));
+}
+
+function removeHalfReceipts(disk: Disk, inbox: string, dead: readonly string[]): void {
+  const directory = receiptsDirectory(inbox);
+  for (const { name } of listIfThere(disk, directory)) {
+    if (dead.some((token) => name.startsWith(`.${token}-`))) {
+      removeIfThere(disk, join(directory, name));
+    }
+  }
 }
 
 function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefined {

@@ -102,14 +102,13 @@ async function trySharedLock(
       realpath: false,
       stale: staleMs,
       retries: 0,
-      fs: lockFileSystem.fs,
+      fs: lockFileSystem.with(holder, bootId()),
       onCompromised: () => Atomics.store(lost, 0, 1),
     });
   } catch (error) {
     if ((error as { code?: string }).code === 'ELOCKED') return undefined;
     throw error;
   }
-  lockFileSystem.writeHolder(path, holder, bootId());
   return {
     lost,
     release: async () => {

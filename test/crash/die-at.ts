@@ -1,0 +1,17 @@
+/** A process that delivers one drop and kills itself at its k-th disk operation. */
+import { nodeDisk } from '#src/disk/disk.js';
+import { deliver } from '../support/deliver.js';
+import { interfereWith } from '../support/faulty-disk.js';
+import { testServices } from '../support/service.js';
+
+const [root = '', path = '', k = '0'] = process.argv.slice(2);
+let armed = false;
+let number = 0;
+const disk = interfereWith(nodeDisk, () => {
+  if (armed && ++number === Number(k)) process.kill(process.pid, 'SIGKILL');
+});
+const services = await testServices(root, { disk });
+armed = true;
+await deliver(services, path);
+armed = false;
+await services.close();

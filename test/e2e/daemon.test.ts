@@ -1,0 +1,177 @@
+/** The daemon as a process: what it takes, what it leaves alone, how it ends. */
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { DaemonProcess, dropdock } from '../support/daemon-process.js';
+import { blobPath, makeLayout, TestContent } from '../support/make-image.js';
+import { readRepository } from '../support/outside-reader.js';
+import { receipts } from '../support/service.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+
+describe('the daemon', function () {
+  this.timeout(60_000);
+  let root: string;
+  let inbox: string;
+  let published: string;
+  let daemon: DaemonProcess | undefined;
+
+  beforeEach(() => {
+    root = tempDir();
+    inbox = join(root, 'inbox');
+    published = join(root, 'published');
+  });
+
+  afterEach(async () => {
+    await daemon?.stop('SIGKILL');
+    daemon = undefined;
+    removeTempDirs();
+  });
+
+  const receiptsCount = (count: number) =>
+    waitFor(`${count} receipts`, () => receipts(root).length >= count && receipts(root));
+
+  it('publishes what lay there before it started', async () => {
+    makeLayout(join(inbox, 'early:1'));
+    daemon = await DaemonProcess.start(root);
+    await receiptsCount(1);
+    expect(readRepository(published, 'early')?.tags).to.have.keys('1');
+  });
+
+  it('answers the same drop twice with unchanged and no new snapshot', async () => {
+    daemon = await DaemonProcess.start(root);
+    makeLayout(join(inbox, 'app:1'));
+    await receiptsCount(1);
+    const first = readRepository(published, 'app')?.snapshot;
+    makeLayout(join(inbox, 'app:1'));
+    const [, second] = await receiptsCount(2);
+    expect(second?.status).to.equal('unchanged');
+    expect(second?.snapshot).to.equal(first);
+    expect(readdirSync(join(published, 'master', 'app'))).to.deep.equal([first]);
+  });
+
+  it('publishes within one scan period with the watcher off', async () => {
+    const yaml = 'settle: {quiet: 100ms}\ninbox: {watch: false, scan: 1s}\n';
+    daemon = await DaemonProcess.start(root, { yaml });
+    makeLayout(join(root, 'aside'));
+    const droppedAt = performance.now();
+    renameSync(join(root, 'aside'), join(inbox, 'app:1'));
+    await receiptsCount(1);
+    // One scan finds it; had it to settle as well, a second look would be due at once.
+    expect(performance.now() - droppedAt).to.be.lessThan(2000);
+  });
+
+  it('rejects a wrong digest, keeps the drop whole, and says which file', async () => {
+    daemon = await DaemonProcess.start(root);
+    const content = new TestContent();
+    const image = content.image({ layers: ['a'] });
+    content.writeLayout(join(root, 'aside'), [{ image, tag: 'x' }]);
+    const [layer] = [...content.blobs].filter(([, bytes]) => bytes[0] === 0x1f);
+    if (!layer) throw new Error('no layer');
+    writeFileSync(blobPath(join(root, 'aside'), layer[0]), Buffer.alloc(layer[1].length, 1));
+    renameSync(join(root, 'aside'), join(inbox, 'bad'));
+    const [receipt] = await receiptsCount(1);
+    expect(receipt).to.include({ status: 'rejected', code: 'digest.mismatch', digest: layer[0] });
+    const [rejected = ''] = readdirSync(join(inbox, '.rejected'));
+    expect(readdirSync(join(inbox, '.rejected', rejected))).to.include('index.json');
+    expect(readRepository(published, 'bad')).to.equal(undefined);
+    expect(daemon.output).to.match(
+      /warn {2}drop\.rejected repo=bad drop=bad code=digest\.mismatch/,
+    );
+  });
+
+  it('waits for what is missing, then rejects with the list of it', async () => {
+    daemon = await DaemonProcess.start(root, { yaml: 'settle: {quiet: 50ms, timeout: 1s}\n' });
+    const content = new TestContent();
+    const image = content.image({ layers: ['a'] });
+    const missing = [...content.blobs].filter(([, bytes]) => bytes[0] === 0x1f).map(([d]) => d);
+    content.writeLayout(join(inbox, 'thin'), [{ image, tag: 'x' }], { omit: missing });
+    const [receipt] = await receiptsCount(1);
+    expect(daemon.output).to.contain(`drop.waiting drop=thin reason="missing: ${missing[0]}`);
+    expect(receipt).to.include({ status: 'rejected', code: 'content.missing' });
+    expect(receipt?.message).to.contain(missing[0]).and.to.contain(image.digest);
+  });
+
+  it('rejects a name that is none, and leaves strangers alone but says so', async () => {
+    daemon = await DaemonProcess.start(root);
+    makeLayout(join(inbox, 'Not A Name'));
+    writeFileSync(join(inbox, 'notes.txt'), 'hello');
+    const [receipt] = await receiptsCount(1);
+    expect(receipt).to.include({ status: 'rejected', code: 'name.invalid' });
+    await waitFor('a line', () => daemon?.output.includes('drop.ignored drop=notes.txt'));
+    expect(readdirSync(inbox)).to.include('notes.txt');
+  });
+
+  it('ends on SIGTERM with 0, and what it did not get to is published by the next', async () => {
+    daemon = await DaemonProcess.start(root);
+    for (let n = 0; n < 20; n++) makeLayout(join(inbox, `app${n % 5}:${n}`), { layers: [`l${n}`] });
+    await receiptsCount(1);
+    expect(await daemon.stop()).to.equal(0);
+    expect(daemon.output).to.contain('daemon.stopping');
+    daemon = await DaemonProcess.start(root);
+    const all = await receiptsCount(20);
+    expect(all.filter(({ status }) => status === 'published')).to.have.length(20);
+    for (let n = 0; n < 5; n++) {
+      expect(Object.keys(readRepository(published, `app${n}`)?.tags ?? {})).to.have.length(4);
+    }
+  });
+
+  it('shares one root with another daemon: 200 drops, each published once', async () => {
+    daemon = await DaemonProcess.start(root);
+    const other = await DaemonProcess.start(root);
+    const aside = join(root, 'aside');
+    for (let n = 0; n < 200; n++) {
+      makeLayout(aside, { layers: ['base', `layer ${n}`] });
+      renameSync(aside, join(inbox, `repo${n % 10}:tag-${n}`));
+    }
+    const all = await waitFor(
+      '200 receipts',
+      () => receipts(root).length >= 200 && receipts(root),
+      40_000,
+    );
+    expect(await other.stop()).to.equal(0);
+    expect(all).to.have.length(200);
+    expect(new Set(all.map(({ drop }) => drop)).size).to.equal(200);
+    expect(all.every(({ status }) => status === 'published')).to.equal(true);
+    for (let n = 0; n < 10; n++) {
+      const seen = readRepository(published, `repo${n}`);
+      expect(Object.keys(seen?.tags ?? {})).to.have.length(20);
+    }
+    expect(readdirSync(join(inbox, '.claimed'))).to.deep.equal([]);
+    expect((await dropdock('verify', '--root', root)).code).to.equal(0);
+  });
+
+  it('takes over from a daemon that was killed', async () => {
+    daemon = await DaemonProcess.start(root);
+    for (let n = 0; n < 30; n++) makeLayout(join(inbox, `app:${n}`), { layers: [`l${n}`] });
+    await receiptsCount(1);
+    await daemon.stop('SIGKILL');
+    rmSync(join(root, 'nothing'), { force: true });
+    daemon = await DaemonProcess.start(root);
+    await waitFor('all tags', () => {
+      const seen = readRepository(published, 'app');
+      return Object.keys(seen?.tags ?? {}).length === 30;
+    });
+    await waitFor('no claims', () => readdirSync(join(inbox, '.claimed')).length === 0);
+    const drops = new Set(receipts(root).map(({ drop }) => drop));
+    expect(drops.size).to.equal(30);
+  });
+
+  it('publishes a drop that lacks a layer its repository has, and no other one', async () => {
+    daemon = await DaemonProcess.start(root, { yaml: 'settle: {quiet: 50ms, timeout: 700ms}\n' });
+    const content = new TestContent();
+    content.writeLayout(join(inbox, 'app'), [
+      { image: content.image({ layers: ['big'] }), tag: '1' },
+    ]);
+    await receiptsCount(1);
+    const omit = [...content.blobs].filter(([, bytes]) => bytes[0] === 0x1f).map(([d]) => d);
+    const image = content.image({ layers: ['big', 'small'] });
+    content.writeLayout(join(inbox, 'app'), [{ image, tag: '2' }], { omit });
+    const [, thin] = await receiptsCount(2);
+    expect(thin?.status).to.equal('published');
+    expect(readRepository(published, 'app')?.tags).to.have.keys('1', '2');
+    content.writeLayout(join(inbox, 'thief'), [{ image, tag: '2' }], { omit });
+    const [, , stolen] = await receiptsCount(3);
+    expect(stolen).to.include({ status: 'rejected', code: 'content.missing' });
+  });
+});

@@ -1,0 +1,21 @@
+/** Directories that are gone after the test. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const made: string[] = [];
+
+export function tempDir(): string {
+  const path = mkdtempSync(join(tmpdir(), 'dropdock-test-'));
+  made.push(path);
+  return path;
+}
+
+export function removeTempDirs(): void {
+  for (const path of [...made]) removeTempDir(path);
+}
+
+export function removeTempDir(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+  made.splice(made.indexOf(path), 1);
+}
