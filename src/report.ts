@@ -23,6 +23,8 @@ export interface ReceiptFrame {
   readonly drop: string;
   readonly repository: string | null;
   readonly id: string | null;
+  /** The drop's name as one path component, as in the names of receipt and rejected drop. */
+  readonly claim: string;
   /** Timestamps. */
   readonly claimedAt: string;
   readonly finishedAt: string;
@@ -69,8 +71,8 @@ export function rejectedReceipt(error: Error, frame: ReceiptFrame): object {
 }
 
 function frameFields(frame: ReceiptFrame): object {
-  const { drop, repository, id, claimedAt, finishedAt, tookMs } = frame;
-  return { drop, repository, id, claimedAt, finishedAt, tookMs };
+  const { drop, repository, id, claim, claimedAt, finishedAt, tookMs } = frame;
+  return { drop, repository, id, claim, claimedAt, finishedAt, tookMs };
 }
 
 /** What a log line and a receipt say of an error: its code, a sentence, and what to do. */

@@ -83,6 +83,7 @@ function report(
     drop: drop.name,
     repository,
     id,
+    claim: drop.name,
     claimedAt: drop.at,
     finishedAt: toTimestamp(Date.now()),
     tookMs,

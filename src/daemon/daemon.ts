@@ -90,12 +90,12 @@ async function refuse(
     drop: name,
     repository: null,
     id: null,
+    claim: claim.name,
     claimedAt: claim.at,
     finishedAt: toTimestamp(nowMs()),
     tookMs: 0,
   };
-  const text = formatReceipt(rejectedReceipt(error, frame));
-  await run('writeReceipt', { inbox, claim, text });
-  await run('rejectClaim', { inbox, claim });
+  const receipt = formatReceipt(rejectedReceipt(error, frame));
+  await run('letGoRejected', { inbox, claim, receipt });
   log('warn', 'drop.rejected', { drop: name, ...errorFields(error) });
 }

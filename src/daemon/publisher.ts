@@ -105,6 +105,7 @@ export class Publisher {
       drop: name,
       repository: policy.repository,
       id: policy.id,
+      claim: claim.name,
       claimedAt: claim.at,
       finishedAt: toTimestamp(nowMs()),
       tookMs: Math.round(monotonicMs() - claimed.claimedMs),
@@ -113,8 +114,8 @@ export class Publisher {
       outcome.status === 'rejected'
         ? rejectedReceipt(outcome.error, frame)
         : publishedReceipt(outcome, frame);
-    await run('writeReceipt', { inbox, claim, text: formatReceipt(receipt) });
-    await run(outcome.status === 'rejected' ? 'rejectClaim' : 'retireClaim', { inbox, claim });
+    const request = { inbox, claim, receipt: formatReceipt(receipt) };
+    await run(outcome.status === 'rejected' ? 'letGoRejected' : 'letGoPublished', request);
   }
 
   #report(

@@ -2,28 +2,23 @@
  * Taking a drop, and letting go of it. A drop is always in exactly one place: one rename takes it,
  * one rename gives it back, rejects it, or begins its deletion.
  */
-import { randomBytes } from 'node:crypto';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import {
   ensureDirectory,
   listIfThere,
   readFile,
   removeIfThere,
-  removeTree,
-  replaceFile,
   statIfThere,
-  syncDirectory,
 } from '../disk/durable.js';
-import { DropdockError, hasErrno } from '../errors.js';
+import { hasErrno } from '../errors.js';
 import { flatDropName } from '../image/names.js';
 import { type Timestamp, timestampMs, toTimestamp } from '../snapshot/timestamp.js';
+import { finishHalfReceipts, moveToRejected, retire } from './let-go.js';
 import {
   type Claim,
   claimedDirectory,
   claimPath,
-  donePath,
-  isDone,
   parseClaim,
   receiptPath,
   receiptsDirectory,
@@ -95,58 +90,6 @@ function giveBack(disk: Disk, inbox: string, claim: Claim, path: string): void {
   }
 }
 
-export interface ClaimPlace {
-  readonly inbox: string;
-  readonly claim: Claim;
-}
-
-export interface ReceiptRequest extends ClaimPlace {
-  /** The receipt's text. */
-  readonly text: string;
-}
-
-/** The first half of letting go: what happened is on disk before the drop goes. */
-export function writeReceipt(disk: Disk, { inbox, claim, text }: ReceiptRequest): void {
-  const path = receiptPath(inbox, claim);
-  // Two drops may be claimed in one millisecond, and two threads write their receipts.
-  const temporary = join(dirname(path), `.${claim.owner}-${randomBytes(8).toString('hex')}`);
-  replaceFile(disk, path, Buffer.from(text), temporary, 0o644);
-}
-
-/** The drop is published; it is no drop from here on. */
-export function retireClaim(disk: Disk, { inbox, claim }: ClaimPlace): void {
-  checkOurs(disk, inbox, claim);
-  disk.rename(claimPath(inbox, claim), donePath(inbox, claim));
-}
-
-/** The drop is refused; its owner finds it whole under .rejected/. */
-export function rejectClaim(disk: Disk, { inbox, claim }: ClaimPlace): void {
-  const claimed = claimPath(inbox, claim);
-  const kind = checkOurs(disk, inbox, claim);
-  const target = rejectedPath(inbox, claim);
-  if (kind === 'directory') disk.rename(claimed, target);
-  else {
-    ensureDirectory(disk, target);
-    disk.rename(claimed, join(target, claim.name));
-  }
-  syncDirectory(disk, rejectedDirectory(inbox));
-}
-
-function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
-  const stat = statIfThere(disk, claimPath(inbox, claim));
-  if (stat) return stat.kind;
-  throw new DropdockError('claim.lost', `The claim on ${claim.name} is gone.`, {
-    path: claim.name,
-  });
-}
-
-/** Deletes what was published. @returns how many drops */
-export function deleteRetired(disk: Disk, { inbox }: { readonly inbox: string }): number {
-  const retired = listIfThere(disk, claimedDirectory(inbox)).filter(({ name }) => isDone(name));
-  for (const { name } of retired) removeTree(disk, join(claimedDirectory(inbox), name));
-  return retired.length;
-}
-
 /** All claims, and whose they are. */
 export function listClaims(disk: Disk, { inbox }: { readonly inbox: string }): Claim[] {
   return listIfThere(disk, claimedDirectory(inbox)).flatMap(({ name }) => parseClaim(name) ?? []);
@@ -176,20 +119,11 @@ export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverReque
     }
     const status = receiptStatus(disk, inbox, claim);
     if (status === undefined) taken.push(claim);
-    else if (status === 'rejected') rejectClaim(disk, { inbox, claim });
-    else retireClaim(disk, { inbox, claim });
+    else if (status === 'rejected') moveToRejected(disk, inbox, claim);
+    else retire(disk, inbox, claim);
   }
-  removeHalfReceipts(disk, inbox, dead);
+  finishHalfReceipts(disk, inbox, dead);
   return taken.sort((a, b) => timestampMs(a.at) - timestampMs(b.at));
-}
-
-function removeHalfReceipts(disk: Disk, inbox: string, dead: readonly string[]): void {
-  const directory = receiptsDirectory(inbox);
-  for (const { name } of listIfThere(disk, directory)) {
-    if (dead.some((token) => name.startsWith(`.${token}-`))) {
-      removeIfThere(disk, join(directory, name));
-    }
-  }
 }
 
 function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefined {

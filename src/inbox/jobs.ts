@@ -1,25 +1,16 @@
 /** What the inbox asks of the worker threads, but for what needs the readers as well. */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import {
-  deleteRetired,
-  listClaims,
-  prepareInbox,
-  rejectClaim,
-  retireClaim,
-  takeClaim,
-  takeOverClaims,
-  writeReceipt,
-} from './claim.js';
+import { listClaims, prepareInbox, takeClaim, takeOverClaims } from './claim.js';
+import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
 import { claimedDirectory } from './paths.js';
 import { filesystemNow } from './scan.js';
 
 export const inboxJobs = {
   prepareInbox,
   takeClaim,
-  writeReceipt,
-  retireClaim,
-  rejectClaim,
+  letGoPublished,
+  letGoRejected,
   deleteRetired,
   listClaims,
   takeOverClaims,

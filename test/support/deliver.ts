@@ -37,6 +37,7 @@ export async function deliver(services: Services, path: string): Promise<DropOut
       drop: path,
       repository: policy.repository,
       id: policy.id,
+      claim: claim.name,
       claimedAt: claim.at,
       finishedAt: toTimestamp(nowMs()),
       tookMs: 0,
@@ -45,8 +46,8 @@ export async function deliver(services: Services, path: string): Promise<DropOut
     const receipt = isRejected
       ? rejectedReceipt(outcome.error, frame)
       : publishedReceipt(outcome, frame);
-    await run('writeReceipt', { inbox, claim, text: formatReceipt(receipt) });
-    await run(isRejected ? 'rejectClaim' : 'retireClaim', { inbox, claim });
+    const request = { inbox, claim, receipt: formatReceipt(receipt) };
+    await run(isRejected ? 'letGoRejected' : 'letGoPublished', request);
   });
   await run('deleteRetired', { inbox });
   await run('emptyTrash', { roots });
