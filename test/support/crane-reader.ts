@@ -1,0 +1,60 @@
+/**
+ * A small reader that follows Crane's published rules (crane/v2_data.py and views of pulp/crane
+ * 3.3): load every *.json below the data directory, following links; answer a manifest request with
+ * a redirect, choosing by what the client accepts and by the lists of the redirect file.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RedirectDocument } from './outside-reader.js';
+
+export const ACCEPT = {
+  list: 'application/vnd.docker.distribution.manifest.list.v2+json',
+  schema2: 'application/vnd.docker.distribution.manifest.v2+json',
+} as const;
+
+export class CraneReader {
+  readonly #repositories = new Map<string, RedirectDocument>();
+
+  constructor(dataDirectory: string) {
+    this.#load(dataDirectory);
+  }
+
+  get repositories(): string[] {
+    return [...this.#repositories.keys()].sort();
+  }
+
+  /** Where Crane sends a client that asks for a manifest; undefined is a 404. */
+  manifest(repository: string, reference: string, accept: readonly string[]): string | undefined {
+    const data = this.#repositories.get(repository);
+    if (data === undefined) return undefined;
+    const at = (path: string) => join(new URL(data.url).pathname, 'manifests', path);
+    if (data.manifest_list_data.includes(reference) && accept.includes(ACCEPT.list)) {
+      return at(`list/${reference}`);
+    }
+    if (accept.includes(ACCEPT.schema2)) {
+      const [amd64, version] = data.manifest_list_amd64_tags[reference] ?? [];
+      if (amd64 !== undefined) return at(`${version}/${amd64}`);
+      if (data.schema2_data.includes(reference)) return at(`2/${reference}`);
+    }
+    return at(`1/${reference}`);
+  }
+
+  blob(repository: string, digest: string): string | undefined {
+    const data = this.#repositories.get(repository);
+    return data && join(new URL(data.url).pathname, 'blobs', digest);
+  }
+
+  #load(directory: string): void {
+    for (const name of readdirSync(directory)) {
+      const path = join(directory, name);
+      if (statSync(path).isDirectory()) this.#load(path);
+      else if (name.endsWith('.json')) {
+        const document = JSON.parse(readFileSync(path, 'utf8')) as RedirectDocument;
+        if (document.type !== 'pulp-docker-redirect') throw new Error(`${path}: no redirect file`);
+        if (![1, 2, 3, 4].includes(document.version)) throw new Error(`${path}: version`);
+        if (typeof document.protected !== 'boolean') throw new Error(`${path}: protected`);
+        this.#repositories.set(document['repo-registry-id'], document);
+      }
+    }
+  }
+}
