@@ -41,7 +41,6 @@ export const ERROR_CODES = {
   'format.unknown': content('Drop an OCI image layout or a skopeo dir: directory.'),
   'drop.empty': content('The drop names no image.'),
   'limit.exceeded': content('The drop is larger than any image; split it.'),
-  'io.failed': system('The disk answered with an error; see the cause.'),
   'content.vanished': system('Content was removed while it was used; the publish is tried again.'),
   'pivot.moved': system('Another publisher was faster; the publish is tried again on its result.'),
   'lock.busy': system('Another publisher works on this repository; try again.'),

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { DropdockError } from '../errors.js';
 import { defaultRepositoryId, parseRepositoryName } from '../image/names.js';
 import type { RepositoryOverview } from '../publish/overview.js';
+import { formatDuration, isDuration } from '../settings/schema.js';
 import {
   type CommandContext,
   EXIT,
@@ -112,10 +113,10 @@ export function config(context: CommandContext): ExitCode {
     return EXIT.done;
   }
   const rows = [...origins].map(([name, origin]) => {
-    const value = name
-      .split('.')
-      .reduce<unknown>((each, key) => (each as Record<string, unknown>)[key], settings);
-    return [name, JSON.stringify(value), `(${origin})`];
+    const path = name.split('.');
+    const value = path.reduce<unknown>((each, key) => (each as Plain)[key], settings);
+    const shown = isDuration(path) ? formatDuration(Number(value)) : JSON.stringify(value);
+    return [name, shown, `(${origin})`];
   });
   context.print(formatTable(rows));
   for (const [pattern, values] of Object.entries(settings.repositories)) {
@@ -123,6 +124,8 @@ export function config(context: CommandContext): ExitCode {
   }
   return EXIT.done;
 }
+
+type Plain = Record<string, unknown>;
 
 export function unknown(repository: string): DropdockError {
   const id = defaultRepositoryId(parseRepositoryName(repository));

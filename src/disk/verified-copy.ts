@@ -14,6 +14,7 @@ import {
   removeIfThere,
   statIfThere,
   syncDirectory,
+  withOpen,
   writeAll,
   writeNewFile,
 } from './durable.js';
@@ -219,12 +220,7 @@ function checkDigest({ digest, path }: BlobToIngest, hash: Hash): void {
 
 /** Tells the sweep of unused content that this is wanted again: it goes by the change time. */
 function markUsed(disk: Disk, path: string): void {
-  const fd = disk.open(path, 'read');
-  try {
-    disk.setMode(fd, STORED_MODE);
-  } finally {
-    disk.close(fd);
-  }
+  withOpen(disk, path, 'read', (fd) => disk.setMode(fd, STORED_MODE));
 }
 
 /** Stores bytes that were hashed in memory: manifests, and blobs given inline. */

@@ -97,6 +97,21 @@ export function settingPaths(): string[][] {
   });
 }
 
+/** True for a setting whose value is a time in milliseconds. */
+export function isDuration([key = '', leaf = '']: readonly string[]): boolean {
+  const section = innermost(settingsSchema.shape[key as keyof typeof settingsSchema.shape]);
+  return section instanceof z.ZodObject && innermost(section.shape[leaf]) === duration;
+}
+
+/** `1500` as `1500ms`, `60000` as `1m`: the greatest unit that leaves no rest. */
+export function formatDuration(ms: number): string {
+  for (const unit of ['d', 'h', 'm', 's']) {
+    const size = UNITS_MS[unit] ?? 1;
+    if (ms > 0 && ms % size === 0) return `${ms / size}${unit}`;
+  }
+  return `${ms}ms`;
+}
+
 function innermost(schema: unknown): unknown {
   return schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault
     ? innermost(schema.def.innerType)

@@ -1,0 +1,9 @@
+/** The demonstration's reader: on a thread of its own, it looks until it is told to stop. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { startReader } from '../support/looping-reader.js';
+
+const reader = startReader(workerData as string, ['app']);
+parentPort?.once('message', async () => {
+  const { looks, snapshots } = await reader.stop();
+  parentPort?.postMessage({ looks, snapshots: [...snapshots] });
+});

@@ -1,0 +1,177 @@
+import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { TestContent } from '../support/make-image.js';
+import { refusal } from '../support/refusal.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { describeReader, readDrop } from './reader-suite.js';
+
+const place = (digest: string) => `blobs/${digest.replace(':', '/')}`;
+
+describe('OCI image layout', () => {
+  describeReader({
+    name: 'OCI image layout',
+    entry: 'index.json',
+    write: (path, content, image) => {
+      mkdirSync(join(path, 'blobs', 'sha512'), { recursive: true });
+      content.writeLayout(path, [{ image }]);
+    },
+    blob: place,
+    manifest: place,
+  });
+});
+
+describe('an OCI image layout', () => {
+  let path: string;
+  let content: TestContent;
+
+  beforeEach(() => {
+    path = join(tempDir(), 'drop');
+    content = new TestContent();
+  });
+  afterEach(removeTempDirs);
+
+  it('gives one image all the tags it is listed with', () => {
+    const image = content.image();
+    content.writeLayout(
+      path,
+      ['1.0', 'latest', '1'].map((tag) => ({ image, tag })),
+    );
+    expect(readDrop(path).content.roots).to.deep.equal([
+      { digest: image.digest, tags: ['1', '1.0', 'latest'] },
+    ]);
+  });
+
+  it('keeps the tag of a full reference and loses its repository', () => {
+    const image = content.image();
+    content.writeLayout(path, [{ image, tag: 'registry.example:5000/other/name:2.0' }]);
+    expect(readDrop(path).content.roots[0]?.tags).to.deep.equal(['2.0']);
+  });
+
+  it('reads the name containerd writes', () => {
+    const image = content.image();
+    const annotations = { 'io.containerd.image.name': 'docker.io/library/app:3.0' };
+    content.writeLayout(path, [{ image: { ...image, annotations } }]);
+    expect(readDrop(path).content.roots[0]?.tags).to.deep.equal(['3.0']);
+  });
+
+  it('lets the tag of its name win over the one inside', () => {
+    const image = content.image();
+    content.writeLayout(path, [{ image, tag: 'inside' }]);
+    expect(readDrop(path, 'outside').content.roots).to.deep.equal([
+      { digest: image.digest, tags: ['outside'] },
+    ]);
+  });
+
+  it('warns of an image without a tag and reads it all the same', () => {
+    const image = content.image();
+    content.writeLayout(path, [{ image }]);
+    const { roots, warnings } = readDrop(path).content;
+    expect(roots).to.deep.equal([{ digest: image.digest, tags: [] }]);
+    expect(warnings).to.have.length(1);
+    expect(warnings[0]).to.include(image.digest);
+  });
+
+  it('gives the tag of its name to the image, not to the signature beside it', () => {
+    const image = content.image();
+    const signature = content.image({ layers: ['sig'], subject: image });
+    content.writeLayout(path, [{ image: signature }, { image }]);
+    expect(readDrop(path, '1.0').content.roots).to.deep.equal([
+      { digest: signature.digest, tags: [] },
+      { digest: image.digest, tags: ['1.0'] },
+    ]);
+  });
+
+  it('gives the tag of its name to the index, not to the images it lists again', () => {
+    const child = content.image({ platform: { os: 'linux', architecture: 'amd64' } });
+    const index = content.index([child]);
+    content.writeLayout(path, [{ image: child }, { image: index }]);
+    const tagged = readDrop(path, '1.0').content.roots.filter(({ tags }) => tags.length > 0);
+    expect(tagged).to.deep.equal([{ digest: index.digest, tags: ['1.0'] }]);
+  });
+
+  it('names what is listed and no manifest among what is left out', () => {
+    const image = content.image();
+    const text = content.add('text', 'text/plain');
+    content.writeLayout(path, [{ image, tag: '1.0' }, { image: text }]);
+    const { roots, leftOut } = readDrop(path).content;
+    expect(roots).to.have.length(1);
+    expect(leftOut.map(({ what }) => what)).to.deep.equal([text.digest]);
+  });
+
+  describe('refuses', () => {
+    it('a tag in its name when it holds several images: tag.ambiguous', () => {
+      const images = ['one', 'two'].map((layer) => ({ image: content.image({ layers: [layer] }) }));
+      content.writeLayout(path, images);
+      const { code, details } = refusal(() => readDrop(path, '1.0'));
+      expect(code).to.equal('tag.ambiguous');
+      expect(details.images).to.deep.equal(images.map(({ image }) => image.digest));
+    });
+
+    it('two images for one tag, also under different names: tag.conflict', () => {
+      const names = ['docker.io/library/a:1', 'docker.io/library/b:1'];
+      content.writeLayout(
+        path,
+        names.map((tag) => ({ tag, image: content.image({ layers: [tag] }) })),
+      );
+      const { code, details } = refusal(() => readDrop(path));
+      expect(code).to.equal('tag.conflict');
+      expect(details.path).to.equal('1');
+    });
+
+    for (const directory of ['blobs', 'blobs/sha256']) {
+      it(`a link in place of ${directory}/: path.outside`, () => {
+        content.writeLayout(path, [{ image: content.image(), tag: '1.0' }]);
+        const aside = join(tempDir(), 'aside');
+        renameSync(join(path, directory), aside);
+        symlinkSync(aside, join(path, directory));
+        expect(refusal(() => readDrop(path)).code).to.equal('path.outside');
+      });
+    }
+
+    it('an oci-layout file of another shape: json.invalid', () => {
+      content.writeLayout(path, [{ image: content.image() }]);
+      writeFileSync(join(path, 'oci-layout'), '{"imageLayoutVersion":1}');
+      expect(refusal(() => readDrop(path)).code).to.equal('json.invalid');
+    });
+
+    it('an index.json that is longer than any: limit.exceeded', () => {
+      content.writeLayout(path, [{ image: content.image() }]);
+      truncateSync(join(path, 'index.json'), 32 * 1024 * 1024 + 1);
+      expect(refusal(() => readDrop(path)).code).to.equal('limit.exceeded');
+    });
+
+    it('an index.json that is no object: json.invalid', () => {
+      content.writeLayout(path, [{ image: content.image() }]);
+      writeFileSync(join(path, 'index.json'), '[]');
+      expect(refusal(() => readDrop(path)).code).to.equal('json.invalid');
+    });
+  });
+
+  describe('is not whole', () => {
+    const cases: readonly [string, () => void, string][] = [
+      ['without its oci-layout', () => rmSync(join(path, 'oci-layout')), 'oci-layout'],
+      ['without its index.json', () => rmSync(join(path, 'index.json')), 'index.json'],
+      [
+        'while its oci-layout is empty',
+        () => writeFileSync(join(path, 'oci-layout'), ''),
+        'oci-layout',
+      ],
+      [
+        'while its index.json lists nothing, as crane and oras begin',
+        () => writeFileSync(join(path, 'index.json'), '{"schemaVersion":2,"manifests":[]}'),
+        'index.json',
+      ],
+    ];
+    for (const [what, spoil, named] of cases) {
+      it(what, () => {
+        content.writeLayout(path, [{ image: content.image(), tag: '1.0' }]);
+        spoil();
+        const { missing } = readDrop(path);
+        expect(missing).to.have.length(1);
+        expect(missing[0]?.path).to.include(named);
+        expect(missing[0]?.tolerable).to.equal(false);
+      });
+    }
+  });
+});

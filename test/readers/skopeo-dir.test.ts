@@ -1,0 +1,57 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { TestContent } from '../support/make-image.js';
+import { refusal } from '../support/refusal.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { describeReader, readDrop } from './reader-suite.js';
+
+const hexOf = (digest: string) => digest.slice('sha256:'.length);
+
+describe('skopeo dir:', () => {
+  describeReader({
+    name: 'skopeo dir:',
+    entry: 'manifest.json',
+    write: (path, content, image) => content.writeSkopeoDir(path, image),
+    blob: hexOf,
+    manifest: (digest) => `${hexOf(digest)}.manifest.json`,
+  });
+});
+
+describe('a skopeo dir: directory', () => {
+  let path: string;
+  let content: TestContent;
+
+  beforeEach(() => {
+    path = join(tempDir(), 'drop');
+    content = new TestContent();
+    content.writeSkopeoDir(path, content.image());
+  });
+  afterEach(removeTempDirs);
+
+  it('names no tag, which is worth a warning', () => {
+    const { roots, warnings } = readDrop(path).content;
+    expect(roots.map(({ tags }) => tags)).to.deep.equal([[]]);
+    expect(warnings).to.have.length(1);
+  });
+
+  it('takes any 1.x version', () => {
+    writeFileSync(join(path, 'version'), 'Directory Transport Version: 1.9\n');
+    expect(readDrop(path, '1.0').missing).to.deep.equal([]);
+  });
+
+  it('is refused with a version nobody knows: format.unknown', () => {
+    writeFileSync(join(path, 'version'), 'Directory Transport Version: 2.0\n');
+    expect(refusal(() => readDrop(path)).code).to.equal('format.unknown');
+  });
+
+  for (const [what, spoil] of [
+    ['missing', (name: string) => rmSync(name)],
+    ['empty', (name: string) => writeFileSync(name, '')],
+  ] as const) {
+    it(`is not whole while its version file is ${what}`, () => {
+      spoil(join(path, 'version'));
+      expect(readDrop(path).missing.map((entry) => entry.path)).to.deep.equal(['version']);
+    });
+  }
+});

@@ -1,0 +1,195 @@
+/** The architecture is a test: who may import whom, sizes, doors, and drift between docs and code. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { ERROR_CODES } from '#src/errors.js';
+import { EVENTS } from '#src/log.js';
+import { settingPaths } from '#src/settings/schema.js';
+import { loadSettings } from '#src/settings/settings.js';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const SRC = join(ROOT, 'src');
+
+const sources = filesBelow(SRC).map((path) => ({
+  path,
+  room: path.split('/')[0]?.replace(/\.ts$/, '') ?? '',
+  text: readFileSync(join(SRC, path), 'utf8'),
+}));
+
+const ROWS: Record<string, number> = {
+  errors: 0,
+  image: 1,
+  snapshot: 1,
+  disk: 2,
+  log: 2,
+  inbox: 3,
+  readers: 3,
+  publish: 3,
+  settings: 3,
+  report: 3,
+  work: 3,
+  threads: 4,
+  daemon: 5,
+  commands: 6,
+  main: 7,
+};
+
+/** Rooms of one row that may know each other: what is published is made of images. */
+const NEIGHBOURS = [['snapshot', 'image']];
+
+const DOORS: Record<string, string[]> = {
+  chokidar: ['inbox/watch.ts'],
+  'proper-lockfile': ['publish/lock.ts'],
+  'p-queue': ['work.ts'],
+  winston: ['log.ts'],
+  commander: ['main.ts'],
+  yaml: ['settings/settings.ts'],
+  'fs-native-extensions': ['disk/kernel-lock.ts'],
+  'node:worker_threads': ['threads/pool.ts', 'threads/worker.ts'],
+};
+
+function filesBelow(directory: string, below = ''): string[] {
+  return readdirSync(join(directory, below), { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory()
+      ? filesBelow(directory, join(below, entry.name))
+      : [join(below, entry.name)],
+  );
+}
+
+function importsOf(text: string): string[] {
+  return [...text.matchAll(/^(?:import|export)[^;]*?from '([^']+)'|^import '([^']+)'/gms)].map(
+    (match) => match[1] ?? match[2] ?? '',
+  );
+}
+
+describe('the source', () => {
+  it('imports only from lower rows, and rooms do not know their neighbours', () => {
+    const wrong: string[] = [];
+    for (const { path, room, text } of sources) {
+      for (const name of importsOf(text).filter((each) => each.startsWith('.'))) {
+        const target = new URL(name, `file:///${path}`).pathname.slice(1);
+        const other = target.split('/')[0]?.replace(/\.js$/, '') ?? '';
+        const [here, there] = [ROWS[room] ?? -1, ROWS[other] ?? 99];
+        const mayKnow = NEIGHBOURS.some(([a, b]) => a === room && b === other);
+        if (room !== other && there >= here && !mayKnow) wrong.push(`${path} imports ${target}`);
+      }
+    }
+    expect(wrong).to.deep.equal([]);
+    for (const { room } of sources) expect(ROWS).to.have.property(room);
+  });
+
+  it('has one door to each dependency', () => {
+    for (const [name, doors] of Object.entries(DOORS)) {
+      const users = sources
+        .filter(({ text }) => text.includes(`'${name}'`) || text.includes(`('${name}')`))
+        .map(({ path }) => path);
+      expect(users, name).to.deep.equal(doors);
+    }
+  });
+
+  it('touches the filesystem in disk/ alone', () => {
+    const users = sources.filter(({ text }) => /from 'node:fs/.test(text)).map(({ path }) => path);
+    const strangers = users.filter((path) => !path.startsWith('disk/') && path !== 'main.ts');
+    expect(strangers).to.deep.equal([]);
+  });
+
+  it('makes links in one file, which is the one that flips', () => {
+    const users = sources
+      .filter(({ room, text }) => room !== 'disk' && /replaceLink\(|\.symlink\(/.test(text))
+      .map(({ path }) => path);
+    expect(users).to.deep.equal(['publish/flip.ts']);
+  });
+
+  it('ends the process and reads the environment in main alone', () => {
+    const users = sources
+      .filter(({ text }) => /process\.(exit|env|on\()|console\./.test(text))
+      .map(({ path }) => path);
+    expect(users).to.deep.equal(['main.ts']);
+  });
+
+  it('keeps its pure rooms pure', () => {
+    for (const { path, room, text } of sources.filter(({ room }) => (ROWS[room] ?? 9) <= 1)) {
+      expect(/Date\.now|Math\.random|process\.|node:fs/.test(text), `${room}: ${path}`).to.equal(
+        false,
+      );
+    }
+  });
+
+  it('lets only main, commands and the daemon log', () => {
+    const users = sources
+      .filter(({ text }) => /from '.*\/log\.js'/.test(text))
+      .map(({ room }) => room);
+    expect([...new Set(users)].sort()).to.deep.equal(['commands', 'daemon', 'main']);
+  });
+
+  it('has files under 250 lines, functions under 70, and opens each file with its promise', () => {
+    for (const { path, text } of sources) {
+      const lines = text.split('\n');
+      expect(lines.length, path).to.be.at.most(251);
+      expect(/^(#!.*\n)?\/\*\*/.test(text), `${path} opens with a comment`).to.equal(true);
+      expect(longestFunction(lines), `longest function of ${path}`).to.be.below(70);
+    }
+  });
+
+  it('holds no leftovers', () => {
+    for (const { path, text } of sources) {
+      expect(/TODO|FIXME|XXX|@ts-|debugger/.test(text), path).to.equal(false);
+    }
+  });
+});
+
+/** Lines from a line that opens a block at one or no level of indentation to the one that closes it. */
+function longestFunction(lines: readonly string[]): number {
+  let longest = 0;
+  for (const [start, line] of lines.entries()) {
+    if (!/^( {2})?(?!.*\b(class|interface|switch)\b)\S.*(\) |=> |: .* )\{$/.test(line)) continue;
+    const indent = line.startsWith('  ') ? '  ' : '';
+    const end = lines.findIndex((each, at) => at > start && each.startsWith(`${indent}}`));
+    longest = Math.max(longest, end - start);
+  }
+  return longest;
+}
+
+describe('the documents', () => {
+  const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+
+  it('list every error code and no other', () => {
+    const listed = [...read('docs/errors.md').matchAll(/^\| `([^`]+)` \|/gm)].map(
+      ([, code]) => code,
+    );
+    expect(listed).to.deep.equal(Object.keys(ERROR_CODES));
+  });
+
+  it('use every error code in the source', () => {
+    const all = sources.map(({ text }) => text).join('\n');
+    for (const code of Object.keys(ERROR_CODES)) {
+      expect(all.split(`'${code}'`).length, code).to.be.greaterThan(2);
+    }
+  });
+
+  it('list every event and no other', () => {
+    const listed = [...read('docs/events.md').matchAll(/^\| `([^`]+)` \|/gm)].map(
+      ([, name]) => name,
+    );
+    expect([...listed].sort()).to.deep.equal([...EVENTS].sort());
+  });
+
+  it('show every setting with its default', () => {
+    const text = read('config/dropdock.yaml');
+    const shown = loadSettings({ file: { name: 'it', text }, environment: {}, flags: [] });
+    const defaults = loadSettings({ file: undefined, environment: {}, flags: [] });
+    expect(shown.settings).to.deep.equal(defaults.settings);
+    for (const path of settingPaths()) {
+      const [section = '', leaf = section] = path;
+      expect(text, path.join('.')).to.match(new RegExp(`^(  )?(# )?${leaf}:`, 'm'));
+    }
+  });
+
+  it('number the steps of a publish as the code does', () => {
+    const steps = [...read('docs/design.md').matchAll(/^(\d+)\. /gm)].map(([, number]) => number);
+    const code = [...read('src/publish/publish.ts').matchAll(/^ \* +(\d+)\. /gm)].map(([, n]) => n);
+    expect(steps).to.deep.equal(code);
+    expect(code).to.have.length(14);
+  });
+});
