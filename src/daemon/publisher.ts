@@ -2,13 +2,8 @@
 import { faultOf } from '../errors.js';
 import { type Claim, claimPath } from '../inbox/paths.js';
 import type { LogFields } from '../log.js';
-import {
-  type DropOutcome,
-  type DropToPublish,
-  type PublishedDrop,
-  type PublishResult,
-  publishRepository,
-} from '../publish/publish.js';
+import type { DropOutcome, DropToPublish, PublishedDrop } from '../publish/drop.js';
+import { type PublishResult, publishRepository } from '../publish/publish.js';
 import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { toTimestamp } from '../snapshot/timestamp.js';

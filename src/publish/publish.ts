@@ -20,45 +20,15 @@
  * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
  */
 import type { RunJob } from '../disk/hands.js';
-import type { BlobToIngest, Ingested } from '../disk/verified-copy.js';
+import type { Ingested } from '../disk/verified-copy.js';
 import { faultOf, fromPlainError } from '../errors.js';
-import type { Tag } from '../image/names.js';
-import type { LeftOut, StagedContent } from '../image/staged-content.js';
-import type { TagMove } from '../snapshot/merge.js';
+import type { StagedContent } from '../image/staged-content.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
 import type { BuildResult, RepositoryPolicy } from './build.js';
+import type { DropOutcome, DropToPublish, StageJob } from './drop.js';
 import type { PublishJobs } from './jobs.js';
 import { type LockOptions, lockRepository, type RepositoryLock } from './lock.js';
 import { type TreeRoots, transactionName } from './paths.js';
-
-/** A claimed drop, or a directory given by hand. */
-export interface DropToPublish {
-  /** Its path below the inbox, for people. */
-  readonly name: string;
-  /** Where it lies; an absolute path. */
-  readonly path: string;
-  readonly at: Timestamp;
-  readonly tag: Tag | undefined;
-  /** Its end is known, so platforms that are absent will not come. */
-  readonly tolerateAbsent: boolean;
-  /** 'copy' where the drop stays with its owner. */
-  readonly ingest: 'auto' | 'copy';
-}
-
-/** Reads one drop, stores its manifests, and says which blobs are to be ingested. */
-export interface StageRequest {
-  readonly roots: TreeRoots;
-  readonly id: RepositoryPolicy['id'];
-  readonly base: Timestamp | null;
-  readonly transaction: string;
-  readonly drop: DropToPublish;
-}
-export interface StageResult {
-  readonly content: StagedContent;
-  readonly blobs: readonly Omit<BlobToIngest, 'uid'>[];
-}
-// biome-ignore lint/suspicious/noExplicitAny: the disk is the thread's
-export type StageJob = { readonly stage: (disk: any, request: StageRequest) => StageResult };
 
 export interface PublishContext {
   readonly roots: TreeRoots;
@@ -69,23 +39,6 @@ export interface PublishContext {
   readonly nowMs: () => number;
   readonly lock: LockOptions;
 }
-
-export interface PublishedDrop {
-  readonly status: 'published' | 'unchanged';
-  readonly drop: DropToPublish;
-  readonly snapshot: Timestamp | null;
-  readonly base: Timestamp | null;
-  readonly moves: readonly TagMove[];
-  readonly content: StagedContent;
-  readonly ingested: Readonly<Record<Ingested, number>>;
-  readonly leftOut: readonly LeftOut[];
-}
-
-/** What became of a drop. */
-export type DropOutcome =
-  | PublishedDrop
-  | { readonly status: 'rejected'; readonly drop: DropToPublish; readonly error: Error }
-  | { readonly status: 'retry'; readonly drop: DropToPublish; readonly error: Error };
 
 export interface PublishResult {
   readonly outcomes: readonly DropOutcome[];

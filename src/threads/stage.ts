@@ -10,8 +10,8 @@ import type { LeftOut, Missing, StagedBlob, StagedContent } from '../image/stage
 import { type ScanRequest, type ScanResult, scanInbox } from '../inbox/scan.js';
 import { describeMissing, type Verdict } from '../inbox/settle.js';
 import { publishedContent, readPivot } from '../publish/current.js';
+import type { StageRequest, StageResult } from '../publish/drop.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
-import type { StageRequest, StageResult } from '../publish/publish.js';
 import { readDirectoryDrop, recogniseDirectory } from '../readers/recognise.js';
 
 export function scan(disk: Disk, request: ScanRequest): ScanResult {
