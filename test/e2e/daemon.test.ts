@@ -175,3 +175,16 @@ describe('the daemon', function () {
     expect(stolen).to.include({ status: 'rejected', code: 'content.missing' });
   });
 });
+
+describe('npm run demo', function () {
+  this.timeout(30_000);
+
+  it('shows the old redirect and content while the new ones fail or are slow', async () => {
+    const { fileURLToPath } = await import('node:url');
+    const demo = fileURLToPath(new URL('../demo/issue-3357.js', import.meta.url));
+    const { execFileSync } = await import('node:child_process');
+    const shown = execFileSync(process.execPath, [demo], { encoding: 'utf8' });
+    expect(shown.match(/Still the old ones, byte for byte/g)).to.have.length(2);
+    expect(shown).to.contain('The new ones, all at once').and.to.contain('nothing in between');
+  });
+});

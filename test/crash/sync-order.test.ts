@@ -1,0 +1,111 @@
+/**
+ * Goal: after a power cut the pivot leads to a whole snapshot (I1, I2). A rename is neither durable
+ * nor ordered against what it names, so everything must be synced before the flip, and the flip
+ * after. Method: record what a publish does to the disk, and check the order.
+ */
+import { dirname, join } from 'node:path';
+import { expect } from 'chai';
+import { deliver, prepareSweep, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
+import { type Recorded, recordingDisk } from '../support/recording-disk.js';
+import { testServices } from '../support/service.js';
+import { removeTempDirs } from '../support/temp-dir.js';
+
+describe('the order of syncs', () => {
+  let log: Recorded[];
+  let root: string;
+  let flip: number;
+  let birth: number;
+
+  before(async () => {
+    ({ root } = await prepareSweep());
+    const recording = recordingDisk();
+    log = recording.log;
+    const services = await testServices(root, { disk: recording.disk });
+    log.length = 0;
+    await deliver(services, SWEPT_DROP);
+    await services.close();
+    flip = indexOf(
+      ({ verb, to }) => verb === 'rename' && to === join(root, 'published/web', SWEPT_ID),
+    );
+    birth = indexOf(
+      ({ verb, to }) =>
+        verb === 'rename' && to?.startsWith(join(root, 'published/master', SWEPT_ID)) === true,
+    );
+  });
+
+  after(removeTempDirs);
+
+  const indexOf = (test: (recorded: Recorded) => boolean) => log.findIndex(test);
+  const syncedBetween = (path: string, from: number, to: number) =>
+    log.slice(from, to).some((each) => each.verb === 'sync' && each.path === path);
+
+  it('is: build, birth of the snapshot, flip', () => {
+    expect(birth).to.be.greaterThan(0);
+    expect(flip).to.be.greaterThan(birth);
+  });
+
+  it('has every file of the snapshot synced before it gets its name', () => {
+    const made = log
+      .slice(0, birth)
+      .map((each, at) => ({ ...each, at }))
+      .filter(({ verb, path }) => verb === 'create' && path.includes('/tree/'));
+    expect(made.length).to.be.greaterThan(3);
+    for (const { path, at } of made) expect(syncedBetween(path, at, birth), path).to.equal(true);
+  });
+
+  it('has every directory of it synced after its last entry, before it gets its name', () => {
+    const tree = log[birth]?.path ?? '';
+    const directories = log.filter(
+      ({ verb, path }) => verb === 'mkdir' && (path === tree || path.startsWith(`${tree}/`)),
+    );
+    expect(directories.length).to.be.greaterThan(4);
+    for (const { path } of directories) {
+      const last = log.findLastIndex(
+        (each, at) =>
+          at < birth &&
+          ['create', 'mkdir', 'link'].includes(each.verb) &&
+          dirname(each.path) === path,
+      );
+      expect(syncedBetween(path, last, birth), path).to.equal(true);
+    }
+  });
+
+  it('has every blob synced in the store, and its directory, before the flip', () => {
+    const stored = log
+      .map((each, at) => ({ ...each, at }))
+      .filter(({ verb, to }) => verb === 'rename' && to?.includes('/state/content/') === true);
+    expect(stored.length).to.be.greaterThan(2);
+    for (const { path, to = '', at } of stored) {
+      const linked = log.find((each) => each.verb === 'link' && each.path === path);
+      const written = linked ? (linked.to ?? '') : path;
+      const isSynced = log
+        .slice(0, at)
+        .some((each) => each.verb === 'sync' && sameFile(each.path, written));
+      expect(isSynced, `${written} before ${to}`).to.equal(true);
+      expect(syncedBetween(dirname(to), at, birth), dirname(to)).to.equal(true);
+    }
+  });
+
+  it('syncs the directory of snapshots between birth and flip, and web/ after it', () => {
+    expect(syncedBetween(join(root, 'published/master', SWEPT_ID), birth, flip)).to.equal(true);
+    const end = indexOf(({ verb, to }) => verb === 'rename' && to?.includes('/app/') === true);
+    expect(syncedBetween(join(root, 'published/web'), flip, end)).to.equal(true);
+    expect(syncedBetween(join(root, 'published/app'), end, log.length)).to.equal(true);
+  });
+
+  it('names the receipt, synced, before the claim goes', () => {
+    const named = indexOf(
+      ({ verb, to }) => verb === 'rename' && to?.includes('/.receipts/') === true,
+    );
+    const gone = indexOf(({ verb, to }) => verb === 'rename' && to?.includes('/.done-') === true);
+    expect(named).to.be.greaterThan(flip);
+    expect(gone).to.be.greaterThan(named);
+    expect(syncedBetween(log[named]?.path ?? '', 0, named)).to.equal(true);
+    expect(syncedBetween(join(root, 'inbox/.receipts'), named, gone)).to.equal(true);
+  });
+});
+
+/** A file in the drop is opened through /proc/self/fd, so only its name tells. */
+function sameFile(opened: string, written: string): boolean {
+  return opened === written || opened.split('/').at(-1) === written.split('/').at(-1);
+}
