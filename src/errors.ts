@@ -38,6 +38,8 @@ export const ERROR_CODES = {
   'manifest.type-mismatch': content('A manifest says another media type than what refers to it.'),
   'index.cycle': content('An index contains itself.'),
   'index.too-deep': content('Indexes are nested too deeply.'),
+  'archive.truncated': content('Copy the archive again; it ends too early.'),
+  'archive.damaged': content('Make the archive again; it cannot be unpacked.'),
   'format.unknown': content('Drop an OCI image layout or a skopeo dir: directory.'),
   'drop.empty': content('The drop names no image.'),
   'limit.exceeded': content('The drop is larger than any image; split it.'),

@@ -25,7 +25,7 @@ export function rootsOf({ settings }: CommandContext): TreeRoots {
 
 /** Commands that only read need no threads: the process does nothing else meanwhile. */
 export const runHere: RunJob<Jobs> = async (job, request) =>
-  jobs[job](nodeDisk, request as never) as never;
+  (await jobs[job](nodeDisk, request as never)) as never;
 
 /** The id of a repository a person named. @throws name.invalid as a usage error */
 export function idOf({ settings }: CommandContext, repository: string): RepositoryId {

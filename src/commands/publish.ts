@@ -26,10 +26,11 @@ export async function publishByHand(
 ): Promise<ExitCode> {
   const { settings } = context;
   const absolute = resolve(path);
-  if (statIfThere(nodeDisk, absolute)?.kind !== 'directory') {
-    throw new DropdockError('usage.invalid', `${path} is no directory.`, { path });
+  const kind = statIfThere(nodeDisk, absolute)?.kind;
+  if (kind !== 'directory' && kind !== 'file') {
+    throw new DropdockError('usage.invalid', `${path} is no directory and no file.`, { path });
   }
-  const name = parseReference(as ?? basename(absolute), as !== undefined);
+  const name = parseReference(as ?? basename(absolute), as !== undefined, kind === 'file');
   const startedMs = performance.now();
   const services = await openServices(settings, log);
   try {
@@ -37,6 +38,8 @@ export async function publishByHand(
     const drop: DropToPublish = {
       name: as ?? basename(absolute),
       path: absolute,
+      kind,
+      compress: settings.archives.compress,
       at: toTimestamp(services.nowMs()),
       tag: name.tag,
       tolerateAbsent: true,
@@ -59,10 +62,11 @@ export async function publishByHand(
 function parseReference(
   text: string,
   isExplicit: boolean,
+  isFile: boolean,
 ): DropName & { repository: NonNullable<DropName['repository']> } {
   let name: DropName;
   try {
-    name = parseDropName(text, false);
+    name = parseDropName(text, isFile && !isExplicit);
   } catch (error) {
     const how = isExplicit ? '' : ' Say --as <repository>[:<tag>].';
     throw new DropdockError('usage.invalid', `${(error as Error).message}${how}`, {}, error);

@@ -27,6 +27,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   const publisher = new Publisher(services, {
     onBug: (error) => fail(error),
     onPublished: () => intake.repositoriesChanged(),
+    onReturned: (drop) => intake.returned(drop),
   });
   const intake: Intake = new Intake(services, {
     onClaimed: (drop) => publisher.add(drop),

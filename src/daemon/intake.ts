@@ -26,6 +26,14 @@ export interface IntakeHooks {
   readonly onBug: (error: unknown) => void;
 }
 
+/** What is known of a drop that has been claimed. */
+export interface TakenDrop {
+  readonly path: string;
+  readonly kind: Observation['kind'];
+  readonly tolerateAbsent: boolean;
+  readonly look?: ClaimedDrop['look'];
+}
+
 export class Intake {
   readonly #services: Services;
   readonly #hooks: IntakeHooks;
@@ -69,6 +77,18 @@ export class Intake {
   repositoriesChanged(): void {
     this.#settler.forgetVerdicts();
     if (this.#said.size > 0) this.lookWithin(HINT_DELAY_MS);
+  }
+
+  /** A drop that was taken too early lies where it was; it waits for the rest of its time. */
+  returned({ name, look }: ClaimedDrop): void {
+    if (look === undefined) return;
+    const missing = { digest: '', path: 'its end', by: 'the archive', tolerable: false };
+    const verdict: Verdict = {
+      kind: 'incomplete',
+      missing: [{ ...missing, platform: undefined }],
+    };
+    this.#settler.resume(name, look.signature, look.sinceMs, verdict);
+    this.lookWithin(HINT_DELAY_MS);
   }
 
   /** Makes sure that a scan begins within so many milliseconds. */
@@ -133,11 +153,7 @@ export class Intake {
   }
 
   #mentionIgnored({ ignored }: ScanResult): void {
-    for (const { path, reason } of ignored) {
-      if (this.#said.get(path) === reason) continue;
-      this.#said.set(path, reason);
-      this.#services.log('info', 'drop.ignored', { drop: path, reason });
-    }
+    for (const { path, reason } of ignored) this.#mention(path, 'drop.ignored', reason);
   }
 
   /** @returns when to look at it again (ms) */
@@ -157,18 +173,19 @@ export class Intake {
       return settings.inbox.scan;
     }
     if (decision.action === 'wait') {
-      this.#mentionWaiting(seen, decision.reason);
+      if (decision.reason) this.#mention(seen.path, 'drop.waiting', decision.reason);
       return decision.recheckMs;
     }
+    if (decision.action === 'ignore') this.#mention(seen.path, 'drop.ignored', decision.reason);
     return settings.inbox.scan;
   }
 
-  async #examine({ path }: Observation): Promise<Verdict> {
+  async #examine({ path, kind }: Observation): Promise<Verdict> {
     const { run, roots, inbox } = this.#services;
     try {
-      const { policy, name } = this.#resolve(path);
+      const { policy, name } = this.#resolve(path, kind);
       const drop = join(inbox, path);
-      return await run('examine', { roots, id: policy.id, path: drop, tag: name.tag });
+      return await run('examine', { roots, id: policy.id, path: drop, kind, tag: name.tag });
     } catch (error) {
       if (faultOf(error) === 'content') return { kind: 'refused' };
       if (!isSystemError(error)) throw error;
@@ -178,8 +195,11 @@ export class Intake {
     }
   }
 
-  #resolve(path: string): { policy: ResolvedRepository; name: DropName } {
-    const name = parseDropName(path, false);
+  #resolve(
+    path: string,
+    kind: Observation['kind'],
+  ): { policy: ResolvedRepository; name: DropName } {
+    const name = parseDropName(path, kind === 'file');
     if (name.repository === undefined) {
       throw new DropdockError(
         'name.invalid',
@@ -195,33 +215,36 @@ export class Intake {
     { tolerateAbsent }: Extract<Decision, { action: 'take' }>,
   ): Promise<void> {
     const { run, inbox, owner, nowMs, settings, log } = this.#services;
-    const { path, signature } = seen;
+    const { path, kind, signature } = seen;
+    const sinceMs = this.#settler.sinceOf(path);
     const marker = settings.settle.marker ?? undefined;
     const request = { inbox, path, signature, owner: owner.token, nowMs: nowMs(), marker };
     const claim = await run('takeClaim', request);
     if (typeof claim === 'string') return this.lookWithin(settings.settle.quiet);
     this.#said.delete(path);
     log('info', 'drop.claimed', { drop: path });
-    await this.adopt(claim, path, tolerateAbsent);
+    const look = sinceMs === undefined ? undefined : { signature, sinceMs };
+    await this.adopt(claim, { path, kind, tolerateAbsent, look });
   }
 
   /** Hands a claim on: to be published, or to be refused for its name. */
-  async adopt(claim: Claim, path: string, tolerateAbsent: boolean): Promise<void> {
+  async adopt(claim: Claim, taken: TakenDrop): Promise<void> {
+    const { path, kind, tolerateAbsent, look } = taken;
     const { monotonicMs } = this.#services;
     try {
-      const { policy, name } = this.#resolve(path);
-      const drop = toDrop(this.#services, claim, path, { tag: name.tag, tolerateAbsent });
+      const { policy, name } = this.#resolve(path, kind);
+      const drop = toDrop(this.#services, claim, path, { tag: name.tag, kind, tolerateAbsent });
       const claimedMs = monotonicMs();
-      this.#hooks.onClaimed({ claim, name: path, policy, drop, claimedMs, attempts: 0 });
+      this.#hooks.onClaimed({ claim, name: path, policy, drop, claimedMs, attempts: 0, look });
     } catch (error) {
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
       await this.#hooks.onRefused(claim, path, error);
     }
   }
 
-  #mentionWaiting({ path }: Observation, reason: string | undefined): void {
-    if (reason === undefined || this.#said.get(path) === reason) return;
+  #mention(path: string, event: 'drop.waiting' | 'drop.ignored', reason: string): void {
+    if (this.#said.get(path) === reason) return;
     this.#said.set(path, reason);
-    this.#services.log('info', 'drop.waiting', { drop: path, reason });
+    this.#services.log('info', event, { drop: path, reason });
   }
 }

@@ -1,5 +1,5 @@
 /** From claimed drops to receipts: whose turn it is, what is tried again, what is said about it. */
-import { faultOf } from '../errors.js';
+import { DropdockError, faultOf } from '../errors.js';
 import { type Claim, claimPath } from '../inbox/paths.js';
 import type { LogFields } from '../log.js';
 import type { DropOutcome, DropToPublish, PublishedDrop } from '../publish/drop.js';
@@ -20,6 +20,8 @@ export interface ClaimedDrop {
   /** On the monotonic clock. */
   readonly claimedMs: number;
   readonly attempts: number;
+  /** What it looked like when it was taken, and since when; for a drop that is given back. */
+  readonly look: { readonly signature: string; readonly sinceMs: number } | undefined;
 }
 
 /** Turns that may run at once; each may hash on all threads, so more would only hold more locks. */
@@ -27,21 +29,23 @@ const PARALLEL_TURNS = 8;
 /** Drops published in one snapshot. */
 const BATCH_MAX = 500;
 
+export interface PublisherHooks {
+  readonly onBug: (error: unknown) => void;
+  readonly onPublished: () => void;
+  /** A drop lies in the inbox again; it is not whole. */
+  readonly onReturned: (drop: ClaimedDrop) => void;
+}
+
 export class Publisher {
   readonly #services: Services;
   readonly #work: Work<ClaimedDrop>;
   readonly #retries = new Set<NodeJS.Timeout>();
   readonly #stopping = new AbortController();
-  readonly #onBug: (error: unknown) => void;
-  readonly #onPublished: () => void;
+  readonly #hooks: PublisherHooks;
 
-  constructor(
-    services: Services,
-    hooks: { readonly onBug: (error: unknown) => void; readonly onPublished: () => void },
-  ) {
+  constructor(services: Services, hooks: PublisherHooks) {
     this.#services = services;
-    this.#onBug = hooks.onBug;
-    this.#onPublished = hooks.onPublished;
+    this.#hooks = hooks;
     this.#work = new Work({ parallel: PARALLEL_TURNS, batch: BATCH_MAX }, (_id, drops) =>
       this.#turn(drops),
     );
@@ -71,7 +75,7 @@ export class Publisher {
       const result = await this.#publish(policy, byDrop);
       this.#report(result, byDrop, startedMs);
     } catch (error) {
-      if (faultOf(error) === 'bug') this.#onBug(error);
+      if (faultOf(error) === 'bug') this.#hooks.onBug(error);
       else for (const each of drops) this.#retry(each, error as Error);
     }
   }
@@ -94,6 +98,7 @@ export class Publisher {
   /** Step 12: the receipt first, then the drop goes. */
   async #finish(outcome: DropOutcome, claimed: ClaimedDrop): Promise<void> {
     if (outcome.status === 'retry') return;
+    if (isUnfinished(outcome)) return this.#giveBack(claimed);
     const { inbox, run, nowMs, monotonicMs } = this.#services;
     const { claim, name, policy } = claimed;
     const frame = {
@@ -113,6 +118,13 @@ export class Publisher {
     await run(outcome.status === 'rejected' ? 'letGoRejected' : 'letGoPublished', request);
   }
 
+  /** A compressed archive tells only when it is read that its end has not come yet. */
+  async #giveBack(claimed: ClaimedDrop): Promise<void> {
+    const { inbox, run } = this.#services;
+    await run('returnClaim', { inbox, claim: claimed.claim, path: claimed.name });
+    this.#hooks.onReturned(claimed);
+  }
+
   #report(
     { outcomes, mended, later, removed }: PublishResult,
     byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
@@ -126,6 +138,7 @@ export class Publisher {
       if (claimed === undefined) continue;
       repo = claimed.policy.repository;
       const fields = { repo, drop: claimed.name };
+      if (isUnfinished(outcome)) continue;
       if (outcome.status === 'retry') this.#retry(claimed, outcome.error);
       else if (outcome.status === 'rejected') {
         log('warn', 'drop.rejected', { ...fields, ...errorFields(outcome.error) });
@@ -140,7 +153,7 @@ export class Publisher {
     // Deleting takes its time and holds nobody up.
     void run('deleteRetired', { inbox }).catch((error) => this.#warn(error));
     void run('emptyTrash', { roots }).catch((error) => this.#warn(error));
-    if (outcomes.some(({ status }) => status === 'published')) this.#onPublished();
+    if (outcomes.some(({ status }) => status === 'published')) this.#hooks.onPublished();
   }
 
   /** Nothing is lost: the drop stays claimed and is tried again, later and later. */
@@ -169,6 +182,11 @@ export class Publisher {
   }
 }
 
+function isUnfinished(outcome: DropOutcome): boolean {
+  if (outcome.status !== 'rejected' || outcome.drop.tolerateAbsent) return false;
+  return outcome.error instanceof DropdockError && outcome.error.code === 'archive.truncated';
+}
+
 function publishFields({ snapshot, content, moves, ingested, leftOut }: PublishedDrop): LogFields {
   const tags = content.roots.flatMap((root) => root.tags);
   const shown = tags.slice(0, 5).join(',') + (tags.length > 5 ? `,+${tags.length - 5}` : '');
@@ -188,8 +206,10 @@ export function toDrop(
   services: Services,
   claim: Claim,
   name: string,
-  options: Pick<DropToPublish, 'tag' | 'tolerateAbsent'>,
+  options: Pick<DropToPublish, 'tag' | 'tolerateAbsent' | 'kind'>,
 ): DropToPublish {
   const { inbox, settings } = services;
-  return { name, path: claimPath(inbox, claim), at: claim.at, ingest: settings.ingest, ...options };
+  const { ingest, archives } = settings;
+  const path = claimPath(inbox, claim);
+  return { name, path, at: claim.at, ingest, compress: archives.compress, ...options };
 }

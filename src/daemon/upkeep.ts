@@ -48,10 +48,10 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
   const taken = await run('takeOverClaims', { inbox, owner: owner.token, dead });
   await run('trashAbandonedWork', { roots, dead });
   owners.forget(dead);
-  for (const claim of taken) {
+  for (const { claim, kind } of taken) {
     log('info', 'daemon.recovered', { drop: claim.name, what: 'took over a claimed drop' });
     // It was claimed because it was whole, or because its time was up.
-    await intake.adopt(claim, claim.name, true);
+    await intake.adopt(claim, { path: claim.name, kind, tolerateAbsent: true });
   }
   return taken.length;
 }

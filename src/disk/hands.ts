@@ -9,4 +9,4 @@ export type JobTable = Readonly<Record<string, (disk: Disk, request: any) => unk
 export type RunJob<Jobs extends JobTable> = <Name extends keyof Jobs & string>(
   name: Name,
   request: Parameters<Jobs[Name]>[1],
-) => Promise<ReturnType<Jobs[Name]>>;
+) => Promise<Awaited<ReturnType<Jobs[Name]>>>;

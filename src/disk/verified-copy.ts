@@ -14,14 +14,10 @@ import {
   removeIfThere,
   statIfThere,
   syncDirectory,
-  withOpen,
   writeAll,
-  writeNewFile,
 } from './durable.js';
 import { InsideDirectory } from './inside.js';
-
-/** How a blob came into the store. */
-export type Ingested = 'linked' | 'cloned' | 'copied' | 'present';
+import { type Ingested, markUsed, STORED_MODE } from './stored.js';
 
 export interface BlobToIngest {
   readonly digest: Digest;
@@ -30,6 +26,8 @@ export interface BlobToIngest {
   /** The directory that holds the file, and its path below. */
   readonly root: string;
   readonly path: string;
+  /** Where the blob begins in that file; a whole file where it is left out. */
+  readonly offset?: number | undefined;
   /** Where it goes, and a name of ours on the same filesystem for the way. */
   readonly destination: string;
   readonly temporary: string;
@@ -38,9 +36,6 @@ export interface BlobToIngest {
   /** The user this process runs as. */
   readonly uid: number;
 }
-
-/** Stored files are read by web servers and written by nobody. */
-export const STORED_MODE = 0o444;
 
 /** Filesystems that refused a reflink; asking each again costs a file made and removed. */
 const withoutReflinks = new Set<number>();
@@ -75,7 +70,7 @@ function ingestOpenBlob(
   fd: number,
 ): Ingested {
   const stat = disk.statOpen(fd);
-  checkSize(blob, stat.size);
+  if (blob.offset === undefined) checkSize(blob, stat.size);
   const stored = statIfThere(disk, blob.destination);
   if (stored?.size === blob.size) {
     // Having the digest is not having the bytes: the drop must prove that it holds them (I8).
@@ -98,8 +93,10 @@ function place(
   stat: Stat,
 ): Ingested {
   removeIfThere(disk, blob.temporary);
-  if (mayLink(blob, stat) && tryLink(disk, blob, inside, fd, stat)) return 'linked';
-  if (tryClone(disk, blob, fd, stat)) return 'cloned';
+  if (blob.offset === undefined) {
+    if (mayLink(blob, stat) && tryLink(disk, blob, inside, fd, stat)) return 'linked';
+    if (tryClone(disk, blob, fd, stat)) return 'cloned';
+  }
   copyWhileHashing(disk, blob, fd);
   return 'copied';
 }
@@ -187,12 +184,15 @@ function eachChunk(
   blob: BlobToIngest,
   use: (chunk: Uint8Array, position: number) => void,
 ): void {
-  const buffer = Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, blob.size + 1));
+  const { size, offset } = blob;
+  const end = offset === undefined ? size + 1 : size;
+  const buffer = Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, size + 1));
   let position = 0;
-  for (;;) {
-    const count = disk.read(fd, buffer, buffer.length, position);
+  while (position < end) {
+    const wanted = Math.min(buffer.length, end - position);
+    const count = disk.read(fd, buffer, wanted, (offset ?? 0) + position);
     if (count === 0) break;
-    if (position + count > blob.size) checkSize(blob, position + count);
+    if (position + count > size) checkSize(blob, position + count);
     use(buffer.subarray(0, count), position);
     position += count;
   }
@@ -216,33 +216,4 @@ function checkDigest({ digest, path }: BlobToIngest, hash: Hash): void {
     digest,
     found,
   });
-}
-
-/** Tells the sweep of unused content that this is wanted again: it goes by the change time. */
-function markUsed(disk: Disk, path: string): void {
-  withOpen(disk, path, 'read', (fd) => disk.setMode(fd, STORED_MODE));
-}
-
-/** Stores bytes that were hashed in memory: manifests, and blobs given inline. */
-export function ingestBytes(
-  disk: Disk,
-  bytes: Uint8Array,
-  destination: string,
-  temporary: string,
-): Ingested {
-  if (statIfThere(disk, destination)?.size === bytes.length) {
-    markUsed(disk, destination);
-    return 'present';
-  }
-  ensureDirectory(disk, dirname(destination));
-  removeIfThere(disk, temporary);
-  try {
-    writeNewFile(disk, temporary, bytes, { mode: STORED_MODE });
-    disk.rename(temporary, destination);
-  } catch (error) {
-    discard(() => removeIfThere(disk, temporary));
-    throw error;
-  }
-  syncDirectory(disk, dirname(destination));
-  return 'copied';
 }

@@ -38,3 +38,19 @@ export const READ_CHUNK_BYTES = 1024 * 1024;
 
 /** Entries a rejection lists by name; the rest is counted. */
 export const LISTED_MAX = 20;
+
+/** Members of one archive: 50,000 tags of a mirror with a handful of blobs each. */
+export const MEMBERS_PER_ARCHIVE_MAX = 300_000;
+
+/** One pax or GNU long-name record; names of files are shorter by far. */
+export const TAR_META_BYTES_MAX = 1024 * 1024;
+
+/**
+ * An archive may expand to this many times its own bytes, besides a fixed allowance. Layers of a
+ * real image compress a tenfold at most; a gzip of zeros expands a thousandfold.
+ */
+export const EXPANSION_FACTOR_MAX = 200;
+export const EXPANSION_BYTES_FREE = 256 * 1024 * 1024;
+
+/** docker save's manifest.json names images and layers, no content (containers/image: 1 MiB). */
+export const DOCKER_SAVE_MANIFEST_BYTES_MAX = 4 * 1024 * 1024;

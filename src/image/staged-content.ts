@@ -6,9 +6,14 @@ import type { Digest } from './digest.js';
 import type { Descriptor, Manifest } from './manifest.js';
 import type { Tag } from './names.js';
 
-/** A file inside a drop, by its path below the drop. */
+/** Where the bytes of a blob are. */
 export interface BlobSource {
+  /** Below the drop; an absolute path for what was spooled. */
   readonly path: string;
+  /** Where they begin, in an archive. */
+  readonly offset?: number;
+  /** What they hash to, when they were hashed on their way to the work area. */
+  readonly spooled?: string;
 }
 
 export interface StagedManifest {

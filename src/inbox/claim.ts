@@ -25,7 +25,7 @@ import {
   rejectedDirectory,
   rejectedPath,
 } from './paths.js';
-import { signTree } from './scan.js';
+import { signDrop } from './scan.js';
 
 export function prepareInbox(disk: Disk, { inbox }: { readonly inbox: string }): void {
   ensureDirectory(disk, inbox);
@@ -60,7 +60,7 @@ export function takeClaim(disk: Disk, request: ClaimRequest): Claim | 'gone' | '
     if (hasErrno(error, 'ENOENT')) return 'gone';
     throw error;
   }
-  if (signTree(disk, claimed).signature !== signature) {
+  if (signDrop(disk, claimed).signature !== signature) {
     giveBack(disk, inbox, claim, path);
     return 'changed';
   }
@@ -75,6 +75,14 @@ function freeMoment(disk: Disk, inbox: string, name: string, nowMs: number): Tim
     const taken = [receiptPath(inbox, { name, at }), rejectedPath(inbox, { name, at })];
     if (taken.every((path) => statIfThere(disk, path) === undefined)) return at;
   }
+}
+
+/** Gives a drop back that turned out to be still on its way. */
+export function returnClaim(
+  disk: Disk,
+  { inbox, claim, path }: { readonly inbox: string; readonly claim: Claim; readonly path: string },
+): void {
+  giveBack(disk, inbox, claim, path);
 }
 
 /** To where it was; beside it, with a label, when its writer has begun anew there. */
@@ -102,12 +110,17 @@ export interface TakeOverRequest {
   readonly dead: readonly string[];
 }
 
+export interface TakenClaim {
+  readonly claim: Claim;
+  readonly kind: 'directory' | 'file';
+}
+
 /**
  * Takes over what dead processes had claimed. What already has its receipt is only let go of.
  * @returns the claims that are ours now and are to be published, oldest first
  */
-export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverRequest): Claim[] {
-  const taken: Claim[] = [];
+export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverRequest): TakenClaim[] {
+  const taken: TakenClaim[] = [];
   for (const left of listClaims(disk, { inbox })) {
     if (!dead.includes(left.owner)) continue;
     const claim = { ...left, owner };
@@ -118,12 +131,14 @@ export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverReque
       throw error;
     }
     const status = receiptStatus(disk, inbox, claim);
-    if (status === undefined) taken.push(claim);
-    else if (status === 'rejected') moveToRejected(disk, inbox, claim);
+    if (status === undefined) {
+      const isFile = statIfThere(disk, claimPath(inbox, claim))?.kind === 'file';
+      taken.push({ claim, kind: isFile ? 'file' : 'directory' });
+    } else if (status === 'rejected') moveToRejected(disk, inbox, claim);
     else retire(disk, inbox, claim);
   }
   finishHalfReceipts(disk, inbox, dead);
-  return taken.sort((a, b) => timestampMs(a.at) - timestampMs(b.at));
+  return taken.sort((a, b) => timestampMs(a.claim.at) - timestampMs(b.claim.at));
 }
 
 function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefined {

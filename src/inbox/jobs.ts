@@ -1,7 +1,7 @@
 /** What the inbox asks of the worker threads, but for what needs the readers as well. */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { listClaims, prepareInbox, takeClaim, takeOverClaims } from './claim.js';
+import { listClaims, prepareInbox, returnClaim, takeClaim, takeOverClaims } from './claim.js';
 import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
 import { claimedDirectory } from './paths.js';
 import { filesystemNow } from './scan.js';
@@ -9,6 +9,7 @@ import { filesystemNow } from './scan.js';
 export const inboxJobs = {
   prepareInbox,
   takeClaim,
+  returnClaim,
   letGoPublished,
   letGoRejected,
   deleteRetired,

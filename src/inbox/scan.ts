@@ -11,6 +11,7 @@ import { isBusyName } from '../image/names.js';
 export interface Observation {
   /** Below the inbox. */
   readonly path: string;
+  readonly kind: 'directory' | 'file';
   /** Changes whenever anything in the drop changes; survives being renamed. */
   readonly signature: string;
   /** The filesystem's time of the newest change (ms). */
@@ -69,7 +70,7 @@ class Scan implements ScanResult {
     }
     const imageHere = path !== '' && isDropDirectory(this.disk, inbox, path, entries, this.isImage);
     if (imageHere !== 'no' && path !== '') {
-      this.drops.push(observe(this.disk, this.request, path, imageHere === 'certain'));
+      this.drops.push(observe(this.disk, this.request, path, 'directory', imageHere === 'certain'));
       return;
     }
     this.directories.push(path);
@@ -79,16 +80,15 @@ class Scan implements ScanResult {
       if (kind === 'directory') {
         if (depth < DROP_DEPTH_MAX) this.visit(below, depth + 1);
         else this.ignored.push({ path: below, reason: 'directories are nested too deeply' });
-      } else if (!(kind === 'file' && isMarker(entries, name, marker))) {
-        this.ignored.push({ path: below, reason: reasonToIgnore(kind) });
+      } else if (kind === 'file') {
+        if (isMarker(entries, name, marker)) continue;
+        this.drops.push(observe(this.disk, this.request, below, 'file', true));
+      } else {
+        const reason = kind === 'symlink' ? 'a link' : 'a special file';
+        this.ignored.push({ path: below, reason });
       }
     }
   }
-}
-
-function reasonToIgnore(kind: Entry['kind']): string {
-  if (kind === 'symlink') return 'a link; drops are real directories';
-  return kind === 'file' ? 'a single file; drop a directory' : 'a special file';
 }
 
 function isMarker(entries: readonly Entry[], name: string, marker: string | undefined): boolean {
@@ -135,11 +135,22 @@ function observe(
   disk: Disk,
   { inbox, marker }: ScanRequest,
   path: string,
+  kind: Observation['kind'],
   isCertain: boolean,
 ): Observation {
   const isMarked =
     marker === undefined || statIfThere(disk, join(inbox, path + marker)) !== undefined;
-  return { path, isCertain, isMarked, ...signTree(disk, join(inbox, path)) };
+  return { path, kind, isCertain, isMarked, ...signDrop(disk, join(inbox, path)) };
+}
+
+type Look = Pick<Observation, 'signature' | 'newestMs' | 'busy'>;
+
+/** What a drop looks like now; the same before and after it is renamed. */
+export function signDrop(disk: Disk, path: string): Look {
+  const stat = statIfThere(disk, path);
+  if (stat?.kind === 'directory') return signTree(disk, path);
+  const { size = 0, mtimeMs = 0, ino = 0 } = stat ?? {};
+  return { signature: `${size} ${mtimeMs} ${ino}`, newestMs: mtimeMs, busy: undefined };
 }
 
 /**
@@ -147,10 +158,7 @@ function observe(
  * change time is left out, for a rename sets it and changes nothing inside; its modification time
  * tells when a name was added or removed.
  */
-export function signTree(
-  disk: Disk,
-  root: string,
-): Pick<Observation, 'signature' | 'newestMs' | 'busy'> {
+function signTree(disk: Disk, root: string): Look {
   const hash = createHash('sha256');
   let newestMs = statIfThere(disk, root)?.mtimeMs ?? 0;
   let busy: string | undefined;

@@ -17,6 +17,8 @@ export interface SettleSettings {
 export type Verdict =
   | { readonly kind: 'whole' }
   | { readonly kind: 'refused' }
+  /** No image at all, and left alone. */
+  | { readonly kind: 'stranger' }
   | { readonly kind: 'incomplete'; readonly missing: readonly Missing[] };
 
 export type Decision =
@@ -24,6 +26,7 @@ export type Decision =
   | { readonly action: 'wait'; readonly reason: string | undefined; readonly recheckMs: number }
   /** Still: read it and ask again with the verdict. */
   | { readonly action: 'examine' }
+  | { readonly action: 'ignore'; readonly reason: string }
   | { readonly action: 'take'; readonly tolerateAbsent: boolean };
 
 interface Track {
@@ -76,6 +79,7 @@ export class Settler {
     verdict: Verdict,
     { timedOut, leftMs }: { timedOut: boolean; leftMs: number },
   ): Decision {
+    if (verdict.kind === 'stranger') return { action: 'ignore', reason: 'no archive of an image' };
     if (verdict.kind !== 'incomplete') return { action: 'take', tolerateAbsent: false };
     // Publishing it finds the same things missing, and rejects it with the list.
     if (timedOut && seen.isCertain) return { action: 'take', tolerateAbsent: true };
@@ -89,10 +93,22 @@ export class Settler {
     if (track) track.verdict = verdict;
   }
 
+  /** Since when a drop has looked as it does (monotonic). */
+  sinceOf(path: string): number | undefined {
+    return this.#tracks.get(path)?.sinceMs;
+  }
+
+  /** A drop that was taken and given back goes on waiting where it was, with what was found. */
+  resume(path: string, signature: string, sinceMs: number, verdict: Verdict): void {
+    this.#tracks.set(path, { signature, sinceMs, verdict });
+  }
+
   /** A thin drop waits for what its repository serves, which has changed. */
   forgetVerdicts(): void {
     for (const track of this.#tracks.values()) {
-      if (track.verdict?.kind === 'incomplete') track.verdict = undefined;
+      const { verdict } = track;
+      const isThin = verdict?.kind === 'incomplete' && verdict.missing.some(({ digest }) => digest);
+      if (isThin) track.verdict = undefined;
     }
   }
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile, statIfThere } from '../disk/durable.js';
-import { ingestBytes } from '../disk/verified-copy.js';
+import { ingestBytes } from '../disk/stored.js';
 import { faultOf, type PlainError, toPlainError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';

@@ -1,5 +1,8 @@
 /** What goes into a publish, and what comes out of it for each drop. Values only. */
-import type { BlobToIngest, Ingested } from '../disk/verified-copy.js';
+
+import type { Disk } from '../disk/disk.js';
+import type { Ingested } from '../disk/stored.js';
+import type { BlobToIngest } from '../disk/verified-copy.js';
 import type { Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
 import type { TagMove } from '../snapshot/merge.js';
@@ -13,12 +16,15 @@ export interface DropToPublish {
   readonly name: string;
   /** Where it lies; an absolute path. */
   readonly path: string;
+  readonly kind: 'directory' | 'file';
   readonly at: Timestamp;
   readonly tag: Tag | undefined;
   /** Its end is known, so platforms that are absent will not come. */
   readonly tolerateAbsent: boolean;
   /** 'copy' where the drop stays with its owner. */
   readonly ingest: 'auto' | 'copy';
+  /** What is done with the layers of old docker-save archives. */
+  readonly compress: 'gzip' | 'none';
 }
 
 /** Reads one drop, stores its manifests, and says which blobs are to be ingested. */
@@ -32,9 +38,12 @@ export interface StageRequest {
 export interface StageResult {
   readonly content: StagedContent;
   readonly blobs: readonly Omit<BlobToIngest, 'uid'>[];
+  /** How many blobs are in the store by now. */
+  readonly stored: number;
 }
-// biome-ignore lint/suspicious/noExplicitAny: the disk is the thread's
-export type StageJob = { readonly stage: (disk: any, request: StageRequest) => StageResult };
+export type StageJob = {
+  readonly stage: (disk: Disk, request: StageRequest) => Promise<StageResult>;
+};
 
 export interface PublishedDrop {
   readonly status: 'published' | 'unchanged';

@@ -20,7 +20,7 @@
  * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
  */
 import type { RunJob } from '../disk/hands.js';
-import type { Ingested } from '../disk/verified-copy.js';
+import type { Ingested } from '../disk/stored.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { StagedContent } from '../image/staged-content.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
@@ -168,10 +168,10 @@ async function stage(turn: Turn, drop: DropToPublish): Promise<StagedDrop | Drop
   const { roots, run, uid } = context;
   try {
     const request = { roots, id: policy.id, base, transaction, drop };
-    const { content, blobs } = await run('stage', request);
+    const { content, blobs, stored } = await run('stage', request);
     const largestFirst = [...blobs].sort((a, b) => b.size - a.size);
     const ways = await allOrFirstError(largestFirst.map((blob) => run('ingest', { ...blob, uid })));
-    const ingested = { linked: 0, cloned: 0, copied: 0, present: 0 };
+    const ingested = { linked: 0, cloned: 0, copied: stored, present: 0 };
     for (const way of ways) ingested[way]++;
     return { drop, content, ingested };
   } catch (error) {

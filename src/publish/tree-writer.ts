@@ -13,7 +13,7 @@ import {
   withOpen,
   writeNewFile,
 } from '../disk/durable.js';
-import { STORED_MODE } from '../disk/verified-copy.js';
+import { STORED_MODE } from '../disk/stored.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';

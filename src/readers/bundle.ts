@@ -1,6 +1,9 @@
-/** What every reader reads from: named files, wherever they lie. A directory now, archives next. */
+/** What every reader reads from: named files, wherever they lie: a directory, a tar, a stream. */
+import type { BlobSource } from '../image/staged-content.js';
 
 export interface Bundle {
+  /** The names at hand; for a directory only those at its top. */
+  names(): readonly string[];
   /**
    * Bytes of a regular file; undefined where there is none.
    * @throws path.outside, file.type
@@ -11,6 +14,8 @@ export interface Bundle {
    * @throws limit.exceeded when it is longer than `max` bytes; path.outside, file.type
    */
   read(path: string, max: number): Buffer | undefined;
+  /** Where the bytes of a file are read from when it is ingested. */
+  source(path: string): BlobSource;
 }
 
 /** What a repository's current snapshot holds already, so that a drop may leave it out. */

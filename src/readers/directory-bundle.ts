@@ -8,6 +8,8 @@ import type { Bundle } from './bundle.js';
 export function withDirectoryBundle<T>(disk: Disk, path: string, use: (bundle: Bundle) => T): T {
   return InsideDirectory.use(disk, path, (inside) =>
     use({
+      names: () => inside.list('')?.map(({ name }) => name) ?? [],
+      source: (name) => ({ path: name }),
       size: (name) => {
         const stat = inside.stat(name);
         if (stat === undefined) return undefined;

@@ -157,7 +157,8 @@ class GraphWalk {
     const path = this.locate.blob(digest);
     if (this.#isThere(descriptor, path)) {
       // What this repository serves already need not be read again.
-      const source = this.published.has(digest) ? ('published' as const) : { path };
+      const isServed = this.published.has(digest);
+      const source = isServed ? ('published' as const) : this.bundle.source(path);
       this.#blobs.set(digest, { digest, size, source });
     } else if (this.bundle.size(path) !== undefined) {
       this.#miss({ digest, path, by, tolerable: false, platform: undefined });

@@ -55,6 +55,9 @@ export const settingsSchema = z.strictObject({
     marker: z.string().min(1).nullable().default(null),
   }),
   ingest: z.enum(['auto', 'copy']).default('auto'),
+  archives: section({
+    compress: z.enum(['gzip', 'none']).default('gzip'),
+  }),
   redirect: section({
     oci: z.enum(['convert', 'passthrough', 'omit']).default('convert'),
     url: z.string().min(1).default(`https://${hostname()}/pulp/docker/v2/{id}/`),

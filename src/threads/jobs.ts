@@ -1,5 +1,6 @@
 /** Every job a worker thread can do, by name, and which threads do it. */
 import { inboxJobs } from '../inbox/jobs.js';
+import type { StageRequest } from '../publish/drop.js';
 import { publishJobs } from '../publish/jobs.js';
 import { examine, scan, stage } from './stage.js';
 
@@ -23,6 +24,8 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   verifyContent: 'background',
 };
 
-export function laneOf(job: keyof Jobs): Lane {
+export function laneOf(job: keyof Jobs, request: unknown): Lane {
+  // An archive is read, hashed and perhaps unpacked in one go.
+  if (job === 'stage' && (request as StageRequest).drop.kind === 'file') return 'hash';
   return LANES[job] ?? 'quick';
 }

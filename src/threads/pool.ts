@@ -31,7 +31,7 @@ export class ThreadPool {
   readonly run: RunJob<Jobs> = (job, request) =>
     new Promise((resolve, reject) => {
       const message = { job, request } as JobMessage;
-      this.#lanes[laneOf(job)].add({ message, resolve, reject });
+      this.#lanes[laneOf(job, request)].add({ message, resolve, reject });
     });
 
   /** Ends all threads at once; what they were doing is left to the next start. */

@@ -13,10 +13,10 @@ export type JobAnswer =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly error: PlainError };
 
-parentPort?.on('message', ({ job, request }: JobMessage) => {
+parentPort?.on('message', async ({ job, request }: JobMessage) => {
   let answer: JobAnswer;
   try {
-    answer = { ok: true, result: jobs[job](nodeDisk, request as never) };
+    answer = { ok: true, result: await jobs[job](nodeDisk, request as never) };
   } catch (error) {
     answer = { ok: false, error: toPlainError(error) };
   }

@@ -21,15 +21,15 @@ export async function deliver(services: Services, path: string): Promise<DropOut
   const { drops } = await run('scan', { inbox, marker: undefined });
   const seen = drops.find((drop) => drop.path === path);
   if (seen === undefined) return undefined;
-  const { signature } = seen;
+  const { signature, kind } = seen;
   const given = { inbox, path, signature, owner: owner.token, nowMs: nowMs(), marker: undefined };
   const claim = await run('takeClaim', given);
   // As the daemon would: it looks again later.
   if (typeof claim === 'string') return undefined;
-  const name = parseDropName(path, false);
+  const name = parseDropName(path, kind === 'file');
   if (name.repository === undefined) throw new Error('no repository');
   const policy = resolveRepository(settings, name.repository);
-  const drop = toDrop(services, claim, path, { tag: name.tag, tolerateAbsent: true });
+  const drop = toDrop(services, claim, path, { tag: name.tag, kind, tolerateAbsent: true });
   const lock = { staleMs: 2000, waitMs: 0 };
   const context = { roots, owner: owner.token, uid, run, nowMs, lock };
   const result = await publishRepository(context, policy, [drop], async (outcome) => {

@@ -45,7 +45,7 @@ export async function testServices(
 export function handsOf(disk: Disk): Parameters<typeof openServices>[2] & object {
   return {
     run: async (job, request) =>
-      structuredClone(jobs[job](disk, structuredClone(request) as never)) as never,
+      structuredClone(await jobs[job](disk, structuredClone(request) as never)) as never,
     close: async () => {},
   };
 }

@@ -1,0 +1,133 @@
+/**
+ * `docker save` before version 25, and what skopeo and podman write as docker-archive: a
+ * manifest.json that names configs and layer tars (moby, image/tarexport). It keeps no manifest, so
+ * one is built: the same tar gives the same digest on every host, but not the upstream one.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { DropdockError } from '../errors.js';
+import { type Digest, digestFrom, digestHex } from '../image/digest.js';
+import { isWholeJson, parseJson } from '../image/json.js';
+import { DOCKER_SAVE_MANIFEST_BYTES_MAX, LAYERS_MAX, MANIFEST_BYTES_MAX } from '../image/limits.js';
+import { MEDIA_TYPES } from '../image/media-types.js';
+import type { BlobSource, Missing } from '../image/staged-content.js';
+import type { Bundle } from './bundle.js';
+
+/** An image as the archive describes it; its layers are not read yet. */
+export interface SavedImage {
+  /** Full references: `registry/app:1.0`. */
+  readonly names: readonly string[];
+  readonly config: Buffer;
+  readonly configDigest: Digest;
+  readonly layers: readonly SavedLayer[];
+}
+
+export interface SavedLayer {
+  readonly path: string;
+  readonly source: BlobSource;
+  readonly size: number;
+  /** What the layer's uncompressed bytes hash to. */
+  readonly diffId: string;
+}
+
+const saveManifest = z
+  .array(
+    z.object({
+      Config: z.string(),
+      RepoTags: z.array(z.string()).nullish(),
+      Layers: z.array(z.string()).max(LAYERS_MAX).nullish(),
+    }),
+  )
+  .min(1);
+
+const imageConfig = z.looseObject({
+  rootfs: z.object({ diff_ids: z.array(z.string()).nullish() }).nullish(),
+});
+
+export const SAVE_MANIFEST = 'manifest.json';
+
+/** @throws json.*, digest.mismatch, limit.exceeded; what may still arrive is in `missing` */
+export function readDockerSave(bundle: Bundle): { images: SavedImage[]; missing: Missing[] } {
+  const missing: Missing[] = [];
+  const miss = (path: string) =>
+    missing.push({ digest: '', path, by: SAVE_MANIFEST, tolerable: false, platform: undefined });
+  const bytes = bundle.read(SAVE_MANIFEST, DOCKER_SAVE_MANIFEST_BYTES_MAX);
+  if (bytes === undefined || !isWholeJson(bytes)) {
+    miss(SAVE_MANIFEST);
+    return { images: [], missing };
+  }
+  const entries = parseJson(bytes, SAVE_MANIFEST, saveManifest, DOCKER_SAVE_MANIFEST_BYTES_MAX);
+  const images = entries.flatMap(({ Config, RepoTags, Layers }): SavedImage[] => {
+    const config = bundle.read(Config, MANIFEST_BYTES_MAX);
+    const absent = (Layers ?? []).filter((path) => bundle.size(path) === undefined);
+    if (config === undefined) miss(Config);
+    for (const path of absent) miss(path);
+    if (config === undefined || absent.length > 0) return [];
+    return [readImage(bundle, config, Config, RepoTags ?? [], Layers ?? [])];
+  });
+  return { images, missing };
+}
+
+function readImage(
+  bundle: Bundle,
+  config: Buffer,
+  configPath: string,
+  names: readonly string[],
+  layerPaths: readonly string[],
+): SavedImage {
+  const configDigest = digestFrom('sha256', createHash('sha256').update(config).digest('hex'));
+  const named = /([0-9a-f]{64})(?:\.json)?$/.exec(configPath)?.[1];
+  if (named !== undefined && named !== digestHex(configDigest)) {
+    throw new DropdockError('digest.mismatch', `${configPath} holds other bytes.`, {
+      path: configPath,
+      digest: `sha256:${named}`,
+      found: configDigest,
+    });
+  }
+  const { rootfs } = parseJson(config, configPath, imageConfig, MANIFEST_BYTES_MAX);
+  const diffIds = rootfs?.diff_ids ?? [];
+  if (diffIds.length !== layerPaths.length) {
+    throw new DropdockError(
+      'json.invalid',
+      `${configPath} speaks of ${diffIds.length} layers, ${SAVE_MANIFEST} of ${layerPaths.length}.`,
+      { path: configPath },
+    );
+  }
+  const layers = layerPaths.map((path, at) => ({
+    path,
+    source: bundle.source(path),
+    size: bundle.size(path) ?? 0,
+    diffId: diffIds[at] ?? '',
+  }));
+  return { names, config, configDigest, layers };
+}
+
+export interface StoredLayer {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly compression: 'none' | 'gzip' | 'zstd';
+}
+
+/** As docker writes manifests: these fields in this order, three spaces. Nothing else may vary. */
+export function buildManifest(image: SavedImage, layers: readonly StoredLayer[]): Buffer {
+  const isDocker = layers.every(({ compression }) => compression !== 'zstd');
+  const tar = isDocker
+    ? 'application/vnd.docker.image.rootfs.diff.tar'
+    : 'application/vnd.oci.image.layer.v1.tar';
+  const suffix = { none: '', gzip: isDocker ? '.gzip' : '+gzip', zstd: '+zstd' };
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: isDocker ? MEDIA_TYPES.docker2 : MEDIA_TYPES.ociManifest,
+    config: {
+      mediaType: isDocker ? MEDIA_TYPES.dockerConfig : MEDIA_TYPES.ociConfig,
+      size: image.config.length,
+      digest: image.configDigest,
+    },
+    layers: layers.map(({ digest, size, compression }) => ({
+      mediaType: `${tar}${suffix[compression]}`,
+      size,
+      digest,
+    })),
+  };
+  return Buffer.from(JSON.stringify(manifest, undefined, 3));
+}
