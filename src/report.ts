@@ -33,13 +33,16 @@ export interface ReceiptFrame {
 
 /** docs/receipts.md describes every field. */
 export function publishedReceipt(outcome: PublishedOutcome, frame: ReceiptFrame): object {
+  return { version: 1, ...publishedPart(outcome), ...frameFields(frame) };
+}
+
+/** What one repository got. */
+export function publishedPart(outcome: PublishedOutcome): object {
   const { content } = outcome;
   const tagged = content.roots.flatMap(({ digest, tags }) => tags.map((tag) => ({ tag, digest })));
   const bytes = [...content.blobs, ...content.manifests].reduce((sum, { size }) => sum + size, 0);
   return {
-    version: 1,
     status: outcome.status,
-    ...frameFields(frame),
     snapshot: outcome.snapshot,
     base: outcome.base,
     tags: tagged.map(({ tag, digest }) => {
@@ -55,6 +58,19 @@ export function publishedReceipt(outcome: PublishedOutcome, frame: ReceiptFrame)
     leftOut: outcome.leftOut,
     warnings: content.warnings,
   };
+}
+
+/** A drop for several repositories: one receipt, with a part for each. */
+export function bundleReceipt(
+  status: 'published' | 'unchanged',
+  repositories: readonly object[],
+  frame: ReceiptFrame,
+): object {
+  return { version: 1, status, ...frameFields(frame), repositories };
+}
+
+export function refusedPart(error: Error): object {
+  return { status: 'rejected', ...errorFields(error) };
 }
 
 export function rejectedReceipt(error: Error, frame: ReceiptFrame): object {

@@ -185,7 +185,7 @@ export class Intake {
     try {
       const { policy, name } = this.#resolve(path, kind);
       const drop = join(inbox, path);
-      return await run('examine', { roots, id: policy.id, path: drop, kind, tag: name.tag });
+      return await run('examine', { roots, id: policy?.id, path: drop, kind, tag: name.tag });
     } catch (error) {
       if (faultOf(error) === 'content') return { kind: 'refused' };
       if (!isSystemError(error)) throw error;
@@ -198,16 +198,11 @@ export class Intake {
   #resolve(
     path: string,
     kind: Observation['kind'],
-  ): { policy: ResolvedRepository; name: DropName } {
+  ): { policy: ResolvedRepository | undefined; name: DropName } {
     const name = parseDropName(path, kind === 'file');
-    if (name.repository === undefined) {
-      throw new DropdockError(
-        'name.invalid',
-        'A drop whose name begins with @ must be an archive that names its images.',
-        { path },
-      );
-    }
-    return { name, policy: resolveRepository(this.#services.settings, name.repository) };
+    const { repository } = name;
+    const policy = repository && resolveRepository(this.#services.settings, repository);
+    return { name, policy };
   }
 
   async #take(
@@ -233,9 +228,12 @@ export class Intake {
     const { monotonicMs } = this.#services;
     try {
       const { policy, name } = this.#resolve(path, kind);
-      const drop = toDrop(this.#services, claim, path, { tag: name.tag, kind, tolerateAbsent });
-      const claimedMs = monotonicMs();
-      this.#hooks.onClaimed({ claim, name: path, policy, drop, claimedMs, attempts: 0, look });
+      const fromInside = policy === undefined;
+      const options = { tag: name.tag, kind, tolerateAbsent, fromInside };
+      const drop = toDrop(this.#services, claim, path, options);
+      const progress = { claimedMs: monotonicMs(), attempts: 0, look };
+      const { namespace } = name;
+      this.#hooks.onClaimed({ claim, name: path, policy, namespace, drop, ...progress });
     } catch (error) {
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
       await this.#hooks.onRefused(claim, path, error);

@@ -1,13 +1,13 @@
 /** From claimed drops to receipts: whose turn it is, what is tried again, what is said about it. */
-import { DropdockError, faultOf } from '../errors.js';
+import { faultOf } from '../errors.js';
 import { type Claim, claimPath } from '../inbox/paths.js';
-import type { LogFields } from '../log.js';
-import type { DropOutcome, DropToPublish, PublishedDrop } from '../publish/drop.js';
-import { type PublishResult, publishRepository } from '../publish/publish.js';
+import type { DropOutcome, DropToPublish } from '../publish/drop.js';
+import { type PublishContext, type PublishResult, publishRepository } from '../publish/publish.js';
 import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
-import { toTimestamp } from '../snapshot/timestamp.js';
 import { Work } from '../work.js';
+import { bundleTurn } from './bundle-turn.js';
+import { eventOf, frameOf, isUnfinished, publishFields } from './outcome.js';
 import type { Services } from './services.js';
 
 /** A claim on its way. */
@@ -15,7 +15,10 @@ export interface ClaimedDrop {
   readonly claim: Claim;
   /** The drop's path as it lay in the inbox. */
   readonly name: string;
-  readonly policy: ResolvedRepository;
+  /** Undefined for a bundle, whose repositories are named inside it. */
+  readonly policy: ResolvedRepository | undefined;
+  /** Where a bundle lies. */
+  readonly namespace: string;
   readonly drop: DropToPublish;
   /** On the monotonic clock. */
   readonly claimedMs: number;
@@ -52,7 +55,8 @@ export class Publisher {
   }
 
   add(drop: ClaimedDrop): void {
-    if (!this.#stopping.signal.aborted) this.#work.add(drop.policy.id, drop);
+    const turn = drop.policy?.id ?? `@ ${drop.claim.name} ${drop.claim.at}`;
+    if (!this.#stopping.signal.aborted) this.#work.add(turn, drop);
   }
 
   /** Running turns end; what waits stays claimed for the next start. */
@@ -67,8 +71,9 @@ export class Publisher {
     if (first === undefined) return;
     const { log, monotonicMs } = this.#services;
     const { policy } = first;
-    const { repository } = policy;
     const startedMs = monotonicMs();
+    if (policy === undefined) return this.#bundleTurn(first, startedMs);
+    const { repository } = policy;
     for (const { name } of drops) log('info', 'publish.started', { repo: repository, drop: name });
     const byDrop = new Map(drops.map((each) => [each.drop, each]));
     try {
@@ -80,15 +85,32 @@ export class Publisher {
     }
   }
 
-  #publish(
-    policy: ResolvedRepository,
-    byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
-  ): Promise<PublishResult> {
+  async #bundleTurn(bundle: ClaimedDrop, startedMs: number): Promise<void> {
+    this.#services.log('info', 'publish.started', { drop: bundle.name });
+    try {
+      const result = await bundleTurn(this.#services, this.#context(), bundle, startedMs);
+      if (result === 'unfinished') await this.#giveBack(bundle);
+      if (result === 'published') this.#hooks.onPublished();
+      this.#tidy();
+    } catch (error) {
+      if (faultOf(error) === 'bug') this.#hooks.onBug(error);
+      else this.#retry(bundle, error as Error);
+    }
+  }
+
+  #context(): PublishContext {
     const { roots, owner, uid, run, nowMs, settings } = this.#services;
     const { signal } = this.#stopping;
     // A daemon has time: it waits for other publishers until it is told to stop.
     const lock = { staleMs: settings.lock.stale, waitMs: Number.POSITIVE_INFINITY, signal };
-    const context = { roots, owner: owner.token, uid, run, nowMs, lock };
+    return { roots, owner: owner.token, uid, run, nowMs, lock };
+  }
+
+  #publish(
+    policy: ResolvedRepository,
+    byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
+  ): Promise<PublishResult> {
+    const context = this.#context();
     return publishRepository(context, policy, [...byDrop.keys()], async (outcome) => {
       const claimed = byDrop.get(outcome.drop);
       if (claimed) await this.#finish(outcome, claimed);
@@ -98,18 +120,12 @@ export class Publisher {
   /** Step 12: the receipt first, then the drop goes. */
   async #finish(outcome: DropOutcome, claimed: ClaimedDrop): Promise<void> {
     if (outcome.status === 'retry') return;
-    if (isUnfinished(outcome)) return this.#giveBack(claimed);
-    const { inbox, run, nowMs, monotonicMs } = this.#services;
-    const { claim, name, policy } = claimed;
-    const frame = {
-      drop: name,
-      repository: policy.repository,
-      id: policy.id,
-      claim: claim.name,
-      claimedAt: claim.at,
-      finishedAt: toTimestamp(nowMs()),
-      tookMs: Math.round(monotonicMs() - claimed.claimedMs),
-    };
+    if (outcome.status === 'rejected' && isUnfinished(outcome.drop, outcome.error)) {
+      return this.#giveBack(claimed);
+    }
+    const { inbox, run } = this.#services;
+    const { claim } = claimed;
+    const frame = frameOf(this.#services, claimed);
     const receipt =
       outcome.status === 'rejected'
         ? rejectedReceipt(outcome.error, frame)
@@ -130,30 +146,34 @@ export class Publisher {
     byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
     startedMs: number,
   ): void {
-    const { log, inbox, roots, run, monotonicMs } = this.#services;
+    const { log, monotonicMs } = this.#services;
     const took = `${((monotonicMs() - startedMs) / 1000).toFixed(3)}s`;
     let repo: string | undefined;
     for (const outcome of outcomes) {
       const claimed = byDrop.get(outcome.drop);
       if (claimed === undefined) continue;
-      repo = claimed.policy.repository;
+      repo = claimed.policy?.repository;
       const fields = { repo, drop: claimed.name };
-      if (isUnfinished(outcome)) continue;
       if (outcome.status === 'retry') this.#retry(claimed, outcome.error);
       else if (outcome.status === 'rejected') {
+        if (isUnfinished(outcome.drop, outcome.error)) continue;
         log('warn', 'drop.rejected', { ...fields, ...errorFields(outcome.error) });
       } else {
-        const event = outcome.status === 'unchanged' ? 'publish.unchanged' : 'publish.done';
-        log('info', event, { ...fields, ...publishFields(outcome), took });
+        log('info', eventOf(outcome), { ...fields, ...publishFields(outcome), took });
       }
     }
     for (const what of mended) log('info', 'daemon.recovered', { repo, what });
     for (const error of later) log('warn', 'publish.later', { repo, ...errorFields(error) });
     if (removed.length > 0) log('info', 'clean.done', { repo, snapshots: removed.length });
-    // Deleting takes its time and holds nobody up.
+    this.#tidy();
+    if (outcomes.some(({ status }) => status === 'published')) this.#hooks.onPublished();
+  }
+
+  /** Deleting takes its time and holds nobody up. */
+  #tidy(): void {
+    const { inbox, roots, run } = this.#services;
     void run('deleteRetired', { inbox }).catch((error) => this.#warn(error));
     void run('emptyTrash', { roots }).catch((error) => this.#warn(error));
-    if (outcomes.some(({ status }) => status === 'published')) this.#hooks.onPublished();
   }
 
   /** Nothing is lost: the drop stays claimed and is tried again, later and later. */
@@ -163,7 +183,7 @@ export class Publisher {
     const delayMs = Math.min(first * 2 ** claimed.attempts, most);
     const { name, policy } = claimed;
     this.#services.log('warn', 'publish.retry', {
-      repo: policy.repository,
+      repo: policy?.repository,
       drop: name,
       ...errorFields(error),
       attempt: claimed.attempts + 1,
@@ -182,31 +202,12 @@ export class Publisher {
   }
 }
 
-function isUnfinished(outcome: DropOutcome): boolean {
-  if (outcome.status !== 'rejected' || outcome.drop.tolerateAbsent) return false;
-  return outcome.error instanceof DropdockError && outcome.error.code === 'archive.truncated';
-}
-
-function publishFields({ snapshot, content, moves, ingested, leftOut }: PublishedDrop): LogFields {
-  const tags = content.roots.flatMap((root) => root.tags);
-  const shown = tags.slice(0, 5).join(',') + (tags.length > 5 ? `,+${tags.length - 5}` : '');
-  const absent = leftOut.filter(({ why }) => why.startsWith('a platform')).map(({ what }) => what);
-  return {
-    snapshot,
-    tags: shown || undefined,
-    moved: moves.filter(({ from }) => from !== null).length || undefined,
-    blobs: content.blobs.length,
-    new: ingested.linked + ingested.cloned + ingested.copied,
-    absent: absent.join(',') || undefined,
-  };
-}
-
 /** Where a claim lies is where its drop is read from. */
 export function toDrop(
   services: Services,
   claim: Claim,
   name: string,
-  options: Pick<DropToPublish, 'tag' | 'tolerateAbsent' | 'kind'>,
+  options: Pick<DropToPublish, 'tag' | 'tolerateAbsent' | 'kind' | 'fromInside'>,
 ): DropToPublish {
   const { inbox, settings } = services;
   const { ingest, archives } = settings;

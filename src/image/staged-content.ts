@@ -35,6 +35,8 @@ export interface StagedBlob {
 export interface StagedRoot {
   readonly digest: Digest;
   readonly tags: readonly Tag[];
+  /** What it is called inside the drop: bare tags and full references. */
+  readonly names: readonly string[];
 }
 
 /** Something that was not published, and why; it stands in the receipt. */

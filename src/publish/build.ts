@@ -26,7 +26,7 @@ import {
 import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
 import { emptyState, type Origin, type RepositoryState } from '../snapshot/state.js';
 import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { listSnapshots, readSnapshot } from './current.js';
+import { listSnapshots, readPivot, readSnapshot } from './current.js';
 import { contentPath, snapshotPath, type TreeRoots, workPath } from './paths.js';
 import { loadManifest, writeTree } from './tree-writer.js';
 
@@ -95,6 +95,24 @@ export function buildSnapshot(disk: Disk, request: BuildRequest): BuildResult {
     freshTime,
   });
   return { outcomes, snapshot, leftOut };
+}
+
+export interface CheckRequest {
+  readonly roots: TreeRoots;
+  readonly policy: RepositoryPolicy;
+  readonly content: StagedContent;
+  readonly origin: Origin;
+}
+
+/** Would this drop be taken? Reads only. @throws tag.immutable */
+export function checkMerge(disk: Disk, { roots, policy, content, origin }: CheckRequest): void {
+  const base = readPivot(disk, roots, policy.id);
+  const before =
+    base === null
+      ? emptyState(policy.repository, policy.id)
+      : readSnapshot(disk, roots, policy.id, base).state;
+  const isImmutable = tagMatcher(policy.immutableTags);
+  applyDrop(before, content, origin, { mode: policy.mode, isImmutable });
 }
 
 function mergeAll(

@@ -19,6 +19,10 @@ export interface DropToPublish {
   readonly kind: 'directory' | 'file';
   readonly at: Timestamp;
   readonly tag: Tag | undefined;
+  /** A bundle: its repositories are named inside it. */
+  readonly fromInside?: boolean;
+  /** A part of a bundle, read and stored already. */
+  readonly staged?: StagedContent;
   /** Its end is known, so platforms that are absent will not come. */
   readonly tolerateAbsent: boolean;
   /** 'copy' where the drop stays with its owner. */
@@ -30,7 +34,8 @@ export interface DropToPublish {
 /** Reads one drop, stores its manifests, and says which blobs are to be ingested. */
 export interface StageRequest {
   readonly roots: TreeRoots;
-  readonly id: RepositoryPolicy['id'];
+  /** Undefined for a bundle: nothing it leaves out is looked for. */
+  readonly id: RepositoryPolicy['id'] | undefined;
   readonly base: Timestamp | null;
   readonly transaction: string;
   readonly drop: DropToPublish;

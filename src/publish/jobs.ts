@@ -5,7 +5,7 @@ import { ingestBlob } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
-import { buildSnapshot } from './build.js';
+import { buildSnapshot, checkMerge } from './build.js';
 import { cleanRepository, emptyTrash, moveToTrash, planClean, sweepContent } from './clean.js';
 import { readPivot } from './current.js';
 import { type FlipRequest, flip, placeAppLink } from './flip.js';
@@ -76,6 +76,7 @@ export const publishJobs = {
   flip: flipJob,
   ingest: ingestBlob,
   build: buildSnapshot,
+  checkMerge,
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,

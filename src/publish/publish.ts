@@ -25,7 +25,7 @@ import { faultOf, fromPlainError } from '../errors.js';
 import type { StagedContent } from '../image/staged-content.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
 import type { BuildResult, RepositoryPolicy } from './build.js';
-import type { DropOutcome, DropToPublish, StageJob } from './drop.js';
+import type { DropOutcome, DropToPublish, StageJob, StageRequest } from './drop.js';
 import type { PublishJobs } from './jobs.js';
 import { type LockOptions, lockRepository, type RepositoryLock } from './lock.js';
 import { type TreeRoots, transactionName } from './paths.js';
@@ -55,6 +55,11 @@ export type Finish = (outcome: DropOutcome) => Promise<void>;
 
 let serial = 0;
 
+/** A name under work/ for what this process is about to do. */
+export function newTransaction({ owner, nowMs }: PublishContext): string {
+  return transactionName(owner, nowMs(), ++serial);
+}
+
 /**
  * @throws lock.busy, lock.lost, pivot.moved and system errors before the flip: try all drops again
  */
@@ -70,7 +75,7 @@ export async function publishRepository(
   const lock = await lockRepository(roots, id, context.lock); // 2
   try {
     const mended = await run('mend', { roots, id, owner });
-    const transaction = transactionName(owner, context.nowMs(), ++serial);
+    const transaction = newTransaction(context);
     try {
       await run('begin', { roots, transaction });
       const base = await run('readPivot', { roots, id }); // 3
@@ -163,17 +168,26 @@ async function commit(
   later.push(...(errors ?? []).map(fromPlainError));
 }
 
+/** Step 4 for one drop: reads it, and brings what is new into the content store. */
+export async function stageAndIngest(
+  { roots, run, uid }: PublishContext,
+  request: Omit<StageRequest, 'roots'>,
+): Promise<Pick<StagedDrop, 'content' | 'ingested'>> {
+  const { content, blobs, stored } = await run('stage', { roots, ...request });
+  const largestFirst = [...blobs].sort((a, b) => b.size - a.size);
+  const ways = await allOrFirstError(largestFirst.map((blob) => run('ingest', { ...blob, uid })));
+  const ingested = { linked: 0, cloned: 0, copied: stored, present: 0 };
+  for (const way of ways) ingested[way]++;
+  return { content, ingested };
+}
+
 async function stage(turn: Turn, drop: DropToPublish): Promise<StagedDrop | DropOutcome> {
   const { context, policy, transaction, base } = turn;
-  const { roots, run, uid } = context;
+  const nothing = { linked: 0, cloned: 0, copied: 0, present: 0 };
+  if (drop.staged) return { drop, content: drop.staged, ingested: nothing };
   try {
-    const request = { roots, id: policy.id, base, transaction, drop };
-    const { content, blobs, stored } = await run('stage', request);
-    const largestFirst = [...blobs].sort((a, b) => b.size - a.size);
-    const ways = await allOrFirstError(largestFirst.map((blob) => run('ingest', { ...blob, uid })));
-    const ingested = { linked: 0, cloned: 0, copied: stored, present: 0 };
-    for (const way of ways) ingested[way]++;
-    return { drop, content, ingested };
+    const request = { id: policy.id, base, transaction, drop };
+    return { drop, ...(await stageAndIngest(context, request)) };
   } catch (error) {
     if (faultOf(error) === 'bug') throw error;
     const status = faultOf(error) === 'content' ? 'rejected' : 'retry';

@@ -14,6 +14,8 @@ export interface NamedRoot {
 /** What the drop's own name asks for. */
 export interface WantedName {
   readonly tag: Tag | undefined;
+  /** A bundle: repositories and tags come from inside, and are decided when it is split. */
+  readonly fromInside?: boolean;
 }
 
 /**
@@ -31,6 +33,10 @@ export function nameRoots(
     for (const name of names) all.add(name);
     namesOf.set(digest, all);
   }
+  if (wanted.fromInside) {
+    const roots = [...namesOf].map(([digest, names]) => ({ digest, tags: [], names: [...names] }));
+    return { roots, warnings: [] };
+  }
   const main = mainImages([...namesOf.keys()], manifests);
   if (wanted.tag !== undefined) return giveTag(wanted.tag, [...namesOf.keys()], main);
 
@@ -42,7 +48,7 @@ export function nameRoots(
     if (tags.length === 0 && main.has(digest)) {
       warnings.push(`${digest} has no tag; it is published by digest only`);
     }
-    return { digest, tags };
+    return { digest, tags, names: [...names] };
   });
   return { roots: roots.filter((root) => root.tags.length > 0 || !isChild(root)), warnings };
 
@@ -66,7 +72,7 @@ function giveTag(
     );
   }
   return {
-    roots: digests.map((digest) => ({ digest, tags: digest === only ? [tag] : [] })),
+    roots: digests.map((digest) => ({ digest, tags: digest === only ? [tag] : [], names: [] })),
     warnings: [],
   };
 }

@@ -34,13 +34,16 @@ import {
 import { openArchive, openPlainTar, packingOf } from './archive.js';
 import { storeLayer } from './store-layer.js';
 
+const NOTHING_PUBLISHED = { has: () => false, readManifest: () => undefined };
+
 export function scan(disk: Disk, request: ScanRequest): ScanResult {
   return scanInbox(disk, request, (entries) => recogniseDirectory(entries) !== undefined);
 }
 
 export interface ExamineRequest {
   readonly roots: TreeRoots;
-  readonly id: RepositoryId;
+  /** Undefined for a bundle. */
+  readonly id: RepositoryId | undefined;
   /** The drop, where it lies in the inbox. */
   readonly path: string;
   readonly kind: 'directory' | 'file';
@@ -55,9 +58,13 @@ export function examine(disk: Disk, request: ExamineRequest): Verdict {
     missing: [{ digest: '', path: what, by: 'the archive', tolerable: false, platform: undefined }],
   });
   try {
-    const published = publishedContent(disk, roots, id, readPivot(disk, roots, id));
+    const published =
+      id === undefined
+        ? NOTHING_PUBLISHED
+        : publishedContent(disk, roots, id, readPivot(disk, roots, id));
     if (kind === 'directory') {
-      return verdictOf(readDirectoryDrop(disk, path, { tag }, published).missing);
+      const wanted = { tag, fromInside: id === undefined };
+      return verdictOf(readDirectoryDrop(disk, path, wanted, published).missing);
     }
     const packing = packingOf(disk, path);
     if (packing === undefined) return { kind: 'stranger' };
@@ -88,8 +95,8 @@ function verdictOf(missing: readonly Missing[]): Verdict {
  */
 export async function stage(disk: Disk, request: StageRequest): Promise<StageResult> {
   const { roots, id, base, transaction, drop } = request;
-  const published = publishedContent(disk, roots, id, base);
-  const wanted = { tag: drop.tag };
+  const published = id === undefined ? NOTHING_PUBLISHED : publishedContent(disk, roots, id, base);
+  const wanted = { tag: drop.tag, fromInside: drop.fromInside === true };
   if (drop.kind === 'directory') {
     return stageReading(disk, request, readDirectoryDrop(disk, drop.path, wanted, published));
   }
@@ -188,7 +195,8 @@ function stageSaved(disk: Disk, request: StageRequest, bundle: Bundle): StageRes
     manifests.push({ digest, size: bytes.length, manifest, bytes: undefined });
     named.push({ digest, names: image.names });
   }
-  const { roots: tagged, warnings } = nameRoots(named, manifests, { tag: drop.tag });
+  const wanted = { tag: drop.tag, fromInside: drop.fromInside === true };
+  const { roots: tagged, warnings } = nameRoots(named, manifests, wanted);
   const warning =
     'docker save of old keeps no manifest: the digest is not that of the registry it came from';
   return {

@@ -1,0 +1,88 @@
+/**
+ * A bundle is a drop for several repositories. It is read and stored once; then each repository is
+ * published on its own, by the same steps. All are checked before the first is flipped.
+ */
+import { faultOf } from '../errors.js';
+import { splitBundle } from '../image/bundle.js';
+import type { RepositoryName } from '../image/names.js';
+import type { StagedContent } from '../image/staged-content.js';
+import type { RepositoryPolicy } from './build.js';
+import type { DropOutcome, DropToPublish } from './drop.js';
+import {
+  newTransaction,
+  type PublishContext,
+  type PublishResult,
+  publishRepository,
+  stageAndIngest,
+} from './publish.js';
+
+export interface BundleToPublish {
+  readonly drop: DropToPublish;
+  /** Where the bundle lies, below the inbox. */
+  readonly namespace: string;
+  readonly policyOf: (repository: RepositoryName) => RepositoryPolicy;
+}
+
+export interface BundlePart {
+  readonly repository: RepositoryName;
+  readonly outcome: DropOutcome;
+}
+
+export type BundleOutcome =
+  | {
+      readonly status: 'published' | 'unchanged';
+      readonly parts: readonly BundlePart[];
+      readonly results: readonly PublishResult[];
+    }
+  | { readonly status: 'rejected'; readonly error: Error };
+
+/** @throws system errors: try it again; what was published meanwhile will be unchanged */
+export async function publishBundle(
+  context: PublishContext,
+  bundle: BundleToPublish,
+): Promise<BundleOutcome> {
+  const { roots, run } = context;
+  const transaction = newTransaction(context);
+  await run('begin', { roots, transaction });
+  try {
+    const contents = await checkAll(context, bundle, transaction);
+    const parts: BundlePart[] = [];
+    const results: PublishResult[] = [];
+    for (const [repository, staged] of contents) {
+      const drop = { ...bundle.drop, staged };
+      const policy = bundle.policyOf(repository);
+      const result = await publishRepository(context, policy, [drop], async () => {});
+      const [outcome] = result.outcomes;
+      if (outcome === undefined) continue;
+      if (outcome.status === 'retry') throw outcome.error;
+      parts.push({ repository, outcome });
+      results.push(result);
+    }
+    const isNew = parts.some(({ outcome }) => outcome.status === 'published');
+    return { status: isNew ? 'published' : 'unchanged', parts, results };
+  } catch (error) {
+    if (faultOf(error) !== 'content') throw error;
+    return { status: 'rejected', error: error as Error };
+  } finally {
+    await run('end', { roots, transaction }).catch(() => {
+      // Whoever finds this process dead clears it away.
+    });
+  }
+}
+
+/** @throws the first content error of any part: then nothing is published */
+async function checkAll(
+  context: PublishContext,
+  { drop, namespace, policyOf }: BundleToPublish,
+  transaction: string,
+): Promise<Map<RepositoryName, StagedContent>> {
+  const { roots, run } = context;
+  const request = { id: undefined, base: null, transaction, drop };
+  const { content } = await stageAndIngest(context, request);
+  const contents = splitBundle(content, namespace);
+  for (const [repository, staged] of contents) {
+    const origin = { drop: drop.name, at: drop.at };
+    await run('checkMerge', { roots, policy: policyOf(repository), content: staged, origin });
+  }
+  return contents;
+}
