@@ -37,10 +37,17 @@ export async function openSpooledBundle(
   const reader = new SpoolReader(disk, directory);
   const progress = { compressed: 0 };
   const source = Readable.from(fileChunks(disk, fd, progress), { objectMode: false });
+  // A pipeline that is torn down may tell of its own end only, and not of what tore it down.
+  let refusal: unknown;
   const consume = async (chunks: AsyncIterable<Buffer>) => {
     for await (const chunk of chunks) {
-      reader.push(chunk);
-      limitExpansion(reader.consumed, progress.compressed);
+      try {
+        reader.push(chunk);
+        limitExpansion(reader.consumed, progress.compressed);
+      } catch (error) {
+        refusal = error;
+        throw error;
+      }
     }
   };
   try {
@@ -48,7 +55,7 @@ export async function openSpooledBundle(
     else await pipeline(source, unzstd, consume);
   } catch (error) {
     reader.abandon();
-    throw explain(error);
+    throw explain(refusal ?? error);
   }
   return reader.finish();
 }

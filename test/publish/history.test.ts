@@ -1,0 +1,105 @@
+import {
+  appendFileSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect } from 'chai';
+import { nodeDisk } from '#src/disk/disk.js';
+import { parseRepositoryId } from '#src/image/names.js';
+import { type FlipRecord, mendHistory, readHistory, recordFlip } from '#src/publish/history.js';
+import { historyPath, pivotPath, pivotTarget, type TreeRoots } from '#src/publish/paths.js';
+import { toTimestamp } from '#src/snapshot/timestamp.js';
+import { interfereWith, systemError } from '../support/faulty-disk.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+
+const ID = parseRepositoryId('team~app');
+const START = Date.UTC(2026, 10, 23);
+
+describe('the history of a repository', () => {
+  let roots: TreeRoots;
+  const file = () => historyPath(roots, ID);
+  const flip = (n: number, drops: string[] = ['app']): FlipRecord => {
+    const at = toTimestamp(START + n);
+    return { at, snapshot: at, why: 'publish', drops };
+  };
+  const record = (...flips: FlipRecord[]) => {
+    for (const each of flips) recordFlip(nodeDisk, roots, ID, each);
+  };
+  const read = () => readHistory(nodeDisk, roots, ID);
+
+  beforeEach(() => {
+    const root = tempDir();
+    roots = { published: join(root, 'published'), state: join(root, 'state') };
+    mkdirSync(dirname(file()), { recursive: true });
+    mkdirSync(dirname(pivotPath(roots, ID)), { recursive: true });
+  });
+  afterEach(removeTempDirs);
+
+  it('is empty before the first flip, and then has one line for each, oldest first', () => {
+    expect(read()).to.deep.equal([]);
+    record(flip(1), flip(2, ['a', 'b']), flip(3));
+    expect(read()).to.deep.equal([flip(1), flip(2, ['a', 'b']), flip(3)]);
+    expect(readFileSync(file(), 'utf8').split('\n')).to.have.length(4);
+  });
+
+  for (const [what, damage] of [
+    ['a torn last line', '{"at":"2026'],
+    ['a line of something else', '[]\n'],
+    ['lines that are no records', 'null\n{}\n{"at":"x","snapshot":"y"}\n\n'],
+  ] as const) {
+    it(`loses nothing to ${what}`, () => {
+      record(flip(1));
+      appendFileSync(file(), damage);
+      record(flip(2));
+      expect(read()).to.deep.equal([flip(1), flip(2)]);
+    });
+  }
+
+  it('is cut to its newest lines when it grows long', () => {
+    const many = Array.from({ length: 3000 }, (_, n) => flip(n));
+    writeFileSync(file(), many.map((each) => `${JSON.stringify(each)}\n`).join(''));
+    const { size } = statSync(file());
+    record(flip(5000));
+    expect(statSync(file()).size).to.be.lessThan(size / 2);
+    const kept = read();
+    expect(kept.at(-1)).to.deep.equal(flip(5000));
+    expect(kept.at(-2)).to.deep.equal(flip(2999));
+    expect(kept.length).to.be.greaterThan(100);
+  });
+
+  it('passes a disk error on instead of calling it empty', () => {
+    const disk = interfereWith(nodeDisk, (operation) => {
+      if (operation.verb === 'open') throw systemError('EIO', operation);
+    });
+    expect(() => readHistory(disk, roots, ID)).to.throw('EIO');
+  });
+
+  describe('is mended', () => {
+    const point = (n: number) => {
+      const { snapshot } = flip(n);
+      symlinkSync(pivotTarget(ID, snapshot), pivotPath(roots, ID));
+      return snapshot;
+    };
+
+    it('with the flip that a crash kept out of it', () => {
+      record(flip(1));
+      const snapshot = point(2);
+      expect(mendHistory(nodeDisk, roots, ID)).to.equal(true);
+      expect(read().at(-1)).to.include({ snapshot, why: 'recovered' });
+      expect(mendHistory(nodeDisk, roots, ID)).to.equal(false);
+      expect(read()).to.have.length(2);
+    });
+
+    it('not when it is right, or nothing is published', () => {
+      expect(mendHistory(nodeDisk, roots, ID)).to.equal(false);
+      record(flip(1));
+      point(1);
+      expect(mendHistory(nodeDisk, roots, ID)).to.equal(false);
+      expect(read()).to.deep.equal([flip(1)]);
+    });
+  });
+});
