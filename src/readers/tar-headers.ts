@@ -26,7 +26,22 @@ export function padded(size: number): number {
 
 /** True for bytes that begin like a tar: a header whose checksum is right. */
 export function isTarHeader(block: Buffer): boolean {
-  return block.length >= TAR_BLOCK && new Header(block, 0).cksumValid;
+  if (block.length < TAR_BLOCK) return false;
+  try {
+    return new Header(block, 0).cksumValid;
+  } catch {
+    return false;
+  }
+}
+
+/** The library throws plain errors for numbers it cannot read; whatever it cannot read is damage. */
+function decode<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    const why = (cause as Error).message;
+    throw new DropdockError('archive.damaged', `A tar header cannot be read: ${why}.`, {}, cause);
+  }
 }
 
 export class TarHeaders {
@@ -41,7 +56,7 @@ export class TarHeaders {
 
   /** @throws archive.damaged, path.outside, file.type, limit.exceeded */
   next(block: Buffer): TarEntry {
-    const header = new Header(block, 0, this.#extended, this.#global);
+    const header = decode(() => new Header(block, 0, this.#extended, this.#global));
     if (header.nullBlock) return { kind: 'zeros' };
     if (!header.cksumValid) {
       throw new DropdockError('archive.damaged', 'A tar header has a wrong checksum.', {});
@@ -53,6 +68,9 @@ export class TarHeaders {
       );
     }
     const size = header.size ?? 0;
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw new DropdockError('archive.damaged', 'A tar header has an impossible size.', {});
+    }
     const { type } = header;
     if (isMeta(type)) {
       if (size > TAR_META_BYTES_MAX) {
@@ -71,6 +89,10 @@ export class TarHeaders {
 
   /** The bytes of a record that `next` announced. */
   meta(bytes: Buffer): void {
+    decode(() => this.#meta(bytes));
+  }
+
+  #meta(bytes: Buffer): void {
     const text = () => bytes.toString('utf8').replace(/\0.*$/s, '');
     if (this.#metaType === 'GlobalExtendedHeader') {
       this.#global = Pax.parse(bytes.toString('utf8'), this.#global, true);
