@@ -1,16 +1,18 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { nodeDisk } from '#src/disk/disk.js';
+import { readDirectoryDrop } from '#src/readers/recognise.js';
 import { TestContent } from '../support/make-image.js';
 import { refusal } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { describeReader, readDrop } from './reader-suite.js';
+import { NOTHING, readDrop, rootsOf } from './drop-fixture.js';
+import { describeReader } from './reader-suite.js';
 
 const place = (digest: string) => `blobs/${digest.replace(':', '/')}`;
 
 describe('OCI image layout', () => {
   describeReader({
-    name: 'OCI image layout',
     entry: 'index.json',
     write: (path, content, image) => {
       mkdirSync(join(path, 'blobs', 'sha512'), { recursive: true });
@@ -37,7 +39,7 @@ describe('an OCI image layout', () => {
       path,
       ['1.0', 'latest', '1'].map((tag) => ({ image, tag })),
     );
-    expect(readDrop(path).content.roots).to.deep.equal([
+    expect(rootsOf(readDrop(path))).to.deep.equal([
       { digest: image.digest, tags: ['1', '1.0', 'latest'] },
     ]);
   });
@@ -58,7 +60,7 @@ describe('an OCI image layout', () => {
   it('lets the tag of its name win over the one inside', () => {
     const image = content.image();
     content.writeLayout(path, [{ image, tag: 'inside' }]);
-    expect(readDrop(path, 'outside').content.roots).to.deep.equal([
+    expect(rootsOf(readDrop(path, 'outside'))).to.deep.equal([
       { digest: image.digest, tags: ['outside'] },
     ]);
   });
@@ -66,8 +68,9 @@ describe('an OCI image layout', () => {
   it('warns of an image without a tag and reads it all the same', () => {
     const image = content.image();
     content.writeLayout(path, [{ image }]);
-    const { roots, warnings } = readDrop(path).content;
-    expect(roots).to.deep.equal([{ digest: image.digest, tags: [] }]);
+    const reading = readDrop(path);
+    const { warnings } = reading.content;
+    expect(rootsOf(reading)).to.deep.equal([{ digest: image.digest, tags: [] }]);
     expect(warnings).to.have.length(1);
     expect(warnings[0]).to.include(image.digest);
   });
@@ -76,7 +79,7 @@ describe('an OCI image layout', () => {
     const image = content.image();
     const signature = content.image({ layers: ['sig'], subject: image });
     content.writeLayout(path, [{ image: signature }, { image }]);
-    expect(readDrop(path, '1.0').content.roots).to.deep.equal([
+    expect(rootsOf(readDrop(path, '1.0'))).to.deep.equal([
       { digest: signature.digest, tags: [] },
       { digest: image.digest, tags: ['1.0'] },
     ]);
@@ -86,7 +89,7 @@ describe('an OCI image layout', () => {
     const child = content.image({ platform: { os: 'linux', architecture: 'amd64' } });
     const index = content.index([child]);
     content.writeLayout(path, [{ image: child }, { image: index }]);
-    const tagged = readDrop(path, '1.0').content.roots.filter(({ tags }) => tags.length > 0);
+    const tagged = rootsOf(readDrop(path, '1.0')).filter(({ tags }) => tags.length > 0);
     expect(tagged).to.deep.equal([{ digest: index.digest, tags: ['1.0'] }]);
   });
 
@@ -97,6 +100,16 @@ describe('an OCI image layout', () => {
     const { roots, leftOut } = readDrop(path).content;
     expect(roots).to.have.length(1);
     expect(leftOut.map(({ what }) => what)).to.deep.equal([text.digest]);
+  });
+
+  it('leaves all names as they are for a bundle, whose repositories come from inside', () => {
+    const names = ['docker.io/library/a:1', 'docker.io/library/b:1'];
+    const roots = names.map((tag) => ({ tag, image: content.image({ layers: [tag] }) }));
+    content.writeLayout(path, roots);
+    const wanted = { tag: undefined, fromInside: true };
+    const read = readDirectoryDrop(nodeDisk, path, wanted, NOTHING).content.roots;
+    expect(read.map((root) => root.names)).to.deep.equal(names.map((name) => [name]));
+    expect(read.every(({ tags }) => tags.length === 0)).to.equal(true);
   });
 
   describe('refuses', () => {

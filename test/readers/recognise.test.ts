@@ -5,7 +5,7 @@ import type { Entry } from '#src/disk/disk.js';
 import { recogniseDirectory } from '#src/readers/recognise.js';
 import { refusal } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { readDrop } from './reader-suite.js';
+import { readDrop } from './drop-fixture.js';
 
 describe('recogniseDirectory', () => {
   const files = (...names: string[]): Entry[] => names.map((name) => ({ name, kind: 'file' }));

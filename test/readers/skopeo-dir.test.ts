@@ -4,13 +4,13 @@ import { expect } from 'chai';
 import { TestContent } from '../support/make-image.js';
 import { refusal } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { describeReader, readDrop } from './reader-suite.js';
+import { readDrop } from './drop-fixture.js';
+import { describeReader } from './reader-suite.js';
 
 const hexOf = (digest: string) => digest.slice('sha256:'.length);
 
 describe('skopeo dir:', () => {
   describeReader({
-    name: 'skopeo dir:',
     entry: 'manifest.json',
     write: (path, content, image) => content.writeSkopeoDir(path, image),
     blob: hexOf,

@@ -1,0 +1,124 @@
+import { existsSync, mkdirSync, readdirSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import {
+  hasKernelLocks,
+  isUnlocked,
+  type KernelLock,
+  tryKernelLock,
+} from '#src/disk/kernel-lock.js';
+import { lockFileSystem } from '#src/disk/lock-files.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+
+describe('the kernel’s lock', () => {
+  let path: string;
+  const take = (): KernelLock => {
+    const lock = tryKernelLock(path);
+    if (typeof lock === 'string') throw new Error(lock);
+    return lock;
+  };
+
+  before(function () {
+    if (!hasKernelLocks) this.skip();
+  });
+  beforeEach(() => {
+    path = join(tempDir(), 'lock');
+  });
+  afterEach(removeTempDirs);
+
+  it('is held by one, also within one process', () => {
+    const lock = take();
+    expect(tryKernelLock(path)).to.equal('busy');
+    expect(isUnlocked(path)).to.equal(false);
+    lock.release();
+    expect(isUnlocked(path)).to.equal(true);
+    take().release();
+  });
+
+  it('is not disturbed by somebody who asks and goes', () => {
+    const lock = take();
+    isUnlocked(path);
+    tryKernelLock(path);
+    lock.release();
+  });
+
+  it('leaves no descriptor behind', () => {
+    const open = () => readdirSync('/proc/self/fd').length;
+    const earlier = open();
+    const lock = take();
+    tryKernelLock(path);
+    isUnlocked(path);
+    lock.release();
+    expect(open()).to.equal(earlier);
+  });
+
+  it('is never taken through a link', () => {
+    symlinkSync('elsewhere', path);
+    expect(() => tryKernelLock(path)).to.throw('ELOOP');
+  });
+
+  it('counts as free where its directory is gone', () => {
+    expect(isUnlocked(join(path, 'none'))).to.equal(true);
+  });
+});
+
+describe('the files of a shared lock', () => {
+  let lock: string;
+  let holder: string;
+  const make = (boot: string) =>
+    new Promise<Error | null>((resolve) => {
+      const fs = lockFileSystem.with(holder, boot) as unknown as {
+        mkdir(path: string, done: (error: Error | null) => void): void;
+      };
+      fs.mkdir(lock, resolve);
+    });
+
+  beforeEach(() => {
+    const root = tempDir();
+    lock = join(root, 'app.held');
+    holder = join(root, 'app.holder');
+  });
+  afterEach(removeTempDirs);
+
+  it('say which kernel made the lock', async () => {
+    expect(await make('this-kernel')).to.equal(null);
+    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(true);
+    expect(lockFileSystem.wasHeldBy(lock, holder, 'another')).to.equal(false);
+  });
+
+  it('say nothing of a lock that another made meanwhile', async () => {
+    await make('this-kernel');
+    rmdirSync(lock);
+    mkdirSync(lock);
+    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(false);
+  });
+
+  it('answer false where nobody noted anything, or the lock is gone', async () => {
+    mkdirSync(lock);
+    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(false);
+    rmdirSync(lock);
+    await make('this-kernel');
+    rmdirSync(lock);
+    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(false);
+  });
+
+  it('leave the note of the holder alone when the lock is taken', async () => {
+    await make('this-kernel');
+    const error = await make('another');
+    expect((error as { code?: string } | null)?.code).to.equal('EEXIST');
+    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(true);
+  });
+
+  it('are removed, by two at once too', () => {
+    mkdirSync(lock);
+    lockFileSystem.remove(lock);
+    lockFileSystem.remove(lock);
+    expect(existsSync(lock)).to.equal(false);
+  });
+
+  it('are not removed with something in them', () => {
+    mkdirSync(lock);
+    writeFileSync(join(lock, 'file'), '');
+    expect(() => lockFileSystem.remove(lock)).to.throw('ENOTEMPTY');
+  });
+});

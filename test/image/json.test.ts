@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import { z } from 'zod';
+import { isWholeJson, parseJson, parseSyntax } from '#src/image/json.js';
+import { refusal } from '../support/refusal.js';
+
+const SCHEMA = z.object({ name: z.string(), list: z.array(z.number()).optional() });
+const parse = (text: string, max = 1000) => parseJson(Buffer.from(text), 'here', SCHEMA, max);
+const nested = (depth: number) => Buffer.from('['.repeat(depth) + ']'.repeat(depth));
+
+describe('parseJson', () => {
+  it('gives what the schema says, and no more', () => {
+    expect(parse('{"name":"a","list":[1],"other":true}')).to.deep.equal({ name: 'a', list: [1] });
+  });
+
+  const refused: readonly [string, string, string][] = [
+    ['a document that ends early', '{"name":"a"', 'json.invalid'],
+    ['no document at all', '', 'json.invalid'],
+    ['two documents', '{"name":"a"}{}', 'json.invalid'],
+    ['a wrong type', '{"name":1}', 'json.invalid'],
+    ['a missing field', '{}', 'json.invalid'],
+    ['something else than an object', 'null', 'json.invalid'],
+    ['a document that is too long', `{"name":"${'a'.repeat(1000)}"}`, 'json.too-large'],
+  ];
+  for (const [what, text, code] of refused) {
+    it(`refuses ${what}: ${code}`, () => {
+      const error = refusal(() => parse(text));
+      expect(error.code).to.equal(code);
+      expect(error.details.path).to.equal('here');
+    });
+  }
+
+  it('takes a document of just the length allowed', () => {
+    const text = '{"name":"a"}';
+    expect(parse(text, text.length)).to.deep.equal({ name: 'a' });
+    expect(refusal(() => parse(text, text.length - 1)).code).to.equal('json.too-large');
+  });
+
+  it('names the field that is wrong', () => {
+    const { details, message } = refusal(() => parse('{"name":"a","list":[1,"2"]}'));
+    expect(details.field).to.equal('list.1');
+    expect(message).to.include('here: list.1');
+  });
+});
+
+describe('parseSyntax', () => {
+  it('takes documents 32 levels deep and refuses deeper ones: json.too-deep', () => {
+    expect(parseSyntax(nested(32), 'here')).to.be.an('array');
+    expect(refusal(() => parseSyntax(nested(33), 'here')).code).to.equal('json.too-deep');
+    expect(refusal(() => parseSyntax(nested(1_000_000), 'here')).code).to.equal('json.too-deep');
+  });
+
+  it('counts levels, not brackets: those in text and those closed do not matter', () => {
+    const text = JSON.stringify({ text: `\\"${'['.repeat(100)}\\`, list: Array(100).fill([{}]) });
+    expect(parseSyntax(Buffer.from(text), 'here')).to.deep.equal(JSON.parse(text));
+  });
+
+  it('is not misled by an escaped quote', () => {
+    const text = `{"a\\"":${'['.repeat(40)}${']'.repeat(40)}}`;
+    expect(refusal(() => parseSyntax(Buffer.from(text), 'here')).code).to.equal('json.too-deep');
+  });
+});
+
+describe('isWholeJson', () => {
+  for (const [text, whole] of [
+    ['{}', true],
+    ['[1,2]', true],
+    ['', false],
+    ['{"a":', false],
+    ['{}}', false],
+    ['\0\0\0\0', false],
+  ] as const) {
+    it(`is ${whole} for ${JSON.stringify(text)}`, () => {
+      expect(isWholeJson(Buffer.from(text))).to.equal(whole);
+    });
+  }
+});

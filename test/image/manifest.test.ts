@@ -1,0 +1,158 @@
+import { expect } from 'chai';
+import { LAYERS_MAX, MANIFEST_BYTES_MAX } from '#src/image/limits.js';
+import { parseLayoutIndex, parseManifest, platformName } from '#src/image/manifest.js';
+import {
+  dockerLayerType,
+  isForeignLayer,
+  MEDIA_TYPES,
+  manifestKind,
+} from '#src/image/media-types.js';
+import { sha256, TestContent } from '../support/make-image.js';
+import { refusal } from '../support/refusal.js';
+
+const parse = (document: object, expected?: string) =>
+  parseManifest(Buffer.from(JSON.stringify(document)), expected, 'here');
+const DESCRIPTOR = { mediaType: 'application/octet-stream', digest: sha256('x'), size: 1 };
+const IMAGE = { schemaVersion: 2, config: DESCRIPTOR, layers: [DESCRIPTOR] };
+
+describe('parseManifest', () => {
+  const made = new TestContent();
+  const kinds: readonly [string, ReturnType<TestContent['image']>][] = [
+    ['oci', made.image()],
+    ['2', made.image({ docker: true })],
+    ['oci-index', made.index([made.image()])],
+    ['list', made.index([made.image({ docker: true })], true)],
+  ];
+  for (const [kind, image] of kinds) {
+    it(`reads a manifest of kind ${kind}`, () => {
+      const bytes = made.blobs.get(image.digest) ?? Buffer.alloc(0);
+      const manifest = parseManifest(bytes, image.mediaType, 'here');
+      expect(manifest).to.include({ kind, mediaType: image.mediaType });
+      expect(manifest.manifests.length + manifest.layers.length).to.equal(1);
+    });
+  }
+
+  it('keeps what it says of itself', () => {
+    const manifest = parse({
+      ...IMAGE,
+      mediaType: MEDIA_TYPES.ociManifest,
+      artifactType: 'application/x',
+      annotations: { a: 'b' },
+      subject: DESCRIPTOR,
+    });
+    expect(manifest.artifactType).to.equal('application/x');
+    expect(manifest.annotations).to.deep.equal({ a: 'b' });
+    expect(manifest.subject?.digest).to.equal(DESCRIPTOR.digest);
+  });
+
+  it('takes null for what may be left out, as Go programs write it', () => {
+    const config = { ...DESCRIPTOR, annotations: null, urls: null, platform: null };
+    const manifest = parse({ ...IMAGE, config, annotations: null, subject: null });
+    expect(manifest.config?.annotations).to.equal(undefined);
+    expect(manifest.subject).to.equal(undefined);
+  });
+
+  describe('takes the media type', () => {
+    const shapes: readonly [string, object, string | undefined, string][] = [
+      ['from itself', { ...IMAGE, mediaType: MEDIA_TYPES.docker2 }, undefined, MEDIA_TYPES.docker2],
+      ['from what refers to it', IMAGE, MEDIA_TYPES.docker2, MEDIA_TYPES.docker2],
+      ['from its layers', IMAGE, undefined, MEDIA_TYPES.ociManifest],
+      ['from its list', { manifests: [] }, undefined, MEDIA_TYPES.ociIndex],
+    ];
+    for (const [where, document, expected, mediaType] of shapes) {
+      it(where, () => {
+        expect(parse(document, expected).mediaType).to.equal(mediaType);
+      });
+    }
+
+    it('and refuses two that disagree: manifest.type-mismatch', () => {
+      const document = { ...IMAGE, mediaType: MEDIA_TYPES.docker2 };
+      const error = refusal(() => parse(document, MEDIA_TYPES.ociManifest));
+      expect(error.code).to.equal('manifest.type-mismatch');
+      expect(error.details).to.include({
+        mediaType: MEDIA_TYPES.docker2,
+        expected: MEDIA_TYPES.ociManifest,
+      });
+    });
+  });
+
+  const refused: readonly [string, object, string][] = [
+    ['Docker schema 1', { schemaVersion: 1, fsLayers: [] }, 'manifest.unsupported'],
+    [
+      'Docker schema 1 by its type',
+      { mediaType: MEDIA_TYPES.docker1signed },
+      'manifest.unsupported',
+    ],
+    ['a type nobody knows', { ...IMAGE, mediaType: 'text/plain' }, 'manifest.unsupported'],
+    ['a list', [], 'json.invalid'],
+    ['a type that is no text', { ...IMAGE, mediaType: 1 }, 'json.invalid'],
+    ['an index without a list', { mediaType: MEDIA_TYPES.ociIndex }, 'json.invalid'],
+    [
+      'too many layers',
+      { ...IMAGE, layers: Array(LAYERS_MAX + 1).fill(DESCRIPTOR) },
+      'json.invalid',
+    ],
+    ['a subject that is none', { ...IMAGE, subject: 'sha256:x' }, 'json.invalid'],
+    ['a bad digest', { ...IMAGE, config: { ...DESCRIPTOR, digest: 'sha256:x' } }, 'digest.invalid'],
+    ['a huge size', { ...IMAGE, config: { ...DESCRIPTOR, size: 2 ** 60 } }, 'json.invalid'],
+  ];
+  for (const [what, document, code] of refused) {
+    it(`refuses ${what}: ${code}`, () => {
+      expect(refusal(() => parse(document)).code).to.equal(code);
+    });
+  }
+
+  it('refuses what is over 4 MiB: json.too-large', () => {
+    const bytes = Buffer.alloc(MANIFEST_BYTES_MAX + 1, ' ');
+    expect(refusal(() => parseManifest(bytes, undefined, 'here')).code).to.equal('json.too-large');
+  });
+});
+
+describe('parseLayoutIndex', () => {
+  it('takes whatever a layout lists, and refuses what is no list: json.invalid', () => {
+    const [read] = parseLayoutIndex({ manifests: [DESCRIPTOR] }, 'index.json');
+    expect(read).to.include(DESCRIPTOR);
+    expect(refusal(() => parseLayoutIndex({}, 'index.json')).code).to.equal('json.invalid');
+  });
+});
+
+describe('media types', () => {
+  it('know the kind of every manifest and of nothing else', () => {
+    expect(manifestKind(MEDIA_TYPES.docker1)).to.equal('1');
+    expect(manifestKind(MEDIA_TYPES.ociConfig)).to.equal(undefined);
+    expect(manifestKind('constructor')).to.equal(undefined);
+  });
+
+  const layers: readonly [string, string | undefined, boolean][] = [
+    ['vnd.oci.image.layer.v1.tar', 'vnd.docker.image.rootfs.diff.tar', false],
+    ['vnd.oci.image.layer.v1.tar+gzip', 'vnd.docker.image.rootfs.diff.tar.gzip', false],
+    ['vnd.oci.image.layer.v1.tar+zstd', undefined, false],
+    [
+      'vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+      'vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+      true,
+    ],
+    [
+      'vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+      'vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+      true,
+    ],
+    ['vnd.oci.image.layer.v1.tar+gzip+encrypted', undefined, false],
+  ];
+  for (const [layer, docker, foreign] of layers) {
+    it(`know that ${layer} is ${docker ?? 'nothing'} to Docker`, () => {
+      const expected = docker && `application/${docker}`;
+      expect(dockerLayerType(`application/${layer}`)).to.equal(expected);
+      expect(isForeignLayer(`application/${layer}`)).to.equal(foreign);
+    });
+  }
+});
+
+describe('platformName', () => {
+  it('is os/architecture, with the variant where there is one', () => {
+    const platform = { os: 'linux', architecture: 'arm64' };
+    expect(platformName(platform)).to.equal('linux/arm64');
+    expect(platformName({ ...platform, variant: 'v8' })).to.equal('linux/arm64/v8');
+    expect(platformName(undefined)).to.equal(undefined);
+  });
+});

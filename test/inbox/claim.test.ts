@@ -1,0 +1,200 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { listClaims, prepareInbox, returnClaim, takeOverClaims } from '#src/inbox/claim.js';
+import { claimPath, donePath, parseClaim } from '#src/inbox/paths.js';
+import { interfereWith, systemError } from '../support/faulty-disk.js';
+import { InboxFixture, NOW } from './inbox-fixture.js';
+
+const AT = '20261123T152634.123Z';
+
+describe('taking a drop', () => {
+  const given = new InboxFixture();
+
+  it('moves it into .claimed in one step and frees its name', () => {
+    const claim = given.claim('team/app:1.0');
+    expect(claim).to.deep.equal({ name: 'team~app:1.0', at: AT, owner: 'me' });
+    expect(given.holds(claim)).to.equal(true);
+    expect(existsSync(given.at('team/app:1.0'))).to.equal(false);
+    expect(listClaims(nodeDisk, given)).to.deep.equal([claim]);
+  });
+
+  it('lets one of two takers have it', () => {
+    given.makeDrop('app');
+    expect(given.take('app')).to.have.property('name', 'app');
+    expect(given.take('app', { owner: 'other' })).to.equal('gone');
+    expect(given.names('.claimed')).to.have.length(1);
+  });
+
+  it('gives it back as it was when it is still being written', () => {
+    given.makeDrop('team/app');
+    expect(given.take('team/app', { signature: 'as it was before' })).to.equal('changed');
+    expect(readFileSync(given.at('team/app/index.json'), 'utf8')).to.equal('team/app');
+    expect(given.names('.claimed')).to.deep.equal([]);
+  });
+
+  it('gives it back beside what its writer has begun anew in its place', () => {
+    given.makeDrop('team/app:1.0');
+    const disk: Disk = {
+      ...nodeDisk,
+      rename: (from, to) => {
+        nodeDisk.rename(from, to);
+        if (from === given.at('team/app:1.0')) given.makeDrop('team/app:1.0/begun');
+      },
+    };
+    expect(given.take('team/app:1.0', { signature: 'before' }, disk)).to.equal('changed');
+    expect(existsSync(given.at('team/app:1.0/begun/index.json'))).to.equal(true);
+    expect(given.names()).to.deep.equal(['team', `team~app:1.0@returned-${AT}`]);
+    expect(given.names('.claimed')).to.deep.equal([]);
+  });
+
+  it('gives it back beside when its name space is gone', () => {
+    given.makeDrop('team/app@x');
+    const disk: Disk = {
+      ...nodeDisk,
+      rename: (from, to) => {
+        nodeDisk.rename(from, to);
+        rmSync(given.at('team'), { recursive: true, force: true });
+      },
+    };
+    expect(given.take('team/app@x', { signature: 'before' }, disk)).to.equal('changed');
+    expect(given.names()).to.deep.equal([`team~app@x-returned-${AT}`]);
+  });
+
+  it('takes its marker file away', () => {
+    given.makeDrop('app');
+    writeFileSync(given.at('app.done'), '');
+    given.take('app', { marker: '.done' });
+    expect(given.names()).to.deep.equal([]);
+  });
+
+  it('leaves the marker file of a drop that is given back', () => {
+    given.makeDrop('app');
+    writeFileSync(given.at('app.done'), '');
+    given.take('app', { marker: '.done', signature: 'before' });
+    expect(given.names()).to.have.members(['app', 'app.done']);
+  });
+
+  for (const [directory, suffix] of [
+    ['.receipts', '.json'],
+    ['.rejected', ''],
+  ] as const) {
+    it(`names a moment of which nothing in ${directory} speaks yet`, () => {
+      mkdirSync(given.at(directory, `app@${AT}${suffix}`));
+      expect(given.claim('app').at).to.equal('20261123T152634.124Z');
+      expect(given.claim('other').at).to.equal(AT);
+    });
+  }
+
+  it('passes a disk error on and leaves the drop where it is', () => {
+    given.makeDrop('app');
+    const disk = interfereWith(nodeDisk, (operation) => {
+      if (operation.verb === 'rename') throw systemError('EACCES', operation);
+    });
+    expect(() => given.take('app', {}, disk)).to.throw('EACCES');
+    expect(given.names()).to.deep.equal(['app']);
+  });
+});
+
+describe('returning a claim', () => {
+  const given = new InboxFixture();
+
+  it('puts a drop that is still on its way back where it was', () => {
+    const claim = given.claim('team/app');
+    returnClaim(nodeDisk, { inbox: given.inbox, claim, path: 'team/app' });
+    expect(existsSync(given.at('team/app/index.json'))).to.equal(true);
+    expect(listClaims(nodeDisk, given)).to.deep.equal([]);
+  });
+});
+
+describe('prepareInbox', () => {
+  const given = new InboxFixture();
+
+  it('lets nobody else look into the claims, and everybody into the receipts', () => {
+    const mode = (name: string) => statSync(given.at(name)).mode & 0o777;
+    expect([mode('.claimed'), mode('.rejected'), mode('.receipts')]).to.deep.equal([
+      0o700, 0o755, 0o755,
+    ]);
+    prepareInbox(nodeDisk, given);
+  });
+});
+
+describe('parseClaim', () => {
+  const cases: readonly [string, object | undefined][] = [
+    [`team~app:1.0@${AT}.p1x2`, { name: 'team~app:1.0', at: AT, owner: 'p1x2' }],
+    [`app@label@${AT}.p1x2`, { name: 'app@label', at: AT, owner: 'p1x2' }],
+    [`line\nbreak@${AT}.p1x2`, { name: 'line\nbreak', at: AT, owner: 'p1x2' }],
+    [`.done-app@${AT}.p1x2`, undefined],
+    [`.clock-p1x2`, undefined],
+    ['app@yesterday.p1x2', undefined],
+    [`app@${AT}`, undefined],
+  ];
+  for (const [file, claim] of cases) {
+    it(`reads ${JSON.stringify(file)} as ${claim ? 'a claim' : 'none'}`, () => {
+      expect(parseClaim(file)).to.deep.equal(claim);
+    });
+  }
+});
+
+describe('taking over', () => {
+  const given = new InboxFixture();
+  const takeOver = (...dead: string[]) =>
+    takeOverClaims(nodeDisk, { inbox: given.inbox, owner: 'heir', dead });
+
+  it('takes the claims of the dead, oldest first, and leaves those of the living', () => {
+    given.claim('b', { owner: 'dead', nowMs: NOW + 5 });
+    given.claim('a', { owner: 'dead', nowMs: NOW + 10 });
+    given.claim('c', { owner: 'dead2', nowMs: NOW });
+    const alive = given.claim('d', { owner: 'alive' });
+    const taken = takeOver('dead', 'dead2');
+    expect(taken.map(({ claim }) => [claim.name, claim.owner])).to.deep.equal([
+      ['c', 'heir'],
+      ['b', 'heir'],
+      ['a', 'heir'],
+    ]);
+    expect(taken.every(({ claim }) => given.holds(claim))).to.equal(true);
+    expect(given.holds(alive)).to.equal(true);
+  });
+
+  it('says whether a drop is a directory or an archive', () => {
+    given.claim('directory', { owner: 'dead' });
+    writeFileSync(given.at('.claimed', `archive.tar@${AT}.dead`), '');
+    const kinds = takeOver('dead').map(({ claim, kind }) => [claim.name, kind]);
+    expect(kinds).to.have.deep.members([
+      ['directory', 'directory'],
+      ['archive.tar', 'file'],
+    ]);
+  });
+
+  it('finishes what has its receipt: published drops go, rejected ones move', () => {
+    const published = given.claim('good', { owner: 'dead' });
+    const rejected = given.claim('bad', { owner: 'dead' });
+    writeFileSync(given.at('.receipts', `good@${AT}.json`), '{"status":"published"}');
+    writeFileSync(given.at('.receipts', `bad@${AT}.json`), '{"status":"rejected"}');
+    expect(takeOver('dead')).to.deep.equal([]);
+    expect(existsSync(donePath(given.inbox, { ...published, owner: 'heir' }))).to.equal(true);
+    expect(existsSync(join(given.at('.rejected'), `bad@${AT}`, 'index.json'))).to.equal(true);
+    expect(listClaims(nodeDisk, given)).to.deep.equal([]);
+    expect(given.holds(rejected)).to.equal(false);
+  });
+
+  it('publishes again what has only a damaged receipt', () => {
+    given.claim('app', { owner: 'dead' });
+    writeFileSync(given.at('.receipts', `app@${AT}.json`), '{"status":"publ');
+    expect(takeOver('dead').map(({ claim }) => claim.name)).to.deep.equal(['app']);
+  });
+
+  it('passes over a claim that another heir took first', () => {
+    const claim = given.claim('app', { owner: 'dead' });
+    const disk: Disk = {
+      ...nodeDisk,
+      rename: (from, to) => {
+        rmSync(claimPath(given.inbox, claim), { recursive: true, force: true });
+        nodeDisk.rename(from, to);
+      },
+    };
+    const request = { inbox: given.inbox, owner: 'heir', dead: ['dead'] };
+    expect(takeOverClaims(disk, request)).to.deep.equal([]);
+  });
+});

@@ -1,0 +1,233 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect } from 'chai';
+import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { filesystemNow, scanInbox, signDrop } from '#src/inbox/scan.js';
+import { recogniseDirectory } from '#src/readers/recognise.js';
+import { interfereWith, systemError } from '../support/faulty-disk.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+
+describe('scanInbox', () => {
+  let inbox: string;
+  beforeEach(() => {
+    inbox = tempDir();
+  });
+  afterEach(removeTempDirs);
+
+  /** Makes files; a path that ends in a slash is a directory. */
+  const make = (...paths: string[]) => {
+    for (const path of paths) {
+      mkdirSync(join(inbox, path.endsWith('/') ? path : dirname(path)), { recursive: true });
+      if (!path.endsWith('/')) writeFileSync(join(inbox, path), '');
+    }
+  };
+  const scan = ({ disk = nodeDisk, marker }: { disk?: Disk; marker?: string } = {}) =>
+    scanInbox(disk, { inbox, marker }, (entries) => recogniseDirectory(entries) !== undefined);
+  const drops = () => scan().drops.map(({ path }) => path);
+
+  it('finds drops in the inbox and in name spaces, and tells where more may appear', () => {
+    make('app:1.0/index.json', 'team/app/oci-layout', 'team/sub/other/version', 'empty/');
+    const { drops: found, directories, ignored } = scan();
+    expect(found.map(({ path }) => path)).to.have.members([
+      'app:1.0',
+      'team/app',
+      'team/sub/other',
+    ]);
+    expect(directories).to.have.members(['', 'team', 'team/sub', 'empty']);
+    expect(ignored).to.deep.equal([]);
+  });
+
+  const certain: readonly [string, string, boolean][] = [
+    ['a layout that has begun', 'app/oci-layout', true],
+    ['a skopeo dir: that has begun', 'app/version', true],
+    ['blobs that came before everything else', 'app/blobs/sha256/', false],
+    ['an empty blobs directory', 'app/blobs/', false],
+    ['temporary files of skopeo', 'app/oci-put-blob123', false],
+    ['containerd’s own', 'app/ingest/', false],
+  ];
+  for (const [what, path, isCertain] of certain) {
+    it(`takes ${what} for a drop${isCertain ? '' : ', perhaps'}`, () => {
+      make(path);
+      expect(scan().drops).to.have.length(1);
+      expect(scan().drops[0]).to.include({ path: 'app', isCertain });
+    });
+  }
+
+  it('takes directories with a port or a tag in their name for name spaces of drops', () => {
+    make('registry:5000/team/app:1.0/version');
+    expect(drops()).to.deep.equal(['registry:5000/team/app:1.0']);
+  });
+
+  it('takes a repository named blobs for a name space', () => {
+    make('team/blobs/app/index.json');
+    expect(drops()).to.deep.equal(['team/blobs/app']);
+  });
+
+  for (const name of ['.hidden', 'app.part', 'app.tmp', 'app~', 'app.lock', 'app.filepart']) {
+    it(`passes over ${name} without a word`, () => {
+      make(`${name}/index.json`);
+      expect(scan()).to.deep.equal({ drops: [], directories: [''], ignored: [] });
+    });
+  }
+
+  it('names what it does not take, with the reason', () => {
+    make('team/app/index.json');
+    symlinkSync('team', join(inbox, 'link'));
+    execFileSync('mkfifo', [join(inbox, 'fifo')]);
+    const reasons = Object.fromEntries(scan().ignored.map(({ path, reason }) => [path, reason]));
+    expect(reasons).to.have.keys('link', 'fifo');
+    expect(reasons.link).to.include('link');
+    expect(reasons.fifo).to.include('special');
+    expect(drops()).to.deep.equal(['team/app']);
+  });
+
+  it('takes every single file for an archive, until its content says otherwise', () => {
+    make('app:1.0.tar', 'team/README');
+    const files = scan().drops.map(({ path, kind, isCertain }) => [path, kind, isCertain]);
+    expect(files).to.have.deep.members([
+      ['app:1.0.tar', 'file', true],
+      ['team/README', 'file', true],
+    ]);
+  });
+
+  it('ends in a tree that is nested too deeply, and names it', () => {
+    make(`${'d/'.repeat(30)}`);
+    const { ignored, directories } = scan();
+    expect(ignored.map(({ reason }) => reason)).to.deep.equal([
+      'directories are nested too deeply',
+    ]);
+    expect(directories.length).to.be.lessThan(20);
+  });
+
+  it('names a directory it may not read, and goes on', () => {
+    make('closed/app/index.json', 'open/index.json');
+    const disk = interfereWith(nodeDisk, (operation) => {
+      const { verb, paths } = operation;
+      if (verb === 'list' && paths.endsWith('closed')) throw systemError('EACCES', operation);
+    });
+    const { drops: found, ignored } = scan({ disk });
+    expect(found.map(({ path }) => path)).to.deep.equal(['open']);
+    expect(ignored.map(({ path }) => path)).to.deep.equal(['closed']);
+  });
+
+  it('passes a disk error on', () => {
+    const disk = interfereWith(nodeDisk, (operation) => {
+      if (operation.verb === 'list') throw systemError('EIO', operation);
+    });
+    expect(() => scan({ disk })).to.throw('EIO');
+  });
+
+  it('goes on when a drop is taken away while it looks', () => {
+    make('app/index.json', 'app/blobs/sha256/aa');
+    let gone = false;
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      if (verb !== 'list' || !paths.endsWith('app/blobs') || gone) return;
+      gone = true;
+      rmSync(join(inbox, 'app'), { recursive: true });
+    });
+    scan({ disk });
+    expect(gone).to.equal(true);
+    expect(drops()).to.deep.equal([]);
+  });
+
+  it('says whether a drop has its marker file, which is no stranger then', () => {
+    make('one/index.json', 'two/index.json', 'two.done', 'lost.done');
+    const { drops: found } = scan({ marker: '.done' });
+    const marked = Object.fromEntries(found.map(({ path, isMarked }) => [path, isMarked]));
+    expect(marked).to.deep.equal({ one: false, two: true, 'lost.done': false });
+    expect(scan().drops.every(({ isMarked }) => isMarked)).to.equal(true);
+  });
+});
+
+describe('signDrop', () => {
+  let drop: string;
+  const at = (name: string) => join(drop, name);
+  const sign = () => signDrop(nodeDisk, drop).signature;
+
+  beforeEach(() => {
+    drop = join(tempDir(), 'drop');
+    mkdirSync(join(drop, 'blobs'), { recursive: true });
+    writeFileSync(at('index.json'), 'text');
+    writeFileSync(at('blobs/aa'), 'text');
+  });
+  afterEach(removeTempDirs);
+
+  it('stays the same while nothing changes, and when the drop is renamed', () => {
+    const before = sign();
+    expect(sign()).to.equal(before);
+    const moved = join(tempDir(), 'elsewhere');
+    renameSync(drop, moved);
+    expect(signDrop(nodeDisk, moved).signature).to.equal(before);
+  });
+
+  const changes: readonly [string, () => void][] = [
+    ['a file grows', () => writeFileSync(at('blobs/aa'), 'text and more')],
+    ['a file is written anew in the same length', () => writeFileSync(at('blobs/aa'), 'TEXT')],
+    ['a file is written and given its old time', () => touchBack()],
+    ['a file comes', () => writeFileSync(at('blobs/bb'), '')],
+    ['a file goes', () => rmSync(at('blobs/aa'))],
+    ['a directory comes', () => mkdirSync(at('blobs/new'))],
+    ['a permission changes', () => chmodSync(at('blobs/aa'), 0o600)],
+    ['a file is replaced', () => replace()],
+  ];
+  const touchBack = () => {
+    writeFileSync(at('blobs/aa'), 'TEXT');
+    utimesSync(at('blobs/aa'), 1, 1);
+  };
+  const replace = () => {
+    writeFileSync(at('new'), 'text');
+    renameSync(at('new'), at('blobs/aa'));
+  };
+  for (const [what, change] of changes) {
+    it(`changes when ${what}`, async () => {
+      const before = sign();
+      // The filesystem's clock may stand for a few milliseconds.
+      const start = filesystemNow(nodeDisk, `${drop}-clock`);
+      await waitFor('the next tick', () => filesystemNow(nodeDisk, `${drop}-clock`) > start);
+      change();
+      expect(sign()).not.to.equal(before);
+    });
+  }
+
+  it('knows the newest change by the filesystem’s clock, not by times that were set', () => {
+    const start = filesystemNow(nodeDisk, `${drop}-clock`);
+    writeFileSync(at('blobs/bb'), '');
+    utimesSync(at('blobs/bb'), 4_000_000_000, 4_000_000_000);
+    const { newestMs } = signDrop(nodeDisk, drop);
+    expect(newestMs).to.be.within(start, filesystemNow(nodeDisk, `${drop}-clock`));
+  });
+
+  it('names what shows that a tool is writing', () => {
+    expect(signDrop(nodeDisk, drop).busy).to.equal(undefined);
+    writeFileSync(at('blobs/.aa.Xy12'), '');
+    expect(signDrop(nodeDisk, drop).busy).to.equal('blobs/.aa.Xy12');
+  });
+
+  it('follows no link', () => {
+    symlinkSync('/', at('blobs/root'));
+    const visited: string[] = [];
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      if (verb === 'list') visited.push(paths);
+    });
+    signDrop(disk, drop);
+    expect(visited).to.have.members([drop, at('blobs')]);
+  });
+
+  it('leaves no probe of the clock behind', () => {
+    const probe = `${drop}-clock`;
+    filesystemNow(nodeDisk, probe);
+    writeFileSync(probe, 'left behind');
+    expect(filesystemNow(nodeDisk, probe)).to.be.a('number');
+    expect(() => rmSync(probe)).to.throw('ENOENT');
+  });
+});

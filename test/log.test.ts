@@ -1,0 +1,68 @@
+import { spawnSync } from 'node:child_process';
+import { expect } from 'chai';
+import { formatFields, type LogFields, type LogSettings } from '#src/log.js';
+
+const LOG = new URL('../dist/log.js', import.meta.url).href;
+
+/** What a process writes that logs these and ends. */
+function logged(settings: LogSettings, ...fields: LogFields[]): string[] {
+  const script = `
+    import { openLog } from ${JSON.stringify(LOG)};
+    const { log, close } = openLog(${JSON.stringify(settings)});
+    for (const level of ['error', 'warn', 'info', 'debug']) log(level, 'drop.seen');
+    for (const fields of ${JSON.stringify(fields)}) log('info', 'publish.done', fields);
+    await close();
+  `;
+  const given = ['--input-type=module', '--eval', script];
+  const { stdout, stderr } = spawnSync(process.execPath, given, { encoding: 'utf8' });
+  expect(stderr).to.equal('');
+  return stdout.trimEnd().split('\n');
+}
+
+describe('the log', () => {
+  it('writes one line for each event to stdout, made to be tailed', () => {
+    const fields = { repo: 'team/app', drop: 'a b', tags: 2, snapshot: null };
+    const lines = logged({ level: 'debug', format: 'text' }, fields);
+    expect(lines).to.have.length(5);
+    expect(lines[0]).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z error drop\.seen$/);
+    expect(lines[2]).to.match(/Z info {2}drop\.seen$/);
+    expect(lines[4]).to.match(/ info {2}publish\.done repo=team\/app drop="a b" tags=2$/);
+  });
+
+  it('writes JSON lines with the same content', () => {
+    const lines = logged({ level: 'info', format: 'json' }, { repo: 'app', tags: 2, ok: true });
+    const { time, ...rest } = JSON.parse(lines.at(-1) ?? '');
+    expect(new Date(time).toISOString()).to.equal(time);
+    expect(rest).to.deep.equal({
+      level: 'info',
+      event: 'publish.done',
+      repo: 'app',
+      tags: 2,
+      ok: true,
+    });
+  });
+
+  it('leaves out what is below its level', () => {
+    const levels = logged({ level: 'warn', format: 'text' }).map((line) => line.split(/ +/)[1]);
+    expect(levels).to.deep.equal(['error', 'warn']);
+  });
+});
+
+describe('formatFields', () => {
+  const cases: readonly [LogFields, string][] = [
+    [{ a: 'plain', b: 1, c: false }, 'a=plain b=1 c=false'],
+    [{ a: undefined, b: null, c: '' }, 'c=""'],
+    [{ a: 'two words' }, 'a="two words"'],
+    [{ a: 'say "x"' }, 'a="say \\"x\\""'],
+    [{ a: 'x=y' }, 'a="x=y"'],
+    [{ a: 'one\nlevel=error event=forged' }, 'a="one\\nlevel=error event=forged"'],
+    [{ a: '\u001b[31mred' }, 'a="\\u001b[31mred"'],
+    [{ a: 'back\\slash' }, 'a="back\\\\slash"'],
+    [{ a: 'ünïcode/path:1.0@x' }, 'a=ünïcode/path:1.0@x'],
+  ];
+  for (const [fields, text] of cases) {
+    it(`writes ${JSON.stringify(fields)} as ${text}`, () => {
+      expect(formatFields(fields)).to.equal(text);
+    });
+  }
+});

@@ -1,0 +1,81 @@
+import { expect } from 'chai';
+import { parseRepositoryId, parseRepositoryName } from '#src/image/names.js';
+import {
+  matchesRepository,
+  resolveRepository,
+  resolveRepositoryById,
+} from '#src/settings/repository-policy.js';
+import { loadSettings } from '#src/settings/settings.js';
+
+const settingsOf = (text: string) =>
+  loadSettings({ file: { name: 's.yaml', text }, environment: {}, flags: [] }).settings;
+const resolve = (text: string, name: string) =>
+  resolveRepository(settingsOf(text), parseRepositoryName(name));
+
+describe('resolveRepository', () => {
+  it('has the general settings where no pattern matches', () => {
+    const text = 'retention: {keep: 5, grace: 2h}\nredirect: {oci: omit, url: "https://x/{id}/"}\n';
+    expect(resolve(`${text}repositories: {other: {keep: 9}}\n`, 'team/app')).to.deep.equal({
+      repository: 'team/app',
+      id: 'team~app',
+      mode: 'merge',
+      protected: false,
+      immutableTags: [],
+      urlTemplate: 'https://x/{id}/',
+      redirectOci: 'omit',
+      keep: 5,
+      graceMs: 7_200_000,
+    });
+  });
+
+  it('takes all patterns that match, the later over the earlier', () => {
+    const text = `repositories:
+  "**": {keep: 1, protected: true}
+  team/*: {keep: 2, mode: replace}
+  team/app: {keep: 3}
+  other/*: {keep: 4}
+`;
+    expect(resolve(text, 'team/app')).to.include({ keep: 3, mode: 'replace', protected: true });
+    expect(resolve(text, 'team/web')).to.include({ keep: 2, mode: 'replace', protected: true });
+    expect(resolve(text, 'x')).to.include({ keep: 1, mode: 'merge', protected: true });
+  });
+
+  for (const [value, patterns] of [
+    ['true', ['*']],
+    ['false', []],
+    ['["v*", stable]', ['v*', 'stable']],
+  ] as const) {
+    it(`reads immutableTags: ${value}`, () => {
+      const text = `repositories: {app: {immutableTags: ${value}}}\n`;
+      expect(resolve(text, 'app').immutableTags).to.deep.equal(patterns);
+    });
+  }
+
+  it('finds by its id the repository that was given it', () => {
+    const settings = settingsOf('repositories: {team/app: {id: chosen, keep: 7}}\n');
+    const byId = (id: string) => resolveRepositoryById(settings, parseRepositoryId(id));
+    expect(byId('chosen')).to.include({ repository: 'team/app', id: 'chosen', keep: 7 });
+    expect(byId('a~b')).to.include({ repository: 'a/b', id: 'a~b' });
+  });
+});
+
+describe('matchesRepository', () => {
+  const cases: readonly [string, string, boolean][] = [
+    ['team/app', 'team/app', true],
+    ['team/app', 'team/app2', false],
+    ['team/*', 'team/app', true],
+    ['team/*', 'team/sub/app', false],
+    ['team/*', 'steam/app', false],
+    ['team/**', 'team/sub/app', true],
+    ['**', 'any/thing', true],
+    ['*', 'any/thing', false],
+    ['*/app', 'team/app', true],
+    ['a.b', 'axb', false],
+    ['te*m/a*', 'team/app', true],
+  ];
+  for (const [pattern, name, matches] of cases) {
+    it(`says ${matches} of ${name} for ${pattern}`, () => {
+      expect(matchesRepository(pattern, name)).to.equal(matches);
+    });
+  }
+});

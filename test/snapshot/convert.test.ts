@@ -1,0 +1,176 @@
+import { expect } from 'chai';
+import type { Digest } from '#src/image/digest.js';
+import { type ConversionResult, convertAll } from '#src/snapshot/convert.js';
+import type { RepositoryState } from '#src/snapshot/state.js';
+import { sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
+import { removeTempDirs } from '../support/temp-dir.js';
+import { digest, dropped, nothing, staged } from './drop-state.js';
+
+const DOCKER = 'application/vnd.docker';
+const AMD64 = { os: 'linux', architecture: 'amd64' };
+const ARM64 = { os: 'linux', architecture: 'arm64', variant: 'v8' };
+
+interface Document {
+  readonly mediaType: string;
+  readonly manifests: readonly { digest: string; size: number; platform: object }[];
+}
+
+describe('the Docker form of an image', () => {
+  let content: TestContent;
+  let state: RepositoryState;
+
+  beforeEach(() => {
+    content = new TestContent();
+  });
+  afterEach(removeTempDirs);
+
+  const load = (wanted: Digest) => {
+    const bytes = content.blobs.get(wanted);
+    if (bytes === undefined) throw new Error(`${wanted} was never made`);
+    return bytes;
+  };
+  const convert = (
+    image: TestDescriptor,
+    known: ConversionResult['conversions'] = new Map(),
+  ): ConversionResult => {
+    state = dropped(nothing(), staged(content, [{ image, tag: '1.0' }])).state;
+    return convertAll([digest(image)], known, { manifests: state.manifests, load });
+  };
+  const documents = ({ made }: ConversionResult) =>
+    made.map(({ bytes }) => JSON.parse(bytes.toString('utf8')) as Document);
+
+  it('has the same blobs under Docker’s names, byte for byte the same everywhere', () => {
+    const image = content.image({ layers: ['one'] });
+    const { made, conversions, leftOut } = convert(image);
+    const [config, layer] = state.manifests.get(digest(image))?.blobs ?? [];
+    const text = `{
+   "schemaVersion": 2,
+   "mediaType": "${DOCKER}.distribution.manifest.v2+json",
+   "config": {
+      "mediaType": "${DOCKER}.container.image.v1+json",
+      "size": ${config?.size},
+      "digest": "${config?.digest}"
+   },
+   "layers": [
+      {
+         "mediaType": "${DOCKER}.image.rootfs.diff.tar.gzip",
+         "size": ${layer?.size},
+         "digest": "${layer?.digest}"
+      }
+   ]
+}`;
+    expect(made.map(({ bytes }) => bytes.toString('utf8'))).to.deep.equal([text]);
+    expect([...conversions]).to.deep.equal([[image.digest, sha256(text)]]);
+    expect(leftOut).to.deep.equal([]);
+  });
+
+  it('has a record with its own size and the blobs of the original', () => {
+    const image = content.image({ layers: ['one', 'two'] });
+    const [made] = convert(image).made;
+    expect(made?.record.size).to.equal(made?.bytes.length);
+    expect(made?.record.blobs).to.deep.equal(state.manifests.get(digest(image))?.blobs);
+    expect(made?.digest).to.equal(sha256(made?.bytes ?? ''));
+  });
+
+  it('names a foreign layer as Docker does', () => {
+    const layerType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
+    const { made } = convert(content.image({ layers: ['foreign'], layerType }));
+    expect(made[0]?.bytes.toString()).to.include(`${DOCKER}.image.rootfs.foreign.diff.tar.gzip`);
+  });
+
+  it('is the image itself when that is Docker’s already', () => {
+    const image = content.image({ docker: true });
+    const { made, conversions } = convert(image);
+    expect(made).to.deep.equal([]);
+    expect(conversions.size).to.equal(0);
+  });
+
+  const withoutForm: readonly [string, Parameters<TestContent['image']>[0], string][] = [
+    ['a zstd layer', { layerType: 'application/vnd.oci.image.layer.v1.tar+zstd' }, 'tar+zstd'],
+    ['an artifact', { configType: 'application/vnd.oci.empty.v1+json' }, 'artifact'],
+  ];
+  for (const [what, options, why] of withoutForm) {
+    it(`is none for ${what}, and the receipt says so`, () => {
+      const image = content.image(options);
+      const { made, conversions, leftOut } = convert(image);
+      expect(made).to.deep.equal([]);
+      expect([...conversions]).to.deep.equal([[image.digest, null]]);
+      expect(leftOut.map((each) => each.what)).to.deep.equal([image.digest]);
+      expect(leftOut[0]?.why).to.include(why);
+    });
+  }
+
+  it('is not made a second time', () => {
+    const image = content.image();
+    const { conversions } = convert(image);
+    const again = convert(image, conversions);
+    expect(again.made).to.deep.equal([]);
+    expect([...again.conversions]).to.deep.equal([...conversions]);
+  });
+
+  describe('of an index', () => {
+    it('is a list with every platform as it stood there', () => {
+      const os = { os: 'windows', architecture: 'amd64', 'os.version': '10.0.17763.1' };
+      const platforms = [AMD64, ARM64, os];
+      const index = content.index(
+        platforms.map((platform) =>
+          content.image({ layers: [JSON.stringify(platform)], platform }),
+        ),
+      );
+      const result = convert(index);
+      const list = documents(result).at(-1);
+      expect(list?.mediaType).to.equal(`${DOCKER}.distribution.manifest.list.v2+json`);
+      expect(list?.manifests.map(({ platform }) => platform)).to.deep.equal(platforms);
+      for (const { digest: child, size } of list?.manifests ?? []) {
+        expect(result.made.find((each) => each.digest === child)?.bytes.length).to.equal(size);
+      }
+      expect(result.conversions.get(digest(index))).to.equal(result.made.at(-1)?.digest);
+    });
+
+    it('leaves attestations out and says so', () => {
+      const image = content.image({ platform: AMD64 });
+      const platform = { os: 'unknown', architecture: 'unknown' };
+      const attestation = content.image({ layers: ['sbom'], platform });
+      const result = convert(content.index([image, attestation]));
+      expect(documents(result).at(-1)?.manifests).to.have.length(1);
+      expect(result.leftOut.map(({ what }) => what)).to.deep.equal([attestation.digest]);
+    });
+
+    it('leaves out a platform that has no Docker form, and keeps the others', () => {
+      const zstd = 'application/vnd.oci.image.layer.v1.tar+zstd';
+      const good = content.image({ layers: ['good'], platform: AMD64 });
+      const bad = content.image({ layers: ['bad'], platform: ARM64, layerType: zstd });
+      const result = convert(content.index([good, bad]));
+      expect(
+        documents(result)
+          .at(-1)
+          ?.manifests.map((each) => each.platform),
+      ).to.deep.equal([AMD64]);
+      expect(result.leftOut.map(({ what }) => what)).to.deep.equal([bad.digest]);
+    });
+
+    it('leaves out an index within it', () => {
+      const good = content.image({ layers: ['good'], platform: AMD64 });
+      const inner = content.index([content.image({ layers: ['inner'], platform: ARM64 })]);
+      const result = convert(content.index([good, { ...inner, platform: ARM64 }]));
+      expect(documents(result).at(-1)?.manifests).to.have.length(1);
+      expect(result.leftOut.map(({ what }) => what)).to.deep.equal([inner.digest]);
+    });
+
+    it('takes images that are Docker’s already as they are', () => {
+      const child = content.image({ docker: true, platform: AMD64 });
+      const result = convert(content.index([child]));
+      const [entry] = documents(result).at(-1)?.manifests ?? [];
+      expect(entry).to.include({ digest: child.digest, size: child.size });
+      expect(result.made).to.have.length(1);
+    });
+
+    it('is none when none of its images has one', () => {
+      const image = content.image({ platform: { os: 'unknown', architecture: 'unknown' } });
+      const index = content.index([image]);
+      const { made, conversions } = convert(index);
+      expect(made).to.deep.equal([]);
+      expect(conversions.get(digest(index))).to.equal(null);
+    });
+  });
+});
