@@ -11,6 +11,7 @@ import { type Decision, Settler, type Times, type Verdict } from '../inbox/settl
 import { InboxWatch } from '../inbox/watch.js';
 import { errorFields } from '../report.js';
 import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
+import type { IntakeHooks, TakenDrop } from './intake-hooks.js';
 import { type ClaimedDrop, toDrop } from './publisher.js';
 import type { Services } from './services.js';
 
@@ -18,21 +19,6 @@ import type { Services } from './services.js';
 const HINT_DELAY_MS = 2;
 /** A look takes at most one part in so many of the time. */
 const SCAN_SHARE = 10;
-
-export interface IntakeHooks {
-  readonly onClaimed: (drop: ClaimedDrop) => void;
-  /** A drop that never can be published: it is claimed and rejected. */
-  readonly onRefused: (claim: Claim, name: string, error: DropdockError) => Promise<void>;
-  readonly onBug: (error: unknown) => void;
-}
-
-/** What is known of a drop that has been claimed. */
-export interface TakenDrop {
-  readonly path: string;
-  readonly kind: Observation['kind'];
-  readonly tolerateAbsent: boolean;
-  readonly look?: ClaimedDrop['look'];
-}
 
 export class Intake {
   readonly #services: Services;
@@ -148,7 +134,11 @@ export class Intake {
     if (seen.drops.length === 0) return fresh ? HINT_DELAY_MS * 10 : settings.inbox.scan;
     const filesystemMs = await run('inboxTime', { inbox, owner: owner.token });
     const times = { filesystemMs, monotonicMs: monotonicMs() };
-    const rechecks = await Promise.all(seen.drops.map((drop) => this.#consider(drop, times)));
+    const rechecks = await Promise.all(
+      seen.drops.map((drop) =>
+        this.#consider(drop, times).catch((error) => this.#warn(drop.path, error)),
+      ),
+    );
     return Math.min(...rechecks, fresh ? HINT_DELAY_MS * 10 : Number.POSITIVE_INFINITY);
   }
 
@@ -238,6 +228,15 @@ export class Intake {
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
       await this.#hooks.onRefused(claim, path, error);
     }
+  }
+
+  /** Trouble with one drop keeps nobody from the others. @returns when to look again (ms) */
+  #warn(drop: string, error: unknown): number {
+    if (faultOf(error) === 'bug') throw error;
+    if (!this.#stopped) {
+      this.#services.log('warn', 'daemon.warning', { drop, ...errorFields(error as Error) });
+    }
+    return this.#services.settings.retry.first;
   }
 
   #mention(path: string, event: 'drop.waiting' | 'drop.ignored', reason: string): void {

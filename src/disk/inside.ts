@@ -56,6 +56,9 @@ export class InsideDirectory {
   }
 
   #at<T>(path: string, use: (full: string) => T): T | undefined {
+    if (path.startsWith('/') || path.split('/').includes('..')) {
+      throw new DropdockError('path.outside', `${path} leads out of the drop.`, { path });
+    }
     try {
       const slash = path.lastIndexOf('/');
       const directory = this.#directory(slash < 0 ? '' : path.slice(0, slash));

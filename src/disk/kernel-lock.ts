@@ -34,7 +34,7 @@ export function tryKernelLock(path: string): KernelLock | 'busy' | 'unsupported'
   const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
   const fd = fs.openSync(path, flags, 0o644);
   try {
-    if (binding.tryLock(fd)) return { release: () => fs.closeSync(fd) };
+    if (binding.tryLock(fd)) return { release: closeOnce(fd) };
   } catch (error) {
     fs.closeSync(fd);
     const { code } = error as { code?: string };
@@ -45,6 +45,15 @@ export function tryKernelLock(path: string): KernelLock | 'busy' | 'unsupported'
   }
   fs.closeSync(fd);
   return 'busy';
+}
+
+/** A number may be another file's by the time it is closed again. */
+function closeOnce(fd: number): () => void {
+  let isOpen = true;
+  return () => {
+    if (isOpen) fs.closeSync(fd);
+    isOpen = false;
+  };
 }
 
 /** True when the file is there and no living process holds its lock. */

@@ -27,8 +27,9 @@ export function adoptSpooled(
   disk: Disk,
   { path, destination }: { readonly path: string; readonly destination: string },
 ): Ingested {
-  if (statIfThere(disk, destination)) {
+  if (statIfThere(disk, destination)?.size === disk.stat(path).size) {
     markUsed(disk, destination);
+    disk.unlink(path);
     return 'present';
   }
   ensureDirectory(disk, dirname(destination));

@@ -51,9 +51,13 @@ export function defaultRepositoryId(name: RepositoryName): RepositoryId {
   return name.replaceAll('/', '~') as RepositoryId;
 }
 
+export function isRepositoryId(text: string): text is RepositoryId {
+  return text.length <= REPOSITORY_NAME_MAX && ID.test(text);
+}
+
 /** @throws name.invalid */
 export function parseRepositoryId(text: string): RepositoryId {
-  if (text.length <= REPOSITORY_NAME_MAX && ID.test(text)) return text as RepositoryId;
+  if (isRepositoryId(text)) return text;
   throw new DropdockError('name.invalid', `"${text.slice(0, 300)}" is no repository id.`, {
     path: text.slice(0, 300),
   });

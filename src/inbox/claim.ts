@@ -89,13 +89,23 @@ export function returnClaim(
 function giveBack(disk: Disk, inbox: string, claim: Claim, path: string): void {
   const claimed = claimPath(inbox, claim);
   try {
-    disk.rename(claimed, join(inbox, path));
+    moveWithoutReplacing(disk, claimed, join(inbox, path));
   } catch (error) {
     if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT')) throw error;
     const label = basename(path).includes('@') ? '-returned-' : '@returned-';
     const beside = join(inbox, `${claim.name}${label}${claim.at}`);
     disk.rename(claimed, beside);
   }
+}
+
+/** A rename replaces a file, which may be a newer one; it never replaces a directory with files. */
+function moveWithoutReplacing(disk: Disk, from: string, to: string): void {
+  if (statIfThere(disk, from)?.kind === 'directory') {
+    disk.rename(from, to);
+    return;
+  }
+  disk.link(from, to);
+  disk.unlink(from);
 }
 
 /** All claims, and whose they are. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Disk, Entry } from '../disk/disk.js';
 import { listIfThere, removeIfThere, statIfThere } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
-import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
+import { DROP_DEPTH_MAX, DROP_NAME_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
 
 /** A drop as one look at it found it. */
@@ -77,6 +77,11 @@ class Scan implements ScanResult {
     for (const { name, kind } of entries) {
       if (isBusyName(name)) continue;
       const below = path === '' ? name : `${path}/${name}`;
+      // The names of its claim and its receipt would be longer than a filesystem allows.
+      if (Buffer.byteLength(below) > DROP_NAME_MAX) {
+        this.ignored.push({ path: below, reason: `a path longer than ${DROP_NAME_MAX} bytes` });
+        continue;
+      }
       if (kind === 'directory') {
         if (depth < DROP_DEPTH_MAX) this.visit(below, depth + 1);
         else this.ignored.push({ path: below, reason: 'directories are nested too deeply' });

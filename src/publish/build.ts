@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile, statIfThere } from '../disk/durable.js';
 import { ingestBytes } from '../disk/stored.js';
-import { faultOf, type PlainError, toPlainError } from '../errors.js';
+import { DropdockError, faultOf, type PlainError, toPlainError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
@@ -69,7 +69,7 @@ export interface BuildResult {
 /** @throws system errors; nothing but the work directory is left behind */
 export function buildSnapshot(disk: Disk, request: BuildRequest): BuildResult {
   const { roots, policy, base } = request;
-  const stored = base === null ? undefined : readSnapshot(disk, roots, policy.id, base);
+  const stored = base === null ? undefined : readOwn(disk, request, base);
   const before = stored?.state ?? emptyState(policy.repository, policy.id);
   // 5. Merge. Each drop is taken or refused for itself.
   const { merged, outcomes } = mergeAll(request, before);
@@ -97,6 +97,22 @@ export function buildSnapshot(disk: Disk, request: BuildRequest): BuildResult {
   return { outcomes, snapshot, leftOut };
 }
 
+/** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */
+function readOwn(
+  disk: Disk,
+  { roots, policy }: Pick<BuildRequest, 'roots' | 'policy'>,
+  base: Timestamp,
+): StoredSnapshot {
+  const stored = readSnapshot(disk, roots, policy.id, base);
+  const owner = stored.state.repository;
+  if (owner === policy.repository) return stored;
+  throw new DropdockError(
+    'layout.unsafe',
+    `The id ${policy.id} belongs to the repository ${owner}; give ${policy.repository} another.`,
+    { path: policy.id },
+  );
+}
+
 export interface CheckRequest {
   readonly roots: TreeRoots;
   readonly policy: RepositoryPolicy;
@@ -110,7 +126,7 @@ export function checkMerge(disk: Disk, { roots, policy, content, origin }: Check
   const before =
     base === null
       ? emptyState(policy.repository, policy.id)
-      : readSnapshot(disk, roots, policy.id, base).state;
+      : readOwn(disk, { roots, policy }, base).state;
   const isImmutable = tagMatcher(policy.immutableTags);
   applyDrop(before, content, origin, { mode: policy.mode, isImmutable });
 }

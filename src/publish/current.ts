@@ -69,12 +69,15 @@ export function publishedContent(
   roots: TreeRoots,
   id: RepositoryId,
   snapshot: Timestamp | null,
-): { has(digest: string): boolean; readManifest(digest: string): Buffer | undefined } {
-  if (snapshot === null) return { has: () => false, readManifest: () => undefined };
+): {
+  sizeOf(digest: string): number | undefined;
+  readManifest(digest: string): Buffer | undefined;
+} {
+  if (snapshot === null) return { sizeOf: () => undefined, readManifest: () => undefined };
   const root = snapshotPath(roots, id, snapshot);
   return {
-    has: (digest) =>
-      isDigest(digest) && statIfThere(disk, join(root, 'blobs', digest)) !== undefined,
+    sizeOf: (digest) =>
+      isDigest(digest) ? statIfThere(disk, join(root, 'blobs', digest))?.size : undefined,
     readManifest: (digest) => {
       if (!isDigest(digest)) return undefined;
       for (const kind of ['oci', 'oci-index', '2', 'list', '1']) {

@@ -20,6 +20,7 @@ export interface Bundle {
 
 /** What a repository's current snapshot holds already, so that a drop may leave it out. */
 export interface PublishedContent {
-  has(digest: string): boolean;
+  /** Bytes of a blob it serves; undefined for others. */
+  sizeOf(digest: string): number | undefined;
   readManifest(digest: string): Buffer | undefined;
 }

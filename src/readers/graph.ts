@@ -76,14 +76,18 @@ class GraphWalk {
     if (way.chain.includes(digest)) {
       throw new DropdockError('index.cycle', `Index ${digest} contains itself.`, { digest });
     }
-    if (way.chain.length >= INDEX_DEPTH_MAX) {
+    if (way.chain.length > INDEX_DEPTH_MAX) {
       throw new DropdockError(
         'index.too-deep',
         `${digest} lies more than ${INDEX_DEPTH_MAX} indexes deep.`,
         { digest },
       );
     }
-    if (this.#manifests.has(digest)) return true;
+    const known = this.#manifests.get(digest);
+    if (known) {
+      checkLength(descriptor, known.size, this.locate.manifest(digest));
+      return true;
+    }
     const found = this.#readManifest(descriptor, way);
     if (found === undefined) return false;
     const { bytes, fresh } = found;
@@ -138,7 +142,10 @@ class GraphWalk {
       if (bytes?.length === size) return { bytes, fresh: true };
     } else if (this.bundle.size(path) === undefined) {
       const bytes = this.published.readManifest(digest);
-      if (bytes) return { bytes, fresh: false };
+      if (bytes) {
+        checkLength(descriptor, bytes.length, path);
+        return { bytes, fresh: false };
+      }
     }
     const absent = this.bundle.size(path) === undefined;
     this.#miss({
@@ -153,19 +160,26 @@ class GraphWalk {
 
   #visitBlob(descriptor: Descriptor, { by }: Way): void {
     const { digest, size, mediaType, data } = descriptor;
-    if (this.#blobs.has(digest)) return;
     const path = this.locate.blob(digest);
+    const known = this.#blobs.get(digest);
+    if (known) {
+      checkLength(descriptor, known.size, path);
+      return;
+    }
+    const servedSize = this.published.sizeOf(digest);
+    if (servedSize !== undefined) checkLength(descriptor, servedSize, path);
     if (this.#isThere(descriptor, path)) {
       // What this repository serves already need not be read again.
-      const isServed = this.published.has(digest);
+      const isServed = servedSize !== undefined;
       const source = isServed ? ('published' as const) : this.bundle.source(path);
       this.#blobs.set(digest, { digest, size, source });
     } else if (this.bundle.size(path) !== undefined) {
       this.#miss({ digest, path, by, tolerable: false, platform: undefined });
-    } else if (this.published.has(digest)) {
+    } else if (servedSize !== undefined) {
       this.#blobs.set(digest, { digest, size, source: 'published' });
     } else if (data !== undefined) {
       const bytes = Buffer.from(data, 'base64');
+      checkLength(descriptor, bytes.length, `the data of ${digest}`);
       checkBytes(bytes, digest, `the data of ${digest}`);
       this.#blobs.set(digest, { digest, size: bytes.length, source: { data: bytes } });
     } else if (isForeignLayer(mediaType)) {
@@ -179,18 +193,27 @@ class GraphWalk {
   #isThere({ digest, size }: Descriptor, path: string): boolean {
     const found = this.bundle.size(path);
     if (found === undefined || found < size) return false;
-    if (found === size) return true;
-    throw new DropdockError(
-      'size.mismatch',
-      `${path} is ${found} bytes long, its descriptor says ${size}.`,
-      { path, digest, found, expected: size },
-    );
+    checkLength({ digest, size }, found, path);
+    return true;
   }
 
   #miss(entry: Missing): void {
     const known = this.#missing.get(entry.digest);
     if (known === undefined || known.tolerable) this.#missing.set(entry.digest, entry);
   }
+}
+
+function checkLength(
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+  found: number,
+  path: string,
+): void {
+  if (found === size) return;
+  throw new DropdockError(
+    'size.mismatch',
+    `${path} is ${found} bytes long, a descriptor of it says ${size}.`,
+    { path, digest, found, expected: size },
+  );
 }
 
 function checkBytes(bytes: Uint8Array, digest: Digest, path: string): void {

@@ -38,7 +38,11 @@ export function nameRoots(
     return { roots, warnings: [] };
   }
   const main = mainImages([...namesOf.keys()], manifests);
-  if (wanted.tag !== undefined) return giveTag(wanted.tag, [...namesOf.keys()], main);
+  const children = childrenOf(manifests);
+  if (wanted.tag !== undefined) {
+    const digests = [...namesOf.keys()].filter((digest) => !children.has(digest));
+    return giveTag(wanted.tag, digests, main);
+  }
 
   const owner = new Map<Tag, Digest>();
   const warnings: string[] = [];
@@ -50,11 +54,10 @@ export function nameRoots(
     }
     return { digest, tags, names: [...names] };
   });
-  return { roots: roots.filter((root) => root.tags.length > 0 || !isChild(root)), warnings };
-
-  function isChild({ digest }: StagedRoot): boolean {
-    return childrenOf(manifests).has(digest);
-  }
+  return {
+    roots: roots.filter(({ tags, digest }) => tags.length > 0 || !children.has(digest)),
+    warnings,
+  };
 }
 
 function giveTag(

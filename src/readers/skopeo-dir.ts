@@ -31,6 +31,12 @@ export function readSkopeoDir(
       path: 'version',
     });
   }
+  const length = bundle.size('manifest.json') ?? 0;
+  if (length > MANIFEST_BYTES_MAX) {
+    throw new DropdockError('json.too-large', 'manifest.json is longer than any client reads.', {
+      path: 'manifest.json',
+    });
+  }
   // It is written in place and has no descriptor: a torn one is on its way.
   const bytes = bundle.read('manifest.json', MANIFEST_BYTES_MAX);
   if (bytes === undefined || !isWholeJson(bytes)) return unready('manifest.json');

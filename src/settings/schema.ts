@@ -1,6 +1,7 @@
 /** Every setting, its shape and its default. config/dropdock.yaml shows them all, and a test says so. */
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { isRepositoryId } from '../image/names.js';
 
 const UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,
@@ -31,13 +32,35 @@ const repository = z.strictObject({
   /** Tags (with * for anything) that may not move; true for all. */
   immutableTags: z.union([z.boolean(), z.array(z.string())]).optional(),
   url: z.string().optional(),
-  id: z.string().optional(),
+  id: z
+    .string()
+    .refine(isRepositoryId, 'expected one path component of letters, digits and . _ - ~')
+    .optional(),
   keep: z.int().positive().optional(),
 });
 export type RepositorySettings = z.infer<typeof repository>;
 
 const section = <Shape extends z.ZodRawShape>(shape: Shape) =>
   z.strictObject(shape).prefault({} as never);
+
+/** An id belongs to one repository: two that shared one would serve each other's content. */
+function refuseSharedIds(
+  repositories: Readonly<Record<string, RepositorySettings>>,
+  context: z.RefinementCtx,
+): void {
+  const taken = new Map<string, string>();
+  for (const [pattern, { id }] of Object.entries(repositories)) {
+    if (id === undefined) continue;
+    const other = taken.get(id);
+    const message = pattern.includes('*')
+      ? 'an id is for one repository, and this is a pattern'
+      : `${other} has this id already`;
+    if (pattern.includes('*') || other !== undefined) {
+      context.addIssue({ code: 'custom', path: [pattern, 'id'], message });
+    }
+    taken.set(id, pattern);
+  }
+}
 
 export const settingsSchema = z.strictObject({
   paths: section({
@@ -85,7 +108,7 @@ export const settingsSchema = z.strictObject({
     level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
     format: z.enum(['text', 'json']).default('text'),
   }),
-  repositories: z.record(z.string(), repository).prefault({}),
+  repositories: z.record(z.string(), repository).prefault({}).superRefine(refuseSharedIds),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;

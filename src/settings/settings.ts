@@ -79,7 +79,7 @@ function refuseUnknownVariables(environment: SettingsSources['environment']): vo
 
 /** A variable's text means what it would mean in the file: `false`, `5`, `null`, or a string. */
 function fromText(text: string): unknown {
-  if (/^(?:true|false|null|\d+)$/.test(text)) return JSON.parse(text);
+  if (/^(?:true|false|null|0|[1-9]\d*)$/.test(text)) return JSON.parse(text);
   return text;
 }
 
@@ -97,10 +97,12 @@ function readFileLayer({ name, text }: { name: string; text: string }): {
     throw new DropdockError('settings.invalid', `${name}:${line}: ${summary}`, { path: name });
   }
   const values: unknown = document.toJS() ?? {};
-  if (typeof values !== 'object' || Array.isArray(values)) {
+  if (typeof values !== 'object' || values === null || Array.isArray(values)) {
     throw new DropdockError('settings.invalid', `${name}:1: expected settings`, { path: name });
   }
-  return { name, values: values as Plain, lineOf };
+  // A section of which every line is commented out says nothing.
+  const said = Object.entries(values).filter(([, value]) => value !== null);
+  return { name, values: Object.fromEntries(said), lineOf };
 
   /** The line of the innermost key on the path that the file has. */
   function lineOf(path: readonly string[]): number {

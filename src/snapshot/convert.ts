@@ -60,7 +60,7 @@ class Conversion {
     if (kind === '2') return digest;
     if (kind !== 'oci' && kind !== 'oci-index') return null;
     const known = this.conversions.get(digest);
-    if (known !== undefined) return known;
+    if (known !== undefined && this.#stillHolds(record, known)) return known;
     const bytes = this.input.load(digest);
     const manifest = parseManifest(bytes, record.mediaType, digest);
     const document = isIndexKind(kind)
@@ -69,6 +69,17 @@ class Conversion {
     const converted = document && this.#keep(document, record);
     this.conversions.set(digest, converted ?? null);
     return converted ?? null;
+  }
+
+  /** The form of an index is made of the images that were there; more may have come since. */
+  #stillHolds({ mediaType, children }: ManifestRecord, known: Digest | null): boolean {
+    if (manifestKind(mediaType) !== 'oci-index') return true;
+    const { manifests } = this.input;
+    const expected = children
+      .filter(({ digest, platform }) => platform && manifests.has(digest) && isReal(platform))
+      .flatMap(({ digest }) => this.convert(digest) ?? []);
+    const made = known === null ? [] : manifests.get(known)?.children.map(({ digest }) => digest);
+    return made?.join() === expected.join();
   }
 
   #keep(document: object, original: ManifestRecord): Digest {
@@ -108,7 +119,7 @@ class Conversion {
     const entries: object[] = [];
     for (const [at, child] of index.manifests.entries()) {
       const kind = manifestKind(child.mediaType);
-      if (child.platform === undefined || child.platform.os === 'unknown' || kind === undefined) {
+      if (child.platform === undefined || !isReal(child.platform.os) || kind === undefined) {
         this.#leaveOut(child.digest, 'attestations and artifacts have no Docker form');
         continue;
       }
@@ -136,4 +147,9 @@ class Conversion {
   #leaveOut(what: Digest, why: string): undefined {
     this.leftOut.push({ what, why: `left out of the Docker form: ${why}` });
   }
+}
+
+/** buildx gives attestations the platform unknown/unknown. */
+function isReal(platform: string): boolean {
+  return !platform.startsWith('unknown');
 }

@@ -68,7 +68,7 @@ export function toManifestRecord(
 ): ManifestRecord {
   const { config, layers, manifests, subject, annotations, mediaType } = manifest;
   const listed = [...(config ? [config] : []), ...layers, ...manifests];
-  const artifactType = manifest.artifactType ?? config?.mediaType;
+  const artifactType = manifest.artifactType || config?.mediaType;
   return {
     mediaType,
     size,

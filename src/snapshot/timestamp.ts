@@ -7,7 +7,7 @@ export type Timestamp = string & { readonly [timestampBrand]: true };
 const TIMESTAMP = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.(\d{3})Z$/;
 
 export function isTimestamp(text: string): text is Timestamp {
-  return TIMESTAMP.test(text);
+  return TIMESTAMP.test(text) && !Number.isNaN(timestampMs(text as Timestamp));
 }
 
 /** @param ms since the epoch */

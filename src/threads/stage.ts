@@ -1,30 +1,24 @@
 /** Jobs that need two rooms: the readers, and what is published or stored. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { adoptSpooled, ingestBytes } from '../disk/stored.js';
 import { DropdockError, faultOf } from '../errors.js';
-import { type Digest, digestAlgorithm, digestFrom } from '../image/digest.js';
-import { LISTED_MAX } from '../image/limits.js';
-import { parseManifest } from '../image/manifest.js';
+import { type Digest, digestAlgorithm } from '../image/digest.js';
 import type { RepositoryId, Tag } from '../image/names.js';
 import type {
   BlobSource,
-  LeftOut,
   Missing,
   Reading,
   StagedBlob,
   StagedContent,
-  StagedManifest,
 } from '../image/staged-content.js';
 import { type ScanRequest, type ScanResult, scanInbox } from '../inbox/scan.js';
-import { describeMissing, type Verdict } from '../inbox/settle.js';
+import type { Verdict } from '../inbox/settle.js';
 import { publishedContent, readPivot } from '../publish/current.js';
 import type { StageRequest, StageResult } from '../publish/drop.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
-import type { Bundle } from '../readers/bundle.js';
-import { buildManifest, readDockerSave, type StoredLayer } from '../readers/docker-save.js';
-import { type NamedRoot, nameRoots } from '../readers/name-roots.js';
+import { readDockerSave } from '../readers/docker-save.js';
 import {
   readBundle,
   readDirectoryDrop,
@@ -32,9 +26,9 @@ import {
   recogniseDirectory,
 } from '../readers/recognise.js';
 import { openArchive, openPlainTar, packingOf } from './archive.js';
-import { storeLayer } from './store-layer.js';
+import { stageSaved, temporaryIn, tolerate } from './stage-saved.js';
 
-const NOTHING_PUBLISHED = { has: () => false, readManifest: () => undefined };
+const NOTHING_PUBLISHED = { sizeOf: () => undefined, readManifest: () => undefined };
 
 export function scan(disk: Disk, request: ScanRequest): ScanResult {
   return scanInbox(disk, request, (entries) => recogniseDirectory(entries) !== undefined);
@@ -55,7 +49,7 @@ export function examine(disk: Disk, request: ExamineRequest): Verdict {
   const { roots, id, path, kind, tag } = request;
   const incomplete = (what: string): Verdict => ({
     kind: 'incomplete',
-    missing: [{ digest: '', path: what, by: 'the archive', tolerable: false, platform: undefined }],
+    missing: [{ digest: '', path: what, by: 'the drop', tolerable: false, platform: undefined }],
   });
   try {
     const published =
@@ -63,6 +57,8 @@ export function examine(disk: Disk, request: ExamineRequest): Verdict {
         ? NOTHING_PUBLISHED
         : publishedContent(disk, roots, id, readPivot(disk, roots, id));
     if (kind === 'directory') {
+      // It only begins to look like a drop: its image is on its way.
+      if (recogniseDirectory(disk.list(path)) === undefined) return incomplete('index.json');
       const wanted = { tag, fromInside: id === undefined };
       return verdictOf(readDirectoryDrop(disk, path, wanted, published).missing);
     }
@@ -161,81 +157,6 @@ function checkSpooled(digest: Digest, { path, spooled = '' }: BlobSource): void 
     digest,
     found: spooled,
   });
-}
-
-/** An archive of old: its layers are stored, then manifests are built for its images. */
-function stageSaved(disk: Disk, request: StageRequest, bundle: Bundle): StageResult {
-  const { roots, drop } = request;
-  const { images, missing } = readDockerSave(bundle);
-  tolerate(missing, false);
-  const destination = (digest: Digest) => contentPath(roots, digest);
-  const manifests: StagedManifest[] = [];
-  const blobs = new Map<Digest, StagedBlob>();
-  const named: NamedRoot[] = [];
-  const stored = new Map<string, StoredLayer>();
-  for (const image of images) {
-    const layers = image.layers.map((layer) => {
-      const known = stored.get(layer.path);
-      if (known) return known;
-      const { path: archive, compress } = drop;
-      const place = { archive, compress, destination, temporary: temporaryIn(request) };
-      const done = storeLayer(disk, layer, place);
-      stored.set(layer.path, done);
-      return done;
-    });
-    const { config, configDigest } = image;
-    ingestBytes(disk, config, destination(configDigest), temporaryIn(request));
-    for (const { digest, size } of [...layers, { digest: configDigest, size: config.length }]) {
-      blobs.set(digest, { digest, size, source: 'published' });
-    }
-    const bytes = buildManifest(image, layers);
-    const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
-    ingestBytes(disk, bytes, destination(digest), temporaryIn(request));
-    const manifest = parseManifest(bytes, undefined, digest);
-    manifests.push({ digest, size: bytes.length, manifest, bytes: undefined });
-    named.push({ digest, names: image.names });
-  }
-  const wanted = { tag: drop.tag, fromInside: drop.fromInside === true };
-  const { roots: tagged, warnings } = nameRoots(named, manifests, wanted);
-  const warning =
-    'docker save of old keeps no manifest: the digest is not that of the registry it came from';
-  return {
-    content: {
-      roots: tagged,
-      manifests,
-      blobs: [...blobs.values()],
-      leftOut: [],
-      warnings: [...warnings, warning],
-    },
-    blobs: [],
-    stored: blobs.size,
-  };
-}
-
-function temporaryIn({ roots, transaction }: StageRequest): string {
-  return join(workPath(roots, transaction), randomBytes(8).toString('hex'));
-}
-
-/** @throws content.missing, naming what is missing and what refers to it */
-function tolerate(missing: readonly Missing[], tolerateAbsent: boolean): LeftOut[] {
-  const needed = missing.filter((entry) => !(entry.tolerable && tolerateAbsent));
-  const [first] = needed;
-  if (first) {
-    throw new DropdockError(
-      'content.missing',
-      `The drop is not whole, ${describeMissing(needed)}.`,
-      {
-        path: first.path,
-        digest: first.digest,
-        by: first.by,
-        missing: needed.slice(0, LISTED_MAX).map(({ digest, path }) => digest || path),
-      },
-    );
-  }
-  return missing.map(({ digest, platform, by }) => ({
-    what: platform ? `${platform} ${digest}` : digest,
-    why: `a platform of ${by} that the drop does not hold`,
-  }));
 }
 
 /** Bytes are stored by now; they need not cross threads. */

@@ -23,7 +23,7 @@ export const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const AMD64 = { os: 'linux', architecture: 'amd64' };
 export const ARM64 = { os: 'linux', architecture: 'arm64', variant: 'v8' };
 
-export const NOTHING: PublishedContent = { has: () => false, readManifest: () => undefined };
+export const NOTHING: PublishedContent = { sizeOf: () => undefined, readManifest: () => undefined };
 
 export function readDrop(path: string, tag?: string, published = NOTHING): Reading {
   return readDirectoryDrop(nodeDisk, path, { tag: tag as Tag | undefined }, published);

@@ -22,7 +22,7 @@ export function staged(
 ): StagedContent {
   const path = tempDir();
   content.writeLayout(path, roots);
-  const published = { has: () => false, readManifest: () => undefined };
+  const published = { sizeOf: () => undefined, readManifest: () => undefined };
   return readDirectoryDrop(nodeDisk, path, { tag: undefined }, published).content;
 }
 
