@@ -13,6 +13,7 @@ import { type Log, type OpenLog, openLog } from './log.js';
 import { errorFields } from './report.js';
 import { loadSettings, type SettingsSources } from './settings/settings.js';
 
+const FLUSH_MS_MAX = 1000;
 const DEFAULT_CONFIG = '/etc/dropdock/dropdock.yaml';
 
 interface GlobalOptions {
@@ -21,14 +22,16 @@ interface GlobalOptions {
   readonly json?: boolean;
 }
 
-/** Installed before proper-lockfile's handlers can end the process in the middle of a publish. */
-const stopRequested = new Promise<string>((resolve) => {
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      if (signal !== 'SIGHUP') resolve(signal);
-    });
-  }
-});
+/**
+ * Only for the daemon: other commands end at once, as every command does. A handler must be there
+ * before a lock is taken, or proper-lockfile's own ends the process in the middle of a publish.
+ */
+function listenForStop(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal));
+    process.on('SIGHUP', () => {});
+  });
+}
 // A reader of our output that has gone away is no reason to stop publishing.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
@@ -36,7 +39,11 @@ process.stderr.on('error', () => {});
 process.exitCode = await main(process.argv);
 // Threads that were told to end and sockets of the watcher must not hold the process.
 if (process.exitCode !== 0 || process.argv.includes('run')) {
-  await new Promise((resolve) => process.stdout.write('', resolve));
+  // Neither must a reader of our output that reads no more.
+  await new Promise((resolve) => {
+    setTimeout(resolve, FLUSH_MS_MAX);
+    process.stdout.write('', resolve);
+  });
   process.exit();
 }
 
@@ -86,7 +93,7 @@ function defineCommands(
   command: (spec: string, description: string, run: CommandRun) => Command,
 ): void {
   command('run', 'the daemon', (context, log, _given, { welcome }) =>
-    runDaemon(context, log, { welcome: welcome === true, stopRequested }),
+    runDaemon(context, log, { welcome: welcome === true, stopRequested: listenForStop() }),
   ).option('--welcome', 'say where to drop, with an example to paste');
   command(
     'publish <path>',

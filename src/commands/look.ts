@@ -24,8 +24,14 @@ export async function status(context: CommandContext, repository?: string): Prom
       : [idOf(context, repository)];
   const found: RepositoryOverview[] = [];
   for (const id of ids) {
-    const overview = await runHere('repositoryOverview', { roots, id });
-    if (overview) found.push(overview);
+    try {
+      const overview = await runHere('repositoryOverview', { roots, id });
+      if (overview) found.push(overview);
+    } catch (error) {
+      // One that dropdock did not make must not hide the others.
+      if (repository !== undefined || !(error instanceof DropdockError)) throw error;
+      if (!context.json) context.print(`${id}: ${error.message}\n`);
+    }
   }
   if (repository !== undefined && found.length === 0) throw unknown(repository);
   const inbox = await inboxStatus(context);

@@ -1,4 +1,5 @@
 /** A bundle's turn: one drop, several repositories, one receipt. */
+import { claimKey } from '../inbox/paths.js';
 import type { DropOutcome, PublishedDrop } from '../publish/drop.js';
 import type { PublishContext } from '../publish/publish.js';
 import { type BundleOutcome, publishBundle } from '../publish/publish-bundle.js';
@@ -34,6 +35,7 @@ export async function bundleTurn(
     if (isUnfinished(drop, error)) return 'unfinished';
     const receipt = formatReceipt(rejectedReceipt(error, frameOf(services, claimed)));
     await run('letGoRejected', { inbox, claim, receipt });
+    services.liveClaims.delete(claimKey(claim));
     log('warn', 'drop.rejected', { drop: name, ...errorFields(error) });
     return 'rejected';
   }
@@ -46,6 +48,7 @@ export async function bundleTurn(
   });
   const receipt = formatReceipt(bundleReceipt(status, parts, frameOf(services, claimed)));
   await run('letGoPublished', { inbox, claim, receipt });
+  services.liveClaims.delete(claimKey(claim));
   report(services, name, outcome, startedMs);
   return status;
 }

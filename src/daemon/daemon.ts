@@ -1,6 +1,6 @@
 /** The daemon: what is started, in which order, and how it ends. */
 import { DropdockError } from '../errors.js';
-import type { Claim } from '../inbox/paths.js';
+import { type Claim, claimKey } from '../inbox/paths.js';
 import { errorFields, formatReceipt, rejectedReceipt } from '../report.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
 import { Intake } from './intake.js';
@@ -98,5 +98,6 @@ async function refuse(
   };
   const receipt = formatReceipt(rejectedReceipt(error, frame));
   await run('letGoRejected', { inbox, claim, receipt });
+  services.liveClaims.delete(claimKey(claim));
   log('warn', 'drop.rejected', { drop: name, ...errorFields(error) });
 }

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { DropdockError, faultOf, isSystemError } from '../errors.js';
 import { type DropName, parseDropName } from '../image/names.js';
-import type { Claim } from '../inbox/paths.js';
+import { type Claim, claimKey } from '../inbox/paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
 import { type Decision, Settler, type Times, type Verdict } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
@@ -17,7 +17,7 @@ import type { Services } from './services.js';
 
 /** Hints come in crowds; one look answers them all. */
 const HINT_DELAY_MS = 2;
-/** A look takes at most one part in so many of the time. */
+/** One look in ten times its own length. */
 const SCAN_SHARE = 10;
 
 export class Intake {
@@ -67,13 +67,7 @@ export class Intake {
 
   /** A drop that was taken too early lies where it was; it waits for the rest of its time. */
   returned({ name, look }: ClaimedDrop): void {
-    if (look === undefined) return;
-    const missing = { digest: '', path: 'its end', by: 'the archive', tolerable: false };
-    const verdict: Verdict = {
-      kind: 'incomplete',
-      missing: [{ ...missing, platform: undefined }],
-    };
-    this.#settler.resume(name, look.signature, look.sinceMs, verdict);
+    if (look) this.#settler.resume(name, look.signature, look.sinceMs, incomplete('its end'));
     this.lookWithin(HINT_DELAY_MS);
   }
 
@@ -88,7 +82,11 @@ export class Intake {
   }
 
   #arm(): void {
-    const restMs = Math.max(0, this.#dueMs - this.#services.monotonicMs());
+    // The scan that is due comes first in any case; no timer waits longer than that.
+    const restMs = Math.min(
+      Math.max(0, this.#dueMs - this.#services.monotonicMs()),
+      this.#services.settings.inbox.scan,
+    );
     this.#timer = setTimeout(() => {
       this.#dueMs = Number.POSITIVE_INFINITY;
       this.#scanning = this.#look().finally(() => {
@@ -106,12 +104,8 @@ export class Intake {
       recheckMs = Math.min(recheckMs, await this.#scan());
     } catch (error) {
       if (faultOf(error) === 'bug') this.#hooks.onBug(error);
-      else if (!this.#stopped) {
-        log('error', 'daemon.warning', {
-          what: 'scanning the inbox',
-          ...errorFields(error as Error),
-        });
-      }
+      const fields = { what: 'scanning the inbox', ...errorFields(error as Error) };
+      if (!this.#stopped) log('error', 'daemon.warning', fields);
     }
     const costMs = (monotonicMs() - startedMs) * SCAN_SHARE;
     this.lookWithin(Math.max(recheckMs, Math.min(costMs, settings.inbox.scan)));
@@ -127,11 +121,10 @@ export class Intake {
     this.#mentionIgnored(seen);
     const paths = new Set(seen.drops.map(({ path }) => path));
     this.#settler.keepOnly(paths);
-    for (const path of this.#said.keys()) {
-      if (!paths.has(path) && !seen.ignored.some((each) => each.path === path))
-        this.#said.delete(path);
-    }
-    if (seen.drops.length === 0) return fresh ? HINT_DELAY_MS * 10 : settings.inbox.scan;
+    for (const { path } of seen.ignored) paths.add(path);
+    for (const path of this.#said.keys()) if (!paths.has(path)) this.#said.delete(path);
+    const soonest = fresh ? HINT_DELAY_MS * 10 : settings.inbox.scan;
+    if (seen.drops.length === 0) return soonest;
     const filesystemMs = await run('inboxTime', { inbox, owner: owner.token });
     const times = { filesystemMs, monotonicMs: monotonicMs() };
     const rechecks = await Promise.all(
@@ -139,7 +132,7 @@ export class Intake {
         this.#consider(drop, times).catch((error) => this.#warn(drop.path, error)),
       ),
     );
-    return Math.min(...rechecks, fresh ? HINT_DELAY_MS * 10 : Number.POSITIVE_INFINITY);
+    return rechecks.reduce((least, each) => Math.min(least, each), soonest);
   }
 
   #mentionIgnored({ ignored }: ScanResult): void {
@@ -162,12 +155,10 @@ export class Intake {
       await this.#take(seen, decision);
       return settings.inbox.scan;
     }
-    if (decision.action === 'wait') {
-      if (decision.reason) this.#mention(seen.path, 'drop.waiting', decision.reason);
-      return decision.recheckMs;
-    }
     if (decision.action === 'ignore') this.#mention(seen.path, 'drop.ignored', decision.reason);
-    return settings.inbox.scan;
+    if (decision.action !== 'wait') return settings.inbox.scan;
+    if (decision.reason) this.#mention(seen.path, 'drop.waiting', decision.reason);
+    return decision.recheckMs;
   }
 
   async #examine({ path, kind }: Observation): Promise<Verdict> {
@@ -180,8 +171,7 @@ export class Intake {
       if (faultOf(error) === 'content') return { kind: 'refused' };
       if (!isSystemError(error)) throw error;
       // It cannot be read now (permissions?); saying so beats taking it.
-      const why = { digest: '', path: error.message, by: 'reading it', tolerable: false };
-      return { kind: 'incomplete', missing: [{ ...why, platform: undefined }] };
+      return incomplete(error.message);
     }
   }
 
@@ -215,7 +205,8 @@ export class Intake {
   /** Hands a claim on: to be published, or to be refused for its name. */
   async adopt(claim: Claim, taken: TakenDrop): Promise<void> {
     const { path, kind, tolerateAbsent, look } = taken;
-    const { monotonicMs } = this.#services;
+    const { monotonicMs, liveClaims } = this.#services;
+    liveClaims.add(claimKey(claim));
     try {
       const { policy, name } = this.#resolve(path, kind);
       const fromInside = policy === undefined;
@@ -225,17 +216,20 @@ export class Intake {
       const { namespace } = name;
       this.#hooks.onClaimed({ claim, name: path, policy, namespace, drop, ...progress });
     } catch (error) {
+      // Whatever fails from here on, the claim must be taken up again.
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
-      await this.#hooks.onRefused(claim, path, error);
+      await this.#hooks.onRefused(claim, path, error).catch((failure) => {
+        liveClaims.delete(claimKey(claim));
+        throw failure;
+      });
     }
   }
 
   /** Trouble with one drop keeps nobody from the others. @returns when to look again (ms) */
   #warn(drop: string, error: unknown): number {
     if (faultOf(error) === 'bug') throw error;
-    if (!this.#stopped) {
-      this.#services.log('warn', 'daemon.warning', { drop, ...errorFields(error as Error) });
-    }
+    const { message, code } = errorFields(error as Error);
+    if (!this.#stopped) this.#mention(drop, 'drop.waiting', `${message} (${code})`);
     return this.#services.settings.retry.first;
   }
 
@@ -244,4 +238,9 @@ export class Intake {
     this.#said.set(path, reason);
     this.#services.log('info', event, { drop: path, reason });
   }
+}
+
+function incomplete(path: string): Verdict {
+  const missing = { digest: '', path, by: 'the drop', tolerable: false, platform: undefined };
+  return { kind: 'incomplete', missing: [missing] };
 }

@@ -1,6 +1,6 @@
 /** From claimed drops to receipts: whose turn it is, what is tried again, what is said about it. */
-import { faultOf } from '../errors.js';
-import { type Claim, claimPath } from '../inbox/paths.js';
+import { DropdockError, faultOf } from '../errors.js';
+import { type Claim, claimKey, claimPath } from '../inbox/paths.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
 import { type PublishContext, type PublishResult, publishRepository } from '../publish/publish.js';
 import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '../report.js';
@@ -80,7 +80,12 @@ export class Publisher {
       const result = await this.#publish(policy, byDrop);
       this.#report(result, byDrop, startedMs);
     } catch (error) {
-      if (faultOf(error) === 'bug') this.#hooks.onBug(error);
+      const fault = faultOf(error);
+      if (fault === 'bug') this.#hooks.onBug(error);
+      // Content that is refused only when everything is put together: the others go on without it.
+      else if (fault === 'content' && drops.length > 1) {
+        for (const each of drops) await this.#turn([each]);
+      } else if (fault === 'content') await this.#refuse(first, error as Error);
       else for (const each of drops) this.#retry(each, error as Error);
     }
   }
@@ -132,12 +137,26 @@ export class Publisher {
         : publishedReceipt(outcome, frame);
     const request = { inbox, claim, receipt: formatReceipt(receipt) };
     await run(outcome.status === 'rejected' ? 'letGoRejected' : 'letGoPublished', request);
+    this.#services.liveClaims.delete(claimKey(claim));
+  }
+
+  async #refuse(claimed: ClaimedDrop, error: Error): Promise<void> {
+    const outcome = { status: 'rejected' as const, drop: claimed.drop, error };
+    try {
+      await this.#finish(outcome, claimed);
+      const { name: drop, policy } = claimed;
+      const repo = policy?.repository;
+      this.#services.log('warn', 'drop.rejected', { repo, drop, ...errorFields(error) });
+    } catch (failure) {
+      this.#retry(claimed, failure as Error);
+    }
   }
 
   /** A compressed archive tells only when it is read that its end has not come yet. */
   async #giveBack(claimed: ClaimedDrop): Promise<void> {
     const { inbox, run } = this.#services;
     await run('returnClaim', { inbox, claim: claimed.claim, path: claimed.name });
+    this.#services.liveClaims.delete(claimKey(claimed.claim));
     this.#hooks.onReturned(claimed);
   }
 
@@ -179,6 +198,11 @@ export class Publisher {
   /** Nothing is lost: the drop stays claimed and is tried again, later and later. */
   #retry(claimed: ClaimedDrop, error: Error): void {
     if (this.#stopping.signal.aborted) return;
+    if (error instanceof DropdockError && error.code === 'claim.lost') {
+      this.#services.liveClaims.delete(claimKey(claimed.claim));
+      this.#warn(error);
+      return;
+    }
     const { first, most } = this.#services.settings.retry;
     const delayMs = Math.min(first * 2 ** claimed.attempts, most);
     const { name, policy } = claimed;

@@ -18,6 +18,8 @@ export interface Services {
   readonly run: RunJob<Jobs>;
   readonly log: Log;
   readonly uid: number;
+  /** The claims this process works on, by `claimKey`; others of its token were dropped by mistake. */
+  readonly liveClaims: Set<string>;
   /** The wall clock; it may be set at any moment. */
   readonly nowMs: () => number;
   /** A clock that is never set. */
@@ -54,6 +56,7 @@ export async function openServices(
       owners: new OwnerWatch(ownersDirectory(roots), settings.lock.stale, monotonicMs),
       run: hands.run,
       log,
+      liveClaims: new Set(),
       uid: process.getuid?.() ?? 0,
       nowMs: () => Date.now(),
       monotonicMs,

@@ -1,5 +1,6 @@
 /** What a crash left, what has grown old: found at start and every retention.interval. */
 import type { RepositoryId } from '../image/names.js';
+import { type Claim, claimKey } from '../inbox/paths.js';
 import { lockRepository } from '../publish/lock.js';
 import { errorFields } from '../report.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
@@ -43,6 +44,7 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
     ...owners.tokens(),
   ]);
   tokens.delete(owner.token);
+  await adoptForgotten(services, intake, claims);
   const dead = [...tokens].filter((token) => owners.isDead(token));
   if (dead.length === 0) return 0;
   const taken = await run('takeOverClaims', { inbox, owner: owner.token, dead });
@@ -51,10 +53,34 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
   for (const { claim, kind } of taken) {
     log('info', 'daemon.recovered', { drop: claim.name, what: 'took over a claimed drop' });
     // It was claimed because it was whole, or because its time was up.
-    await intake.adopt(claim, { path: claim.name, kind, tolerateAbsent: true });
+    await intake.adopt(claim, { path: claim.name, kind, tolerateAbsent: kind === 'directory' });
   }
   return taken.length;
 }
+
+/**
+ * Claims of this very process that nobody in it works on: something failed between the claim and
+ * what was to follow. Twice seen, for a claim that was just made is not known yet.
+ */
+async function adoptForgotten(
+  { owner, liveClaims, log, run, inbox }: Services,
+  intake: Intake,
+  claims: readonly Claim[],
+): Promise<void> {
+  const forgotten = claims.filter(
+    (claim) => claim.owner === owner.token && !liveClaims.has(claimKey(claim)),
+  );
+  const again = forgotten.filter((claim) => seenForgotten.has(claimKey(claim)));
+  seenForgotten = new Set(forgotten.map(claimKey));
+  for (const claim of again) {
+    const kind = await run('claimKind', { inbox, claim });
+    if (kind === undefined) continue;
+    log('info', 'daemon.recovered', { drop: claim.name, what: 'took up a claimed drop again' });
+    await intake.adopt(claim, { path: claim.name, kind, tolerateAbsent: kind === 'directory' });
+  }
+}
+
+let seenForgotten: ReadonlySet<string> = new Set();
 
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {

@@ -33,10 +33,12 @@ export type OpenMode = 'read' | 'create' | 'update' | 'directory';
 
 export interface Disk {
   list(path: string): Entry[];
+  /** With names as they are on disk, for what must be removed whatever it is called. */
+  listBytes(path: string): { readonly name: Buffer; readonly kind: EntryKind }[];
   /** Never follows a link. @throws ENOENT */
   stat(path: string): Stat;
   /** Never follows a link at the end of the path, never blocks on a FIFO. */
-  open(path: string, mode: OpenMode): number;
+  open(path: string | Buffer, mode: OpenMode): number;
   statOpen(fd: number): Stat;
   /** @returns bytes read; 0 at the end */
   read(fd: number, into: Uint8Array, length: number, position: number): number;
@@ -51,9 +53,9 @@ export interface Disk {
   link(existing: string, path: string): void;
   symlink(target: string, path: string): void;
   readLink(path: string): string;
-  rename(from: string, to: string): void;
-  unlink(path: string): void;
-  removeDirectory(path: string): void;
+  rename(from: string | Buffer, to: string): void;
+  unlink(path: string | Buffer): void;
+  removeDirectory(path: string | Buffer): void;
   /** Copies as a reflink or not at all. */
   clone(from: string, to: string): void;
 }
@@ -72,6 +74,11 @@ export const nodeDisk: Disk = {
     fs.readdirSync(path, { withFileTypes: true }).map((entry) => ({
       name: entry.name,
       kind: kindOf(entry),
+    })),
+  listBytes: (path) =>
+    fs.readdirSync(path, { withFileTypes: true, encoding: 'buffer' }).map((entry) => ({
+      name: entry.name as unknown as Buffer,
+      kind: kindOf(entry as unknown as fs.Dirent),
     })),
   stat: (path) => toStat(fs.lstatSync(path)),
   open: (path, mode) => fs.openSync(path, OPEN_FLAGS[mode], 0o644),

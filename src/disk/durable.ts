@@ -2,7 +2,7 @@
  * What the verbs of the disk make together: whole files, synced directories, replaced links,
  * removed trees. Nothing here knows what the files mean.
  */
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Disk, Stat } from './disk.js';
 
@@ -157,27 +157,17 @@ export function ensureDirectory(disk: Disk, path: string, mode = 0o755): void {
   syncDirectory(disk, dirname(path));
 }
 
-/** Removes a file or a tree, following no link; what somebody else removes meanwhile is fine. */
-export function removeTree(disk: Disk, path: string): void {
-  const stat = statIfThere(disk, path);
-  if (stat === undefined) return;
-  if (stat.kind !== 'directory') {
-    removeIfThere(disk, path);
-    return;
+/** Does what can be done for each; only then is the first failure told. */
+export function forEach<T>(items: readonly T[], work: (item: T) => void): void {
+  const failures: unknown[] = [];
+  for (const item of items) {
+    try {
+      work(item);
+    } catch (error) {
+      failures.push(error);
+    }
   }
-  // An uploader may have made a directory of ours to remove unwritable, or unreadable.
-  if ((stat.mode & 0o700) !== 0o700) {
-    discard(() => withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, 0o700)));
-  }
-  for (const { name, kind } of listIfThere(disk, path)) {
-    if (kind === 'directory') removeTree(disk, join(path, name));
-    else removeIfThere(disk, join(path, name));
-  }
-  try {
-    disk.removeDirectory(path);
-  } catch (error) {
-    if (!hasErrno(error, 'ENOENT')) throw error;
-  }
+  if (failures.length > 0) throw failures[0];
 }
 
 /** For tidying up on the way out of a failure: the failure itself is what the caller must see. */

@@ -10,3 +10,11 @@ export type RunJob<Jobs extends JobTable> = <Name extends keyof Jobs & string>(
   name: Name,
   request: Parameters<Jobs[Name]>[1],
 ) => Promise<Awaited<ReturnType<Jobs[Name]>>>;
+
+/** Like Promise.all, but answers only when all have ended: nobody may still be writing then. */
+export async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  const results = await Promise.allSettled(promises);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+  return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+}

@@ -55,6 +55,14 @@ export class InsideDirectory {
     this.#at(path, (full) => this.disk.link(full, destination));
   }
 
+  /**
+   * Calls `use` with a path that leads, through no link, to something inside: for what has no verb
+   * here. Undefined where the way there does not exist.
+   */
+  reach<T>(path: string, use: (full: string) => T): T | undefined {
+    return this.#at(path, use);
+  }
+
   #at<T>(path: string, use: (full: string) => T): T | undefined {
     if (path.startsWith('/') || path.split('/').includes('..')) {
       throw new DropdockError('path.outside', `${path} leads out of the drop.`, { path });

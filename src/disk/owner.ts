@@ -23,7 +23,7 @@ export function bootId(): string {
 export class Owner {
   readonly token = `p${process.pid}x${randomBytes(6).toString('hex')}`;
   readonly #path: string;
-  readonly #lock: KernelLock | undefined;
+  #lock: KernelLock | undefined;
   readonly #heartbeat: NodeJS.Timeout;
 
   /** @param directory where the owners of a tree keep their files; it exists */
@@ -32,14 +32,18 @@ export class Owner {
     heartbeatMs: number,
   ) {
     this.#path = join(directory, this.token);
+    this.#register();
+    this.#heartbeat = setInterval(() => this.#renew(), heartbeatMs);
+    this.#heartbeat.unref();
+  }
+
+  #register(): void {
     // Locked before it gets its name, so that nobody sees it unlocked and takes us for dead.
-    const unnamed = join(directory, `.${this.token}`);
-    fs.writeFileSync(unnamed, `${bootId()}\n`, { flag: 'wx', mode: 0o644 });
+    const unnamed = join(this.directory, `.${this.token}`);
+    fs.writeFileSync(unnamed, `${bootId()}\n`, { mode: 0o644 });
     const lock = tryKernelLock(unnamed);
     this.#lock = typeof lock === 'string' ? undefined : lock;
     fs.renameSync(unnamed, this.#path);
-    this.#heartbeat = setInterval(() => this.#renew(), heartbeatMs);
-    this.#heartbeat.unref();
   }
 
   release(): void {
@@ -51,7 +55,16 @@ export class Owner {
   #renew(): void {
     const now = new Date();
     // A missed beat is made up by the next; the one that counts against us is a long silence.
-    fs.utimes(this.#path, now, now, () => {});
+    fs.utimes(this.#path, now, now, (error) => {
+      if (error?.code !== 'ENOENT') return;
+      // Another host took us for dead (a long pause?). What was ours is theirs; we begin anew.
+      this.#lock?.release();
+      try {
+        this.#register();
+      } catch {
+        // The disk is in trouble; the next beat tries again.
+      }
+    });
   }
 }
 

@@ -143,7 +143,8 @@ function tryClone(disk: Disk, blob: BlobToIngest, fd: number, stat: Stat): boole
     removeIfThere(disk, blob.temporary);
     return false;
   }
-  const clone = disk.open(blob.temporary, 'update');
+  // A clone has the mode of what it is cloned from, which may be read-only.
+  const clone = disk.open(blob.temporary, 'read');
   try {
     checkSize(blob, disk.statOpen(clone).size);
     hashOpenFile(disk, clone, blob);

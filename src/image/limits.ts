@@ -9,6 +9,19 @@ export const LAYOUT_INDEX_BYTES_MAX = 32 * 1024 * 1024;
 /** Real manifests nest 6 levels; a parser that is handed thousands may exhaust its stack. */
 export const JSON_DEPTH_MAX = 32;
 
+/** Manifests of one drop together; they are held in memory while the drop is read. */
+export const MANIFESTS_TOTAL_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Annotations that a referrers response shows of one manifest; longer ones are left out of it. */
+export const REFERRER_ANNOTATIONS_BYTES_MAX = 64 * 1024;
+
+/** One blob. The largest layers seen are some tens of gigabytes; a sparse file may claim anything. */
+export const BLOB_BYTES_MAX = 256 * 1024 ** 3;
+
+/** Images of one docker-save archive, and bytes of their configs together. */
+export const SAVED_IMAGES_MAX = 10_000;
+export const SAVED_CONFIGS_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Indexes in indexes are legal; nobody was seen to use more than two levels. */
 export const INDEX_DEPTH_MAX = 8;
 

@@ -5,6 +5,10 @@ import { type Digest, parseDigest } from './digest.js';
 import { checkShape, parseJson } from './json.js';
 import { LAYERS_MAX, MANIFEST_BYTES_MAX } from './limits.js';
 import { isIndexKind, type ManifestKind, MEDIA_TYPES, manifestKind } from './media-types.js';
+import { schema1Layers } from './schema1.js';
+
+/** The size of a blob that its manifest does not tell (Docker schema 1). */
+export const UNKNOWN_SIZE = -1;
 
 /** OCI image-spec, image-index.md "platform". */
 export interface Platform {
@@ -63,6 +67,7 @@ const header = z.object({
   manifests: z.unknown().optional(),
   layers: z.unknown().optional(),
   fsLayers: z.unknown().optional(),
+  signatures: z.unknown().optional(),
 });
 
 const imageBody = z.object({
@@ -94,12 +99,13 @@ export function parseManifest(
   const document = parseJson(bytes, where, z.looseObject({}), MANIFEST_BYTES_MAX);
   const mediaType = mediaTypeOf(checkShape(document, where, header), expectedType, where);
   const kind = manifestKind(mediaType);
-  if (kind === undefined || kind === '1') {
+  if (kind === undefined) {
     throw new DropdockError('manifest.unsupported', `${where} is of type ${mediaType}.`, {
       path: where,
       mediaType,
     });
   }
+  if (kind === '1') return schema1Manifest(document, mediaType, where);
   if (isIndexKind(kind)) {
     const body = checkShape(document, where, indexBody);
     return {
@@ -119,6 +125,22 @@ export function parseManifest(
     layers: body.layers.map((raw) => toDescriptor(raw, where)),
     manifests: [],
     ...describe(body, where),
+  };
+}
+
+/** It says no sizes; `size` is UNKNOWN_SIZE, and what lies under the digest counts. */
+function schema1Manifest(document: unknown, mediaType: string, where: string): Manifest {
+  const layerType = 'application/vnd.docker.image.rootfs.diff.tar.gzip';
+  const layers = schema1Layers(document, where);
+  return {
+    kind: '1',
+    mediaType,
+    config: undefined,
+    layers: layers.map((digest) => ({ mediaType: layerType, digest, size: UNKNOWN_SIZE })),
+    manifests: [],
+    subject: undefined,
+    artifactType: undefined,
+    annotations: undefined,
   };
 }
 
@@ -146,7 +168,9 @@ function mediaTypeOf(
   }
   if (own !== undefined) return own;
   if (expectedType !== undefined) return expectedType;
-  if (document.schemaVersion === 1 || document.fsLayers !== undefined) return MEDIA_TYPES.docker1;
+  if (document.schemaVersion === 1 || document.fsLayers !== undefined) {
+    return document.signatures === undefined ? MEDIA_TYPES.docker1 : MEDIA_TYPES.docker1signed;
+  }
   return document.manifests === undefined ? MEDIA_TYPES.ociManifest : MEDIA_TYPES.ociIndex;
 }
 

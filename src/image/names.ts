@@ -101,7 +101,10 @@ export function parseDropName(path: string, isFile: boolean): DropName {
 
 /** A drop's path as one path component, for its claim and its receipt. It means the same drop. */
 export function flatDropName(path: string): string {
-  return path.replaceAll('/', '~');
+  const parts = path.split('/');
+  const name = parts.pop() ?? '';
+  // In a directory's name an @ begins no label; here it would.
+  return [...parts.map((part) => part.replaceAll('@', '%40')), name].join('~');
 }
 
 /** An image reference as tools write it into a layout. */

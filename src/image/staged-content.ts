@@ -18,6 +18,8 @@ export interface BlobSource {
 
 export interface StagedManifest {
   readonly digest: Digest;
+  /** What its bytes hash to, where that is not its digest (signed Docker schema 1). */
+  readonly stored?: Digest;
   readonly size: number;
   readonly manifest: Manifest;
   /** The verified bytes; undefined when the repository's current snapshot holds them. */

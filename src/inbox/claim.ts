@@ -11,10 +11,12 @@ import {
   removeIfThere,
   statIfThere,
 } from '../disk/durable.js';
-import { hasErrno } from '../errors.js';
+import { InsideDirectory } from '../disk/inside.js';
+import { DropdockError, hasErrno } from '../errors.js';
 import { flatDropName } from '../image/names.js';
 import { type Timestamp, timestampMs, toTimestamp } from '../snapshot/timestamp.js';
 import { finishHalfReceipts, moveToRejected, retire } from './let-go.js';
+import { lookAt } from './look.js';
 import {
   type Claim,
   claimedDirectory,
@@ -25,7 +27,6 @@ import {
   rejectedDirectory,
   rejectedPath,
 } from './paths.js';
-import { signDrop } from './scan.js';
 
 export function prepareInbox(disk: Disk, { inbox }: { readonly inbox: string }): void {
   ensureDirectory(disk, inbox);
@@ -54,13 +55,15 @@ export function takeClaim(disk: Disk, request: ClaimRequest): Claim | 'gone' | '
   const name = flatDropName(path);
   const claim = { name, owner, at: freeMoment(disk, inbox, name, nowMs) };
   const claimed = claimPath(inbox, claim);
-  try {
-    disk.rename(join(inbox, path), claimed);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return 'gone';
-    throw error;
-  }
-  if (signDrop(disk, claimed).signature !== signature) {
+  // Through no link: whoever owns a directory on the way may swap it for one at any moment.
+  const taken = InsideDirectory.use(disk, inbox, (inside) =>
+    inside.reach(path, (full) => {
+      disk.rename(full, claimed);
+      return true;
+    }),
+  );
+  if (!taken) return 'gone';
+  if (lookAt(disk, claimed).signature !== signature) {
     giveBack(disk, inbox, claim, path);
     return 'changed';
   }
@@ -89,13 +92,23 @@ export function returnClaim(
 function giveBack(disk: Disk, inbox: string, claim: Claim, path: string): void {
   const claimed = claimPath(inbox, claim);
   try {
-    moveWithoutReplacing(disk, claimed, join(inbox, path));
+    const back = InsideDirectory.use(disk, inbox, (inside) =>
+      inside.reach(path, (full) => {
+        moveWithoutReplacing(disk, claimed, full);
+        return true;
+      }),
+    );
+    if (!back) moveBeside(disk, inbox, claim, path);
   } catch (error) {
-    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT')) throw error;
-    const label = basename(path).includes('@') ? '-returned-' : '@returned-';
-    const beside = join(inbox, `${claim.name}${label}${claim.at}`);
-    disk.rename(claimed, beside);
+    const isTaken = hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT');
+    if (!isTaken && !(error instanceof DropdockError)) throw error;
+    moveBeside(disk, inbox, claim, path);
   }
+}
+
+function moveBeside(disk: Disk, inbox: string, claim: Claim, path: string): void {
+  const label = basename(path).includes('@') ? '-returned-' : '@returned-';
+  disk.rename(claimPath(inbox, claim), join(inbox, `${claim.name}${label}${claim.at}`));
 }
 
 /** A rename replaces a file, which may be a newer one; it never replaces a directory with files. */
@@ -142,13 +155,22 @@ export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverReque
     }
     const status = receiptStatus(disk, inbox, claim);
     if (status === undefined) {
-      const isFile = statIfThere(disk, claimPath(inbox, claim))?.kind === 'file';
-      taken.push({ claim, kind: isFile ? 'file' : 'directory' });
+      taken.push({ claim, kind: claimKind(disk, { inbox, claim }) ?? 'directory' });
     } else if (status === 'rejected') moveToRejected(disk, inbox, claim);
     else retire(disk, inbox, claim);
   }
   finishHalfReceipts(disk, inbox, dead);
   return taken.sort((a, b) => timestampMs(a.claim.at) - timestampMs(b.claim.at));
+}
+
+/** Undefined for a claim that is gone. */
+export function claimKind(
+  disk: Disk,
+  { inbox, claim }: { readonly inbox: string; readonly claim: Claim },
+): TakenClaim['kind'] | undefined {
+  const stat = statIfThere(disk, claimPath(inbox, claim));
+  if (stat === undefined) return undefined;
+  return stat.kind === 'file' ? 'file' : 'directory';
 }
 
 function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefined {

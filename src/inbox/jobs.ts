@@ -1,13 +1,21 @@
 /** What the inbox asks of the worker threads, but for what needs the readers as well. */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { listClaims, prepareInbox, returnClaim, takeClaim, takeOverClaims } from './claim.js';
+import {
+  claimKind,
+  listClaims,
+  prepareInbox,
+  returnClaim,
+  takeClaim,
+  takeOverClaims,
+} from './claim.js';
 import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
 import { claimedDirectory } from './paths.js';
 import { filesystemNow } from './scan.js';
 
 export const inboxJobs = {
   prepareInbox,
+  claimKind,
   takeClaim,
   returnClaim,
   letGoPublished,

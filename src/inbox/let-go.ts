@@ -7,15 +7,16 @@ import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import {
   ensureDirectory,
+  forEach,
   listIfThere,
   readFile,
   removeIfThere,
-  removeTree,
   statIfThere,
   syncDirectory,
   writeNewFile,
 } from '../disk/durable.js';
-import { DropdockError } from '../errors.js';
+import { removeTree } from '../disk/remove-tree.js';
+import { DropdockError, hasErrno } from '../errors.js';
 import { isTimestamp } from '../snapshot/timestamp.js';
 import {
   type Claim,
@@ -96,7 +97,7 @@ function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
 /** Deletes what was published. @returns how many drops */
 export function deleteRetired(disk: Disk, { inbox }: { readonly inbox: string }): number {
   const retired = listIfThere(disk, claimedDirectory(inbox)).filter(({ name }) => isDone(name));
-  for (const { name } of retired) removeTree(disk, join(claimedDirectory(inbox), name));
+  forEach(retired, ({ name }) => removeTree(disk, join(claimedDirectory(inbox), name)));
   return retired.length;
 }
 
@@ -106,11 +107,21 @@ export function finishHalfReceipts(disk: Disk, inbox: string, dead: readonly str
   for (const { name } of listIfThere(disk, directory)) {
     if (!dead.some((token) => name.startsWith(`.${token}-`))) continue;
     const path = join(directory, name);
+    // Another daemon may be doing the same.
+    if (!statIfThere(disk, path)) continue;
     const about = rejectionIn(readFile(disk, path, Number.MAX_SAFE_INTEGER));
     const isMoved = about && statIfThere(disk, rejectedPath(inbox, about)) !== undefined;
     if (isMoved && !statIfThere(disk, receiptPath(inbox, about))) {
-      disk.rename(path, receiptPath(inbox, about));
+      renameIfThere(disk, path, receiptPath(inbox, about));
     } else removeIfThere(disk, path);
+  }
+}
+
+function renameIfThere(disk: Disk, from: string, to: string): void {
+  try {
+    disk.rename(from, to);
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error;
   }
 }
 

@@ -24,6 +24,11 @@ export function claimPath(inbox: string, { name, at, owner }: Claim): string {
   return join(claimedDirectory(inbox), `${name}@${at}.${owner}`);
 }
 
+/** Names a claim among the claims of one process. */
+export function claimKey({ name, at }: Claim): string {
+  return `${name}@${at}`;
+}
+
 /** Undefined for what is no claim. */
 export function parseClaim(file: string): Claim | undefined {
   const match = /^(.+)@([^@]+Z)\.([^.@]+)$/s.exec(file);

@@ -2,15 +2,17 @@
  * Removes stale snapshots and unused content. Only exact names are touched, never the current
  * snapshot, and never a stranger; removal is one rename into trash/, deletion comes after.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import {
   ensureDirectory,
+  forEach,
   listIfThere,
   removeIfThere,
-  removeTree,
   statIfThere,
+  syncDirectory,
 } from '../disk/durable.js';
+import { removeTree } from '../disk/remove-tree.js';
 import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
@@ -107,6 +109,8 @@ export function moveToTrash(disk: Disk, roots: TreeRoots, path: string, name: st
   for (let attempt = 0; ; attempt++) {
     try {
       disk.rename(path, trashPath(roots, attempt === 0 ? name : `${name}.${attempt}`));
+      // Deletion must not be on disk before the rename that makes this trash.
+      syncDirectory(disk, dirname(path));
       return;
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return;
@@ -119,7 +123,7 @@ export function moveToTrash(disk: Disk, roots: TreeRoots, path: string, name: st
 /** Deletes what lies in the trash; several may do so at once. @returns how many entries went */
 export function emptyTrash(disk: Disk, { roots }: { readonly roots: TreeRoots }): number {
   const entries = listIfThere(disk, trashDirectory(roots));
-  for (const { name } of entries) removeTree(disk, trashPath(roots, name));
+  forEach(entries, ({ name }) => removeTree(disk, trashPath(roots, name)));
   return entries.length;
 }
 
@@ -155,8 +159,9 @@ export function sweepContent(disk: Disk, request: SweepRequest, dryRun = false):
 }
 
 function oldestTransactionMs(disk: Disk, roots: TreeRoots): number {
-  const starts = listIfThere(disk, workDirectory(roots)).map(({ name }) => transactionStart(name));
-  return Math.min(Number.POSITIVE_INFINITY, ...starts);
+  return listIfThere(disk, workDirectory(roots))
+    .map(({ name }) => transactionStart(name))
+    .reduce((least, each) => Math.min(least, each), Number.POSITIVE_INFINITY);
 }
 
 /** Calls `use` with every file of the content store. */

@@ -5,7 +5,9 @@
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { listIfThere, readLinkIfThere, removeIfThere, syncDirectory } from '../disk/durable.js';
+import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
 import { moveToTrash } from './clean.js';
 import { readPivot } from './current.js';
 import { mendAppLink } from './flip.js';
@@ -46,6 +48,8 @@ export interface MendRequest {
 /** Under the repository's lock. @returns what was put right, in words */
 export function mendRepository(disk: Disk, { roots, id, owner }: MendRequest): string[] {
   const mended: string[] = [];
+  // A crash may have come between a flip and its sync: nobody may build on it before it is on disk.
+  syncDirectory(disk, webDirectory(roots));
   for (const directory of [webDirectory(roots), appDirectory(roots)]) {
     for (const { name } of listIfThere(disk, directory)) {
       if (!name.startsWith('.') || parseTemporaryLink(name)?.id !== id) continue;
@@ -79,7 +83,8 @@ export function findBroken(disk: Disk, { roots }: { readonly roots: TreeRoots })
     }
   }
   for (const id of listRepositories(disk, { roots })) {
-    const pivot = readPivot(disk, roots, id);
+    const pivot = pivotOrStranger(disk, roots, id);
+    if (pivot === 'stranger') continue;
     const link = readLinkIfThere(disk, appLinkPath(roots, id));
     const last = pivot && readHistory(disk, roots, id).at(-1)?.snapshot;
     if (
@@ -89,6 +94,20 @@ export function findBroken(disk: Disk, { roots }: { readonly roots: TreeRoots })
     }
   }
   return [...broken];
+}
+
+/** On a Pulp host links that Pulp made lie beside ours; they are none of our business. */
+function pivotOrStranger(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+): Timestamp | null | 'stranger' {
+  try {
+    return readPivot(disk, roots, id);
+  } catch (error) {
+    if (error instanceof DropdockError) return 'stranger';
+    throw error;
+  }
 }
 
 export interface AbandonedRequest {

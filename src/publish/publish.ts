@@ -19,7 +19,7 @@
  * Before step 10 a failure is thrown and changes nothing a reader can see (I3). After it nothing
  * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
  */
-import type { RunJob } from '../disk/hands.js';
+import { allOrFirstError, type RunJob } from '../disk/hands.js';
 import type { Ingested } from '../disk/stored.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { StagedContent } from '../image/staged-content.js';
@@ -142,22 +142,28 @@ async function publishUnderLock(
       origin: { drop: drop.name, at: drop.at },
     })),
   }); // 5 to 8
-  if (built.snapshot !== null) await commit(turn, staged, built.snapshot);
-  return [...failed, ...toOutcomes(turn, staged, built)];
+  const unsynced = built.snapshot === null ? undefined : await commit(turn, staged, built.snapshot);
+  const outcomes = toOutcomes(turn, staged, built);
+  if (unsynced === undefined) return [...failed, ...outcomes];
+  // It is published, and perhaps not on disk: the drops stay until a later visit has synced it.
+  return [...failed, ...outcomes.map(({ drop }) => ({ ...RETRY, drop, error: unsynced }))];
 }
 
-/** Steps 9 to 11. */
+const RETRY = { status: 'retry' } as const;
+
+/** Steps 9 to 11. @returns what kept the flip from being synced */
 async function commit(
   turn: Turn,
   staged: readonly StagedDrop[],
   snapshot: Timestamp,
-): Promise<void> {
+): Promise<Error | undefined> {
   const { context, policy, lock, base, later } = turn;
   const { roots, run, owner } = context;
   const { id } = policy;
+  let unsynced: Error | undefined;
   try {
     const errors = await run('flip', { roots, id, base, snapshot, owner, lockLost: lock.lost }); // 9, 10
-    later.push(...errors.map(fromPlainError));
+    [unsynced] = errors.map(fromPlainError);
   } catch (error) {
     await attempt(turn, () => run('withdraw', { roots, id, snapshot }));
     throw error;
@@ -166,6 +172,7 @@ async function commit(
   const record = { at: toTimestamp(context.nowMs()), snapshot, why: 'publish' as const, drops };
   const errors = await attempt(turn, () => run('afterFlip', { roots, id, owner, record })); // 11
   later.push(...(errors ?? []).map(fromPlainError));
+  return unsynced;
 }
 
 /** Step 4 for one drop: reads it, and brings what is new into the content store. */
@@ -193,14 +200,6 @@ async function stage(turn: Turn, drop: DropToPublish): Promise<StagedDrop | Drop
     const status = faultOf(error) === 'content' ? 'rejected' : 'retry';
     return { status, drop, error: error as Error };
   }
-}
-
-/** Like Promise.all, but answers only when all have ended: nobody may still be writing then. */
-async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
-  const results = await Promise.allSettled(promises);
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed) throw failed.reason;
-  return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 }
 
 function toOutcomes(

@@ -57,6 +57,8 @@ export function writeTree(disk: Disk, tree: TreeToWrite): void {
   for (const directory of directories) syncDirectory(disk, directory);
   const home = snapshotsDirectory(tree.roots, tree.id);
   ensureDirectory(disk, home);
+  // It may be there and not on disk: made by somebody who died before his sync.
+  if (tree.base === null) syncDirectory(disk, dirname(home));
   moveToItsName(disk, root, tree);
   syncDirectory(disk, home);
 }

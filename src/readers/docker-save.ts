@@ -8,7 +8,13 @@ import { z } from 'zod';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestFrom, digestHex } from '../image/digest.js';
 import { isWholeJson, parseJson } from '../image/json.js';
-import { DOCKER_SAVE_MANIFEST_BYTES_MAX, LAYERS_MAX, MANIFEST_BYTES_MAX } from '../image/limits.js';
+import {
+  DOCKER_SAVE_MANIFEST_BYTES_MAX,
+  LAYERS_MAX,
+  MANIFEST_BYTES_MAX,
+  SAVED_CONFIGS_BYTES_MAX,
+  SAVED_IMAGES_MAX,
+} from '../image/limits.js';
 import { MEDIA_TYPES } from '../image/media-types.js';
 import type { BlobSource, Missing } from '../image/staged-content.js';
 import type { Bundle } from './bundle.js';
@@ -57,8 +63,14 @@ export function readDockerSave(bundle: Bundle): { images: SavedImage[]; missing:
     return { images: [], missing };
   }
   const entries = parseJson(bytes, SAVE_MANIFEST, saveManifest, DOCKER_SAVE_MANIFEST_BYTES_MAX);
+  if (entries.length > SAVED_IMAGES_MAX) {
+    throw new DropdockError('limit.exceeded', `More than ${SAVED_IMAGES_MAX} images.`, {
+      path: SAVE_MANIFEST,
+    });
+  }
+  const readConfig = configReader(bundle);
   const images = entries.flatMap(({ Config, RepoTags, Layers }): SavedImage[] => {
-    const config = bundle.read(Config, MANIFEST_BYTES_MAX);
+    const config = readConfig(Config);
     const absent = (Layers ?? []).filter((path) => bundle.size(path) === undefined);
     if (config === undefined) miss(Config);
     for (const path of absent) miss(path);
@@ -66,6 +78,24 @@ export function readDockerSave(bundle: Bundle): { images: SavedImage[]; missing:
     return [readImage(bundle, config, Config, RepoTags ?? [], Layers ?? [])];
   });
   return { images, missing };
+}
+
+/** Reads each config once, however many images share it. @throws limit.exceeded */
+function configReader(bundle: Bundle): (path: string) => Buffer | undefined {
+  const known = new Map<string, Buffer | undefined>();
+  let bytes = 0;
+  return (path) => {
+    if (known.has(path)) return known.get(path);
+    const config = bundle.read(path, MANIFEST_BYTES_MAX);
+    bytes += config?.length ?? 0;
+    if (bytes > SAVED_CONFIGS_BYTES_MAX) {
+      throw new DropdockError('limit.exceeded', 'The configs are longer than any images have.', {
+        path,
+      });
+    }
+    known.set(path, config);
+    return config;
+  };
 }
 
 function readImage(

@@ -2,14 +2,19 @@
  * Walks from the images a drop names to everything they refer to. Shared by all formats: a format
  * only says where a digest lies.
  */
-import { createHash } from 'node:crypto';
 import { DropdockError } from '../errors.js';
-import { type Digest, digestAlgorithm } from '../image/digest.js';
-import { INDEX_DEPTH_MAX, MANIFEST_BYTES_MAX, MANIFESTS_PER_DROP_MAX } from '../image/limits.js';
-import { type Descriptor, parseManifest, platformName } from '../image/manifest.js';
+import type { Digest } from '../image/digest.js';
+import {
+  INDEX_DEPTH_MAX,
+  MANIFEST_BYTES_MAX,
+  MANIFESTS_PER_DROP_MAX,
+  MANIFESTS_TOTAL_BYTES_MAX,
+} from '../image/limits.js';
+import { type Descriptor, parseManifest, platformName, UNKNOWN_SIZE } from '../image/manifest.js';
 import { isForeignLayer, manifestKind } from '../image/media-types.js';
 import type { LeftOut, Missing, StagedBlob, StagedManifest } from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
+import { checkBlobLimit, checkBytes, checkLength, checkManifestBytes } from './check.js';
 
 export interface Graph {
   readonly manifests: readonly StagedManifest[];
@@ -54,6 +59,7 @@ class GraphWalk {
   readonly #blobs = new Map<Digest, StagedBlob>();
   readonly #missing = new Map<string, Missing>();
   readonly #leftOut = new Map<string, LeftOut>();
+  #manifestBytes = 0;
 
   constructor(
     readonly bundle: Bundle,
@@ -94,12 +100,14 @@ class GraphWalk {
     const manifest = parseManifest(bytes, descriptor.mediaType || undefined, digest);
     const chain = [...way.chain, digest];
     this.#visitReferences(manifest, digest, chain);
-    checkBytes(bytes, digest, this.locate.manifest(digest));
-    if (this.#manifests.size >= MANIFESTS_PER_DROP_MAX) {
+    const stored = checkManifestBytes(bytes, manifest, digest, this.locate.manifest(digest));
+    this.#manifestBytes += bytes.length;
+    const isTooMuch = this.#manifestBytes > MANIFESTS_TOTAL_BYTES_MAX;
+    if (this.#manifests.size >= MANIFESTS_PER_DROP_MAX || isTooMuch) {
       throw new DropdockError('limit.exceeded', 'The drop holds too many manifests.');
     }
     const staged = { digest, size: bytes.length, manifest, bytes: fresh ? bytes : undefined };
-    this.#manifests.set(digest, staged);
+    this.#manifests.set(digest, stored === digest ? staged : { ...staged, stored });
     return true;
   }
 
@@ -158,9 +166,17 @@ class GraphWalk {
     return undefined;
   }
 
+  /** Docker schema 1 tells no sizes: there the file itself does. */
+  #sizeOf({ digest, size }: Descriptor, path: string): number {
+    if (size !== UNKNOWN_SIZE) return size;
+    return this.bundle.size(path) ?? this.published.sizeOf(digest) ?? 0;
+  }
+
   #visitBlob(descriptor: Descriptor, { by }: Way): void {
-    const { digest, size, mediaType, data } = descriptor;
+    const { digest, mediaType, data } = descriptor;
     const path = this.locate.blob(digest);
+    checkBlobLimit(descriptor);
+    const size = this.#sizeOf(descriptor, path);
     const known = this.#blobs.get(digest);
     if (known) {
       checkLength(descriptor, known.size, path);
@@ -201,28 +217,4 @@ class GraphWalk {
     const known = this.#missing.get(entry.digest);
     if (known === undefined || known.tolerable) this.#missing.set(entry.digest, entry);
   }
-}
-
-function checkLength(
-  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-  found: number,
-  path: string,
-): void {
-  if (found === size) return;
-  throw new DropdockError(
-    'size.mismatch',
-    `${path} is ${found} bytes long, a descriptor of it says ${size}.`,
-    { path, digest, found, expected: size },
-  );
-}
-
-function checkBytes(bytes: Uint8Array, digest: Digest, path: string): void {
-  const algorithm = digestAlgorithm(digest);
-  const found = `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
-  if (found === digest) return;
-  throw new DropdockError('digest.mismatch', `${path} holds other bytes than ${digest}.`, {
-    path,
-    digest,
-    found,
-  });
 }

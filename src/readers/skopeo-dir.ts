@@ -9,10 +9,13 @@ import { digestFrom, digestHex } from '../image/digest.js';
 import { isWholeJson } from '../image/json.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { parseManifest } from '../image/manifest.js';
+import { schema1Payload } from '../image/schema1.js';
 import type { Reading } from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
 import { readGraph } from './graph.js';
 import { nameRoots, type WantedName } from './name-roots.js';
+
+const SCHEMA1_WARNING = 'Docker schema 1: current clients (containerd 2, Docker) refuse to pull it';
 
 /** @throws content errors; what may still arrive is in `missing` */
 export function readSkopeoDir(
@@ -41,8 +44,12 @@ export function readSkopeoDir(
   const bytes = bundle.read('manifest.json', MANIFEST_BYTES_MAX);
   if (bytes === undefined || !isWholeJson(bytes)) return unready('manifest.json');
 
-  const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
-  const { mediaType } = parseManifest(bytes, undefined, 'manifest.json');
+  const { mediaType, kind } = parseManifest(bytes, undefined, 'manifest.json');
+  const named =
+    kind === '1'
+      ? schema1Payload(bytes, JSON.parse(bytes.toString('utf8')), 'manifest.json')
+      : bytes;
+  const digest = digestFrom('sha256', createHash('sha256').update(named).digest('hex'));
   const graph = readGraph(
     [{ descriptor: { mediaType, digest, size: bytes.length }, by: 'the dir: format' }],
     bundle,
@@ -60,7 +67,7 @@ export function readSkopeoDir(
       manifests: graph.manifests,
       blobs: graph.blobs,
       leftOut: graph.leftOut,
-      warnings,
+      warnings: kind === '1' ? [...warnings, SCHEMA1_WARNING] : warnings,
     },
     missing: graph.missing,
   };

@@ -3,6 +3,9 @@ import { hostname } from 'node:os';
 import { z } from 'zod';
 import { isRepositoryId } from '../image/names.js';
 
+/** What a timer can wait; a longer one would fire at once. */
+const TIMER_MS_MAX = 24 * 86_400_000;
+
 const UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1000,
@@ -25,6 +28,12 @@ export const duration = z.union([z.string(), z.number()]).transform((value, cont
   }
   return Number(match[1]) * unit;
 });
+
+/** For what is repeated: without end would be without pause. */
+const pause = duration.refine(
+  (ms) => ms >= 10 && ms <= TIMER_MS_MAX,
+  'expected at least 10ms and at most 24d',
+);
 
 const repository = z.strictObject({
   mode: z.enum(['merge', 'replace']).optional(),
@@ -69,7 +78,7 @@ export const settingsSchema = z.strictObject({
     state: z.string().min(1).default('/var/lib/dropdock/state'),
   }),
   inbox: section({
-    scan: duration.prefault('30s'),
+    scan: pause.prefault('30s'),
     watch: z.boolean().default(true),
   }),
   settle: section({
@@ -88,21 +97,21 @@ export const settingsSchema = z.strictObject({
   retention: section({
     keep: z.int().positive().default(3),
     grace: duration.prefault('1h'),
-    interval: duration.prefault('10m'),
+    interval: pause.prefault('10m'),
   }),
   lock: section({
-    stale: duration.prefault('10s'),
+    stale: duration.refine((ms) => ms >= 2000, 'expected at least 2s').prefault('10s'),
     wait: duration.prefault('10s'),
   }),
   retry: section({
-    first: duration.prefault('1s'),
-    most: duration.prefault('5m'),
+    first: pause.prefault('1s'),
+    most: pause.prefault('5m'),
   }),
   threads: section({
     hash: z.int().nonnegative().default(0),
   }),
   shutdown: section({
-    wait: duration.prefault('20s'),
+    wait: pause.prefault('20s'),
   }),
   log: section({
     level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
@@ -126,7 +135,8 @@ export function settingPaths(): string[][] {
 /** True for a setting whose value is a time in milliseconds. */
 export function isDuration([key = '', leaf = '']: readonly string[]): boolean {
   const section = innermost(settingsSchema.shape[key as keyof typeof settingsSchema.shape]);
-  return section instanceof z.ZodObject && innermost(section.shape[leaf]) === duration;
+  if (!(section instanceof z.ZodObject)) return false;
+  return innermost(section.shape[leaf]) instanceof z.ZodPipe;
 }
 
 /** `1500` as `1500ms`, `60000` as `1m`: the greatest unit that leaves no rest. */

@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestFrom } from '../image/digest.js';
+import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { type Manifest, parseManifest } from '../image/manifest.js';
 import { dockerLayerType, isIndexKind, MEDIA_TYPES, manifestKind } from '../image/media-types.js';
 import type { LeftOut } from '../image/staged-content.js';
@@ -67,6 +68,7 @@ class Conversion {
       ? this.#toList(manifest, bytes, digest)
       : this.#toSchema2(manifest, digest);
     const converted = document && this.#keep(document, record);
+    if (document && !converted) this.#leaveOut(digest, 'its Docker form is too long for clients');
     this.conversions.set(digest, converted ?? null);
     return converted ?? null;
   }
@@ -82,8 +84,9 @@ class Conversion {
     return made?.join() === expected.join();
   }
 
-  #keep(document: object, original: ManifestRecord): Digest {
+  #keep(document: object, original: ManifestRecord): Digest | undefined {
     const bytes = Buffer.from(JSON.stringify(document, undefined, 3));
+    if (bytes.length > MANIFEST_BYTES_MAX) return undefined;
     const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
     const manifest = parseManifest(bytes, undefined, digest);
     const sizes = new Map(original.blobs.map((blob) => [blob.digest, blob.size]));

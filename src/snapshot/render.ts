@@ -2,7 +2,7 @@
  * From a state to the files of its snapshot, as a plain list. Pure: no disk, no clock. Whoever
  * writes the list decides how; the same list can feed a directory or an object store.
  */
-import type { Digest } from '../image/digest.js';
+import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
 import { type ManifestKind, manifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
 import { renderRedirect } from './redirect.js';
@@ -45,10 +45,7 @@ export function renderSnapshot(state: RepositoryState, options: RenderOptions): 
   return [
     ...renderBlobs(state),
     ...manifests,
-    ...[...renderReferrers(state)].map(([subject, text]) => ({
-      path: `referrers/${subject}`,
-      text,
-    })),
+    ...renderReferrerFiles(state),
     { path: TAGS_LIST, text: renderTagsList(state) },
     { path: SNAPSHOT_FILE, text: serialiseSnapshot(state, options) },
     redirectFile(state, options, manifests),
@@ -58,6 +55,19 @@ export function renderSnapshot(state: RepositoryState, options: RenderOptions): 
 /** The redirect file alone, for comparing what would be written with what is there. */
 export function renderRedirectFile(state: RepositoryState, options: RenderOptions): string {
   return redirectFile(state, options, renderManifests(state, options.redirectOci)).text;
+}
+
+/**
+ * The referrers response of each subject, and for clients without that API the same under the tag
+ * they look for (distribution-spec v1.1, "Referrers Tag Schema"). One that was dropped wins.
+ */
+function renderReferrerFiles(state: RepositoryState): RenderedFile[] {
+  return [...renderReferrers(state)].flatMap(([subject, text]) => {
+    const tag = `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}`;
+    const response = { path: `referrers/${subject}`, text };
+    if (state.tags.has(tag as Tag)) return [response];
+    return [response, { path: `manifests/oci-index/${tag}`, text }];
+  });
 }
 
 function renderBlobs(state: RepositoryState): RenderedFile[] {
@@ -70,9 +80,9 @@ function renderBlobs(state: RepositoryState): RenderedFile[] {
 
 function renderManifests(state: RepositoryState, redirectOci: RedirectOci): RenderedFile[] {
   const files: RenderedFile[] = [];
-  for (const [digest, { mediaType, size }] of state.manifests) {
+  for (const [digest, { mediaType, size, stored = digest }] of state.manifests) {
     for (const kind of servedAs(mediaType, redirectOci)) {
-      files.push({ path: `manifests/${kind}/${digest}`, content: digest, size });
+      files.push({ path: `manifests/${kind}/${digest}`, content: stored, size });
     }
   }
   for (const [tag, { digest }] of state.tags) {
@@ -91,10 +101,10 @@ function renderTag(
 ): RenderedFile[] {
   const record = state.manifests.get(digest);
   if (record === undefined) return [];
-  const { mediaType, size } = record;
+  const { mediaType, size, stored = digest } = record;
   return servedAs(mediaType, redirectOci).map((kind) => ({
     path: `manifests/${kind}/${tag}`,
-    tagged: digest,
+    tagged: stored,
     size,
   }));
 }

@@ -3,6 +3,7 @@
  * value; `.snapshot.json` is this value in text, and everything else in a snapshot follows from it.
  */
 import type { Digest } from '../image/digest.js';
+import { REFERRER_ANNOTATIONS_BYTES_MAX } from '../image/limits.js';
 import { platformName } from '../image/manifest.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { StagedManifest } from '../image/staged-content.js';
@@ -23,6 +24,8 @@ export interface BlobRecord {
 
 export interface ManifestRecord {
   readonly mediaType: string;
+  /** What its bytes hash to, where that is not its digest (signed Docker schema 1). */
+  readonly stored?: Digest;
   /** Bytes. */
   readonly size: number;
   /** Config and layers, in the manifest's order, without what was left out. */
@@ -63,7 +66,7 @@ export function emptyState(repository: RepositoryName, id: RepositoryId): Reposi
 
 /** @param blobs sizes of what the drop or the repository really holds; others were left out */
 export function toManifestRecord(
-  { manifest, size }: Pick<StagedManifest, 'manifest' | 'size'>,
+  { manifest, size, stored }: Pick<StagedManifest, 'manifest' | 'size' | 'stored'>,
   blobs: ReadonlyMap<Digest, number>,
 ): ManifestRecord {
   const { config, layers, manifests, subject, annotations, mediaType } = manifest;
@@ -71,6 +74,7 @@ export function toManifestRecord(
   const artifactType = manifest.artifactType || config?.mediaType;
   return {
     mediaType,
+    ...(stored && { stored }),
     size,
     blobs: unique(listed.map(({ digest }) => digest)).flatMap((digest) => {
       const bytes = blobs.get(digest);
@@ -84,8 +88,12 @@ export function toManifestRecord(
       }),
     ...(subject && { subject: subject.digest }),
     ...(subject && artifactType !== undefined && { artifactType }),
-    ...(subject && annotations && { annotations }),
+    ...(subject && annotations && isShort(annotations) && { annotations }),
   };
+}
+
+function isShort(annotations: Readonly<Record<string, string>>): boolean {
+  return JSON.stringify(annotations).length <= REFERRER_ANNOTATIONS_BYTES_MAX;
 }
 
 function unique<T>(values: readonly T[]): T[] {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
+import { statIfThere } from '../disk/durable.js';
 import { adoptSpooled, ingestBytes } from '../disk/stored.js';
 import { DropdockError, faultOf } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
@@ -91,6 +92,9 @@ function verdictOf(missing: readonly Missing[]): Verdict {
  */
 export async function stage(disk: Disk, request: StageRequest): Promise<StageResult> {
   const { roots, id, base, transaction, drop } = request;
+  if (statIfThere(disk, drop.path) === undefined) {
+    throw new DropdockError('claim.lost', `${drop.name} is not where it was.`, { path: drop.name });
+  }
   const published = id === undefined ? NOTHING_PUBLISHED : publishedContent(disk, roots, id, base);
   const wanted = { tag: drop.tag, fromInside: drop.fromInside === true };
   if (drop.kind === 'directory') {
@@ -107,15 +111,18 @@ export async function stage(disk: Disk, request: StageRequest): Promise<StageRes
 function stageReading(disk: Disk, request: StageRequest, reading: Reading): StageResult {
   const { roots, drop } = request;
   const { content, missing } = reading;
-  const leftOut = [...content.leftOut, ...tolerate(missing, drop.tolerateAbsent)];
+  // An archive's end mark says that nothing more will come.
+  const isEndKnown = drop.tolerateAbsent || drop.kind === 'file';
+  const leftOut = [...content.leftOut, ...tolerate(missing, isEndKnown)];
   if (content.roots.length === 0) {
     throw new DropdockError('drop.empty', 'The drop names no image.', { path: drop.name });
   }
-  for (const { digest, bytes } of content.manifests) {
-    if (bytes) ingestBytes(disk, bytes, contentPath(roots, digest), temporaryIn(request));
+  for (const { digest, stored, bytes } of content.manifests) {
+    const destination = contentPath(roots, stored ?? digest);
+    if (bytes) ingestBytes(disk, bytes, destination, temporaryIn(request));
   }
   const blobs: BlobOfDrop[] = [];
-  let stored = 0;
+  let storedBlobs = 0;
   for (const blob of content.blobs) {
     const { digest, size, source } = blob;
     if (source === 'published') continue;
@@ -129,9 +136,9 @@ function stageReading(disk: Disk, request: StageRequest, reading: Reading): Stag
       blobs.push({ digest, size, destination, ...placeOf(request, source) });
       continue;
     }
-    stored++;
+    storedBlobs++;
   }
-  return { content: withoutBytes({ ...content, leftOut }), blobs, stored };
+  return { content: withoutBytes({ ...content, leftOut }), blobs, stored: storedBlobs };
 }
 
 type BlobOfDrop = StageResult['blobs'][number];

@@ -17,12 +17,12 @@ import {
   listIfThere,
   readFile,
   readLinkIfThere,
-  removeTree,
   replaceFile,
   replaceLink,
   statIfThere,
   writeNewFile,
 } from '#src/disk/durable.js';
+import { removeTree } from '#src/disk/remove-tree.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { refusal } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';

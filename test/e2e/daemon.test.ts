@@ -75,9 +75,8 @@ describe('the daemon', function () {
     const [rejected = ''] = readdirSync(join(inbox, '.rejected'));
     expect(readdirSync(join(inbox, '.rejected', rejected))).to.include('index.json');
     expect(readRepository(published, 'bad')).to.equal(undefined);
-    expect(daemon.output).to.match(
-      /warn {2}drop\.rejected repo=bad drop=bad code=digest\.mismatch/,
-    );
+    const line = /warn {2}drop\.rejected repo=bad drop=bad code=digest\.mismatch/;
+    await waitFor('the line', () => line.test(daemon?.output ?? ''));
   });
 
   it('waits for what is missing, then rejects with the list of it', async () => {

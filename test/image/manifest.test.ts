@@ -77,12 +77,7 @@ describe('parseManifest', () => {
   });
 
   const refused: readonly [string, object, string][] = [
-    ['Docker schema 1', { schemaVersion: 1, fsLayers: [] }, 'manifest.unsupported'],
-    [
-      'Docker schema 1 by its type',
-      { mediaType: MEDIA_TYPES.docker1signed },
-      'manifest.unsupported',
-    ],
+    ['Docker schema 1 without layers', { mediaType: MEDIA_TYPES.docker1signed }, 'json.invalid'],
     ['a type nobody knows', { ...IMAGE, mediaType: 'text/plain' }, 'manifest.unsupported'],
     ['a list', [], 'json.invalid'],
     ['a type that is no text', { ...IMAGE, mediaType: 1 }, 'json.invalid'],

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { prepareInbox, takeClaim } from '#src/inbox/claim.js';
+import { lookAt } from '#src/inbox/look.js';
 import { type Claim, claimPath } from '#src/inbox/paths.js';
-import { signDrop } from '#src/inbox/scan.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 export const NOW = Date.UTC(2026, 10, 23, 15, 26, 34, 123);
@@ -31,7 +31,7 @@ export class InboxFixture {
   }
 
   take(path: string, change: Partial<Parameters<typeof takeClaim>[1]> = {}, disk: Disk = nodeDisk) {
-    const { signature } = signDrop(nodeDisk, this.at(path));
+    const { signature } = lookAt(nodeDisk, this.at(path));
     const given = { path, signature, owner: 'me', nowMs: NOW, marker: undefined, ...change };
     return takeClaim(disk, { inbox: this.inbox, ...given });
   }

@@ -65,7 +65,7 @@ export const SWEPT_ID = 'team~app';
 export const SWEPT_DROP = 'team/app:1.0';
 /** Settings under which a healthy daemon finishes in no time. */
 export const SWEEP_YAML =
-  'settle: {quiet: 1ms}\nretry: {first: 1ms}\ninbox: {watch: false, scan: 20ms}\n';
+  'settle: {quiet: 1ms}\nretry: {first: 10ms}\ninbox: {watch: false, scan: 20ms}\n';
 
 /** A published repository, a drop that moves its tag, and a way to ask what a reader sees. */
 export async function prepareSweep(): Promise<{ root: string; look: () => 'old' | 'new' }> {

@@ -15,8 +15,8 @@ export function recordingDisk(): { disk: Disk; log: Recorded[] } {
     ...nodeDisk,
     open: (path, mode) => {
       const fd = nodeDisk.open(path, mode);
-      names.set(fd, path);
-      if (mode === 'create') log.push({ verb: 'create', path });
+      names.set(fd, String(path));
+      if (mode === 'create') log.push({ verb: 'create', path: String(path) });
       return fd;
     },
     sync: (fd) => {
@@ -37,7 +37,7 @@ export function recordingDisk(): { disk: Disk; log: Recorded[] } {
     },
     rename: (path, to) => {
       nodeDisk.rename(path, to);
-      log.push({ verb: 'rename', path, to });
+      log.push({ verb: 'rename', path: String(path), to });
     },
   };
   return { disk, log };
