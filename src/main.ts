@@ -97,9 +97,17 @@ function defineCommands(
   ).option('--welcome', 'say where to drop, with an example to paste');
   command(
     'publish <path>',
-    'publish one image now; it stays where it is',
+    'publish an image or archive (- for standard input) now; it stays where it is',
     (context, log, given, options) =>
-      publishByHand(context, log, { path: String(given[0]), as: options.as as string | undefined }),
+      publishByHand(context, log, {
+        path: String(given[0]),
+        as: options.as as string | undefined,
+        input: process.stdin,
+        progress: {
+          isTerminal: process.stderr.isTTY === true,
+          write: (text) => void process.stderr.write(text),
+        },
+      }),
   ).option('--as <ref>', '<repository>[:<tag>] (default: the last part of the path)');
   command('status [repository]', 'what is published, what waits', (context, _log, [repository]) =>
     status(context, repository),

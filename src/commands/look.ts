@@ -1,6 +1,6 @@
 /** Commands that only look: status, history, verify without --repair, clean --dry-run, config. */
 import { resolve } from 'node:path';
-import { DropdockError } from '../errors.js';
+import { DropdockError, hasErrno } from '../errors.js';
 import { defaultRepositoryId, parseRepositoryName } from '../image/names.js';
 import type { RepositoryOverview } from '../publish/overview.js';
 import { formatDuration, isDuration } from '../settings/schema.js';
@@ -57,7 +57,11 @@ interface WaitingDrop {
 async function inboxStatus({ settings }: CommandContext): Promise<WaitingDrop[]> {
   const inbox = resolve(settings.paths.inbox);
   const marker = settings.settle.marker ?? undefined;
-  const { drops, ignored } = await runHere('scan', { inbox, marker });
+  const nothing = { drops: [], ignored: [], directories: [] };
+  const { drops, ignored } = await runHere('scan', { inbox, marker }).catch((error) => {
+    if (hasErrno(error, 'ENOENT')) return nothing;
+    throw error;
+  });
   const claims = await runHere('listClaims', { inbox }).catch(() => []);
   return [
     ...claims.map(({ name }) => ({ drop: name, state: 'claimed' as const })),

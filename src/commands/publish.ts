@@ -1,115 +1,131 @@
-/** `dropdock publish PATH [--as REF]`: one drop, now, by the same steps. What was given stays. */
-import { basename, resolve } from 'node:path';
-import { openServices } from '../daemon/services.js';
+/** `dropdock publish PATH|- [--as REF]`: one drop, now, by the same steps. What was given stays. */
+import { basename, join, resolve } from 'node:path';
+import { openServices, type Services } from '../daemon/services.js';
 import { nodeDisk } from '../disk/disk.js';
 import { statIfThere } from '../disk/durable.js';
+import { addProgress, newProgress } from '../disk/progress.js';
+import { bytesBelow, receiveStream } from '../disk/receive.js';
 import { DropdockError } from '../errors.js';
 import { type DropName, parseDropName } from '../image/names.js';
 import type { Log } from '../log.js';
-import type { DropOutcome, DropToPublish } from '../publish/drop.js';
-import { publishRepository } from '../publish/publish.js';
-import { publishedReceipt, rejectedReceipt } from '../report.js';
-import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
+import type { DropToPublish } from '../publish/drop.js';
+import { workPath } from '../publish/paths.js';
+import { newTransaction, type PublishContext, publishRepository } from '../publish/publish.js';
+import { publishBundle } from '../publish/publish-bundle.js';
+import { resolveRepository } from '../settings/repository-policy.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
-import { type CommandContext, EXIT, type ExitCode, formatBytes, printJson } from './context.js';
+import { type CommandContext, EXIT, type ExitCode } from './context.js';
+import { ProgressLine, type ProgressOutput } from './progress-line.js';
+import { reportBundle, reportOutcome } from './publish-report.js';
 
 export interface PublishOptions {
+  /** `-` for an archive on standard input. */
   readonly path: string;
   /** `<repository>[:<tag>]`; the path's last component where it is left out. */
   readonly as: string | undefined;
+  readonly input: NodeJS.ReadableStream;
+  readonly progress: ProgressOutput;
 }
 
 export async function publishByHand(
   context: CommandContext,
   log: Log,
-  { path, as }: PublishOptions,
+  options: PublishOptions,
 ): Promise<ExitCode> {
-  const { settings } = context;
-  const absolute = resolve(path);
-  const kind = statIfThere(nodeDisk, absolute)?.kind;
+  const { path, as } = options;
+  const given = path === '-' ? undefined : resolve(path);
+  const kind = given === undefined ? 'file' : statIfThere(nodeDisk, given)?.kind;
   if (kind !== 'directory' && kind !== 'file') {
     throw new DropdockError('usage.invalid', `${path} is no directory and no file.`, { path });
   }
-  const name = parseReference(as ?? basename(absolute), as !== undefined, kind === 'file');
-  const startedMs = performance.now();
-  const services = await openServices(settings, log);
+  if (given === undefined && as === undefined) {
+    throw new DropdockError('usage.invalid', 'What comes on standard input needs --as.', {});
+  }
+  const text = as ?? basename(given ?? '');
+  const name = parseReference(text, as !== undefined, kind === 'file');
+  const services = await openServices(context.settings, log);
+  const publishContext = contextOf(services);
+  const transaction = newTransaction(publishContext);
+  const { roots, run } = services;
   try {
-    const policy = resolveRepository(settings, name.repository);
-    const drop: DropToPublish = {
-      name: as ?? basename(absolute),
-      path: absolute,
-      kind,
-      compress: settings.archives.compress,
-      at: toTimestamp(services.nowMs()),
-      tag: name.tag,
-      tolerateAbsent: true,
-      // The directory stays with its owner, who may write to it again.
-      ingest: 'copy',
-    };
-    const { roots, owner, uid, run, nowMs } = services;
-    const lock = { staleMs: settings.lock.stale, waitMs: settings.lock.wait };
-    const publishContext = { roots, owner: owner.token, uid, run, nowMs, lock };
-    const result = await publishRepository(publishContext, policy, [drop], async () => {});
-    await run('emptyTrash', { roots });
-    const [outcome] = result.outcomes;
-    if (outcome === undefined) return EXIT.system;
-    return report(context, outcome, policy, Math.round(performance.now() - startedMs));
+    await run('begin', { roots, transaction });
+    const archive = given ?? join(workPath(roots, transaction), 'standard-input');
+    if (given === undefined) await receive(options, archive);
+    const drop = toDropByHand(services, { name: text, path: archive, kind, tag: name.tag });
+    return await publishDrop(context, services, publishContext, { drop, name, options });
   } finally {
+    await run('end', { roots, transaction });
+    await run('emptyTrash', { roots });
     await services.close();
   }
 }
 
-function parseReference(
-  text: string,
-  isExplicit: boolean,
-  isFile: boolean,
-): DropName & { repository: NonNullable<DropName['repository']> } {
-  let name: DropName;
+function contextOf({ roots, owner, uid, run, nowMs, settings }: Services): PublishContext {
+  const lock = { staleMs: settings.lock.stale, waitMs: settings.lock.wait };
+  return { roots, owner: owner.token, uid, run, nowMs, lock };
+}
+
+async function receive({ input, progress }: PublishOptions, path: string): Promise<void> {
+  const received = newProgress();
+  const line = new ProgressLine(progress, 'receiving', received, undefined);
   try {
-    name = parseDropName(text, isFile && !isExplicit);
+    await receiveStream(input, path, (count) => addProgress(received, count));
+  } finally {
+    line.end();
+  }
+}
+
+function toDropByHand(
+  { settings, nowMs }: Services,
+  given: Pick<DropToPublish, 'name' | 'path' | 'kind' | 'tag'>,
+): DropToPublish {
+  return {
+    ...given,
+    compress: settings.archives.compress,
+    at: toTimestamp(nowMs()),
+    tolerateAbsent: true,
+    // It stays with its owner, who may write to it again.
+    ingest: 'copy',
+    progress: newProgress(),
+  };
+}
+
+async function publishDrop(
+  context: CommandContext,
+  { settings }: Services,
+  publishContext: PublishContext,
+  given: { drop: DropToPublish; name: DropName; options: PublishOptions },
+): Promise<ExitCode> {
+  const { drop, name, options } = given;
+  const startedMs = performance.now();
+  const { progress = newProgress() } = drop;
+  const line = new ProgressLine(options.progress, 'reading', progress, bytesBelow(drop.path));
+  const took = () => Math.round(performance.now() - startedMs);
+  try {
+    const { repository } = name;
+    if (repository === undefined) {
+      const policyOf = (each: Parameters<typeof resolveRepository>[1]) =>
+        resolveRepository(settings, each);
+      const bundle = { drop: { ...drop, fromInside: true }, namespace: name.namespace, policyOf };
+      const outcome = await publishBundle(publishContext, bundle);
+      line.end();
+      return reportBundle(context, drop, outcome, took());
+    }
+    const policy = resolveRepository(settings, repository);
+    const result = await publishRepository(publishContext, policy, [drop], async () => {});
+    line.end();
+    const [outcome] = result.outcomes;
+    return outcome === undefined ? EXIT.system : reportOutcome(context, outcome, policy, took());
+  } finally {
+    line.end();
+  }
+}
+
+function parseReference(text: string, isExplicit: boolean, isFile: boolean): DropName {
+  try {
+    return parseDropName(text, isFile && !isExplicit);
   } catch (error) {
     const how = isExplicit ? '' : ' Say --as <repository>[:<tag>].';
     throw new DropdockError('usage.invalid', `${(error as Error).message}${how}`, {}, error);
   }
-  const { repository } = name;
-  if (repository !== undefined) return { ...name, repository };
-  throw new DropdockError('usage.invalid', `${text} names no repository; say --as.`, {});
-}
-
-function report(
-  context: CommandContext,
-  outcome: DropOutcome,
-  { repository, id }: ResolvedRepository,
-  tookMs: number,
-): ExitCode {
-  if (outcome.status === 'retry') throw outcome.error;
-  const { drop } = outcome;
-  const frame = {
-    drop: drop.name,
-    repository,
-    id,
-    claim: drop.name,
-    claimedAt: drop.at,
-    finishedAt: toTimestamp(Date.now()),
-    tookMs,
-  };
-  if (outcome.status === 'rejected') {
-    if (context.json) printJson(context, rejectedReceipt(outcome.error, frame));
-    throw outcome.error;
-  }
-  if (context.json) {
-    printJson(context, publishedReceipt(outcome, frame));
-    return EXIT.done;
-  }
-  const { content, moves, snapshot, leftOut } = outcome;
-  const bytes = [...content.blobs, ...content.manifests].reduce((sum, { size }) => sum + size, 0);
-  context.print(`${outcome.status} ${repository} as snapshot ${snapshot}\n`);
-  for (const { tag, from, to } of moves)
-    context.print(`  ${tag}: ${from ?? 'new'} -> ${to ?? 'gone'}\n`);
-  context.print(
-    `  ${content.manifests.length} manifests, ${content.blobs.length} blobs, ${formatBytes(bytes)}, ${(tookMs / 1000).toFixed(2)} s\n`,
-  );
-  for (const { what, why } of leftOut) context.print(`  left out: ${what}: ${why}\n`);
-  for (const warning of content.warnings) context.print(`  warning: ${warning}\n`);
-  return EXIT.done;
 }

@@ -17,6 +17,7 @@ import {
   writeAll,
 } from './durable.js';
 import { InsideDirectory } from './inside.js';
+import { addProgress, type Progress } from './progress.js';
 import { type Ingested, markUsed, STORED_MODE } from './stored.js';
 
 export interface BlobToIngest {
@@ -33,6 +34,8 @@ export interface BlobToIngest {
   readonly temporary: string;
   /** 'auto' links a file that nobody else can still write; 'copy' never links. */
   readonly ingest: 'auto' | 'copy';
+  /** Counts the bytes that were read. */
+  readonly progress?: Progress | undefined;
   /** The user this process runs as. */
   readonly uid: number;
 }
@@ -195,6 +198,7 @@ function eachChunk(
     if (count === 0) break;
     if (position + count > size) checkSize(blob, position + count);
     use(buffer.subarray(0, count), position);
+    addProgress(blob.progress, count);
     position += count;
   }
   checkSize(blob, position);

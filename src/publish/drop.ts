@@ -1,6 +1,7 @@
 /** What goes into a publish, and what comes out of it for each drop. Values only. */
 
 import type { Disk } from '../disk/disk.js';
+import type { Progress } from '../disk/progress.js';
 import type { Ingested } from '../disk/stored.js';
 import type { BlobToIngest } from '../disk/verified-copy.js';
 import type { Tag } from '../image/names.js';
@@ -27,6 +28,8 @@ export interface DropToPublish {
   readonly tolerateAbsent: boolean;
   /** 'copy' where the drop stays with its owner. */
   readonly ingest: 'auto' | 'copy';
+  /** Counts the bytes that were read, for somebody who watches. */
+  readonly progress?: Progress;
   /** What is done with the layers of old docker-save archives. */
   readonly compress: 'gzip' | 'none';
 }

@@ -10,6 +10,7 @@ import { createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory, readFile, writeAll } from '../disk/durable.js';
+import { addProgress, type Progress } from '../disk/progress.js';
 import { STORED_MODE } from '../disk/stored.js';
 import { DropdockError, isSystemError } from '../errors.js';
 import { type Digest, digestFrom } from '../image/digest.js';
@@ -26,17 +27,24 @@ interface Spooled {
   readonly digest: Digest;
 }
 
+export interface SpoolOptions {
+  /** Where the members are written. */
+  readonly directory: string;
+  /** Counts the compressed bytes that were read. */
+  readonly progress: Progress | undefined;
+}
+
 /** @throws archive.truncated, archive.damaged, limit.exceeded; what TarHeaders throws */
 export async function openSpooledBundle(
   disk: Disk,
   fd: number,
   compression: Compression,
-  directory: string,
+  { directory, progress: watched }: SpoolOptions,
 ): Promise<Bundle> {
   ensureDirectory(disk, directory);
   const reader = new SpoolReader(disk, directory);
   const progress = { compressed: 0 };
-  const source = Readable.from(fileChunks(disk, fd, progress), { objectMode: false });
+  const source = Readable.from(fileChunks(disk, fd, progress, watched), { objectMode: false });
   // A pipeline that is torn down may tell of its own end only, and not of what tore it down.
   let refusal: unknown;
   const consume = async (chunks: AsyncIterable<Buffer>) => {
@@ -60,12 +68,18 @@ export async function openSpooledBundle(
   return reader.finish();
 }
 
-function* fileChunks(disk: Disk, fd: number, progress: { compressed: number }): Generator<Buffer> {
+function* fileChunks(
+  disk: Disk,
+  fd: number,
+  progress: { compressed: number },
+  watched: Progress | undefined,
+): Generator<Buffer> {
   for (;;) {
     const buffer = Buffer.allocUnsafe(READ_CHUNK_BYTES);
     const count = disk.read(fd, buffer, buffer.length, progress.compressed);
     if (count === 0) return;
     progress.compressed += count;
+    addProgress(watched, count);
     yield buffer.subarray(0, count);
   }
 }

@@ -2,6 +2,7 @@
 import { basename, dirname } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { InsideDirectory } from '../disk/inside.js';
+import type { Progress } from '../disk/progress.js';
 import { DropdockError } from '../errors.js';
 import type { Bundle } from '../readers/bundle.js';
 import { recogniseArchive } from '../readers/recognise.js';
@@ -15,14 +16,19 @@ export function packingOf(disk: Disk, path: string): Packing | undefined {
   return withArchive(disk, path, (_fd, packing) => packing);
 }
 
+export interface ArchiveToOpen {
+  readonly path: string;
+  /** Where the members of a compressed archive are written. */
+  readonly spool: string;
+  readonly progress: Progress | undefined;
+}
+
 /**
- * @param spoolDirectory where the members of a compressed archive are written
  * @throws format.unknown, archive.truncated and all that reading an archive throws
  */
 export function openArchive<T>(
   disk: Disk,
-  path: string,
-  spoolDirectory: string,
+  { path, spool, progress }: ArchiveToOpen,
   use: (bundle: Bundle) => T,
 ): Promise<T> {
   return Promise.resolve(
@@ -33,7 +39,7 @@ export function openArchive<T>(
       const bundle =
         packing === 'tar'
           ? openTarBundle(disk, fd, basename(path))
-          : await openSpooledBundle(disk, fd, packing, spoolDirectory);
+          : await openSpooledBundle(disk, fd, packing, { directory: spool, progress });
       return use(withoutCommonDirectory(bundle));
     }),
   );

@@ -30,8 +30,8 @@ export function stageSaved(disk: Disk, request: StageRequest, bundle: Bundle): S
     const layers = image.layers.map((layer) => {
       const known = stored.get(layer.path);
       if (known) return known;
-      const { path: archive, compress } = drop;
-      const place = { archive, compress, destination, temporary: temporaryIn(request) };
+      const { path: archive, compress, progress } = drop;
+      const place = { archive, compress, progress, destination, temporary: temporaryIn(request) };
       const done = storeLayer(disk, layer, place);
       stored.set(layer.path, done);
       return done;

@@ -101,7 +101,7 @@ export async function stage(disk: Disk, request: StageRequest): Promise<StageRes
     return stageReading(disk, request, readDirectoryDrop(disk, drop.path, wanted, published));
   }
   const spool = join(workPath(roots, transaction), randomBytes(8).toString('hex'));
-  return openArchive(disk, drop.path, spool, (bundle) =>
+  return openArchive(disk, { path: drop.path, spool, progress: drop.progress }, (bundle) =>
     recogniseBundle(bundle) === 'docker-save'
       ? stageSaved(disk, request, bundle)
       : stageReading(disk, request, readBundle(bundle, wanted, published)),
@@ -133,7 +133,8 @@ function stageReading(disk: Disk, request: StageRequest, reading: Reading): Stag
       checkSpooled(digest, source);
       adoptSpooled(disk, { path: source.path, destination });
     } else {
-      blobs.push({ digest, size, destination, ...placeOf(request, source) });
+      const { progress } = drop;
+      blobs.push({ digest, size, destination, progress, ...placeOf(request, source) });
       continue;
     }
     storedBlobs++;

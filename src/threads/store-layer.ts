@@ -8,6 +8,7 @@ import { Gzip } from 'fflate';
 import type { Disk } from '../disk/disk.js';
 import { removeIfThere, writeAll } from '../disk/durable.js';
 import { InsideDirectory } from '../disk/inside.js';
+import { addProgress, type Progress } from '../disk/progress.js';
 import { adoptSpooled, STORED_MODE } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestFrom } from '../image/digest.js';
@@ -23,6 +24,7 @@ export interface LayerPlace {
   readonly archive: string;
   readonly temporary: string;
   readonly compress: 'gzip' | 'none';
+  readonly progress: Progress | undefined;
   readonly destination: (digest: Digest) => string;
 }
 
@@ -61,7 +63,7 @@ function storeOpenLayer(disk: Disk, fd: number, layer: SavedLayer, place: LayerP
       size += chunk.length;
     };
     const gzip = isPacked || compression === 'none' ? undefined : deterministicGzip(write);
-    eachChunk(disk, fd, offset, layer.size, (chunk, isLast) => {
+    eachChunk(disk, fd, offset, layer.size, place.progress, (chunk, isLast) => {
       raw.update(chunk);
       if (gzip) gzip.push(chunk, isLast);
       else write(chunk);
@@ -93,6 +95,7 @@ function eachChunk(
   fd: number,
   offset: number,
   size: number,
+  progress: Progress | undefined,
   use: (chunk: Buffer, isLast: boolean) => void,
 ): void {
   if (size === 0) use(Buffer.alloc(0), true);
@@ -104,6 +107,7 @@ function eachChunk(
       throw new DropdockError('archive.truncated', 'The archive ends within a layer.', {});
     }
     at += count;
+    addProgress(progress, count);
     use(buffer.subarray(0, count), at === size);
   }
 }

@@ -1,0 +1,16 @@
+/** How far work on other threads has come: a number they all can add to and anybody can read. */
+
+/** Shared between threads; its one element counts bytes. */
+export type Progress = BigInt64Array;
+
+export function newProgress(): Progress {
+  return new BigInt64Array(new SharedArrayBuffer(8));
+}
+
+export function addProgress(progress: Progress | undefined, bytes: number): void {
+  if (progress) Atomics.add(progress, 0, BigInt(bytes));
+}
+
+export function readProgress(progress: Progress): number {
+  return Number(Atomics.load(progress, 0));
+}

@@ -1,0 +1,25 @@
+/** Writes a stream to a file of our own: an archive that comes on standard input. */
+import fs from 'node:fs';
+import { join } from 'node:path';
+
+import { pipeline } from 'node:stream/promises';
+
+/** @param onBytes told of each piece that was received */
+export async function receiveStream(
+  stream: NodeJS.ReadableStream,
+  path: string,
+  onBytes: (count: number) => void,
+): Promise<void> {
+  stream.on('data', (chunk: Buffer) => onBytes(chunk.length));
+  await pipeline(stream, fs.createWriteStream(path, { flags: 'wx', mode: 0o600 }));
+}
+
+/** Bytes of a file, or of all files below a directory, for telling how far one has come. */
+export function bytesBelow(path: string): number {
+  const stat = fs.lstatSync(path);
+  if (!stat.isDirectory()) return stat.size;
+  return fs
+    .readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + fs.lstatSync(join(entry.parentPath, entry.name)).size, 0);
+}

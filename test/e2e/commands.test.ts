@@ -1,0 +1,190 @@
+/** The commands, as a person or a script runs them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { describeProgress } from '#src/commands/progress-line.js';
+import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
+import { makeLayout, sha256, TestContent } from '../support/make-image.js';
+import { dockerSaveMembers, makeTar } from '../support/make-tar.js';
+import { readRepository } from '../support/outside-reader.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+
+describe('dropdock', function () {
+  this.timeout(30_000);
+  let root: string;
+
+  beforeEach(() => {
+    root = tempDir();
+  });
+
+  afterEach(removeTempDirs);
+
+  const run = (...given: string[]) => dropdock(...given, '--root', root);
+  const seen = (id: string) => readRepository(join(root, 'published'), id);
+
+  it('publish: takes a directory, leaves it where it is, and says what it did', async () => {
+    const image = makeLayout(join(root, 'my-layout'), { layers: ['a'] });
+    const { code, stdout } = await run('publish', join(root, 'my-layout'), '--as', 'team/app:2');
+    expect(code).to.equal(0);
+    expect(stdout)
+      .to.match(/^published team\/app as snapshot \d{8}T/)
+      .and.to.contain(image.digest);
+    expect(seen('team~app')?.tags).to.deep.equal({ 2: image.digest });
+    expect(existsSync(join(root, 'my-layout/index.json'))).to.equal(true);
+    const again = await run('publish', join(root, 'my-layout'), '--as', 'team/app:2', '--json');
+    expect(JSON.parse(again.stdout)).to.include({ status: 'unchanged', repository: 'team/app' });
+    // What its owner does to it afterwards is no business of what is published.
+    for (const name of readdirSync(join(root, 'my-layout/blobs/sha256'))) {
+      writeFileSync(join(root, 'my-layout/blobs/sha256', name), 'overwritten');
+    }
+    expect(seen('team~app')?.tags).to.deep.equal({ 2: image.digest });
+    expect(readdirSync(join(root, 'state/work'))).to.deep.equal([]);
+  });
+
+  it('publish -: reads an archive from standard input', async () => {
+    const archive = makeTar(dockerSaveMembers([{ names: ['x:1'], layers: ['a'] }], sha256));
+    const child = spawn(process.execPath, [MAIN, 'publish', '-', '--as', 'app:1', '--root', root]);
+    child.stdin.end(archive);
+    await once(child, 'close');
+    expect(child.exitCode).to.equal(0);
+    expect(seen('app')?.tags).to.have.keys('1');
+    expect(readdirSync(join(root, 'state/work'))).to.deep.equal([]);
+  });
+
+  it('publish --as @: gives each image of a bundle to its repository', async () => {
+    const images = [
+      { names: ['a:1'], layers: ['a'] },
+      { names: ['quay.io/team/b:2'], layers: ['b'] },
+    ];
+    writeFileSync(join(root, 'x.tar'), makeTar(dockerSaveMembers(images, sha256)));
+    const { code, stdout } = await run('publish', join(root, 'x.tar'), '--as', 'mirror/@all');
+    expect(code).to.equal(0);
+    expect(stdout).to.contain('published mirror/a').and.to.contain('published mirror/team/b');
+    expect(seen('mirror~team~b')?.tags).to.have.keys('2');
+  });
+
+  it('publish: exit 1 when the content is refused, 2 when the command is wrong', async () => {
+    makeLayout(join(root, 'broken'), {});
+    rmSync(join(root, 'broken/blobs'), { recursive: true });
+    const refused = await run('publish', join(root, 'broken'), '--as', 'app:1');
+    expect(refused.code).to.equal(1);
+    expect(refused.stderr).to.contain('content.missing');
+    expect((await run('publish', join(root, 'nowhere'))).code).to.equal(2);
+    expect((await run('publish', '-')).code).to.equal(2);
+    expect((await run('publish', join(root, 'broken'), '--as', 'Not A Name')).code).to.equal(2);
+    expect((await run('nonsense')).code).to.equal(2);
+    expect((await dropdock('config', '--config', '/nowhere.yaml')).code).to.equal(2);
+  });
+
+  it('publish: exit 3 when the system fails, and nothing is lost', async () => {
+    makeLayout(join(root, 'layout'), {});
+    mkdirSync(join(root, 'published/web/app'), { recursive: true });
+    const { code, stderr } = await run('publish', join(root, 'layout'), '--as', 'app');
+    expect(code).to.equal(3);
+    expect(stderr).to.contain('is not a link');
+  });
+
+  it('status: shows what is published and what waits', async () => {
+    expect((await run('status')).stdout).to.contain('Nothing is published yet');
+    makeLayout(join(root, 'layout'), {});
+    await run('publish', join(root, 'layout'), '--as', 'team/app');
+    makeLayout(join(root, 'inbox/waiting'), {});
+    const { stdout } = await run('status');
+    expect(stdout)
+      .to.match(/team\/app +\d{8}T\d{6}\.\d{3}Z +1/)
+      .and.to.match(/waiting +waiting/);
+    const one = JSON.parse((await run('status', 'team/app', '--json')).stdout);
+    expect(one.repositories[0].tags[0].tag).to.equal('1.0');
+    expect((await run('status', 'nobody')).code).to.equal(2);
+  });
+
+  it('history: tells which snapshots were current, and why', async () => {
+    for (const layer of ['a', 'b']) {
+      rmSync(join(root, 'layout'), { recursive: true, force: true });
+      makeLayout(join(root, 'layout'), { layers: [layer] });
+      await run('publish', join(root, 'layout'), '--as', 'app');
+    }
+    const entries = JSON.parse((await run('history', 'app', '--json')).stdout);
+    expect(entries.map((entry: { current: boolean }) => entry.current)).to.deep.equal([
+      true,
+      false,
+    ]);
+    expect((await run('history', 'app')).stdout)
+      .to.contain('current')
+      .and.to.contain('kept');
+  });
+
+  it('verify: finds damage, and --repair puts right what can be', async () => {
+    const content = new TestContent();
+    content.writeLayout(join(root, 'layout'), [{ image: content.image(), tag: '1' }]);
+    await run('publish', join(root, 'layout'), '--as', 'app');
+    expect((await run('verify')).code).to.equal(0);
+    rmSync(join(root, 'published/app/app.json'));
+    expect((await run('verify')).stdout).to.contain('wrong-link');
+    expect((await run('verify', '--repair')).code).to.equal(0);
+    const [blob = ''] = readdirSync(join(root, 'published/web/app/blobs'));
+    const path = join(root, 'published/web/app/blobs', blob);
+    const bytes = readFileSync(path);
+    rmSync(path);
+    writeFileSync(path, bytes.fill(0, 0, 1));
+    writeFileSync(join(root, 'published/web/app/stranger'), '');
+    const { code, stdout } = await run('verify', 'app');
+    expect(code).to.equal(3);
+    expect(stdout)
+      .to.match(/damaged +.*sha256:/)
+      .and.to.match(/foreign +.*stranger/);
+  });
+
+  it('clean --dry-run: says what would go and what keeps the rest, and removes nothing', async () => {
+    const config = join(root, 'c.yaml');
+    writeFileSync(config, 'retention: {keep: 5, grace: 1h}\n');
+    for (const layer of ['a', 'b', 'c']) {
+      rmSync(join(root, 'layout'), { recursive: true, force: true });
+      makeLayout(join(root, 'layout'), { layers: [layer] });
+      await run('publish', join(root, 'layout'), '--as', 'app', '--config', config);
+    }
+    writeFileSync(config, 'retention: {keep: 1, grace: 0s}\n');
+    const dry = await run('clean', '--dry-run', '--config', config);
+    expect(dry.stdout.match(/would go +stale/g)).to.have.length(2);
+    expect(dry.stdout).to.match(/stays +current/);
+    expect(readdirSync(join(root, 'published/master/app'))).to.have.length(3);
+    await run('clean', '--config', config);
+    expect(readdirSync(join(root, 'published/master/app'))).to.have.length(1);
+    expect(seen('app')?.tags).to.have.keys('1.0');
+  });
+
+  it('config: shows each setting and where it came from', async () => {
+    const config = join(root, 'c.yaml');
+    writeFileSync(config, 'settle:\n  quiet: 3s\n');
+    const { stdout } = await run('config', '--config', config);
+    expect(stdout).to.match(new RegExp(`settle.quiet +3s +\\(${config}:2\\)`));
+    expect(stdout)
+      .to.match(/paths.inbox .*\(--root\)/)
+      .and.to.match(/retention.keep +3 +\(default\)/);
+  });
+
+  it('init: makes the directories', async () => {
+    expect((await run('init')).code).to.equal(0);
+    for (const path of ['inbox/.claimed', 'published/web', 'state/content']) {
+      expect(existsSync(join(root, path)), path).to.equal(true);
+    }
+  });
+
+  it('run: has an end when nobody reads its output any more', async () => {
+    const daemon = await DaemonProcess.start(root);
+    daemon.child.stdout?.pause();
+    expect(await daemon.stop()).to.equal(0);
+  });
+
+  it('shows progress with bytes, rate and what it is doing', () => {
+    const gib = 1024 ** 3;
+    expect(describeProgress('reading', gib, 2 * gib, 2000)).to.equal(
+      'reading [############------------] 1.0 GiB of 2.0 GiB, 512.0 MiB/s',
+    );
+    expect(describeProgress('receiving', 1024, undefined, 1000)).to.equal(
+      'receiving 1.0 KiB, 1.0 KiB/s',
+    );
+  });
+});
