@@ -44,6 +44,7 @@ export class Publisher {
   readonly #work: Work<ClaimedDrop>;
   readonly #retries = new Set<NodeJS.Timeout>();
   readonly #stopping = new AbortController();
+  #tidying: Promise<unknown> = Promise.resolve();
   readonly #hooks: PublisherHooks;
 
   constructor(services: Services, hooks: PublisherHooks) {
@@ -64,6 +65,7 @@ export class Publisher {
     this.#stopping.abort();
     for (const timer of this.#retries) clearTimeout(timer);
     await this.#work.stop();
+    await this.#tidying;
   }
 
   async #turn(drops: readonly ClaimedDrop[]): Promise<void> {
@@ -191,8 +193,9 @@ export class Publisher {
   /** Deleting takes its time and holds nobody up. */
   #tidy(): void {
     const { inbox, roots, run } = this.#services;
-    void run('deleteRetired', { inbox }).catch((error) => this.#warn(error));
-    void run('emptyTrash', { roots }).catch((error) => this.#warn(error));
+    const work = [run('deleteRetired', { inbox }), run('emptyTrash', { roots })];
+    this.#tidying = Promise.allSettled([this.#tidying, ...work]);
+    for (const each of work) each.catch((error) => this.#warn(error));
   }
 
   /** Nothing is lost: the drop stays claimed and is tried again, later and later. */
