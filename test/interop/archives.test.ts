@@ -1,0 +1,191 @@
+/**
+ * Goal: an archive made by a real tool is published with exactly the content it holds. Method: each
+ * tool makes one from the same image; what is published is compared with what the archive holds, and
+ * the Docker form is read back by skopeo. Where Debian has no such tool (docker, buildx), a builder
+ * follows its documented output.
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { nodeDisk } from '#src/disk/disk.js';
+import { deliver, dropPath } from '../support/deliver.js';
+import { TestContent } from '../support/make-image.js';
+import { makeTar, tarMembers } from '../support/make-tar.js';
+import { readRepository } from '../support/outside-reader.js';
+import { receipts, type TestServices, testServices } from '../support/service.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { makeRealImage, needTools, tool } from '../support/tools.js';
+
+const hexOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+
+describe('archives made by real tools', function () {
+  this.timeout(120_000);
+  let layout: string;
+  let work: string;
+  let root: string;
+  let services: TestServices;
+  let store: string[];
+
+  before(async function () {
+    needTools(this, 'skopeo', 'umoci', 'podman', 'buildah', 'zstd');
+    work = tempDir();
+    layout = makeRealImage(work);
+    const storage = ['--root', join(work, 'root'), '--runroot', join(work, 'run')];
+    store = [...storage, '--storage-driver', 'vfs'];
+    const saved = join(work, 'for-podman.tar');
+    await tool(
+      'skopeo',
+      'copy',
+      `oci:${layout}:1.0`,
+      `docker-archive:${saved}:localhost/team/app:3`,
+    );
+    await tool('podman', ...store, 'load', '-q', '-i', saved);
+    root = tempDir();
+    services = await testServices(root, { disk: nodeDisk });
+    await services.run('prepareInbox', { inbox: services.inbox });
+  });
+
+  after(async () => {
+    await services?.close();
+    if (work) execFileSync('rm', ['-rf', work]);
+    removeTempDirs();
+  });
+
+  async function drop(archive: string, name: string) {
+    copyFileSync(archive, dropPath(root, name));
+    await deliver(services, name);
+    const receipt = receipts(root).find((each) => each.drop === name);
+    expect(receipt?.status, receipt?.message).to.equal('published');
+    return receipt;
+  }
+
+  /** Every blob and manifest of an OCI archive is served, byte for byte. */
+  async function expectSame(archive: string, id: string): Promise<void> {
+    const unpacked = tempDir();
+    await tool('tar', 'xf', archive, '-C', unpacked);
+    const source = readdirSync(join(unpacked, 'blobs/sha256'));
+    expect(source.length).to.be.greaterThan(2);
+    const seen = readRepository(join(root, 'published'), id);
+    for (const hex of source) expect(seen?.digests.has(`sha256:${hex}`), hex).to.equal(true);
+  }
+
+  /** skopeo takes what is served in Docker's form for an image with these layers. */
+  async function expectReadable(id: string, tag: string): Promise<string[]> {
+    const web = join(root, 'published/web', id);
+    const directory = tempDir();
+    for (const name of readdirSync(join(web, 'blobs'))) {
+      copyFileSync(join(web, 'blobs', name), join(directory, name.slice('sha256:'.length)));
+    }
+    copyFileSync(join(web, 'manifests/2', tag), join(directory, 'manifest.json'));
+    writeFileSync(join(directory, 'version'), 'Directory Transport Version: 1.1\n');
+    const inspected = await tool('skopeo', 'inspect', '--config', `dir:${directory}`);
+    return JSON.parse(inspected).rootfs.diff_ids;
+  }
+
+  const diffIds = () => {
+    const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8'));
+    const blob = (digest: string) =>
+      JSON.parse(readFileSync(join(layout, 'blobs', digest.replace(':', '/')), 'utf8'));
+    return blob(blob(index.manifests[0].digest).config.digest).rootfs.diff_ids;
+  };
+
+  it('skopeo oci-archive:, plain, gzip and zstd', async () => {
+    const archive = join(work, 'skopeo.tar');
+    await tool('skopeo', 'copy', `oci:${layout}:1.0`, `oci-archive:${archive}:1.0`);
+    execFileSync('gzip', ['-k', archive]);
+    execFileSync('zstd', ['-q', archive]);
+    for (const [name, file] of [
+      ['plain', archive],
+      ['gzip', `${archive}.gz`],
+      ['zstd', `${archive}.zst`],
+    ] as const) {
+      await drop(file, `skopeo-${name}.tar${file.slice(archive.length)}`);
+      await expectSame(archive, `skopeo-${name}`);
+      expect(await expectReadable(`skopeo-${name}`, '1.0')).to.deep.equal(diffIds());
+    }
+  });
+
+  it('skopeo docker-archive:', async () => {
+    const archive = join(work, 'docker.tar');
+    await tool('skopeo', 'copy', `oci:${layout}:1.0`, `docker-archive:${archive}:x:1`);
+    const receipt = await drop(archive, 'skopeo-docker.tar');
+    expect(receipt?.warnings?.join()).to.contain('not that of the registry');
+    expect(await expectReadable('skopeo-docker', '1')).to.deep.equal(diffIds());
+  });
+
+  it('podman save --format oci-archive and docker-archive', async () => {
+    for (const format of ['oci-archive', 'docker-archive']) {
+      const archive = join(work, `podman-${format}.tar`);
+      const given = ['save', '-q', '--format', format, '-o', archive, 'localhost/team/app:3'];
+      await tool('podman', ...store, ...given);
+      await drop(archive, `podman-${format}.tar`);
+      if (format === 'oci-archive') await expectSame(archive, `podman-${format}`);
+      expect(await expectReadable(`podman-${format}`, '3')).to.deep.equal(diffIds());
+    }
+  });
+
+  it('buildah push oci-archive:', async () => {
+    const archive = join(work, 'buildah.tar');
+    await tool(
+      'buildah',
+      ...store,
+      'push',
+      '-q',
+      'localhost/team/app:3',
+      `oci-archive:${archive}:t`,
+    );
+    await drop(archive, 'buildah.tar');
+    await expectSame(archive, 'buildah');
+  });
+
+  it('tar of an umoci layout, and of a skopeo dir:', async () => {
+    await tool('tar', 'cf', join(work, 'umoci.tar'), '-C', layout, '.');
+    await drop(join(work, 'umoci.tar'), 'umoci.tar');
+    await expectSame(join(work, 'umoci.tar'), 'umoci');
+    mkdirSync(join(work, 'dir'));
+    await tool('skopeo', 'copy', `oci:${layout}:1.0`, `dir:${work}/dir`);
+    await tool('tar', 'czf', join(work, 'dir.tgz'), '-C', join(work, 'dir'), '.');
+    await drop(join(work, 'dir.tgz'), 'dir:1.0.tgz');
+    const names = readdirSync(join(work, 'dir')).filter((name) => /^[0-9a-f]{64}$/.test(name));
+    const seen = readRepository(join(root, 'published'), 'dir');
+    for (const hex of names) expect(seen?.digests.has(`sha256:${hex}`)).to.equal(true);
+  });
+
+  it('docker save since 25 from both stores, and buildx, as documented', async () => {
+    const content = new TestContent();
+    const platform = { os: 'linux', architecture: 'amd64' };
+    const image = content.image({ platform });
+    const absent = {
+      ...content.image({ layers: ['arm'] }),
+      platform: { ...platform, architecture: 'arm64' },
+    };
+    const attestation = {
+      ...content.image({ layers: ['sbom'], layerType: 'application/vnd.in-toto+json' }),
+      platform: { os: 'unknown', architecture: 'unknown' },
+    };
+    const index = content.index([image, absent, attestation]);
+    const directory = join(tempDir(), 'layout');
+    content.writeLayout(directory, [{ image: index }], { omit: [absent.digest] });
+    const file = join(directory, 'index.json');
+    const document = JSON.parse(readFileSync(file, 'utf8'));
+    document.manifests[0].annotations = {
+      'io.containerd.image.name': 'docker.io/library/app:7',
+      'org.opencontainers.image.ref.name': '7',
+    };
+    writeFileSync(file, JSON.stringify(document));
+    const repositories = [{ Config: 'x', RepoTags: ['app:7'], Layers: [] }];
+    writeFileSync(join(directory, 'manifest.json'), JSON.stringify(repositories));
+    // The containerd store writes its records sorted by name.
+    writeFileSync(join(work, 'save.tar'), makeTar(tarMembers(directory)));
+    const receipt = await drop(join(work, 'save.tar'), 'saved.tar');
+    expect(receipt?.leftOut?.map(({ what }) => what)).to.include(`linux/arm64 ${absent.digest}`);
+    const seen = readRepository(join(root, 'published'), 'saved');
+    expect(seen?.tags).to.deep.equal({ 7: index.digest });
+    for (const [digest, bytes] of content.blobs) {
+      const isAbsent = digest === absent.digest || bytes.includes('arm');
+      if (!isAbsent) expect(seen?.digests.has(`sha256:${hexOf(bytes)}`)).to.equal(true);
+    }
+  });
+});
