@@ -5,12 +5,12 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
-import { prepareSweep, SWEEP_YAML, SWEPT_DROP } from '../support/deliver.js';
+import { prepareSweep, SWEEP_YAML, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
 import { receipts, testDaemon } from '../support/service.js';
 import { removeTempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
@@ -45,6 +45,8 @@ async function tryPoint(k: number): Promise<'old' | 'new' | undefined> {
   expect(look()).to.equal('new');
   expect(receipts(root)[1]?.status, `after ${k}`).to.be.oneOf(['published', 'unchanged']);
   expect(readdirSync(join(root, 'inbox/.receipts'))).to.have.length(2);
+  // All links are mended, not one (I4).
+  expect(existsSync(join(root, 'published/app', `${SWEPT_ID}.json`))).to.equal(true);
   expect(readdirSync(join(root, 'state/work'))).to.deep.equal([]);
   expect(readdirSync(join(root, 'inbox')).sort()).to.deep.equal([
     '.claimed',
