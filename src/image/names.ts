@@ -86,7 +86,9 @@ export function parseDropName(path: string, isFile: boolean): DropName {
       { path: path.slice(0, 300) },
     );
   }
-  const bare = isFile ? path.replace(EXTENSION, '') : path;
+  // skopeo sync --scoped puts the registry first, with its port; no repository is named with one.
+  const unported = path.replace(/^([^/:=@]+):\d+\//, '$1/');
+  const bare = isFile ? unported.replace(EXTENSION, '') : unported;
   const slash = bare.lastIndexOf('/');
   const label = bare.indexOf('@', slash + 1);
   const named = (label < 0 ? bare : bare.slice(0, label)).replaceAll('~', '/');

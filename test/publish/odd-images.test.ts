@@ -200,3 +200,27 @@ describe('odd images', () => {
     );
   });
 });
+
+describe('trees of skopeo sync', () => {
+  afterEach(removeTempDirs);
+
+  it('are taken as they are, scoped and unscoped', async () => {
+    const { mkdirSync } = await import('node:fs');
+    const root = tempDir();
+    const services = await testServices(root, { disk: nodeDisk });
+    await services.run('prepareInbox', { inbox: services.inbox });
+    const names = ['app:1', 'app:2', 'registry.example:5000/team/tool:3', 'quay.example/x/y:4'];
+    for (const name of names) {
+      const content = new TestContent();
+      mkdirSync(join(dropPath(root, name), '..'), { recursive: true });
+      content.writeSkopeoDir(dropPath(root, name), content.image({ layers: [name] }));
+    }
+    for (const name of names) await deliver(services, name);
+    await services.close();
+    const tags = (id: string) =>
+      Object.keys(readRepository(join(root, 'published'), id)?.tags ?? {});
+    expect(tags('app')).to.deep.equal(['1', '2']);
+    expect(tags('registry.example~team~tool')).to.deep.equal(['3']);
+    expect(tags('quay.example~x~y')).to.deep.equal(['4']);
+  });
+});
