@@ -1,5 +1,6 @@
 /** Archive drops by builders: every packing of every format, and what is refused. */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -101,6 +102,35 @@ describe('an archive drop', () => {
         whole.subarray(0, Math.floor(whole.length / 2)),
       );
       expect(receipt).to.include({ status: 'rejected', code: 'archive.truncated' });
+    });
+  }
+
+  for (const [extension, pack] of Object.entries(PACKINGS)) {
+    it(`checks sha512 as well (${extension})`, async () => {
+      const sha512 = (bytes: Buffer) =>
+        `sha512:${createHash('sha512').update(bytes).digest('hex')}`;
+      const layer = Buffer.from('a layer');
+      const make = (bytes: Buffer) => {
+        const content = new TestContent();
+        const config = content.add('{}', 'application/vnd.oci.image.config.v1+json');
+        const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+        const layerType = 'application/vnd.oci.image.layer.v1.tar';
+        const layers = [{ mediaType: layerType, digest: sha512(layer), size: layer.length }];
+        const manifest = { schemaVersion: 2, mediaType, config, layers };
+        const image = content.add(JSON.stringify(manifest), mediaType);
+        const directory = join(tempDir(), 'layout');
+        content.writeLayout(directory, [{ image, tag: '1' }]);
+        const path = `blobs/sha512/${sha512(layer).slice('sha512:'.length)}`;
+        // A header holds 100 bytes of a name; GNU tar writes a longer one before it.
+        const longName = { path: '././@LongLink', type: 'L', body: `${path}\0` };
+        const named = [longName, { path: path.slice(0, 99), body: bytes }];
+        return pack(makeTar([...tarMembers(directory), ...named]));
+      };
+      expect((await drop(`good.${extension}`, make(layer)))?.status).to.equal('published');
+      const served = join(root, 'published/web/good/blobs', sha512(layer));
+      expect(readFileSync(served, 'utf8')).to.equal('a layer');
+      const receipt = await drop(`bad.${extension}`, make(Buffer.from('A layer')));
+      expect(receipt).to.include({ status: 'rejected', code: 'digest.mismatch' });
     });
   }
 
