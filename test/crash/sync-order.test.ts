@@ -5,7 +5,8 @@
  */
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
-import { deliver, prepareSweep, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
+import { deliver, dropPath, prepareSweep, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
+import { makeLayout } from '../support/make-image.js';
 import { type Recorded, recordingDisk } from '../support/recording-disk.js';
 import { testServices } from '../support/service.js';
 import { removeTempDirs } from '../support/temp-dir.js';
@@ -91,6 +92,19 @@ describe('the order of syncs', () => {
     const end = indexOf(({ verb, to }) => verb === 'rename' && to?.includes('/app/') === true);
     expect(syncedBetween(join(root, 'published/web'), flip, end)).to.equal(true);
     expect(syncedBetween(join(root, 'published/app'), end, log.length)).to.equal(true);
+  });
+
+  it('syncs web/ before it says that a drop changes nothing: a crash may have cut off a flip', async () => {
+    const recording = recordingDisk();
+    const services = await testServices(root, { disk: recording.disk });
+    makeLayout(dropPath(root, SWEPT_DROP), { layers: ['base', 'new'] });
+    const outcome = await deliver(services, SWEPT_DROP);
+    await services.close();
+    expect(outcome?.status).to.equal('unchanged');
+    const web = join(root, 'published/web');
+    const synced = recording.log.findIndex(({ verb, path }) => verb === 'sync' && path === web);
+    const named = recording.log.findIndex(({ to }) => to?.includes('/.receipts/'));
+    expect(synced).to.be.within(0, named);
   });
 
   it('names the receipt, synced, before the claim goes', () => {

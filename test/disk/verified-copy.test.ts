@@ -145,6 +145,19 @@ describe('ingestBlob', () => {
       expect(statSync(given.blob.destination).mode & 0o7777).to.equal(0o444);
     });
 
+    it('and needs no right to write a clone, which may be read-only as what it came from', () => {
+      const modes: string[] = [];
+      const disk: Disk = {
+        ...cloning((from, to) => copyFileSync(from, to), 1_000_004),
+        open: (path, mode) => {
+          modes.push(mode);
+          return nodeDisk.open(path, mode);
+        },
+      };
+      expect(given.ingest({ ingest: 'copy' }, disk)).to.equal('cloned');
+      expect(modes).not.to.include('update');
+    });
+
     it('and refuses a clone that caught the file while it was changed', () => {
       const other = TEXT.replace('bytes', 'BYTES');
       const disk = cloning((_from, to) => writeFileSync(to, other), 1_000_002);

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
 import { adoptSpooled } from '#src/disk/stored.js';
 import { returnClaim, takeClaim } from '#src/inbox/claim.js';
+import { loadSettings } from '#src/settings/settings.js';
 import { isTimestamp } from '#src/snapshot/timestamp.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { blobPath, TestContent } from '../support/make-image.js';
@@ -153,6 +154,14 @@ describe('what once went wrong', () => {
     expect(error).to.include({ code: 'layout.unsafe' });
     expect(readRepository(published(), 'a')?.tags).to.have.keys('1');
   });
+
+  for (const text of ['inbox: {scan: 0s}', 'retention: {interval: 30d}', 'lock: {stale: 1s}']) {
+    it(`refuses a pause that no timer can keep: ${text}`, () => {
+      const file = { name: 'it', text };
+      const load = () => loadSettings({ file, environment: {}, flags: [] });
+      expect(load).to.throw(/expected at/);
+    });
+  }
 
   it('takes no date that does not exist for the name of a snapshot', () => {
     expect(isTimestamp('20261399T000000.000Z')).to.equal(false);
