@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { Decompress } from 'fzstd';
+import { Decompress, ZstdErrorCode } from 'fzstd';
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory, readFile, writeAll } from '../disk/durable.js';
 import { addProgress, type Progress } from '../disk/progress.js';
@@ -91,11 +91,26 @@ async function* unzstd(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     out.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
   });
   for await (const chunk of chunks) {
-    decoder.push(chunk);
+    pushZstd(decoder, chunk, false);
     yield* out.splice(0);
   }
-  decoder.push(new Uint8Array(0), true);
+  pushZstd(decoder, new Uint8Array(0), true);
   yield* out.splice(0);
+}
+
+/** It does nothing but decode, so whatever it throws (a RangeError as well) is said of the bytes. */
+function pushZstd(decoder: Decompress, chunk: Uint8Array, isLast: boolean): void {
+  try {
+    decoder.push(chunk, isLast);
+  } catch (cause) {
+    const { code, message } = cause as { code?: unknown; message?: string };
+    if (code === ZstdErrorCode.UnexpectedEOF) throw truncated(cause);
+    throw damaged(message, cause);
+  }
+}
+
+function damaged(why: string | undefined, cause: unknown): DropdockError {
+  return new DropdockError('archive.damaged', `The archive is damaged: ${why}.`, {}, cause);
 }
 
 function limitExpansion(expanded: number, compressed: number): void {
@@ -106,15 +121,12 @@ function limitExpansion(expanded: number, compressed: number): void {
   );
 }
 
-/** Decompressors speak in their own codes; what the disk says is passed on as it is. */
+/** zlib speaks in its own codes; what the disk says is passed on as it is. */
 function explain(error: unknown): unknown {
   if (error instanceof DropdockError || isSystemError(error)) return error;
-  const { code = '', message = '' } = error as { code?: string | number; message?: string };
-  if (code === 'Z_BUF_ERROR' || message === 'unexpected EOF') return truncated(error);
-  if (String(code).startsWith('Z_') || typeof code === 'number') {
-    return new DropdockError('archive.damaged', `The archive is damaged: ${message}.`, {}, error);
-  }
-  return error;
+  const { code = '', message } = error as { code?: string; message?: string };
+  if (code === 'Z_BUF_ERROR') return truncated(error);
+  return code.startsWith('Z_') ? damaged(message, error) : error;
 }
 
 /** Takes a tar piece by piece, wherever the pieces begin and end. */

@@ -25,6 +25,7 @@ import { dockerSaveMembers, makeTar, tarMembers } from '../support/make-tar.js';
 import { readRepository } from '../support/outside-reader.js';
 import { receipts, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { hasTools } from '../support/tools.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const DROPS = Number(process.env.DROPDOCK_TEST_DROPS ?? 2000);
@@ -48,7 +49,8 @@ function pick<T>(list: readonly T[]): T {
   return item;
 }
 
-const FORMATS = ['layout', 'dir', 'layout.tar', 'layout.tar.gz', 'save.tar', 'save.tar.gz'];
+const PLAIN = ['layout', 'dir', 'layout.tar', 'layout.tar.gz', 'save.tar', 'save.tar.gz'];
+const FORMATS = hasTools('zstd') ? [...PLAIN, 'layout.tar.zst'] : PLAIN;
 
 /** A valid drop as a directory of files. */
 function makeFiles(path: string, format: string): void {
@@ -146,6 +148,7 @@ function place(root: string, drop: string, format: string): string {
   }
   let bytes: Buffer = makeTar(tarMembers(aside));
   if (format.endsWith('.gz')) bytes = gzipSync(bytes, { level: 1 });
+  if (format.endsWith('.zst')) bytes = execFileSync('zstd', ['-q', '-c'], { input: bytes });
   const packed = random();
   if (packed < 0.3) bytes = bytes.subarray(0, below(bytes.length));
   else if (packed < 0.5) bytes[below(bytes.length)] = below(256);

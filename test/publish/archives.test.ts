@@ -186,6 +186,18 @@ describe('an archive drop', () => {
     expect(receipt).to.include({ status: 'rejected', code: 'digest.mismatch' });
   });
 
+  it('takes whatever a decompressor throws at damaged bytes for damage', async function () {
+    if (!PACKINGS['tar.zst']) return this.skip();
+    this.timeout(60_000);
+    const whole = PACKINGS['tar.zst'](makeTar(layoutMembers().members));
+    for (let at = 0; at < Math.min(whole.length, 200); at++) {
+      const bytes = Buffer.from(whole);
+      bytes[at] = (bytes[at] ?? 0) ^ 0x55;
+      const receipt = await drop(`z${at}.tar.zst`, bytes);
+      expect(receipt?.status, `byte ${at}`).to.be.oneOf(['published', 'rejected']);
+    }
+  });
+
   it('refuses a gzip bomb within seconds', async function () {
     this.timeout(30_000);
     const members = [{ path: 'bomb', body: Buffer.alloc(1), size: 4 * 1024 ** 3 }];
