@@ -23,6 +23,12 @@ export const EVENTS = [
   'publish.retry',
   'publish.later',
   'clean.done',
+  'registry.ready',
+  'registry.failed',
+  'registry.reloaded',
+  'registry.denied',
+  'registry.request',
+  'registry.error',
 ] as const;
 
 export type LogEvent = (typeof EVENTS)[number];

@@ -7,7 +7,7 @@ import { clean, init, verify } from './commands/care.js';
 import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
 import { config, history, status } from './commands/look.js';
 import { publishByHand } from './commands/publish.js';
-import { runDaemon } from './commands/run.js';
+import { type Process, runDaemon, serveRegistry } from './commands/run.js';
 import { DropdockError, faultOf } from './errors.js';
 import { type Log, type OpenLog, openLog } from './log.js';
 import { errorFields } from './report.js';
@@ -23,22 +23,39 @@ interface GlobalOptions {
 }
 
 /**
- * Only for the daemon: other commands end at once, as every command does. A handler must be there
+ * Only for what runs on: other commands end at once, as every command does. A handler must be there
  * before a lock is taken, or proper-lockfile's own ends the process in the middle of a publish.
  */
-function listenForStop(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal));
-    process.on('SIGHUP', () => {});
+function thisProcess(): Process {
+  const reloads: (() => void)[] = [];
+  process.on('SIGHUP', () => {
+    for (const reload of reloads) reload();
   });
+  return {
+    stopRequested: new Promise((resolve) => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+        process.on(signal, () => resolve(signal));
+      }
+    }),
+    onReload: (reload) => void reloads.push(reload),
+    inheritedSockets: inheritedSockets(),
+  };
 }
+
+/** sd_listen_fds(3): systemd's sockets begin at 3, and are meant for the process it names. */
+function inheritedSockets(): number[] {
+  const { LISTEN_PID, LISTEN_FDS } = process.env;
+  if (LISTEN_PID !== String(process.pid)) return [];
+  return Array.from({ length: Number(LISTEN_FDS) || 0 }, (_none, at) => 3 + at);
+}
+
 // A reader of our output that has gone away is no reason to stop publishing.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 
 process.exitCode = await main(process.argv);
 // Threads that were told to end and sockets of the watcher must not hold the process.
-if (process.exitCode !== 0 || process.argv.includes('run')) {
+if (process.exitCode !== 0 || ['run', 'serve'].some((name) => process.argv.includes(name))) {
   // Neither must a reader of our output that reads no more.
   await new Promise((resolve) => {
     setTimeout(resolve, FLUSH_MS_MAX);
@@ -93,8 +110,11 @@ function defineCommands(
   command: (spec: string, description: string, run: CommandRun) => Command,
 ): void {
   command('run', 'the daemon', (context, log, _given, { welcome }) =>
-    runDaemon(context, log, { welcome: welcome === true, stopRequested: listenForStop() }),
+    runDaemon(context, log, { welcome: welcome === true, ...thisProcess() }),
   ).option('--welcome', 'say where to drop, with an example to paste');
+  command('serve', 'the registry endpoint alone; reads only', (context, log) =>
+    serveRegistry(context, log, thisProcess()),
+  );
   command(
     'publish <path>',
     'publish an image or archive (- for standard input) now; it stays where it is',

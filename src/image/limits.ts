@@ -15,6 +15,9 @@ export const MANIFESTS_TOTAL_BYTES_MAX = 256 * 1024 * 1024;
 /** Annotations that a referrers response shows of one manifest; longer ones are left out of it. */
 export const REFERRER_ANNOTATIONS_BYTES_MAX = 64 * 1024;
 
+/** One page of a referrers response; clients read it as they read a manifest. */
+export const REFERRERS_PAGE_BYTES_MAX = MANIFEST_BYTES_MAX;
+
 /** One blob. The largest layers seen are some tens of gigabytes; a sparse file may claim anything. */
 export const BLOB_BYTES_MAX = 256 * 1024 ** 3;
 

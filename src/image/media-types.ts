@@ -32,6 +32,24 @@ export function manifestKind(mediaType: string): ManifestKind | undefined {
   return KINDS.get(mediaType);
 }
 
+/** The media types a kind's manifests have: one, but for the two of Docker schema 1. */
+export function mediaTypeOf(kind: ManifestKind): string[] {
+  return [...KINDS].flatMap(([type, each]) => (each === kind ? [type] : []));
+}
+
+/**
+ * The media type of a manifest in `manifests/<kind>/`. Only under `1` does the content decide:
+ * schema 1 is signed or not, and with redirect.oci: passthrough OCI manifests lie there for Crane.
+ */
+export function manifestMediaType(kind: ManifestKind, bytes: Buffer): string {
+  const [type = MEDIA_TYPES.docker1, signed] = mediaTypeOf(kind);
+  if (signed === undefined) return type;
+  const document = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
+  if (Array.isArray(document.signatures)) return signed;
+  if (document.schemaVersion === 1) return type;
+  return Array.isArray(document.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+}
+
 export function isIndexKind(kind: ManifestKind): boolean {
   return kind === 'list' || kind === 'oci-index';
 }

@@ -23,9 +23,13 @@ const ID = /^[A-Za-z0-9_][A-Za-z0-9._~-]*$/;
 /** Archives lose these from their names; the content decides what they are. */
 const EXTENSION = /\.(?:tar|tar\.gz|tgz|tar\.zst|tar\.zstd|tzst|oci|docker)$/;
 
+export function isRepositoryName(text: string): text is RepositoryName {
+  return text.length <= REPOSITORY_NAME_MAX && REPOSITORY.test(text);
+}
+
 /** @throws name.invalid */
 export function parseRepositoryName(text: string): RepositoryName {
-  if (text.length <= REPOSITORY_NAME_MAX && REPOSITORY.test(text)) return text as RepositoryName;
+  if (isRepositoryName(text)) return text;
   const why =
     text.length > REPOSITORY_NAME_MAX
       ? `is longer than ${REPOSITORY_NAME_MAX} characters`

@@ -38,6 +38,8 @@ const pause = duration.refine(
 const repository = z.strictObject({
   mode: z.enum(['merge', 'replace']).optional(),
   protected: z.boolean().optional(),
+  /** Who of the users may read a protected one; all of them where it is left out. */
+  readers: z.array(z.string().min(1)).optional(),
   /** Tags (with * for anything) that may not move; true for all. */
   immutableTags: z.union([z.boolean(), z.array(z.string())]).optional(),
   url: z.string().optional(),
@@ -68,6 +70,36 @@ function refuseSharedIds(
       context.addIssue({ code: 'custom', path: [pattern, 'id'], message });
     }
     taken.set(id, pattern);
+  }
+}
+
+/** `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a socket. */
+const listen = z
+  .string()
+  .regex(/^(?:\/.+|(?:\[[0-9a-f:.%a-z]*\]|[^:/\s]*):\d{1,5})$/i, {
+    error: 'expected <address>:<port>, :<port>, the path of a socket, or null for none',
+  })
+  .refine((text) => text.startsWith('/') || Number(text.split(':').at(-1)) < 65_536, {
+    error: 'a port is at most 65535',
+  });
+
+/** Settings that make no sense without another. */
+function checkRegistry(
+  registry: Readonly<Record<'blobs' | 'blobsUrl' | 'htpasswd' | 'certificate' | 'key', unknown>> & {
+    readonly anonymous: boolean;
+  },
+  context: z.RefinementCtx,
+): void {
+  const need = (path: string, message: string) =>
+    context.addIssue({ code: 'custom', path: [path], message });
+  if (registry.blobs === 'redirect' && registry.blobsUrl === null) {
+    need('blobs', 'redirect needs registry.blobsUrl, which says where to');
+  }
+  if (!registry.anonymous && registry.htpasswd === null) {
+    need('anonymous', 'false needs registry.htpasswd, or nobody could read anything');
+  }
+  if ((registry.certificate === null) !== (registry.key === null)) {
+    need(registry.key === null ? 'certificate' : 'key', 'certificate and key go together');
   }
 }
 
@@ -110,6 +142,18 @@ export const settingsSchema = z.strictObject({
   threads: section({
     hash: z.int().nonnegative().default(0),
   }),
+  registry: section({
+    listen: listen.nullable().default('127.0.0.1:5000'),
+    blobs: z.enum(['stream', 'redirect', 'x-accel']).default('stream'),
+    blobsUrl: z.string().min(1).nullable().default(null),
+    accelPrefix: z.string().startsWith('/').default('/dropdock-blobs'),
+    anonymous: z.boolean().default(true),
+    htpasswd: z.string().min(1).nullable().default(null),
+    certificate: z.string().min(1).nullable().default(null),
+    key: z.string().min(1).nullable().default(null),
+    connections: z.int().positive().default(1000),
+    idle: pause.prefault('60s'),
+  }).superRefine(checkRegistry),
   shutdown: section({
     wait: pause.prefault('20s'),
   }),

@@ -35,6 +35,8 @@ export type RenderedFile =
 
 export const SNAPSHOT_FILE = '.snapshot.json';
 export const TAGS_LIST = 'tags/list';
+/** In a snapshot of a repository that was removed: it keeps only what pulls under way may ask for. */
+export const REMOVED_MARK = '.removed';
 
 export function redirectFileName(id: string): string {
   return `${id}.json`;

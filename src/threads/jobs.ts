@@ -1,20 +1,22 @@
 /** Every job a worker thread can do, by name, and which threads do it. */
+import { accessJobs } from '../access/jobs.js';
 import { inboxJobs } from '../inbox/jobs.js';
 import type { StageRequest } from '../publish/drop.js';
 import { publishJobs } from '../publish/jobs.js';
 import { examine, scan, stage } from './stage.js';
 
-export const jobs = { ...inboxJobs, ...publishJobs, scan, examine, stage } as const;
+export const jobs = { ...accessJobs, ...inboxJobs, ...publishJobs, scan, examine, stage } as const;
 
 export type Jobs = typeof jobs;
 
 /**
  * Threads of one lane do not wait for those of another: a flip must not queue behind 50 GB to hash,
- * nor hashing behind the deletion of old snapshots.
+ * nor hashing behind the deletion of old snapshots, nor anything behind somebody who guesses passwords.
  */
-export type Lane = 'quick' | 'hash' | 'background';
+export type Lane = 'quick' | 'hash' | 'background' | 'password';
 
 const LANES: Partial<Record<keyof Jobs, Lane>> = {
+  checkPassword: 'password',
   ingest: 'hash',
   emptyTrash: 'background',
   deleteRetired: 'background',

@@ -25,6 +25,7 @@ export class ThreadPool {
       quick: new ThreadLane(2),
       hash: new ThreadLane(hashThreads),
       background: new ThreadLane(1),
+      password: new ThreadLane(1),
     };
   }
 

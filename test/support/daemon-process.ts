@@ -1,5 +1,5 @@
 /** The built daemon as a process of its own, as an operator runs it. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +9,9 @@ import { waitFor } from './wait-for.js';
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 export const QUICK = 'settle: {quiet: 100ms, timeout: 3s}\nretry: {first: 50ms}\n';
+
+/** Daemons of tests run side by side: each listens wherever there is room. */
+const ANYWHERE = '\nregistry: {listen: "127.0.0.1:0"}\n';
 
 export class DaemonProcess {
   output = '';
@@ -24,14 +27,37 @@ export class DaemonProcess {
 
   static async start(
     root: string,
-    { yaml = QUICK, nodeOptions = [] }: { yaml?: string; nodeOptions?: string[] } = {},
+    {
+      yaml = QUICK,
+      nodeOptions = [],
+      command = 'run',
+      env = process.env,
+      stdio = 'pipe',
+    }: {
+      yaml?: string;
+      nodeOptions?: string[];
+      command?: 'run' | 'serve';
+      env?: NodeJS.ProcessEnv;
+      stdio?: StdioOptions;
+    } = {},
   ): Promise<DaemonProcess> {
     const config = join(root, 'test.yaml');
-    writeFileSync(config, yaml);
-    const given = [...nodeOptions, MAIN, 'run', '--root', root, '--config', config];
-    const daemon = new DaemonProcess(spawn(process.execPath, given));
-    await waitFor('daemon.ready', () => daemon.output.includes('daemon.ready'));
+    writeFileSync(config, yaml.includes('registry:') ? yaml : yaml + ANYWHERE);
+    const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config];
+    const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
+    const ready = command === 'run' ? 'daemon.ready' : 'registry.ready';
+    await waitFor(ready, () => daemon.output.includes(ready));
     return daemon;
+  }
+
+  /** Where its endpoint listens: `http://127.0.0.1:34567`. */
+  get url(): string {
+    return /registry\.ready url=(\S+)/.exec(this.output)?.[1] ?? '';
+  }
+
+  /** The same without its scheme, as in an image reference. */
+  get registry(): string {
+    return this.url.replace(/^https?:\/\//, '');
   }
 
   /** @returns the exit code */

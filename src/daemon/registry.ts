@@ -1,0 +1,164 @@
+/** The registry endpoint as a running thing: where it listens, what it reads again, what it logs. */
+import type { IncomingMessage } from 'node:http';
+import { resolve } from 'node:path';
+import { Gate } from '../access/gate.js';
+import type { AccessJobs } from '../access/jobs.js';
+import type { RunJob } from '../disk/hands.js';
+import type { Log } from '../log.js';
+import type { TreeRoots } from '../publish/paths.js';
+import { type Certificate, CertificateWatch } from '../registry/certificate.js';
+import { Endpoint } from '../registry/endpoint.js';
+import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
+import { errorFields } from '../report.js';
+import type { Settings } from '../settings/schema.js';
+
+export interface RegistryOptions {
+  readonly settings: Settings;
+  readonly roots: TreeRoots;
+  readonly run: RunJob<AccessJobs>;
+  readonly log: Log;
+  /** Sockets that systemd opened; they come instead of `registry.listen`. */
+  readonly inherited: readonly number[];
+}
+
+export interface Registry {
+  /** Where it listens; empty while it cannot. */
+  readonly urls: readonly string[];
+  /** Reads certificate and passwords again if they have changed. */
+  reload(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Certificates are renewed every some weeks; a SIGHUP makes it at once. */
+const CERTIFICATE_LOOK_MS = 10_000;
+const LISTEN_AGAIN_MS = 5000;
+
+/**
+ * @param whenBusy what a place that cannot be listened at means: `retry` for the daemon, whose
+ *   publishing must not depend on it, `throw` for the endpoint as its own process
+ * @throws what is wrong with the certificate, and with the place where it is to be thrown
+ */
+export async function openRegistry(
+  options: RegistryOptions,
+  whenBusy: 'retry' | 'throw',
+): Promise<Registry> {
+  const { settings, log } = options;
+  const { certificate, key } = settings.registry;
+  const watch = certificate && key ? new CertificateWatch({ certificate, key }) : undefined;
+  const pair = await watch?.readIfChanged();
+  const gate = openGate(options);
+  await gate.refresh({ now: true });
+  const servers = placesOf(options).map((where) => ({ where, server: serve(options, gate, pair) }));
+  const listening = new Set<RegistryServer>();
+  let timer: NodeJS.Timeout | undefined;
+  await listenAll();
+  const look = setInterval(() => void renewCertificate(), CERTIFICATE_LOOK_MS);
+  look.unref();
+  return {
+    get urls() {
+      return [...listening].map(({ url }) => url);
+    },
+    reload: async () => {
+      await gate.refresh({ now: true });
+      await renewCertificate();
+    },
+    close: async () => {
+      clearInterval(look);
+      clearTimeout(timer);
+      await Promise.all([...listening].map((server) => server.close(settings.shutdown.wait)));
+    },
+  };
+
+  async function listenAll(): Promise<void> {
+    for (const { where, server } of servers) {
+      if (listening.has(server)) continue;
+      try {
+        await server.listen(where);
+        listening.add(server);
+        log('info', 'registry.ready', { url: server.url });
+      } catch (error) {
+        if (whenBusy === 'throw') throw error;
+        log('error', 'registry.failed', {
+          ...errorFields(error as Error),
+          hint: 'Publishing goes on. Free the address, or set registry.listen to another or to null.',
+          retry: `${LISTEN_AGAIN_MS / 1000}s`,
+        });
+      }
+    }
+    if (listening.size < servers.length) timer = setTimeout(listenAll, LISTEN_AGAIN_MS).unref();
+  }
+
+  async function renewCertificate(): Promise<void> {
+    try {
+      const next = await watch?.readIfChanged();
+      if (next === undefined) return;
+      for (const { server } of servers) server.useCertificate(next);
+      log('info', 'registry.reloaded', { what: 'certificate' });
+    } catch (error) {
+      log('warn', 'registry.error', {
+        what: 'the certificate cannot be read; the one before stays',
+        ...errorFields(error as Error),
+      });
+    }
+  }
+}
+
+function openGate({ settings, run, log }: RegistryOptions): Gate {
+  const { htpasswd } = settings.registry;
+  return new Gate({
+    htpasswd: htpasswd === null ? undefined : resolve(htpasswd),
+    run,
+    nowMs: () => performance.now(),
+    onRead: ({ ignored, error, first }) => {
+      if (error) {
+        const what = first
+          ? 'the passwords cannot be read; nobody is let in'
+          : 'the passwords cannot be read; those before hold';
+        log('error', 'registry.error', { what, ...errorFields(error) });
+        return;
+      }
+      if (!first) log('info', 'registry.reloaded', { what: 'passwords' });
+      if (ignored.length === 0) return;
+      const names = ignored.slice(0, 10).join(', ');
+      log('warn', 'registry.error', { what: `no bcrypt hash (htpasswd -B): ${names}` });
+    },
+  });
+}
+
+function serve(
+  { settings, roots, log }: RegistryOptions,
+  gate: Gate,
+  certificate: Certificate | undefined,
+): RegistryServer {
+  const onRefused = (user: string, request: IncomingMessage) =>
+    log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
+  const endpoint = new Endpoint({ roots, settings, gate, onRefused });
+  return new RegistryServer({
+    answer: (request) => endpoint.answer(request),
+    certificate,
+    connections: settings.registry.connections,
+    idleMs: settings.registry.idle,
+    onSent: ({ status, tookMs, isWhole }: Sent, { method, url, socket }) =>
+      log('debug', 'registry.request', {
+        method,
+        path: url?.slice(0, 300),
+        status,
+        cut: isWhole ? undefined : true,
+        from: socket.remoteAddress,
+        took: `${(tookMs / 1000).toFixed(3)}s`,
+      }),
+    onError: (error, { url }) =>
+      log('error', 'registry.error', { path: url?.slice(0, 300), ...errorFields(error) }),
+  });
+}
+
+function placesOf({ settings, inherited }: RegistryOptions): Listen[] {
+  if (inherited.length > 0) return inherited.map((fd) => ({ fd }));
+  const { listen } = settings.registry;
+  if (listen === null) return [];
+  if (listen.startsWith('/')) return [{ path: listen }];
+  const colon = listen.lastIndexOf(':');
+  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
+  const port = Number(listen.slice(colon + 1));
+  return [host === '' ? { port } : { host, port }];
+}

@@ -1,0 +1,124 @@
+/**
+ * From what was found to what is sent: status, headers, conditions and ranges. Which requests are
+ * fresh and what a Range header asks for is judged by `fresh` and `range-parser`, as in Express.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+import fresh from 'fresh';
+import parseRange from 'range-parser';
+import type { OpenFile } from '../disk/serving.js';
+import type { Digest } from '../image/digest.js';
+import { type Refusal, refusalBody } from './refusal.js';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | number>>;
+  readonly body:
+    | Buffer
+    | { readonly file: OpenFile; readonly start: number; readonly end: number }
+    | undefined;
+}
+
+/** How long something may be kept, and by whom. */
+export interface Caching {
+  /** Named by a digest: it never changes. */
+  readonly immutable: boolean;
+  /** Only those who may read it: not for caches that others share. */
+  readonly isPrivate: boolean;
+}
+
+export function cacheControl({ immutable, isPrivate }: Caching): string {
+  const who = isPrivate ? 'private' : 'public';
+  return immutable
+    ? `${who}, max-age=31536000, immutable`
+    : isPrivate
+      ? 'private, no-cache'
+      : 'no-cache';
+}
+
+export interface Found {
+  readonly type: string;
+  /** Of all of it: its strong ETag. */
+  readonly digest: Digest;
+  readonly caching: Caching;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A whole text or manifest. */
+export function answerBytes(request: IncomingHttpHeaders, found: Found, bytes: Buffer): Answer {
+  const headers = foundHeaders(found);
+  if (fresh(request, { etag: headers.ETag })) return notModified(headers);
+  return {
+    status: 200,
+    headers: { ...headers, 'Content-Type': found.type, 'Content-Length': bytes.length },
+    body: bytes,
+  };
+}
+
+/**
+ * A file or one range of it. Several ranges at once are answered with all of it, which RFC 9110
+ * (14.2) allows and clients of registries do not ask for. The file is closed where it is not sent.
+ */
+export async function answerFile(
+  request: IncomingHttpHeaders,
+  found: Found,
+  file: OpenFile,
+): Promise<Answer> {
+  const { size } = file;
+  const headers = { ...foundHeaders(found), 'Accept-Ranges': 'bytes' };
+  if (fresh(request, { etag: headers.ETag })) {
+    await file.close();
+    return notModified(headers);
+  }
+  const range = rangeOf(request, headers.ETag, size);
+  if (range === 'unsatisfiable') {
+    await file.close();
+    const refused = answerRefusal({ status: 416, code: 'RANGE_INVALID' });
+    return { ...refused, headers: { ...refused.headers, 'Content-Range': `bytes */${size}` } };
+  }
+  const { start, end } = range ?? { start: 0, end: size - 1 };
+  if (size === 0) await file.close();
+  const sent = {
+    ...headers,
+    'Content-Type': found.type,
+    'Content-Length': end - start + 1,
+    ...(range && { 'Content-Range': `bytes ${start}-${end}/${size}` }),
+  };
+  const body = size === 0 ? undefined : { file, start, end };
+  return { status: range ? 206 : 200, headers: sent, body };
+}
+
+/** Undefined for the whole file: no range, one that is malformed, several, or one of another file. */
+function rangeOf(
+  { range, 'if-range': ifRange }: IncomingHttpHeaders,
+  etag: string,
+  size: number,
+): { start: number; end: number } | 'unsatisfiable' | undefined {
+  // If-Range with a date cannot match: blobs are known by digest and have no date.
+  if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return undefined;
+  const ranges = parseRange(size, range);
+  if (ranges === -1) return 'unsatisfiable';
+  if (ranges === -2 || ranges.type !== 'bytes' || ranges.length !== 1) return undefined;
+  return ranges[0];
+}
+
+function foundHeaders({ digest, caching, headers }: Found) {
+  return { ETag: `"${digest}"`, 'Cache-Control': cacheControl(caching), ...headers };
+}
+
+function notModified(headers: Answer['headers']): Answer {
+  return { status: 304, headers, body: undefined };
+}
+
+export function answerRefusal(refusal: Refusal, headers: Answer['headers'] = {}): Answer {
+  const body = refusalBody(refusal);
+  return {
+    status: refusal.status,
+    headers: {
+      'Content-Type': 'application/json',
+      'Content-Length': body.length,
+      'Cache-Control': 'no-store',
+      ...headers,
+    },
+    body,
+  };
+}

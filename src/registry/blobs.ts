@@ -1,0 +1,57 @@
+/** end-2: blobs, by ourselves, by a redirect, or by the nginx in front of us. */
+import type { Digest } from '../image/digest.js';
+import type { RepositoryName } from '../image/names.js';
+import { type Answer, answerFile, cacheControl } from './answer.js';
+import type { Asked } from './manifests.js';
+import type { Refusal } from './refusal.js';
+import type { SnapshotReader } from './snapshot-reader.js';
+
+export type BlobsBy =
+  | { readonly how: 'stream' }
+  /** A template with {id}, {repository}, {snapshot} and {digest}. */
+  | { readonly how: 'redirect'; readonly url: string }
+  /** What nginx's internal location is called; it is an alias of master/. */
+  | { readonly how: 'x-accel'; readonly prefix: string };
+
+/** Blobs have no type of their own: it stands in the manifest that names them. */
+const BLOB_TYPE = 'application/octet-stream';
+
+export async function answerBlob(
+  snapshot: SnapshotReader,
+  { repository, digest }: { readonly repository: RepositoryName; readonly digest: Digest },
+  by: BlobsBy,
+  { headers, isPrivate, isHead }: Asked & { readonly isHead: boolean },
+): Promise<Answer | Refusal> {
+  const file = await snapshot.blob(digest);
+  if (file === undefined) return { status: 404, code: 'BLOB_UNKNOWN' };
+  const named = { 'Docker-Content-Digest': digest };
+  const caching = { immutable: true, isPrivate };
+  // A client that only asks whether it is there is spared the way. Where somebody else serves
+  // blobs he does not ask for passwords, so what is protected goes through us.
+  if (by.how === 'stream' || isHead || (by.how === 'redirect' && isPrivate)) {
+    return answerFile(headers, { type: BLOB_TYPE, digest, caching, headers: named }, file);
+  }
+  await file.close();
+  const common = { ...named, 'Content-Type': BLOB_TYPE };
+  if (by.how === 'x-accel') {
+    return {
+      status: 200,
+      headers: {
+        ...common,
+        ETag: `"${digest}"`,
+        'Cache-Control': cacheControl(caching),
+        'X-Accel-Redirect': `${by.prefix.replace(/\/*$/, '')}/${snapshot.path}/blobs/${digest}`,
+      },
+      body: undefined,
+    };
+  }
+  const { id, name } = snapshot.of;
+  const values: Record<string, string> = { id, repository, snapshot: name, digest };
+  const location = by.url.replace(/\{(\w+)\}/g, (text, key) => values[key] ?? text);
+  // The place may differ tomorrow, though the blob does not: the redirect itself is not kept.
+  return {
+    status: 307,
+    headers: { ...common, Location: location, 'Cache-Control': 'no-store', 'Content-Length': 0 },
+    body: undefined,
+  };
+}

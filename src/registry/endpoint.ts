@@ -1,0 +1,207 @@
+/**
+ * The read-only registry: one request in, one answer out. Every request asks the pivot once which
+ * snapshot is current and is answered from that one. Who may not know of a repository cannot tell
+ * it from one that does not exist.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Caller, Gate } from '../access/gate.js';
+import { listVisible } from '../disk/serving.js';
+import type { RepositoryId, RepositoryName } from '../image/names.js';
+import { type TreeRoots, webDirectory } from '../publish/paths.js';
+import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
+import type { Settings } from '../settings/schema.js';
+import { type Answer, answerRefusal } from './answer.js';
+import { answerBlob, type BlobsBy } from './blobs.js';
+import { answerCatalog, answerReferrers, answerTags, cutPage } from './discovery.js';
+import { type Asked, answerManifest } from './manifests.js';
+import { isRefusal, type Refusal } from './refusal.js';
+import { type Page, parseRoute, type Route } from './route.js';
+import { type SnapshotReader, Snapshots } from './snapshot-reader.js';
+
+export interface EndpointOptions {
+  readonly roots: TreeRoots;
+  readonly settings: Settings;
+  readonly gate: Gate;
+  /** Somebody said a name and a password that are not right. */
+  readonly onRefused: (user: string, request: IncomingMessage) => void;
+}
+
+const REMEMBER_BYTES = 64 * 1024 * 1024;
+const CATALOG_PAGE_MAX = 1000;
+/** A snapshot can go only after the grace period; with none set, a request may meet that. */
+const TRIES = 3;
+const API_VERSION = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
+const CHALLENGE = { 'WWW-Authenticate': 'Basic realm="dropdock", charset="UTF-8"' };
+const RETRY_LATER = { 'Retry-After': '1' };
+
+type RepositoryRoute = Exclude<Route, { kind: 'base' } | { kind: 'catalog' }>;
+type ReadPolicy = ReturnType<typeof resolveRepository>;
+
+export class Endpoint {
+  readonly #snapshots: Snapshots;
+  readonly #blobsBy: BlobsBy;
+  /** Something here is not for everybody: then nobody without a name is told what exists. */
+  readonly #hasSecrets: boolean;
+
+  constructor(readonly options: EndpointOptions) {
+    const { roots, settings } = options;
+    this.#snapshots = new Snapshots({ roots, rememberBytes: REMEMBER_BYTES });
+    this.#blobsBy = blobsBy(settings.registry);
+    const protects = Object.values(settings.repositories).some((each) => each.protected === true);
+    this.#hasSecrets =
+      settings.registry.htpasswd !== null && (protects || !settings.registry.anonymous);
+  }
+
+  async answer(request: IncomingMessage): Promise<Answer> {
+    const { method = '', url = '', headers } = request;
+    const answer = await this.#answer(method, url, request);
+    const done = isRefusal(answer) ? answerRefusal(answer, extraHeaders(answer)) : answer;
+    if (done.status === 401 || headers.authorization !== undefined) {
+      return { ...done, headers: { ...done.headers, ...API_VERSION, Vary: vary(done) } };
+    }
+    return { ...done, headers: { ...done.headers, ...API_VERSION } };
+  }
+
+  async #answer(method: string, url: string, request: IncomingMessage): Promise<Answer | Refusal> {
+    const route = parseRoute(url);
+    if (method !== 'GET' && method !== 'HEAD') return { status: 405, code: 'UNSUPPORTED' };
+    const caller = await this.options.gate.identify(request.headers.authorization);
+    if (caller.kind === 'busy') return { status: 429, code: 'TOOMANYREQUESTS' };
+    if (caller.kind === 'refused') {
+      this.options.onRefused(caller.name, request);
+      return { status: 401, code: 'UNAUTHORIZED' };
+    }
+    if (isRefusal(route)) return route;
+    if (route.kind === 'base') return this.#base(caller, request);
+    if (route.kind === 'catalog') return this.#catalog(caller, route, request);
+    return this.#inRepository(caller, route, request);
+  }
+
+  /** end-1. */
+  #base(caller: Caller, { headers }: IncomingMessage): Answer | Refusal {
+    const isAnonymous = caller.kind === 'anonymous';
+    const { anonymous } = this.options.settings.registry;
+    const saidNothing = headers.authorization === undefined;
+    if (isAnonymous && !anonymous) return { status: 401, code: 'UNAUTHORIZED' };
+    if (isAnonymous && this.#hasSecrets && saidNothing && asksOnlyHere(headers['user-agent'])) {
+      return { status: 401, code: 'UNAUTHORIZED' };
+    }
+    const body = Buffer.from('{}');
+    return {
+      status: 200,
+      headers: {
+        'Content-Type': 'application/json',
+        'Content-Length': body.length,
+        'Cache-Control': 'no-store',
+      },
+      body,
+    };
+  }
+
+  async #inRepository(
+    caller: Caller,
+    route: RepositoryRoute,
+    request: IncomingMessage,
+  ): Promise<Answer | Refusal> {
+    const { settings } = this.options;
+    const policy = resolveRepository(settings, route.repository);
+    const mayRead = this.#mayRead(caller, policy);
+    for (let attempt = 1; ; attempt++) {
+      // What may not be read is looked for under a name that nobody can have: forbidden takes as
+      // long as absent does.
+      const snapshot = await this.#snapshots.current(mayRead ? policy.id : NOBODYS_ID);
+      if (snapshot === undefined || (await snapshot.repository()) !== route.repository) {
+        return this.#unknown(caller);
+      }
+      const isPrivate = policy.protected || !settings.registry.anonymous;
+      const asked = { headers: request.headers, isPrivate, isHead: request.method === 'HEAD' };
+      const answer = await this.#fromSnapshot(snapshot, route, asked);
+      if (answer.status !== 404 || attempt === TRIES || (await snapshot.exists())) return answer;
+    }
+  }
+
+  #fromSnapshot(
+    snapshot: SnapshotReader,
+    route: RepositoryRoute,
+    asked: Asked & { readonly isHead: boolean },
+  ): Promise<Answer | Refusal> {
+    switch (route.kind) {
+      case 'manifest':
+        return answerManifest(snapshot, route.reference, asked);
+      case 'blob':
+        return answerBlob(snapshot, route, this.#blobsBy, asked);
+      case 'tags':
+        return answerTags(snapshot, route, asked);
+      case 'referrers':
+        return answerReferrers(snapshot, route, asked);
+    }
+  }
+
+  #mayRead(caller: Caller, policy: ReadPolicy): boolean {
+    if (!policy.protected)
+      return caller.kind === 'user' || this.options.settings.registry.anonymous;
+    if (caller.kind !== 'user') return false;
+    return policy.readers === undefined || policy.readers.includes(caller.name);
+  }
+
+  /** Absent, or not for this caller: it is not told which. */
+  #unknown(caller: Caller): Refusal {
+    return caller.kind === 'anonymous' && this.#hasSecrets
+      ? { status: 401, code: 'UNAUTHORIZED' }
+      : { status: 404, code: 'NAME_UNKNOWN' };
+  }
+
+  async #catalog(
+    caller: Caller,
+    page: Page,
+    { headers }: IncomingMessage,
+  ): Promise<Answer | Refusal> {
+    const { settings, roots } = this.options;
+    if (caller.kind === 'anonymous' && !settings.registry.anonymous) return this.#unknown(caller);
+    const policies = (await listVisible(webDirectory(roots)))
+      .map((id) => resolveRepositoryById(settings, id as RepositoryId))
+      .filter((policy) => this.#mayRead(caller, policy));
+    const byName = new Map(policies.map((policy) => [policy.repository as string, policy.id]));
+    const n = Math.min(page.n ?? CATALOG_PAGE_MAX, CATALOG_PAGE_MAX);
+    const { items, next } = cutPage([...byName.keys()].sort(), { n, last: page.last });
+    const there = await Promise.all(
+      items.map((name) => this.#isThere(byName.get(name) as RepositoryId, name as RepositoryName)),
+    );
+    const names = items.filter((_name, at) => there[at]);
+    return answerCatalog(names, next, { ...page, n }, { headers, isPrivate: this.#hasSecrets });
+  }
+
+  async #isThere(id: RepositoryId, name: RepositoryName): Promise<boolean> {
+    const snapshot = await this.#snapshots.current(id);
+    if (snapshot === undefined || (await snapshot.repository()) !== name) return false;
+    return !(await snapshot.isRemoved());
+  }
+}
+
+/** Begins with a dot, as no repository's id does. */
+const NOBODYS_ID = '.nobody' as RepositoryId;
+
+/**
+ * Clients that show their password only if `/v2/` asks for it: containers/image (skopeo, podman,
+ * buildah, CRI-O) takes its challenges from there and nowhere else (docker_client.go,
+ * detectProperties). Everybody else gets 200 there, and is asked where it is needed: Docker's classic
+ * store cannot pull without a password from a registry that asks for one at `/v2/`.
+ */
+function asksOnlyHere(userAgent = ''): boolean {
+  return /\b(?:containers|skopeo|libpod|buildah|cri-o|podman)\//i.test(userAgent);
+}
+
+function extraHeaders({ status }: Refusal): Record<string, string> {
+  if (status === 401) return CHALLENGE;
+  if (status === 405) return { Allow: 'GET, HEAD' };
+  return status === 429 || status === 503 ? RETRY_LATER : {};
+}
+
+function vary({ headers }: Answer): string {
+  return [headers.Vary, 'Authorization'].filter(Boolean).join(', ');
+}
+
+function blobsBy({ blobs, blobsUrl, accelPrefix }: Settings['registry']): BlobsBy {
+  if (blobs === 'redirect') return { how: 'redirect', url: blobsUrl ?? '' };
+  return blobs === 'x-accel' ? { how: 'x-accel', prefix: accelPrefix } : { how: 'stream' };
+}

@@ -1,0 +1,73 @@
+/** end-3: manifests by tag and by digest, in the form the client takes. */
+import type { IncomingHttpHeaders } from 'node:http';
+import { type Digest, isDigest } from '../image/digest.js';
+import type { Tag } from '../image/names.js';
+import { chooseForm, parseAccept } from './accept.js';
+import { type Answer, answerBytes } from './answer.js';
+import type { Refusal } from './refusal.js';
+import type { ServedManifest, SnapshotReader } from './snapshot-reader.js';
+
+export interface Asked {
+  readonly headers: IncomingHttpHeaders;
+  /** The answer is not for shared caches. */
+  readonly isPrivate: boolean;
+}
+
+export async function answerManifest(
+  snapshot: SnapshotReader,
+  reference: Digest | Tag,
+  { headers, isPrivate }: Asked,
+): Promise<Answer | Refusal> {
+  const byDigest = isDigest(reference);
+  const found = byDigest
+    ? (await snapshot.manifests(reference))[0]
+    : await findTagged(snapshot, reference, headers.accept);
+  if (found === undefined) return { status: 404, code: 'MANIFEST_UNKNOWN' };
+  const { mediaType, digest, bytes } = found;
+  const caching = { immutable: byDigest, isPrivate };
+  const named = {
+    'Docker-Content-Digest': digest,
+    // A tag's answer depends on what the client takes; a cache between must know.
+    ...(!byDigest && { Vary: 'Accept' }),
+  };
+  return answerBytes(headers, { type: mediaType, digest, caching, headers: named }, bytes);
+}
+
+async function findTagged(
+  snapshot: SnapshotReader,
+  tag: Tag,
+  accept: string | undefined,
+): Promise<ServedManifest | undefined> {
+  if (await snapshot.isRemoved()) return undefined;
+  const forms = await snapshot.manifests(tag);
+  const kinds = forms.map(({ kind }) => kind);
+  for (const { kind, how } of chooseForm(kinds, parseAccept(accept))) {
+    const form = forms.find((each) => each.kind === kind);
+    const found = how === 'amd64' && form ? await amd64Image(snapshot, form) : form;
+    if (found) return found;
+  }
+  return undefined;
+}
+
+interface Index {
+  readonly manifests?: readonly {
+    readonly digest?: unknown;
+    readonly platform?: { readonly os?: unknown; readonly architecture?: unknown };
+  }[];
+}
+
+/** An index's first image for linux/amd64 that is an image itself and is there. */
+async function amd64Image(
+  snapshot: SnapshotReader,
+  { bytes, kind }: ServedManifest,
+): Promise<ServedManifest | undefined> {
+  const { manifests = [] } = JSON.parse(bytes.toString('utf8')) as Index;
+  const wanted = kind === 'list' ? '2' : 'oci';
+  for (const { digest, platform } of manifests) {
+    if (platform?.os !== 'linux' || platform.architecture !== 'amd64') continue;
+    if (typeof digest !== 'string' || !isDigest(digest)) continue;
+    const image = (await snapshot.manifests(digest)).find((each) => each.kind === wanted);
+    if (image) return image;
+  }
+  return undefined;
+}

@@ -1,0 +1,105 @@
+/**
+ * Which endpoint of the distribution spec a request is for. Pure. What is not one of them, exactly,
+ * never becomes a path: names, tags and digests are checked against their grammars first.
+ */
+import { type Digest, isDigest } from '../image/digest.js';
+import { isRepositoryName, isTag, type RepositoryName, type Tag } from '../image/names.js';
+import type { Refusal } from './refusal.js';
+
+export type Route =
+  /** end-1 */
+  | { readonly kind: 'base' }
+  /** end-2 */
+  | { readonly kind: 'blob'; readonly repository: RepositoryName; readonly digest: Digest }
+  /** end-3 */
+  | {
+      readonly kind: 'manifest';
+      readonly repository: RepositoryName;
+      readonly reference: Digest | Tag;
+    }
+  /** end-8a, end-8b */
+  | ({ readonly kind: 'tags'; readonly repository: RepositoryName } & Page)
+  /** end-12a, end-12b */
+  | {
+      readonly kind: 'referrers';
+      readonly repository: RepositoryName;
+      readonly digest: Digest;
+      readonly artifactType: string | undefined;
+      readonly last: string | undefined;
+    }
+  /** Docker's, in no version of the spec, and what `skopeo sync` and mirrors ask for. */
+  | ({ readonly kind: 'catalog' } & Page);
+
+/** What part of a list is wanted. */
+export interface Page {
+  /** At most so many; undefined for all. */
+  readonly n: number | undefined;
+  /** Those after this one. */
+  readonly last: string | undefined;
+}
+
+const URL_BYTES_MAX = 4096;
+
+/** @param url a request target as it came: path and query, nothing decoded */
+export function parseRoute(url: string): Route | Refusal {
+  if (url.length > URL_BYTES_MAX) return { status: 404, code: 'NAME_UNKNOWN' };
+  const question = url.indexOf('?');
+  const path = question < 0 ? url : url.slice(0, question);
+  const query = new URLSearchParams(question < 0 ? '' : url.slice(question + 1));
+  const parts = path.split('/').map(decodePart);
+  if (parts.some((part) => part === undefined)) return { status: 400, code: 'NAME_INVALID' };
+  return parseParts(parts as string[], query);
+}
+
+/** Undefined for what is not a part: `%2f` makes no separator, and NUL is nobody's name. */
+function decodePart(text: string): string | undefined {
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+  return /[/\0]/.test(decoded) ? undefined : decoded;
+}
+
+function parseParts([root, version, ...rest]: string[], query: URLSearchParams): Route | Refusal {
+  if (root !== '' || version !== 'v2') return { status: 404, code: 'NAME_UNKNOWN' };
+  if (rest.length === 0 || (rest.length === 1 && rest[0] === '')) return { kind: 'base' };
+  if (rest.length === 1 && rest[0] === '_catalog') return withPage({ kind: 'catalog' }, query);
+  const [kind, last = ''] = rest.slice(-2);
+  const repository = rest.slice(0, -2).join('/');
+  if (!KINDS.has(kind ?? '')) return { status: 404, code: 'NAME_UNKNOWN' };
+  if (!isRepositoryName(repository)) return { status: 400, code: 'NAME_INVALID' };
+  switch (kind) {
+    case 'manifests':
+      if (isDigest(last) || isTag(last)) return { kind: 'manifest', repository, reference: last };
+      return last.includes(':')
+        ? { status: 400, code: 'DIGEST_INVALID' }
+        : { status: 404, code: 'MANIFEST_UNKNOWN' };
+    case 'tags':
+      if (last !== 'list') return { status: 404, code: 'NAME_UNKNOWN' };
+      return withPage({ kind: 'tags', repository }, query);
+    default:
+      if (!isDigest(last)) return { status: 400, code: 'DIGEST_INVALID' };
+      if (kind === 'blobs') return { kind: 'blob', repository, digest: last };
+      return {
+        kind: 'referrers',
+        repository,
+        digest: last,
+        artifactType: query.get('artifactType') || undefined,
+        last: query.get('last') ?? undefined,
+      };
+  }
+}
+
+const KINDS = new Set(['manifests', 'blobs', 'tags', 'referrers']);
+
+function withPage<T>(route: T, query: URLSearchParams): (T & Page) | Refusal {
+  const n = query.get('n');
+  const last = query.get('last') ?? undefined;
+  if (n === null) return { ...route, n: undefined, last };
+  if (!/^\d{1,15}$/.test(n)) {
+    return { status: 400, code: 'PAGINATION_NUMBER_INVALID', message: 'n is no number.' };
+  }
+  return { ...route, n: Number(n), last };
+}

@@ -1,0 +1,155 @@
+/**
+ * The HTTP server around the endpoint: limits, sending, ending. A client that is slow holds an open
+ * file and two chunks of it, and nothing a publish waits for; one that goes away frees both at once.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import { removeDeadSocket } from '../disk/serving.js';
+import { hasErrno } from '../errors.js';
+import { type Answer, answerRefusal } from './answer.js';
+import type { Certificate } from './certificate.js';
+import type { Refusal } from './refusal.js';
+
+/** Where to listen. */
+export type Listen =
+  /** Without a host: all addresses, of both kinds where the machine has both. */
+  | { readonly host?: string; readonly port: number }
+  | { readonly path: string }
+  /** A socket that systemd has opened. */
+  | { readonly fd: number };
+
+export interface ServerOptions {
+  readonly answer: (request: IncomingMessage) => Promise<Answer>;
+  readonly certificate: Certificate | undefined;
+  /** Connections beyond this are closed at once. */
+  readonly connections: number;
+  /** A connection on which nothing moves for so long is closed. */
+  readonly idleMs: number;
+  /** For each answer that was sent, or not to its end. */
+  readonly onSent: (sent: Sent, request: IncomingMessage) => void;
+  /** An answer could not be made: the system's trouble, or a bug. */
+  readonly onError: (error: Error, request: IncomingMessage) => void;
+}
+
+export interface Sent {
+  readonly status: number;
+  readonly tookMs: number;
+  readonly isWhole: boolean;
+}
+
+const HEADER_BYTES_MAX = 16 * 1024;
+const HEADER_MS_MAX = 10_000;
+/** Clients of registries send no bodies here; what has not ended by then is not meant well. */
+const REQUEST_MS_MAX = 30_000;
+
+export class RegistryServer {
+  readonly #server: Server | TlsServer;
+  readonly #options: ServerOptions;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    const limits = {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: HEADER_MS_MAX,
+      requestTimeout: REQUEST_MS_MAX,
+      connectionsCheckingInterval: 5000,
+      keepAliveTimeout: Math.min(options.idleMs, 60_000),
+    };
+    const handle = (request: IncomingMessage, response: ServerResponse) =>
+      void this.#handle(request, response);
+    this.#server = options.certificate
+      ? createTlsServer({ ...limits, ...options.certificate, minVersion: 'TLSv1.2' }, handle)
+      : createServer(limits, handle);
+    this.#server.maxConnections = options.connections;
+    this.#server.setTimeout(options.idleMs);
+  }
+
+  /** @throws what the system says, EADDRINUSE for one */
+  async listen(where: Listen): Promise<void> {
+    // Who may connect is told by the directory the socket lies in.
+    if ('path' in where) await removeDeadSocket(where.path);
+    const options = 'path' in where ? { ...where, readableAll: true, writableAll: true } : where;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(options, () => {
+        this.#server.off('error', reject);
+        // Later errors (too many open files) end no more than the connection they belong to.
+        this.#server.on('error', () => {});
+        resolve();
+      });
+    });
+  }
+
+  /** `http://127.0.0.1:5000`, or the path of a socket. */
+  get url(): string {
+    const address = this.#server.address() as AddressInfo | string | null;
+    if (address === null || typeof address === 'string') return address ?? 'closed';
+    const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+    return `${this.#options.certificate ? 'https' : 'http'}://${host}:${address.port}`;
+  }
+
+  /** New connections get this certificate; those that are open go on. */
+  useCertificate(certificate: Certificate): void {
+    if ('setSecureContext' in this.#server) this.#server.setSecureContext(certificate);
+  }
+
+  /** Takes no new requests and lets those under way end for a while. */
+  async close(waitMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeIdleConnections();
+    const timer = setTimeout(() => this.#server.closeAllConnections(), waitMs);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const began = performance.now();
+    // A body that nobody asked for is not read: the connection ends with the answer.
+    const hasBody = request.headers['content-length'] ?? request.headers['transfer-encoding'];
+    if (hasBody !== undefined && hasBody !== '0') response.shouldKeepAlive = false;
+    const answer = await this.#answerOrApologise(request);
+    const isWhole = await send(answer, request, response);
+    const tookMs = performance.now() - began;
+    this.#options.onSent({ status: answer.status, tookMs, isWhole }, request);
+  }
+
+  async #answerOrApologise(request: IncomingMessage): Promise<Answer> {
+    try {
+      return await this.#options.answer(request);
+    } catch (error) {
+      this.#options.onError(error as Error, request);
+      const isTransient = hasErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE');
+      const refusal: Refusal = { status: isTransient ? 503 : 500, code: 'UNKNOWN' };
+      return answerRefusal(refusal, isTransient ? { 'Retry-After': '1' } : {});
+    }
+  }
+}
+
+/** @returns false when the client went away, or the file could not be read to its end */
+async function send(
+  { status, headers, body }: Answer,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<boolean> {
+  const isHead = request.method === 'HEAD';
+  try {
+    response.writeHead(status, headers);
+    if (body === undefined || Buffer.isBuffer(body)) {
+      response.end(isHead ? undefined : body);
+      return true;
+    }
+    if (isHead) {
+      await body.file.close();
+      response.end();
+      return true;
+    }
+    await pipeline(body.file.stream(body), response);
+    return true;
+  } catch {
+    // The length was promised: what is cut short is seen as such by the client, who asks again.
+    response.destroy();
+    return false;
+  }
+}
