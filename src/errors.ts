@@ -52,6 +52,8 @@ export const ERROR_CODES = {
   'thread.failed': system('A worker thread ended unexpectedly; the work is tried again.'),
   'settings.invalid': usage('See config/dropdock.yaml for every setting.'),
   'usage.invalid': usage('See dropdock --help.'),
+  'snapshot.unknown': usage('dropdock history REPO lists the snapshots that are kept.'),
+  'tag.unknown': usage('dropdock status REPO lists its tags.'),
   'repository.unknown': usage('dropdock status lists the repositories.'),
 } as const satisfies Record<string, CodeEntry>;
 

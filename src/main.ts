@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { clean, init, verify } from './commands/care.js';
+import { remove, rollback, untag } from './commands/change.js';
 import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
 import { config, history, status } from './commands/look.js';
 import { publishByHand } from './commands/publish.js';
@@ -84,7 +85,7 @@ async function main(argv: string[]): Promise<ExitCode> {
     added.action(async (...given: unknown[]) => {
       const options = { ...program.opts(), ...added.opts() } as GlobalOptions;
       exitCode = await withContext(options, (context, log) =>
-        run(context, log, given.slice(0, -2) as (string | undefined)[], added.opts()),
+        run(context, log, given.slice(0, -2) as Given, added.opts()),
       );
     });
     return added;
@@ -99,10 +100,17 @@ async function main(argv: string[]): Promise<ExitCode> {
   }
 }
 
+/** A command's arguments in their order; the last may be a list. */
+type Given = readonly (string | readonly string[] | undefined)[];
+
+function text(given: Given[number]): string | undefined {
+  return given === undefined ? undefined : String(given);
+}
+
 type CommandRun = (
   context: CommandContext,
   log: Log,
-  given: readonly (string | undefined)[],
+  given: Given,
   options: Readonly<Record<string, unknown>>,
 ) => Promise<ExitCode> | ExitCode;
 
@@ -130,16 +138,27 @@ function defineCommands(
       }),
   ).option('--as <ref>', '<repository>[:<tag>] (default: the last part of the path)');
   command('status [repository]', 'what is published, what waits', (context, _log, [repository]) =>
-    status(context, repository),
+    status(context, text(repository)),
   );
   command('history <repository>', 'which snapshots were current, and why', (context, _log, given) =>
     history(context, String(given[0])),
   );
   command(
+    'rollback <repository> [timestamp]',
+    'make an earlier snapshot the truth again (default: the one before)',
+    (context, log, given) => rollback(context, log, String(given[0]), text(given[1])),
+  );
+  command('untag <repository> <tags...>', 'take tags away', (context, log, [repository, tags]) =>
+    untag(context, log, String(repository), tags as string[]),
+  );
+  command('remove <repository>', 'take a repository away', (context, log, [repository]) =>
+    remove(context, log, String(repository)),
+  );
+  command(
     'verify [repository]',
     'read and check everything again',
     (context, log, given, options) =>
-      verify(context, log, { repository: given[0], repair: options.repair === true }),
+      verify(context, log, { repository: text(given[0]), repair: options.repair === true }),
   ).option('--repair', 'put right what can be put right');
   command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
     clean(context, log, { dryRun: options.dryRun === true }),

@@ -57,9 +57,14 @@ export async function clean(
   }
 }
 
+/** All that is left of a repository that was removed. */
+const REMOVED = { rule: 'removed', remove: true } as const;
+
 interface CleanedRepository {
   readonly id: RepositoryId;
-  readonly snapshots: readonly SnapshotVerdict[];
+  readonly snapshots: readonly (Omit<SnapshotVerdict, 'rule'> & {
+    readonly rule: SnapshotVerdict['rule'] | 'removed';
+  })[];
   readonly strangers: readonly string[];
 }
 
@@ -72,9 +77,10 @@ async function cleanRepositories(
   for (const id of await run('listRepositories', { roots })) {
     const { keep, graceMs } = resolveRepositoryById(settings, id);
     const request = { roots, id, keep, graceMs, nowMs: nowMs() };
-    const { verdicts, strangers } = await run('planClean', request);
-    plans.push({ id, snapshots: verdicts, strangers });
-    if (dryRun || !verdicts.some(({ remove }) => remove)) continue;
+    const { verdicts, strangers, isOver } = await run('planClean', request);
+    const snapshots = isOver ? verdicts.map((each) => ({ ...each, ...REMOVED })) : verdicts;
+    plans.push({ id, snapshots, strangers });
+    if (dryRun || !snapshots.some(({ remove }) => remove)) continue;
     await locked(services, id, () => run('clean', request));
   }
   return plans;

@@ -75,10 +75,10 @@ function printRepositories(context: CommandContext, found: readonly RepositoryOv
     context.print('Nothing is published yet.\n');
     return;
   }
-  const rows = found.map(({ repository, snapshot, tags, snapshots, bytes }) => [
+  const rows = found.map(({ repository, snapshot, removed, tags, snapshots, bytes }) => [
     repository,
     snapshot,
-    String(tags.length),
+    removed ? 'removed' : String(tags.length),
     String(snapshots),
     formatBytes(bytes),
   ]);
@@ -104,14 +104,14 @@ export async function history(context: CommandContext, repository: string): Prom
   if (entries.length === 0) throw unknown(repository);
   if (context.json) printJson(context, entries);
   else {
-    const rows = entries.map(({ at, snapshot, why, drops, kept, current }) => [
+    const rows = entries.map(({ at, snapshot, why, detail, drops, kept, current }) => [
       at,
       snapshot,
       current ? 'current' : kept ? 'kept' : 'gone',
       why,
-      drops.join(' '),
+      detail ?? drops.join(' '),
     ]);
-    context.print(formatTable([['AT', 'SNAPSHOT', 'STATE', 'WHY', 'DROPS'], ...rows]));
+    context.print(formatTable([['AT', 'SNAPSHOT', 'STATE', 'WHY', 'WHAT'], ...rows]));
   }
   return EXIT.done;
 }

@@ -1,6 +1,6 @@
 /** `dropdock publish PATH|- [--as REF]`: one drop, now, by the same steps. What was given stays. */
 import { basename, join, resolve } from 'node:path';
-import { openServices, type Services } from '../daemon/services.js';
+import { openServices, publishContext, type Services } from '../daemon/services.js';
 import { nodeDisk } from '../disk/disk.js';
 import { statIfThere } from '../disk/durable.js';
 import { addProgress, newProgress } from '../disk/progress.js';
@@ -10,8 +10,9 @@ import { type DropName, parseDropName } from '../image/names.js';
 import type { Log } from '../log.js';
 import type { DropToPublish } from '../publish/drop.js';
 import { workPath } from '../publish/paths.js';
-import { newTransaction, type PublishContext, publishRepository } from '../publish/publish.js';
+import { publishRepository } from '../publish/publish.js';
 import { publishBundle } from '../publish/publish-bundle.js';
+import { newTransaction, type PublishContext } from '../publish/turn.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
 import { type CommandContext, EXIT, type ExitCode } from './context.js';
@@ -44,25 +45,20 @@ export async function publishByHand(
   const text = as ?? basename(given ?? '');
   const name = parseReference(text, as !== undefined, kind === 'file');
   const services = await openServices(context.settings, log);
-  const publishContext = contextOf(services);
-  const transaction = newTransaction(publishContext);
+  const turns = publishContext(services);
+  const transaction = newTransaction(turns);
   const { roots, run } = services;
   try {
     await run('begin', { roots, transaction });
     const archive = given ?? join(workPath(roots, transaction), 'standard-input');
     if (given === undefined) await receive(options, archive);
     const drop = toDropByHand(services, { name: text, path: archive, kind, tag: name.tag });
-    return await publishDrop(context, services, publishContext, { drop, name, options });
+    return await publishDrop(context, services, turns, { drop, name, options });
   } finally {
     await run('end', { roots, transaction });
     await run('emptyTrash', { roots });
     await services.close();
   }
-}
-
-function contextOf({ roots, owner, uid, run, nowMs, settings }: Services): PublishContext {
-  const lock = { staleMs: settings.lock.stale, waitMs: settings.lock.wait };
-  return { roots, owner: owner.token, uid, run, nowMs, lock };
 }
 
 async function receive({ input, progress }: PublishOptions, path: string): Promise<void> {
@@ -93,7 +89,7 @@ function toDropByHand(
 async function publishDrop(
   context: CommandContext,
   { settings }: Services,
-  publishContext: PublishContext,
+  turns: PublishContext,
   given: { drop: DropToPublish; name: DropName; options: PublishOptions },
 ): Promise<ExitCode> {
   const { drop, name, options } = given;
@@ -107,12 +103,12 @@ async function publishDrop(
       const policyOf = (each: Parameters<typeof resolveRepository>[1]) =>
         resolveRepository(settings, each);
       const bundle = { drop: { ...drop, fromInside: true }, namespace: name.namespace, policyOf };
-      const outcome = await publishBundle(publishContext, bundle);
+      const outcome = await publishBundle(turns, bundle);
       line.end();
       return reportBundle(context, drop, outcome, took());
     }
     const policy = resolveRepository(settings, repository);
-    const result = await publishRepository(publishContext, policy, [drop], async () => {});
+    const result = await publishRepository(turns, policy, [drop], async () => {});
     line.end();
     const [outcome] = result.outcomes;
     return outcome === undefined ? EXIT.system : reportOutcome(context, outcome, policy, took());

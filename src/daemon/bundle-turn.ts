@@ -1,8 +1,8 @@
 /** A bundle's turn: one drop, several repositories, one receipt. */
 import { claimKey } from '../inbox/paths.js';
 import type { DropOutcome, PublishedDrop } from '../publish/drop.js';
-import type { PublishContext } from '../publish/publish.js';
 import { type BundleOutcome, publishBundle } from '../publish/publish-bundle.js';
+import type { PublishContext } from '../publish/turn.js';
 import {
   bundleReceipt,
   errorFields,

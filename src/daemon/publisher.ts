@@ -2,7 +2,8 @@
 import { DropdockError, faultOf } from '../errors.js';
 import { type Claim, claimKey, claimPath } from '../inbox/paths.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
-import { type PublishContext, type PublishResult, publishRepository } from '../publish/publish.js';
+import { type PublishResult, publishRepository } from '../publish/publish.js';
+import type { PublishContext } from '../publish/turn.js';
 import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { Work } from '../work.js';

@@ -5,6 +5,7 @@ import type { RunJob } from '../disk/hands.js';
 import { Owner, OwnerWatch } from '../disk/owner.js';
 import type { Log } from '../log.js';
 import { allDirectories, ownersDirectory, type TreeRoots } from '../publish/paths.js';
+import type { PublishContext } from '../publish/turn.js';
 import type { Settings } from '../settings/schema.js';
 import type { Jobs } from '../threads/jobs.js';
 import { ThreadPool } from '../threads/pool.js';
@@ -25,6 +26,13 @@ export interface Services {
   /** A clock that is never set. */
   readonly monotonicMs: () => number;
   close(): Promise<void>;
+}
+
+/** What a command publishes with: it waits for a busy repository as long as the settings say. */
+export function publishContext(services: Services): PublishContext {
+  const { roots, owner, uid, run, nowMs, settings } = services;
+  const lock = { staleMs: settings.lock.stale, waitMs: settings.lock.wait };
+  return { roots, owner: owner.token, uid, run, nowMs, lock };
 }
 
 /** Who does the disk work: worker threads, or whatever a test puts in their place. */

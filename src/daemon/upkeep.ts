@@ -93,8 +93,8 @@ export async function cleanAll(services: Services): Promise<void> {
     const { keep, graceMs } = resolveRepositoryById(settings, id);
     const request = { roots, id, keep, graceMs, nowMs: nowMs() };
     try {
-      const { verdicts } = await run('planClean', request);
-      if (!verdicts.some(({ remove }) => remove)) continue;
+      const { verdicts, isOver } = await run('planClean', request);
+      if (!isOver && !verdicts.some(({ remove }) => remove)) continue;
       const lock = await lockRepository(roots, id, { staleMs: stale, waitMs: wait });
       try {
         snapshots += (await run('clean', request)).length;

@@ -8,7 +8,7 @@ import type { Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
 import type { TagMove } from '../snapshot/merge.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
-import type { RepositoryPolicy } from './build.js';
+import type { RepositoryPolicy } from './next-snapshot.js';
 import type { TreeRoots } from './paths.js';
 
 /** A claimed drop, or a directory given by hand. */

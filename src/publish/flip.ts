@@ -3,7 +3,7 @@
  * the publish. The only file that writes web/ and app/.
  */
 import type { Disk } from '../disk/disk.js';
-import { readLinkIfThere, replaceLink, syncDirectory } from '../disk/durable.js';
+import { readLinkIfThere, removeIfThere, replaceLink, syncDirectory } from '../disk/durable.js';
 import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
@@ -79,6 +79,18 @@ export function placeAppLink(
       replaceLink(disk, appLinkTarget(id), appLinkPath(roots, id), temporaryLink(app, id, owner)),
     () => syncDirectory(disk, app),
   ]);
+}
+
+/**
+ * The end of a repository that was removed and whose grace period is over. The pivot goes first: what
+ * is left without one is nobody's, and the next visit takes it away.
+ */
+export function removeLinks(disk: Disk, roots: TreeRoots, id: RepositoryId): void {
+  removeIfThere(disk, pivotPath(roots, id));
+  syncDirectory(disk, webDirectory(roots));
+  if (readLinkIfThere(disk, appLinkPath(roots, id)) !== appLinkTarget(id)) return;
+  removeIfThere(disk, appLinkPath(roots, id));
+  syncDirectory(disk, appDirectory(roots));
 }
 
 /** @returns true when the link for Crane had to be put right */

@@ -13,7 +13,9 @@ import { historyPath, pivotPath, type TreeRoots } from './paths.js';
 export interface FlipRecord {
   readonly at: Timestamp;
   readonly snapshot: Timestamp;
-  readonly why: 'publish' | 'rollback' | 'recovered';
+  readonly why: 'publish' | 'rollback' | 'untag' | 'remove' | 'recovered';
+  /** Which snapshot was rolled back to, or which tags were taken away. */
+  readonly detail?: string;
   readonly drops: readonly string[];
 }
 

@@ -6,7 +6,15 @@ import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { buildSnapshot, checkMerge } from './build.js';
-import { cleanRepository, emptyTrash, moveToTrash, planClean, sweepContent } from './clean.js';
+import { buildEdit } from './build-edit.js';
+import {
+  type CleanRequest,
+  cleanRepository,
+  emptyTrash,
+  moveToTrash,
+  planClean,
+  sweepContent,
+} from './clean.js';
 import { readPivot } from './current.js';
 import { type FlipRequest, flip, placeAppLink } from './flip.js';
 import { type FlipRecord, recordFlip } from './history.js';
@@ -20,6 +28,7 @@ import {
 import { repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
+import { finishRemoval, isOver } from './removal.js';
 import { verifyContent, verifyRepository } from './verify.js';
 
 export interface Place {
@@ -77,14 +86,20 @@ export const publishJobs = {
   ingest: ingestBlob,
   build: buildSnapshot,
   checkMerge,
+  buildEdit,
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,
   listRepositories,
   trashAbandonedWork,
   workOwners,
-  clean: cleanRepository,
-  planClean,
+  clean: (disk: Disk, request: CleanRequest) =>
+    finishRemoval(disk, request) ? [] : cleanRepository(disk, request),
+  planClean: (disk: Disk, request: CleanRequest) => ({
+    ...planClean(disk, request),
+    /** It was removed, and its time is over. */
+    isOver: isOver(disk, request),
+  }),
   verifyRepository,
   verifyContent,
   repositoryOverview,

@@ -15,6 +15,8 @@ export interface RepositoryOverview {
   readonly repository: string;
   readonly id: string;
   readonly snapshot: string;
+  /** It was removed: only pulls under way are still served, and `rollback` brings it back. */
+  readonly removed: boolean;
   readonly snapshots: number;
   readonly tags: readonly { readonly tag: string; readonly digest: string }[];
   readonly manifests: number;
@@ -39,6 +41,7 @@ export function repositoryOverview(
     repository: state.repository,
     id,
     snapshot,
+    removed: state.removed === true,
     snapshots: listSnapshots(disk, roots, id).filter(isTimestamp).length,
     tags: [...state.tags].map(([tag, { digest }]) => ({ tag, digest })),
     manifests: state.manifests.size,

@@ -6,15 +6,10 @@ import { faultOf } from '../errors.js';
 import { splitBundle } from '../image/bundle.js';
 import type { RepositoryName } from '../image/names.js';
 import type { StagedContent } from '../image/staged-content.js';
-import type { RepositoryPolicy } from './build.js';
 import type { DropOutcome, DropToPublish } from './drop.js';
-import {
-  newTransaction,
-  type PublishContext,
-  type PublishResult,
-  publishRepository,
-  stageAndIngest,
-} from './publish.js';
+import type { RepositoryPolicy } from './next-snapshot.js';
+import { type PublishResult, publishRepository, stageAndIngest } from './publish.js';
+import { newTransaction, type PublishContext } from './turn.js';
 
 export interface BundleToPublish {
   readonly drop: DropToPublish;

@@ -19,33 +19,25 @@
  * Before step 10 a failure is thrown and changes nothing a reader can see (I3). After it nothing
  * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
  */
-import { allOrFirstError, type RunJob } from '../disk/hands.js';
+import { allOrFirstError } from '../disk/hands.js';
 import type { Ingested } from '../disk/stored.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { StagedContent } from '../image/staged-content.js';
-import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
-import type { BuildResult, RepositoryPolicy } from './build.js';
-import type { DropOutcome, DropToPublish, StageJob, StageRequest } from './drop.js';
-import type { PublishJobs } from './jobs.js';
-import { type LockOptions, lockRepository, type RepositoryLock } from './lock.js';
-import { type TreeRoots, transactionName } from './paths.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import type { BuildResult } from './build.js';
+import type { DropOutcome, DropToPublish, StageRequest } from './drop.js';
+import type { RepositoryPolicy } from './next-snapshot.js';
+import {
+  cleanAfter,
+  commit,
+  type PublishContext,
+  type Turn,
+  type TurnResult,
+  withTurn,
+} from './turn.js';
 
-export interface PublishContext {
-  readonly roots: TreeRoots;
-  /** The token of this process. */
-  readonly owner: string;
-  readonly uid: number;
-  readonly run: RunJob<PublishJobs & StageJob>;
-  readonly nowMs: () => number;
-  readonly lock: LockOptions;
-}
-
-export interface PublishResult {
+export interface PublishResult extends TurnResult {
   readonly outcomes: readonly DropOutcome[];
-  /** What a crash had left undone and this visit has done, in words. */
-  readonly mended: readonly string[];
-  /** What could not be done after the flip. */
-  readonly later: readonly Error[];
   /** Stale snapshots that went. */
   readonly removed: readonly Timestamp[];
 }
@@ -53,66 +45,21 @@ export interface PublishResult {
 /** Step 12 for one drop. When it throws, the drop stays claimed and is tried again. */
 export type Finish = (outcome: DropOutcome) => Promise<void>;
 
-let serial = 0;
-
-/** A name under work/ for what this process is about to do. */
-export function newTransaction({ owner, nowMs }: PublishContext): string {
-  return transactionName(owner, nowMs(), ++serial);
-}
-
 /**
  * @throws lock.busy, lock.lost, pivot.moved and system errors before the flip: try all drops again
  */
-export async function publishRepository(
+export function publishRepository(
   context: PublishContext,
   policy: RepositoryPolicy,
   drops: readonly DropToPublish[],
   finish: Finish,
 ): Promise<PublishResult> {
-  const { roots, run, owner } = context;
-  const { id } = policy;
-  const later: Error[] = [];
-  const lock = await lockRepository(roots, id, context.lock); // 2
-  try {
-    const mended = await run('mend', { roots, id, owner });
-    const transaction = newTransaction(context);
-    try {
-      await run('begin', { roots, transaction });
-      const base = await run('readPivot', { roots, id }); // 3
-      const turn = { context, policy, lock, transaction, base, later };
-      const published = await publishUnderLock(turn, drops);
-      const outcomes = await finishAll(published, finish); // 12
-      const removed = (await attempt(turn, () => clean(turn))) ?? []; // 13
-      return { outcomes, mended, removed, later };
-    } finally {
-      await attempt({ later }, () => run('end', { roots, transaction }));
-    }
-  } finally {
-    await attempt({ later }, () => lock.release()); // 14
-  }
-}
-
-/** For what may no longer fail the publish: its failure is noted, and the next visit does it. */
-async function attempt<T>(
-  { later }: Pick<Turn, 'later'>,
-  work: () => Promise<T>,
-): Promise<T | undefined> {
-  try {
-    return await work();
-  } catch (error) {
-    later.push(error as Error);
-    return undefined;
-  }
-}
-
-interface Turn {
-  readonly context: PublishContext;
-  readonly policy: RepositoryPolicy;
-  readonly lock: RepositoryLock;
-  readonly transaction: string;
-  readonly base: Timestamp | null;
-  /** Collects what could not be done after the flip. */
-  readonly later: Error[];
+  // 2, 3, 14
+  return withTurn(context, policy, async (turn) => {
+    const published = await publishUnderLock(turn, drops);
+    const outcomes = await finishAll(published, finish); // 12
+    return { outcomes, removed: await cleanAfter(turn) }; // 13
+  });
 }
 
 interface StagedDrop {
@@ -142,7 +89,8 @@ async function publishUnderLock(
       origin: { drop: drop.name, at: drop.at },
     })),
   }); // 5 to 8
-  const unsynced = built.snapshot === null ? undefined : await commit(turn, staged, built.snapshot);
+  const why = { why: 'publish' as const, drops: staged.map(({ drop }) => drop.name) };
+  const unsynced = built.snapshot === null ? undefined : await commit(turn, built.snapshot, why);
   const outcomes = toOutcomes(turn, staged, built);
   if (unsynced === undefined) return [...failed, ...outcomes];
   // It is published, and perhaps not on disk: the drops stay until a later visit has synced it.
@@ -150,30 +98,6 @@ async function publishUnderLock(
 }
 
 const RETRY = { status: 'retry' } as const;
-
-/** Steps 9 to 11. @returns what kept the flip from being synced */
-async function commit(
-  turn: Turn,
-  staged: readonly StagedDrop[],
-  snapshot: Timestamp,
-): Promise<Error | undefined> {
-  const { context, policy, lock, base, later } = turn;
-  const { roots, run, owner } = context;
-  const { id } = policy;
-  let unsynced: Error | undefined;
-  try {
-    const errors = await run('flip', { roots, id, base, snapshot, owner, lockLost: lock.lost }); // 9, 10
-    [unsynced] = errors.map(fromPlainError);
-  } catch (error) {
-    await attempt(turn, () => run('withdraw', { roots, id, snapshot }));
-    throw error;
-  }
-  const drops = staged.map(({ drop }) => drop.name);
-  const record = { at: toTimestamp(context.nowMs()), snapshot, why: 'publish' as const, drops };
-  const errors = await attempt(turn, () => run('afterFlip', { roots, id, owner, record })); // 11
-  later.push(...(errors ?? []).map(fromPlainError));
-  return unsynced;
-}
 
 /** Step 4 for one drop: reads it, and brings what is new into the content store. */
 export async function stageAndIngest(
@@ -239,10 +163,4 @@ function finishAll(outcomes: readonly DropOutcome[], finish: Finish): Promise<Dr
       }
     }),
   );
-}
-
-function clean({ context, policy }: Turn): Promise<Timestamp[]> {
-  const { roots, run, nowMs } = context;
-  const { id, keep, graceMs } = policy;
-  return run('clean', { roots, id, keep, graceMs, nowMs: nowMs() });
 }

@@ -12,8 +12,8 @@ export interface ResolvedRepository {
   readonly id: RepositoryId;
   readonly mode: 'merge' | 'replace';
   readonly protected: boolean;
-  /** The users who may read it when it is protected; undefined for all of them. */
-  readonly readers: readonly string[] | undefined;
+  /** The users who may read it when it is protected; left out for all of them. */
+  readonly readers?: readonly string[];
   readonly immutableTags: readonly string[];
   readonly urlTemplate: string;
   readonly redirectOci: Settings['redirect']['oci'];
@@ -37,7 +37,7 @@ export function resolveRepository(
     id: own.id === undefined ? defaultRepositoryId(repository) : parseRepositoryId(own.id),
     mode: own.mode ?? 'merge',
     protected: own.protected ?? false,
-    readers: own.readers,
+    ...(own.readers && { readers: own.readers }),
     immutableTags: Array.isArray(immutableTags) ? immutableTags : immutableTags ? ['*'] : [],
     urlTemplate: own.url ?? settings.redirect.url,
     redirectOci: settings.redirect.oci,

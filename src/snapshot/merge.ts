@@ -34,8 +34,9 @@ export function applyDrop(
   origin: Origin,
   policy: MergePolicy,
 ): { state: RepositoryState; moves: TagMove[] } {
+  const { removed: _again, ...there } = state;
   const start =
-    policy.mode === 'replace' ? { ...state, tags: new Map(), untagged: new Map() } : state;
+    policy.mode === 'replace' ? { ...there, tags: new Map(), untagged: new Map() } : there;
   const tags = new Map(start.tags);
   const untagged = new Map(start.untagged);
   for (const root of content.roots) {
@@ -160,6 +161,7 @@ function keepAttached(
 
 /** True when clients would see no difference, so that no new snapshot is needed. */
 export function servesTheSame(next: RepositoryState, base: RepositoryState): boolean {
+  if (next.removed !== base.removed) return false;
   if (tagMoves(base.tags, next.tags).length > 0) return false;
   if (!sameKeys(next.untagged, base.untagged)) return false;
   if (![...next.conversions].every(([from, to]) => base.conversions.get(from) === to)) return false;

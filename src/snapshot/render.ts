@@ -2,7 +2,8 @@
  * From a state to the files of its snapshot, as a plain list. Pure: no disk, no clock. Whoever
  * writes the list decides how; the same list can feed a directory or an object store.
  */
-import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
+import { createHash } from 'node:crypto';
+import { type Digest, digestAlgorithm, digestFrom, digestHex } from '../image/digest.js';
 import { type ManifestKind, manifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
 import { renderRedirect } from './redirect.js';
@@ -49,6 +50,7 @@ export function renderSnapshot(state: RepositoryState, options: RenderOptions): 
     ...manifests,
     ...renderReferrerFiles(state),
     { path: TAGS_LIST, text: renderTagsList(state) },
+    ...(state.removed ? [{ path: REMOVED_MARK, text: '' }] : []),
     { path: SNAPSHOT_FILE, text: serialiseSnapshot(state, options) },
     redirectFile(state, options, manifests),
   ];
@@ -68,7 +70,10 @@ function renderReferrerFiles(state: RepositoryState): RenderedFile[] {
     const tag = `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}`;
     const response = { path: `referrers/${subject}`, text };
     if (state.tags.has(tag as Tag)) return [response];
-    return [response, { path: `manifests/oci-index/${tag}`, text }];
+    // Also by its digest: clients look a tag up with HEAD, then ask for what it names.
+    const digest = digestFrom('sha256', createHash('sha256').update(text).digest('hex'));
+    const names = state.manifests.has(digest) ? [tag] : [tag, digest];
+    return [response, ...names.map((name) => ({ path: `manifests/oci-index/${name}`, text }))];
   });
 }
 

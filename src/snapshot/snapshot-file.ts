@@ -30,6 +30,7 @@ interface Document {
   tags: Record<string, { digest: string; mediaType: string; size: number; from: Origin }>;
   untagged: Record<string, Origin>;
   manifests: Record<string, Omit<ManifestRecord, 'blobs'> & { blobs: string[] }>;
+  removed?: true;
   /** Sizes in bytes. */
   blobs: Record<string, number>;
   carried: Record<string, number>;
@@ -59,6 +60,7 @@ export function serialiseSnapshot(state: RepositoryState, header: SnapshotHeader
     untagged: Object.fromEntries(sorted(state.untagged)),
     manifests: Object.fromEntries(manifests),
     blobs: Object.fromEntries(sorted(blobs)),
+    ...(state.removed && { removed: true }),
     carried: Object.fromEntries(sorted(state.carried)),
     conversions: Object.fromEntries(sorted(state.conversions)),
   };
@@ -106,6 +108,7 @@ export function parseSnapshot(bytes: Buffer, where: string): StoredSnapshot {
           { ...record, blobs: blobs(record.blobs) },
         ]),
       ),
+      ...(document.removed && { removed: true }),
       carried: new Map(entries(document.carried) as [Digest, number][]),
       conversions: new Map(entries(document.conversions) as [Digest, Digest | null][]),
     },

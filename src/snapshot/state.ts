@@ -48,6 +48,8 @@ export interface RepositoryState {
   readonly manifests: ReadonlyMap<Digest, ManifestRecord>;
   /** Manifests that are only kept for pulls under way, and when they were last the truth (ms). */
   readonly carried: ReadonlyMap<Digest, number>;
+  /** It was removed, and only keeps what pulls under way may still ask for, by digest. */
+  readonly removed?: true;
   /** For an OCI manifest, the Docker one made from it; null where it has no Docker form. */
   readonly conversions: ReadonlyMap<Digest, Digest | null>;
 }

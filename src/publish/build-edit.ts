@@ -1,0 +1,71 @@
+/** Steps 3 to 8 of a change made by hand: from the current snapshot to the next one. */
+import type { Disk } from '../disk/disk.js';
+import { DropdockError } from '../errors.js';
+import { removeAll, restore, untag } from '../snapshot/edit.js';
+import { type TagMove, tagMoves } from '../snapshot/merge.js';
+import type { RepositoryState } from '../snapshot/state.js';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { listSnapshots, readSnapshot } from './current.js';
+import type { Edit } from './edit.js';
+import { readHistory } from './history.js';
+import { buildNext, type NextRequest, type NextSnapshot, readOwn } from './next-snapshot.js';
+
+export interface BuildEditRequest extends NextRequest {
+  readonly edit: Edit;
+}
+
+export interface EditedSnapshot extends NextSnapshot {
+  readonly moves: readonly TagMove[];
+  readonly to: Timestamp | undefined;
+}
+
+/** @throws repository.unknown, snapshot.unknown, tag.unknown, system errors */
+export function buildEdit(disk: Disk, request: BuildEditRequest): EditedSnapshot {
+  const { policy, base, edit } = request;
+  const stored = base === null ? undefined : readOwn(disk, request, base);
+  if (stored === undefined || (stored.state.removed && edit.kind !== 'rollback')) {
+    throw new DropdockError('repository.unknown', `There is no repository ${policy.repository}.`, {
+      path: policy.id,
+    });
+  }
+  const to = edit.kind === 'rollback' ? (edit.to ?? previous(disk, request)) : undefined;
+  const merged = changed(disk, request, stored.state, to);
+  const moves = tagMoves(stored.state.tags, merged.tags);
+  return { ...buildNext(disk, request, stored, merged), moves, to };
+}
+
+function changed(
+  disk: Disk,
+  { roots, policy, edit }: BuildEditRequest,
+  state: RepositoryState,
+  to: Timestamp | undefined,
+): RepositoryState {
+  if (edit.kind === 'untag') return untag(state, edit.tags);
+  if (edit.kind === 'remove' || to === undefined) return removeAll(state);
+  if (!listSnapshots(disk, roots, policy.id).includes(to)) {
+    throw new DropdockError(
+      'snapshot.unknown',
+      `${policy.repository} has no snapshot ${to} any more.`,
+      { path: to },
+    );
+  }
+  return restore(state, readSnapshot(disk, roots, policy.id, to).state);
+}
+
+/** What was current before, as far as it is still kept: rolling back twice leads forth again. */
+function previous(disk: Disk, { roots, policy, base }: BuildEditRequest): Timestamp {
+  const kept = listSnapshots(disk, roots, policy.id).filter(isTimestamp);
+  const before = readHistory(disk, roots, policy.id)
+    .map(({ snapshot }) => snapshot)
+    .filter((name) => name !== base && kept.includes(name))
+    .at(-1);
+  // Where the history was lost: what the current snapshot was built on.
+  const builtOn = base && readSnapshot(disk, roots, policy.id, base).base;
+  const found = before ?? kept.find((name) => name === builtOn);
+  if (found !== undefined) return found;
+  throw new DropdockError(
+    'snapshot.unknown',
+    `${policy.repository} has no earlier snapshot to go back to.`,
+    { path: policy.id },
+  );
+}

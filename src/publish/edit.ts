@@ -1,0 +1,53 @@
+/**
+ * Changes an operator makes by hand: rollback, untag, remove. Each is a publish like any other (the
+ * same lock, checks, order and one flip), only what the repository is to become is not from a drop.
+ *
+ * A rollback does not flip back to the old directory but makes a new snapshot of its state: the old
+ * one lacks what was published since, so pulls of that under way would be cut off (I9), and names
+ * would no longer grow (I7). A removal is a snapshot too, with nothing in it but what pulls under way
+ * may ask for; when the grace period is over, the cleaning takes it away.
+ */
+import type { TagMove } from '../snapshot/merge.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import type { RepositoryPolicy } from './next-snapshot.js';
+import { cleanAfter, commit, type PublishContext, type TurnResult, withTurn } from './turn.js';
+
+export type Edit =
+  /** `to` undefined: whatever was current before. */
+  | { readonly kind: 'rollback'; readonly to: Timestamp | undefined }
+  | { readonly kind: 'untag'; readonly tags: readonly string[] }
+  | { readonly kind: 'remove' };
+
+export interface EditResult extends TurnResult {
+  /** Null when nothing changed. */
+  readonly snapshot: Timestamp | null;
+  readonly base: Timestamp | null;
+  readonly moves: readonly TagMove[];
+  /** The snapshot that was rolled back to. */
+  readonly to: Timestamp | undefined;
+  readonly removed: readonly Timestamp[];
+}
+
+/**
+ * @throws repository.unknown, snapshot.unknown, tag.unknown, lock.busy, and what keeps a publish from
+ *   its flip; then nothing has changed
+ */
+export function editRepository(
+  context: PublishContext,
+  policy: RepositoryPolicy,
+  edit: Edit,
+): Promise<EditResult> {
+  return withTurn(context, policy, async (turn) => {
+    const { transaction, base } = turn;
+    const { roots, run, nowMs } = context;
+    const request = { roots, policy, transaction, base, nowMs: nowMs(), edit };
+    const { snapshot, moves, to } = await run('buildEdit', request);
+    if (snapshot !== null) {
+      const detail = edit.kind === 'untag' ? edit.tags.join(' ') : to;
+      const why = { why: edit.kind, drops: [], ...(detail !== undefined && { detail }) };
+      const unsynced = await commit(turn, snapshot, why);
+      if (unsynced) throw unsynced;
+    }
+    return { snapshot, base, moves, to, removed: await cleanAfter(turn) };
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * Steps 5 to 8 of a publish, once it is known what the repository is to become: convert, carry on,
+ * render, build. Nothing a reader can see changes here (I3).
+ */
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { readFile, statIfThere } from '../disk/durable.js';
+import { ingestBytes } from '../disk/stored.js';
+import { DropdockError } from '../errors.js';
+import type { Digest } from '../image/digest.js';
+import type { RepositoryId, RepositoryName } from '../image/names.js';
+import type { LeftOut } from '../image/staged-content.js';
+import { convertAll } from '../snapshot/convert.js';
+import { liveManifests, servesTheSame, settle } from '../snapshot/merge.js';
+import {
+  type RedirectOci,
+  type RenderOptions,
+  redirectFileName,
+  renderRedirectFile,
+  renderSnapshot,
+  unmovedTags,
+} from '../snapshot/render.js';
+import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
+import type { RepositoryState } from '../snapshot/state.js';
+import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { listSnapshots, readSnapshot } from './current.js';
+import { contentPath, snapshotPath, type TreeRoots, workPath } from './paths.js';
+import { loadManifest, writeTree } from './tree-writer.js';
+
+/** What the settings say about one repository. */
+export interface RepositoryPolicy {
+  readonly repository: RepositoryName;
+  readonly id: RepositoryId;
+  readonly mode: 'merge' | 'replace';
+  readonly protected: boolean;
+  /** Patterns of tags that may not move: `*` stands for anything. */
+  readonly immutableTags: readonly string[];
+  readonly urlTemplate: string;
+  readonly redirectOci: RedirectOci;
+  readonly keep: number;
+  readonly graceMs: number;
+}
+
+export interface NextRequest {
+  readonly roots: TreeRoots;
+  readonly policy: RepositoryPolicy;
+  readonly transaction: string;
+  readonly base: Timestamp | null;
+  readonly nowMs: number;
+}
+
+export interface NextSnapshot {
+  /** Null when clients would see no difference: no snapshot was made. */
+  readonly snapshot: Timestamp | null;
+  readonly leftOut: readonly LeftOut[];
+}
+
+/**
+ * @param stored what `base` names
+ * @param merged what the repository is to become
+ * @throws system errors; nothing but the work directory is left behind
+ */
+export function buildNext(
+  disk: Disk,
+  request: NextRequest,
+  stored: StoredSnapshot | undefined,
+  merged: RepositoryState,
+): NextSnapshot {
+  const { roots, policy, base } = request;
+  const { state: converted, leftOut } = convertTags(disk, request, merged);
+  const next = settle(converted, stored?.state, { nowMs: request.nowMs, graceMs: policy.graceMs });
+  if (stored && isUnchanged(disk, request, stored, next)) return { snapshot: null, leftOut };
+  // Render: a plain list of files.
+  const snapshot = nextTimestamp(request.nowMs, listSnapshots(disk, roots, policy.id));
+  const freshTime = Math.max(Math.floor(request.nowMs / 1000), (stored?.freshTime ?? 0) + 1);
+  const files = renderSnapshot(next, renderOptions(policy, { snapshot, base, freshTime }));
+  writeTree(disk, {
+    roots,
+    id: policy.id,
+    transaction: request.transaction,
+    snapshot,
+    base,
+    files,
+    unmoved: unmovedTags(files, stored),
+    redirectPath: redirectFileName(policy.id),
+    freshTime,
+  });
+  return { snapshot, leftOut };
+}
+
+/** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */
+export function readOwn(
+  disk: Disk,
+  { roots, policy }: Pick<NextRequest, 'roots' | 'policy'>,
+  base: Timestamp,
+): StoredSnapshot {
+  const stored = readSnapshot(disk, roots, policy.id, base);
+  const owner = stored.state.repository;
+  if (owner === policy.repository) return stored;
+  throw new DropdockError(
+    'layout.unsafe',
+    `The id ${policy.id} belongs to the repository ${owner}; give ${policy.repository} another.`,
+    { path: policy.id },
+  );
+}
+
+/** Gives the OCI images behind tags their Docker form, or takes it away, as the settings say. */
+function convertTags(
+  disk: Disk,
+  { roots, policy, transaction }: NextRequest,
+  merged: RepositoryState,
+): { state: RepositoryState; leftOut: readonly LeftOut[] } {
+  if (policy.redirectOci !== 'convert') {
+    return { state: { ...merged, conversions: new Map() }, leftOut: [] };
+  }
+  const live = liveManifests(merged);
+  const wanted = [...merged.tags.values()].map(({ digest }) => digest);
+  const load = (digest: Digest) => loadManifest(disk, roots, digest);
+  const { conversions, made, leftOut } = convertAll(
+    wanted.filter((digest) => live.has(digest)),
+    merged.conversions,
+    { manifests: merged.manifests, load },
+  );
+  const manifests = new Map(merged.manifests);
+  const temporary = join(workPath(roots, transaction), 'converted');
+  for (const { digest, bytes, record } of made) {
+    ingestBytes(disk, bytes, contentPath(roots, digest), temporary);
+    manifests.set(digest, record);
+  }
+  return { state: { ...merged, manifests, conversions }, leftOut };
+}
+
+/** The same content under the same settings; only then may a drop leave everything as it is. */
+function isUnchanged(
+  disk: Disk,
+  { roots, policy }: NextRequest,
+  stored: StoredSnapshot,
+  next: RepositoryState,
+): boolean {
+  if (stored.redirectOci !== policy.redirectOci || !servesTheSame(next, stored.state)) return false;
+  const snapshot = stored.snapshot as Timestamp;
+  const path = join(snapshotPath(roots, policy.id, snapshot), redirectFileName(policy.id));
+  const options = renderOptions(policy, stored);
+  const wanted = Buffer.from(renderRedirectFile(stored.state, options));
+  const there = statIfThere(disk, path);
+  return there?.size === wanted.length && readFile(disk, path, wanted.length).equals(wanted);
+}
+
+function renderOptions(
+  { redirectOci, urlTemplate, ...policy }: RepositoryPolicy,
+  { snapshot, base, freshTime }: Pick<RenderOptions, 'snapshot' | 'base' | 'freshTime'>,
+): RenderOptions {
+  return {
+    snapshot,
+    base,
+    freshTime,
+    redirectOci,
+    urlTemplate,
+    protected: policy.protected,
+  };
+}

@@ -1,0 +1,66 @@
+/**
+ * Ends a repository that was removed: until the grace period is over its last snapshot serves pulls
+ * under way; then its links go, its snapshots and its history.
+ */
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { statIfThere, syncDirectory } from '../disk/durable.js';
+import { hasErrno } from '../errors.js';
+import type { RepositoryId } from '../image/names.js';
+import { REMOVED_MARK } from '../snapshot/render.js';
+import { isTimestamp, timestampMs } from '../snapshot/timestamp.js';
+import { moveToTrash } from './clean.js';
+import { listSnapshots, readPivot } from './current.js';
+import { removeLinks } from './flip.js';
+import {
+  historyPath,
+  masterDirectory,
+  snapshotPath,
+  snapshotsDirectory,
+  type TreeRoots,
+} from './paths.js';
+
+export interface RemovalRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly graceMs: number;
+  readonly nowMs: number;
+}
+
+/** Reads only. True when a removed repository's time is over, or when its end was begun and cut short. */
+export function isOver(disk: Disk, { roots, id, graceMs, nowMs }: RemovalRequest): boolean {
+  const current = readPivot(disk, roots, id);
+  const all = current === null ? listSnapshots(disk, roots, id) : [current];
+  // Without a pivot the newest tells: somebody may have taken the pivot of a living one by mistake.
+  const last = all.filter(isTimestamp).at(-1);
+  if (last === undefined) {
+    return all.length === 0 && statIfThere(disk, snapshotsDirectory(roots, id)) !== undefined;
+  }
+  const mark = join(snapshotPath(roots, id, last), REMOVED_MARK);
+  return statIfThere(disk, mark) !== undefined && nowMs - timestampMs(last) >= graceMs;
+}
+
+/** Under the repository's lock. @returns true when the repository is gone now */
+export function finishRemoval(disk: Disk, request: RemovalRequest): boolean {
+  if (!isOver(disk, request)) return false;
+  const { roots, id } = request;
+  removeLinks(disk, roots, id);
+  removeRemains(disk, roots, id);
+  return true;
+}
+
+/** What lies under master/ for an id that has no pivot any more; strangers stay. */
+function removeRemains(disk: Disk, roots: TreeRoots, id: RepositoryId): void {
+  const directory = snapshotsDirectory(roots, id);
+  moveToTrash(disk, roots, historyPath(roots, id), `${id}.jsonl`);
+  // Oldest first: the last one has the mark by which a later visit knows what this is.
+  for (const name of listSnapshots(disk, roots, id).filter(isTimestamp)) {
+    moveToTrash(disk, roots, snapshotPath(roots, id, name), `${id}@${name}`);
+  }
+  try {
+    disk.removeDirectory(directory);
+    syncDirectory(disk, masterDirectory(roots));
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * What every change of a repository has in common, whatever it changes: the lock, the mending, what
+ * the pivot named when it began, the flip, the cleaning. publish.ts has the steps by number.
+ */
+import type { RunJob } from '../disk/hands.js';
+import { fromPlainError } from '../errors.js';
+import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
+import type { StageJob } from './drop.js';
+import type { FlipRecord } from './history.js';
+import type { PublishJobs } from './jobs.js';
+import { type LockOptions, lockRepository, type RepositoryLock } from './lock.js';
+import type { RepositoryPolicy } from './next-snapshot.js';
+import { type TreeRoots, transactionName } from './paths.js';
+
+export interface PublishContext {
+  readonly roots: TreeRoots;
+  /** The token of this process. */
+  readonly owner: string;
+  readonly uid: number;
+  readonly run: RunJob<PublishJobs & StageJob>;
+  readonly nowMs: () => number;
+  readonly lock: LockOptions;
+}
+
+/** One repository's turn, under its lock. */
+export interface Turn {
+  readonly context: PublishContext;
+  readonly policy: RepositoryPolicy;
+  readonly lock: RepositoryLock;
+  readonly transaction: string;
+  /** What the pivot named when the turn began. */
+  readonly base: Timestamp | null;
+  /** Collects what could not be done after the flip. */
+  readonly later: Error[];
+}
+
+export interface TurnResult {
+  /** What a crash had left undone and this visit has done, in words. */
+  readonly mended: readonly string[];
+  /** What could not be done after the flip. */
+  readonly later: readonly Error[];
+}
+
+let serial = 0;
+
+/** A name under work/ for what this process is about to do. */
+export function newTransaction({ owner, nowMs }: PublishContext): string {
+  return transactionName(owner, nowMs(), ++serial);
+}
+
+/** Steps 2, 3 and 14 around `work`. @throws lock.busy, and what `work` throws */
+export async function withTurn<T>(
+  context: PublishContext,
+  policy: RepositoryPolicy,
+  work: (turn: Turn) => Promise<T>,
+): Promise<T & TurnResult> {
+  const { roots, run, owner } = context;
+  const { id } = policy;
+  const later: Error[] = [];
+  const lock = await lockRepository(roots, id, context.lock); // 2
+  try {
+    const mended = await run('mend', { roots, id, owner });
+    const transaction = newTransaction(context);
+    try {
+      await run('begin', { roots, transaction });
+      const base = await run('readPivot', { roots, id }); // 3
+      const done = await work({ context, policy, lock, transaction, base, later });
+      return { ...done, mended, later };
+    } finally {
+      await attempt({ later }, () => run('end', { roots, transaction }));
+    }
+  } finally {
+    await attempt({ later }, () => lock.release()); // 14
+  }
+}
+
+/** For what may no longer fail the publish: its failure is noted, and the next visit does it. */
+export async function attempt<T>(
+  { later }: Pick<Turn, 'later'>,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    later.push(error as Error);
+    return undefined;
+  }
+}
+
+/**
+ * Steps 9 to 11: the built snapshot becomes what clients see.
+ * @returns what kept the flip from being synced
+ * @throws lock.lost, pivot.moved, system errors: then the pivot is as it was
+ */
+export async function commit(
+  turn: Turn,
+  snapshot: Timestamp,
+  why: Pick<FlipRecord, 'why' | 'drops' | 'detail'>,
+): Promise<Error | undefined> {
+  const { context, policy, lock, base, later } = turn;
+  const { roots, run, owner } = context;
+  const { id } = policy;
+  let unsynced: Error | undefined;
+  try {
+    const errors = await run('flip', { roots, id, base, snapshot, owner, lockLost: lock.lost }); // 9, 10
+    [unsynced] = errors.map(fromPlainError);
+  } catch (error) {
+    await attempt(turn, () => run('withdraw', { roots, id, snapshot }));
+    throw error;
+  }
+  const record = { at: toTimestamp(context.nowMs()), snapshot, ...why };
+  const errors = await attempt(turn, () => run('afterFlip', { roots, id, owner, record })); // 11
+  later.push(...(errors ?? []).map(fromPlainError));
+  return unsynced;
+}
+
+/** Step 13. @returns the snapshots that went */
+export async function cleanAfter(turn: Turn): Promise<Timestamp[]> {
+  const { context, policy } = turn;
+  const { roots, run, nowMs } = context;
+  const { id, keep, graceMs } = policy;
+  const request = { roots, id, keep, graceMs, nowMs: nowMs() };
+  return (await attempt(turn, () => run('clean', request))) ?? [];
+}

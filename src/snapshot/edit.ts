@@ -1,0 +1,28 @@
+/** What a change made by hand makes of a repository's state. Pure: values in, values out. */
+import { DropdockError } from '../errors.js';
+import type { Tag } from '../image/names.js';
+import type { RepositoryState } from './state.js';
+
+/** Takes tags away; what they led to goes with them unless something else leads there. @throws tag.unknown */
+export function untag(state: RepositoryState, gone: readonly string[]): RepositoryState {
+  const tags = new Map(state.tags);
+  for (const tag of gone) {
+    if (tags.delete(tag as Tag)) continue;
+    throw new DropdockError('tag.unknown', `${state.repository} has no tag ${tag}.`, { path: tag });
+  }
+  return { ...state, tags };
+}
+
+/** Nothing is left but what the grace period carries on. */
+export function removeAll(state: RepositoryState): RepositoryState {
+  return { ...state, tags: new Map(), untagged: new Map(), removed: true };
+}
+
+/** What an earlier snapshot was becomes the truth again; `settle` carries on what came since. */
+export function restore(state: RepositoryState, kept: RepositoryState): RepositoryState {
+  return {
+    ...kept,
+    carried: state.carried,
+    manifests: new Map([...state.manifests, ...kept.manifests]),
+  };
+}

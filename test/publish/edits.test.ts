@@ -1,0 +1,156 @@
+/**
+ * Changes made by hand (rollback, untag, remove) are publishes like any other: one flip, names that
+ * grow, and pulls under way end well (I9). Method: the steps inline on a real disk, a reader outside.
+ */
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { publishContext } from '#src/daemon/services.js';
+import { cleanAll } from '#src/daemon/upkeep.js';
+import { nodeDisk } from '#src/disk/disk.js';
+import { parseRepositoryName } from '#src/image/names.js';
+import { type Edit, editRepository } from '#src/publish/edit.js';
+import { resolveRepository } from '#src/settings/repository-policy.js';
+import { deliver, dropPath } from '../support/deliver.js';
+import { makeLayout, sha256 } from '../support/make-image.js';
+import { readRepository } from '../support/outside-reader.js';
+import { type TestServices, testServices } from '../support/service.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+
+describe('a change by hand', () => {
+  let root: string;
+  let services: TestServices;
+  let clockMs: number;
+
+  beforeEach(async () => {
+    root = tempDir();
+    services = await testServices(root, { disk: nodeDisk, yaml: 'retention: {grace: 1h}\n' });
+    clockMs = Date.now();
+    Object.assign(services, { nowMs: () => clockMs });
+    await services.run('prepareInbox', { inbox: services.inbox });
+  });
+
+  afterEach(async () => {
+    await services.close();
+    removeTempDirs();
+  });
+
+  const publish = async (tag: string, ...layers: string[]) => {
+    const { digest } = makeLayout(dropPath(root, `app:${tag}`), { layers });
+    await deliver(services, `app:${tag}`);
+    clockMs += 1000;
+    return digest;
+  };
+  const edit = async (what: Edit) => {
+    const policy = resolveRepository(services.settings, parseRepositoryName('app'));
+    const result = await editRepository(publishContext(services), policy, what);
+    clockMs += 1000;
+    return result;
+  };
+  const web = (...path: string[]) => join(root, 'published', 'web', 'app', ...path);
+  const current = () => readlinkSync(web()).split('/').at(-1) ?? '';
+  const tags = () => readRepository(join(root, 'published'), 'app')?.tags;
+  const refusal = (promise: Promise<unknown>) =>
+    promise.then(
+      () => 'none',
+      (error) => error.code as string,
+    );
+
+  it('rolls back to what was current before, and forth again', async () => {
+    const one = await publish('1', 'one');
+    const first = current();
+    const two = await publish('1', 'two');
+    const second = current();
+    const back = await edit({ kind: 'rollback', to: undefined });
+    expect(tags()).to.deep.equal({ 1: one });
+    expect(back).to.include({ to: first, base: second });
+    expect(back.moves).to.deep.equal([{ tag: '1', from: two, to: one }]);
+    expect(current() > second, 'names grow').to.equal(true);
+    // A pull of the newer one goes on (I9).
+    expect(sha256(readFileSync(web('manifests', 'oci', two)))).to.equal(two);
+    await edit({ kind: 'rollback', to: undefined });
+    expect(tags()).to.deep.equal({ 1: two });
+  });
+
+  it('rolls back to a named snapshot, and says so in the history', async () => {
+    const one = await publish('1', 'one');
+    const first = current();
+    await publish('1', 'two');
+    await publish('2', 'three');
+    await edit({ kind: 'rollback', to: first as never });
+    expect(tags()).to.deep.equal({ 1: one });
+    const [newest] = await services.run('repositoryHistory', {
+      roots: services.roots,
+      id: 'app' as never,
+    });
+    expect(newest).to.include({ why: 'rollback', detail: first, current: true });
+  });
+
+  it('refuses a snapshot, a tag, a repository that is not there, and changes nothing', async () => {
+    await publish('1', 'one');
+    const before = current();
+    const gone = '20200101T000000.000Z' as never;
+    expect(await refusal(edit({ kind: 'rollback', to: gone }))).to.equal('snapshot.unknown');
+    expect(await refusal(edit({ kind: 'rollback', to: undefined }))).to.equal('snapshot.unknown');
+    expect(await refusal(edit({ kind: 'untag', tags: ['1', '2'] }))).to.equal('tag.unknown');
+    expect(current()).to.equal(before);
+    await edit({ kind: 'remove' });
+    expect(await refusal(edit({ kind: 'untag', tags: ['1'] }))).to.equal('repository.unknown');
+    expect(await refusal(edit({ kind: 'remove' }))).to.equal('repository.unknown');
+  });
+
+  it('takes tags away, and what they led to after the grace period', async () => {
+    const one = await publish('1', 'one');
+    const two = await publish('2', 'two');
+    await edit({ kind: 'untag', tags: ['2'] });
+    expect(tags()).to.deep.equal({ 1: one });
+    expect(existsSync(web('manifests', 'oci', two))).to.equal(true);
+    clockMs += 3_600_000;
+    await publish('3', 'three');
+    expect(existsSync(web('manifests', 'oci', two))).to.equal(false);
+  });
+
+  it('removes a repository: its tags at once, its content after the grace period', async () => {
+    const one = await publish('1', 'one');
+    await edit({ kind: 'remove' });
+    expect(tags()).to.deep.equal({});
+    expect(sha256(readFileSync(web('manifests', 'oci', one)))).to.equal(one);
+    await cleanAll(services);
+    expect(existsSync(web())).to.equal(true);
+    clockMs += 3_600_000;
+    await cleanAll(services);
+    for (const place of ['published/web', 'published/app', 'published/master', 'state/history']) {
+      expect(readdirSync(join(root, place)), place).to.deep.equal([]);
+    }
+    await publish('1', 'new');
+    expect(Object.keys(tags() ?? {})).to.deep.equal(['1']);
+  });
+
+  it('a removed repository comes back by a rollback or by a drop', async () => {
+    const one = await publish('1', 'one');
+    await edit({ kind: 'remove' });
+    await edit({ kind: 'rollback', to: undefined });
+    expect(tags()).to.deep.equal({ 1: one });
+    await edit({ kind: 'remove' });
+    const two = await publish('2', 'two');
+    expect(tags()).to.deep.equal({ 2: two });
+    clockMs += 3_600_000;
+    await cleanAll(services);
+    expect(tags()).to.deep.equal({ 2: two });
+  });
+
+  it('ends a removal that was cut short, and spares a repository whose pivot somebody took', async () => {
+    const { roots } = services;
+    await publish('1', 'one');
+    await edit({ kind: 'remove' });
+    clockMs += 3_600_000;
+    nodeDisk.unlink(web());
+    await cleanAll(services);
+    expect(readdirSync(join(root, 'published/master'))).to.deep.equal([]);
+    await publish('1', 'one');
+    nodeDisk.unlink(web());
+    clockMs += 3_600_000 * 2;
+    const request = { roots, id: 'app' as never, keep: 3, graceMs: 1, nowMs: clockMs };
+    expect((await services.run('planClean', request)).isOver).to.equal(false);
+  });
+});
