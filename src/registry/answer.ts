@@ -46,7 +46,7 @@ export interface Found {
 /** A whole text or manifest. */
 export function answerBytes(request: IncomingHttpHeaders, found: Found, bytes: Buffer): Answer {
   const headers = foundHeaders(found);
-  if (fresh(request, { etag: headers.ETag })) return notModified(headers);
+  if (isFresh(request, headers.ETag)) return notModified(headers);
   return {
     status: 200,
     headers: { ...headers, 'Content-Type': found.type, 'Content-Length': bytes.length },
@@ -65,7 +65,7 @@ export async function answerFile(
 ): Promise<Answer> {
   const { size } = file;
   const headers = { ...foundHeaders(found), 'Accept-Ranges': 'bytes' };
-  if (fresh(request, { etag: headers.ETag })) {
+  if (isFresh(request, headers.ETag)) {
     await file.close();
     return notModified(headers);
   }
@@ -85,6 +85,15 @@ export async function answerFile(
   };
   const body = size === 0 ? undefined : { file, start, end };
   return { status: range ? 206 : 200, headers: sent, body };
+}
+
+/**
+ * The ETag is strong and of the very content, so a client that has it has it, also one that says
+ * `Cache-Control: no-cache`: that is meant for caches on the way (`fresh` would send all again), and
+ * fetch() says it by itself with every If-None-Match.
+ */
+function isFresh({ 'if-none-match': ifNoneMatch }: IncomingHttpHeaders, etag: string): boolean {
+  return fresh({ 'if-none-match': ifNoneMatch }, { etag });
 }
 
 /** Undefined for the whole file: no range, one that is malformed, several, or one of another file. */

@@ -23,23 +23,13 @@ import { deliver, dropPath } from '../support/deliver.js';
 import { sha256, TestContent } from '../support/make-image.js';
 import { dockerSaveMembers, makeTar, tarMembers } from '../support/make-tar.js';
 import { readRepository } from '../support/outside-reader.js';
+import { makeRandom } from '../support/random.js';
 import { receipts, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { hasTools } from '../support/tools.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const DROPS = Number(process.env.DROPDOCK_TEST_DROPS ?? 2000);
-
-/** mulberry32: small, and the same everywhere. */
-function makeRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const random = makeRandom(SEED);
 const below = (bound: number) => Math.floor(random() * bound);
