@@ -92,7 +92,10 @@ export async function answerFile(
  * `Cache-Control: no-cache`: that is meant for caches on the way (`fresh` would send all again), and
  * fetch() says it by itself with every If-None-Match.
  */
-function isFresh({ 'if-none-match': ifNoneMatch }: IncomingHttpHeaders, etag: string): boolean {
+export function isFresh(
+  { 'if-none-match': ifNoneMatch }: IncomingHttpHeaders,
+  etag: string,
+): boolean {
   return fresh({ 'if-none-match': ifNoneMatch }, { etag });
 }
 
@@ -114,7 +117,7 @@ function foundHeaders({ digest, caching, headers }: Found) {
   return { ETag: `"${digest}"`, 'Cache-Control': cacheControl(caching), ...headers };
 }
 
-function notModified(headers: Answer['headers']): Answer {
+export function notModified(headers: Answer['headers']): Answer {
   return { status: 304, headers, body: undefined };
 }
 

@@ -1,7 +1,7 @@
 /** end-2: blobs, by ourselves, by a redirect, or by the nginx in front of us. */
 import type { Digest } from '../image/digest.js';
 import type { RepositoryName } from '../image/names.js';
-import { type Answer, answerFile, cacheControl } from './answer.js';
+import { type Answer, answerFile, cacheControl, isFresh, notModified } from './answer.js';
 import type { Asked } from './manifests.js';
 import type { Refusal } from './refusal.js';
 import type { SnapshotReader } from './snapshot-reader.js';
@@ -34,16 +34,13 @@ export async function answerBlob(
   await file.close();
   const common = { ...named, 'Content-Type': BLOB_TYPE };
   if (by.how === 'x-accel') {
-    return {
-      status: 200,
-      headers: {
-        ...common,
-        ETag: `"${digest}"`,
-        'Cache-Control': cacheControl(caching),
-        'X-Accel-Redirect': `${by.prefix.replace(/\/*$/, '')}/${snapshot.path}/blobs/${digest}`,
-      },
-      body: undefined,
-    };
+    const etag = `"${digest}"`;
+    const kept = { ...named, ETag: etag, 'Cache-Control': cacheControl(caching) };
+    if (isFresh(headers, etag)) return notModified(kept);
+    const prefix = by.prefix.replace(/\/*$/, '');
+    const place = `${prefix}/${snapshot.path}/blobs/${digest}`;
+    const sent = { ...kept, 'Content-Type': BLOB_TYPE, 'X-Accel-Redirect': place };
+    return { status: 200, headers: sent, body: undefined };
   }
   const { id, name } = snapshot.of;
   const values: Record<string, string> = { id, repository, snapshot: name, digest };

@@ -23,11 +23,11 @@ export class CraneReader {
     return [...this.#repositories.keys()].sort();
   }
 
-  /** Where Crane sends a client that asks for a manifest; undefined is a 404. */
+  /** The URL Crane sends a client to that asks for a manifest; undefined is a 404. */
   manifest(repository: string, reference: string, accept: readonly string[]): string | undefined {
     const data = this.#repositories.get(repository);
     if (data === undefined) return undefined;
-    const at = (path: string) => join(new URL(data.url).pathname, 'manifests', path);
+    const at = (path: string) => `${data.url}manifests/${path}`;
     if (data.manifest_list_data.includes(reference) && accept.includes(ACCEPT.list)) {
       return at(`list/${reference}`);
     }
@@ -41,7 +41,7 @@ export class CraneReader {
 
   blob(repository: string, digest: string): string | undefined {
     const data = this.#repositories.get(repository);
-    return data && join(new URL(data.url).pathname, 'blobs', digest);
+    return data && `${data.url}blobs/${digest}`;
   }
 
   #load(directory: string): void {

@@ -31,7 +31,7 @@ export class DaemonProcess {
       yaml = QUICK,
       nodeOptions = [],
       command = 'run',
-      env = process.env,
+      env = ownEnvironment(),
       stdio = 'pipe',
     }: {
       yaml?: string;
@@ -46,7 +46,10 @@ export class DaemonProcess {
     const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config];
     const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
     const ready = command === 'run' ? 'daemon.ready' : 'registry.ready';
-    await waitFor(ready, () => daemon.output.includes(ready));
+    await waitFor(ready, () => {
+      if (daemon.child.exitCode !== null) throw new Error(`it ended: ${daemon.output}`);
+      return daemon.output.includes(ready);
+    });
     return daemon;
   }
 
@@ -70,11 +73,17 @@ export class DaemonProcess {
   }
 }
 
+/** Without what is meant for the tests: to dropdock it would be an unknown setting. */
+function ownEnvironment(): NodeJS.ProcessEnv {
+  const entries = Object.entries(process.env);
+  return Object.fromEntries(entries.filter(([name]) => !name.startsWith('DROPDOCK_TEST_')));
+}
+
 /** Runs one command to its end. */
 export async function dropdock(
   ...given: string[]
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [MAIN, ...given]);
+  const child = spawn(process.execPath, [MAIN, ...given], { env: ownEnvironment() });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (data) => {

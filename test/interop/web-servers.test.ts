@@ -1,0 +1,258 @@
+/**
+ * Goal: the shipped configurations of nginx, Apache and Crane serve what dropdock publishes, to real
+ * clients and by the letter of HTTP. The same repository is asked of each.
+ */
+import { chmodSync, cpSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { crane } from '../support/crane-server.js';
+import { DaemonProcess } from '../support/daemon-process.js';
+import { deliver, dropPath } from '../support/deliver.js';
+import { makeLayout, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
+import { ACCEPT_ALL } from '../support/puller.js';
+import { type TestServices, testServices } from '../support/service.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { makeRealImage, needTools, tool } from '../support/tools.js';
+import { apache, nginxAlone, nginxWithDropdock, type WebServer } from '../support/web-servers.js';
+
+const OCI = 'application/vnd.oci.image';
+const DOCKER = 'application/vnd.docker.distribution.manifest';
+const insecure = '--src-tls-verify=false';
+
+let root: string;
+let published: string;
+let services: TestServices;
+let index: TestDescriptor;
+let single: TestDescriptor;
+const servers: Record<string, WebServer> = {};
+const ends: (() => Promise<unknown>)[] = [];
+
+/** In this process, so that a tag can move many times a second. */
+async function publish(path: string, as: string): Promise<void> {
+  cpSync(path, dropPath(root, as), { recursive: true });
+  await deliver(services, as);
+}
+
+async function start(): Promise<void> {
+  root = tempDir();
+  chmodSync(root, 0o755);
+  published = join(root, 'published');
+  servers.apache = await apache(published);
+  const yaml = `redirect: {url: "${servers.apache.url}/pulp/docker/v2/{id}/"}\nregistry: {listen: "127.0.0.1:0", blobs: x-accel}\n`;
+  services = await testServices(root, { yaml });
+  await services.run('prepareInbox', { inbox: services.inbox });
+  mkdirSync(join(services.inbox, 'team/sub'), { recursive: true });
+  const endpoint = await DaemonProcess.start(root, { command: 'serve', yaml });
+  servers.nginx = await nginxAlone(published);
+  servers['nginx and dropdock'] = await nginxWithDropdock(published, endpoint.registry);
+  const real = makeRealImage(tempDir());
+  await publish(real, 'team/sub/real:1.0');
+  const content = new TestContent();
+  const images = ['amd64', 'arm64'].map((architecture) =>
+    content.image({ layers: ['base', architecture], platform: { os: 'linux', architecture } }),
+  );
+  index = content.index(images);
+  const attached = content.image({ subject: index, artifactType: 'application/x.sbom' });
+  const layout = join(tempDir(), 'layout');
+  content.writeLayout(layout, [{ image: index, tag: '1' }, { image: attached }]);
+  await publish(layout, 'app');
+  single = makeLayout(join(root, 'single'), { layers: ['base', 'one'], tag: '2' });
+  await publish(join(root, 'single'), 'app');
+  servers['Apache and Crane'] = await crane(join(published, 'app'), 50);
+  ends.push(
+    () => services.close(),
+    () => endpoint.stop(),
+    ...Object.values(servers).map(({ stop }) => stop),
+  );
+}
+
+const ask = (way: string, path: string, init?: RequestInit) =>
+  fetch(`${servers[way]?.url}${path}`, { redirect: 'manual', ...init });
+const askFor = (way: string, path: string, accept: string, method = 'GET') =>
+  ask(way, path, { method, headers: { Accept: accept } });
+
+describe('web servers that people have', function () {
+  this.timeout(60_000);
+
+  before(async function () {
+    needTools(this, 'nginx', 'apache2', 'skopeo', 'umoci');
+    await start();
+  });
+
+  after(async () => {
+    for (const end of ends) await end();
+    removeTempDirs();
+  });
+
+  for (const way of ['nginx', 'nginx and dropdock', 'Apache and Crane']) {
+    it(`${way}: skopeo copies an image, an index, by tag and by digest`, async () => {
+      const host = servers[way]?.url.replace('http://', '');
+      const copied = async (name: string) => {
+        const to = join(tempDir(), 'copy');
+        await tool('skopeo', 'copy', insecure, '--all', `docker://${host}/${name}`, `dir:${to}`);
+        return sha256(readFileSync(join(to, 'manifest.json')));
+      };
+      const originals = way !== 'Apache and Crane';
+      for (const name of ['team/sub/real:1.0', 'app:1', 'app:2']) {
+        const digest = await copied(name);
+        // Crane knows no OCI: it leads to the Docker form, which has a digest of its own.
+        if (name === 'app:1') expect(digest === index.digest).to.equal(originals);
+        const [repository] = name.split(':');
+        expect(await copied(`${repository}@${digest}`)).to.equal(digest);
+      }
+      expect(await copied(`app@${index.digest}`)).to.equal(index.digest);
+    });
+  }
+
+  for (const way of ['nginx', 'nginx and dropdock']) {
+    it(`${way}: the exact type of each form, chosen by what the client takes`, async () => {
+      const forms: [string, string, string][] = [
+        ['1', ACCEPT_ALL, `${OCI}.index.v1+json`],
+        ['1', `${DOCKER}.v2+json, ${DOCKER}.list.v2+json`, `${DOCKER}.list.v2+json`],
+        ['1', '*/*', `${OCI}.index.v1+json`],
+        ['2', ACCEPT_ALL, `${OCI}.manifest.v1+json`],
+        ['2', `${DOCKER}.v2+json`, `${DOCKER}.v2+json`],
+      ];
+      for (const [tag, accept, type] of forms) {
+        for (const method of ['GET', 'HEAD']) {
+          const response = await askFor(way, `/v2/app/manifests/${tag}`, accept, method);
+          expect(response.status).to.equal(200);
+          expect(response.headers.get('content-type'), `${tag} ${accept}`).to.equal(type);
+          expect(response.headers.get('cache-control')).to.equal('no-cache');
+          expect(response.headers.get('vary')).to.equal('Accept');
+          expect(Number(response.headers.get('content-length'))).to.be.greaterThan(100);
+          await response.arrayBuffer();
+        }
+      }
+    });
+
+    it(`${way}: what a digest names is named and kept`, async () => {
+      const manifest = await ask(way, `/v2/app/manifests/${single.digest}`);
+      const { layers } = (await manifest.json()) as { layers: { digest: string }[] };
+      const layer = layers[0]?.digest ?? '';
+      for (const [path, digest] of [
+        [`manifests/${single.digest}`, single.digest],
+        [`blobs/${layer}`, layer],
+      ]) {
+        const response = await ask(way, `/v2/app/${path}`);
+        expect(sha256(Buffer.from(await response.arrayBuffer()))).to.equal(digest);
+        expect(response.headers.get('docker-content-digest')).to.equal(digest);
+        expect(response.headers.get('cache-control')).to.include('immutable');
+        const etag = response.headers.get('etag') ?? '';
+        expect(etag).to.match(/^"/);
+        const again = await ask(way, `/v2/app/${path}`, { headers: { 'If-None-Match': etag } });
+        expect(again.status).to.equal(304);
+      }
+    });
+
+    it(`${way}: ranges of blobs`, async () => {
+      const manifest = await ask(way, `/v2/app/manifests/${single.digest}`);
+      const { config } = (await manifest.json()) as { config: { digest: string; size: number } };
+      const path = `/v2/app/blobs/${config.digest}`;
+      const part = await ask(way, path, { headers: { Range: 'bytes=2-5' } });
+      expect(part.status).to.equal(206);
+      expect(part.headers.get('content-range')).to.equal(`bytes 2-5/${config.size}`);
+      expect((await part.text()).length).to.equal(4);
+      const beyond = await ask(way, path, { headers: { Range: 'bytes=99999-' } });
+      expect(beyond.status).to.equal(416);
+    });
+
+    it(`${way}: tags, referrers, and what there is not`, async () => {
+      const tags = await (await ask(way, '/v2/app/tags/list')).json();
+      expect(tags).to.deep.equal({ name: 'app', tags: ['1', '2'] });
+      for (const [subject, count] of [
+        [index.digest, 1],
+        [single.digest, 0],
+      ]) {
+        const response = await ask(way, `/v2/app/referrers/${subject}`);
+        expect(response.headers.get('content-type')).to.equal(`${OCI}.index.v1+json`);
+        const { manifests } = (await response.json()) as { manifests: unknown[] };
+        expect(manifests).to.have.length(Number(count));
+      }
+      const absent = `sha256:${'0'.repeat(64)}`;
+      for (const [path, code] of [
+        ['app/manifests/none', 'MANIFEST_UNKNOWN'],
+        [`app/blobs/${absent}`, 'BLOB_UNKNOWN'],
+        ['none/manifests/1', 'NAME_UNKNOWN'],
+        ['none/tags/list', 'NAME_UNKNOWN'],
+        [`none/referrers/${absent}`, 'NAME_UNKNOWN'],
+      ]) {
+        const response = await ask(way, `/v2/${path}`);
+        expect(response.status, path).to.equal(404);
+        expect(await response.text(), path).to.include(`"${code}"`);
+      }
+      const write = await ask(way, '/v2/app/blobs/uploads/', { method: 'POST' });
+      expect(write.status).to.equal(405);
+      expect(await write.text()).to.include('UNSUPPORTED');
+    });
+  }
+
+  it('shows no dot file and leads nowhere else', async () => {
+    const paths = [
+      '/v2/app/.snapshot.json',
+      '/v2/app/manifests/../.snapshot.json',
+      '/v2/app/manifests/..%2f.snapshot.json',
+      '/v2/%2e%2e/%2e%2e/state/manifests/x',
+      '/v2/app/blobs/..%2f..%2f.snapshot.json',
+      '/dropdock-blobs/app/',
+      '/pulp/docker/v2/app/.snapshot.json',
+      '/pulp/docker/v2/app/%2esnapshot.json',
+      '/pulp/docker/v2/../../../state/',
+      '/pulp/docker/snapshots/app/',
+      '/v2/app/manifests/%00',
+    ];
+    for (const way of ['nginx', 'nginx and dropdock', 'apache']) {
+      const { port } = new URL(servers[way]?.url ?? '');
+      for (const path of paths) {
+        const given = [
+          '-s',
+          '--path-as-is',
+          '-w',
+          '%{http_code}',
+          `http://127.0.0.1:${port}${path}`,
+        ];
+        const answer = await tool('curl', ...given);
+        expect(answer, `${way} ${path}`).to.match(/(400|403|404)$/);
+        expect(answer, `${way} ${path}`).not.to.include('"conversions"');
+      }
+    }
+  });
+
+  it('Apache names the type of each directory, whatever a tag looks like', async () => {
+    makeLayout(join(root, 'odd'), { layers: ['base', 'odd'], tag: '1.0.html' });
+    await publish(join(root, 'odd'), 'app');
+    const types: [string, string][] = [
+      ['manifests/oci/1.0.html', `${OCI}.manifest.v1+json`],
+      ['manifests/2/1.0.html', `${DOCKER}.v2+json`],
+      ['manifests/list/1', `${DOCKER}.list.v2+json`],
+      ['manifests/oci-index/1', `${OCI}.index.v1+json`],
+      [`manifests/1/${index.digest}`, `${OCI}.index.v1+json`],
+    ];
+    for (const [path, type] of types) {
+      const response = await ask('apache', `/pulp/docker/v2/app/${path}`);
+      expect(response.headers.get('content-type'), path).to.equal(type);
+    }
+  });
+
+  for (const [way, path] of [
+    ['nginx', '/v2/moving/manifests/1'],
+    ['nginx and dropdock', '/v2/moving/manifests/1'],
+    ['apache', '/pulp/docker/v2/moving/manifests/oci/1'],
+  ] as const) {
+    it(`${way}: a tag that moved is never "not modified"`, async () => {
+      for (let n = 0; n < 30; n++) {
+        const layout = join(tempDir(), 'layout');
+        // All manifests of one size.
+        makeLayout(layout, { layers: [`layer ${way.length + 10} ${n + 10}`], tag: '1' });
+        const before = await askFor(way, path, ACCEPT_ALL);
+        const etag = before.headers.get('etag');
+        await publish(layout, 'moving');
+        if (!etag || before.status !== 200) continue;
+        const after = await ask(way, path, {
+          headers: { 'If-None-Match': etag, Accept: ACCEPT_ALL },
+        });
+        expect(after.status, `move ${n}`).to.equal(200);
+      }
+    });
+  }
+});

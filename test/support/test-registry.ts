@@ -1,0 +1,98 @@
+/** The registry endpoint in this process, over a tree that real publishes made. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Gate } from '#src/access/gate.js';
+import { nodeDisk } from '#src/disk/disk.js';
+import { Endpoint } from '#src/registry/endpoint.js';
+import { RegistryServer, type Sent } from '#src/registry/server.js';
+import { type Asked, ask, type Reply } from './ask.js';
+import { deliver, dropPath } from './deliver.js';
+import type { TestContent, TestDescriptor } from './make-image.js';
+import { type TestServices, testServices } from './service.js';
+
+export interface RegistryOptions {
+  readonly yaml?: string;
+  readonly connections?: number;
+  readonly idleMs?: number;
+}
+
+export class TestRegistry {
+  readonly refused: string[] = [];
+  readonly errors: Error[] = [];
+  readonly sent: Sent[] = [];
+
+  private constructor(
+    readonly root: string,
+    readonly services: TestServices,
+    readonly gate: Gate,
+    readonly server: RegistryServer,
+  ) {}
+
+  /** Listens on any port. The inbox is there, and nothing is taken from it but by `drop`. */
+  static async open(root: string, options: RegistryOptions = {}): Promise<TestRegistry> {
+    mkdirSync(root, { recursive: true });
+    const { yaml = '', connections = 100, idleMs = 10_000 } = options;
+    const services = await testServices(root, { disk: nodeDisk, yaml });
+    await services.run('prepareInbox', { inbox: services.inbox });
+    const { settings, roots, run } = services;
+    const { htpasswd } = settings.registry;
+    const gate = new Gate({
+      htpasswd: htpasswd ?? undefined,
+      run,
+      nowMs: () => performance.now(),
+      onRead: () => {},
+    });
+    const onRefused = (user: string) => void registry.refused.push(user);
+    const endpoint = new Endpoint({ roots, settings, gate, onRefused });
+    const server = new RegistryServer({
+      answer: (request) => endpoint.answer(request),
+      certificate: undefined,
+      connections,
+      idleMs,
+      onSent: (sent) => void registry.sent.push(sent),
+      onError: (error) => void registry.errors.push(error),
+    });
+    const registry = new TestRegistry(root, services, gate, server);
+    await server.listen({ host: '127.0.0.1', port: 0 });
+    return registry;
+  }
+
+  /** Publishes one drop, as the daemon would. */
+  async drop(
+    name: string,
+    content: TestContent,
+    roots: readonly { image: TestDescriptor; tag?: string }[],
+  ): Promise<void> {
+    content.writeLayout(dropPath(this.root, name), roots);
+    const outcome = await deliver(this.services, name);
+    if (outcome?.status !== 'published') throw outcome ?? new Error(`${name} was not taken`);
+  }
+
+  ask(path: string, asked: Asked = {}): Promise<Reply> {
+    return ask(this.server.url, path, asked);
+  }
+
+  get(path: string, headers: Asked['headers'] = {}): Promise<Reply> {
+    return this.ask(path, { headers });
+  }
+
+  head(path: string, headers: Asked['headers'] = {}): Promise<Reply> {
+    return this.ask(path, { headers, method: 'HEAD' });
+  }
+
+  /** A path below the current snapshot. */
+  web(id: string, ...path: string[]): string {
+    return join(this.root, 'published', 'web', id, ...path);
+  }
+
+  async close(): Promise<void> {
+    await this.server.close(0);
+    await this.services.close();
+  }
+}
+
+/** All headers but those that differ from one moment to the next. */
+export function steadyHeaders({ headers }: Reply): Record<string, unknown> {
+  const { date: _date, ...rest } = headers;
+  return rest;
+}

@@ -1,0 +1,133 @@
+/**
+ * The web servers people have, run in the foreground with the very configurations that are shipped:
+ * only addresses and paths are replaced. As root or not.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { tempDir } from './temp-dir.js';
+import { waitFor } from './wait-for.js';
+
+const CONFIG = fileURLToPath(new URL('../../config/', import.meta.url));
+const IS_ROOT = process.getuid?.() === 0;
+
+export interface WebServer {
+  readonly url: string;
+  /** What it said of errors. */
+  errors(): string;
+  stop(): Promise<void>;
+}
+
+export function nginxAlone(published: string): Promise<WebServer> {
+  return startNginx('nginx/registry.conf', { published });
+}
+
+/** @param endpoint where dropdock listens: `127.0.0.1:5000` */
+export function nginxWithDropdock(published: string, endpoint: string): Promise<WebServer> {
+  return startNginx('nginx/with-dropdock.conf', { published, endpoint });
+}
+
+async function startNginx(
+  file: string,
+  { published, endpoint = '127.0.0.1:5000' }: { published: string; endpoint?: string },
+): Promise<WebServer> {
+  const place = tempDir();
+  const port = await freePort();
+  const shipped = shippedConfig(file, published)
+    .replace('listen 80;', `listen 127.0.0.1:${port};`)
+    .replace('server 127.0.0.1:5000;', `server ${endpoint};`);
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${place}/${name};`)
+    .join('\n');
+  writeFileSync(
+    join(place, 'nginx.conf'),
+    `daemon off;\n${IS_ROOT ? 'user root;' : ''}\nworker_processes 2;\npid ${place}/pid;\n` +
+      `error_log ${place}/error.log warn;\nevents { worker_connections 1024; }\n` +
+      `http {\naccess_log off;\n${temporary}\n${shipped}\n}\n`,
+  );
+  const given = ['-p', place, '-c', join(place, 'nginx.conf'), '-e', join(place, 'error.log')];
+  return started(spawn('nginx', given), { port, place });
+}
+
+const MODULES = [
+  'mpm_event',
+  'authz_core',
+  'authz_host',
+  'alias',
+  'headers',
+  'rewrite',
+  'setenvif',
+];
+
+export async function apache(published: string): Promise<WebServer> {
+  const place = tempDir();
+  const port = await freePort();
+  const modules = MODULES.map(
+    (name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`,
+  );
+  mkdirSync(join(place, 'www'));
+  writeFileSync(
+    join(place, 'apache.conf'),
+    [
+      ...modules,
+      // Present on every Debian: what it would make of a tag called 1.0.html must not matter.
+      'LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so',
+      'TypesConfig /etc/mime.types',
+      `ServerName 127.0.0.1\nServerRoot ${place}\nDocumentRoot ${place}/www`,
+      `Listen 127.0.0.1:${port}\nPidFile ${place}/pid\nErrorLog ${place}/error.log`,
+      ...(IS_ROOT ? ['User www-data', 'Group www-data'] : []),
+      shippedConfig('apache/dropdock.conf', published),
+    ].join('\n'),
+  );
+  const child = spawn('apache2', ['-X', '-f', join(place, 'apache.conf'), '-D', 'FOREGROUND']);
+  return started(child, { port, place });
+}
+
+function shippedConfig(file: string, published: string): string {
+  const text = readFileSync(join(CONFIG, file), 'utf8');
+  return text.replaceAll('/var/lib/dropdock/published', published);
+}
+
+async function started(
+  child: ChildProcess,
+  { port, place }: { port: number; place: string },
+): Promise<WebServer> {
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (data) => {
+      output += String(data);
+    });
+  }
+  const log = join(place, 'error.log');
+  const errors = () => output + (existsSync(log) ? readFileSync(log, 'utf8') : '');
+  const url = `http://127.0.0.1:${port}`;
+  await waitFor(`${child.spawnfile} to answer`, async () => {
+    if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended: ${errors()}`);
+    return fetch(url).then(
+      () => true,
+      () => false,
+    );
+  });
+  return {
+    url,
+    errors,
+    stop: async () => {
+      if (child.exitCode !== null) return;
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
