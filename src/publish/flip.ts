@@ -82,15 +82,17 @@ export function placeAppLink(
 }
 
 /**
- * The end of a repository that was removed and whose grace period is over. The pivot goes first: what
- * is left without one is nobody's, and the next visit takes it away.
+ * The end of a repository that was removed and whose grace period is over. The link for Crane goes
+ * first: one that leads nowhere makes Crane give up loading everything (tried). Cut short in between,
+ * the pivot still leads to a removed snapshot, and the next visit begins anew.
  */
 export function removeLinks(disk: Disk, roots: TreeRoots, id: RepositoryId): void {
+  if (readLinkIfThere(disk, appLinkPath(roots, id)) === appLinkTarget(id)) {
+    removeIfThere(disk, appLinkPath(roots, id));
+    syncDirectory(disk, appDirectory(roots));
+  }
   removeIfThere(disk, pivotPath(roots, id));
   syncDirectory(disk, webDirectory(roots));
-  if (readLinkIfThere(disk, appLinkPath(roots, id)) !== appLinkTarget(id)) return;
-  removeIfThere(disk, appLinkPath(roots, id));
-  syncDirectory(disk, appDirectory(roots));
 }
 
 /** @returns true when the link for Crane had to be put right */

@@ -21,18 +21,27 @@ export interface WebServer {
   stop(): Promise<void>;
 }
 
-export function nginxAlone(published: string): Promise<WebServer> {
-  return startNginx('nginx/registry.conf', { published });
+/** @param surroundings what stands in the http block besides */
+export function nginxAlone(published: string, surroundings = ''): Promise<WebServer> {
+  return startNginx('nginx/registry.conf', { published, surroundings });
 }
 
 /** @param endpoint where dropdock listens: `127.0.0.1:5000` */
-export function nginxWithDropdock(published: string, endpoint: string): Promise<WebServer> {
-  return startNginx('nginx/with-dropdock.conf', { published, endpoint });
+export function nginxWithDropdock(
+  published: string,
+  endpoint: string,
+  surroundings = '',
+): Promise<WebServer> {
+  return startNginx('nginx/with-dropdock.conf', { published, endpoint, surroundings });
 }
 
 async function startNginx(
   file: string,
-  { published, endpoint = '127.0.0.1:5000' }: { published: string; endpoint?: string },
+  {
+    published,
+    surroundings,
+    endpoint = '127.0.0.1:5000',
+  }: { published: string; surroundings: string; endpoint?: string },
 ): Promise<WebServer> {
   const place = tempDir();
   const port = await freePort();
@@ -46,7 +55,7 @@ async function startNginx(
     join(place, 'nginx.conf'),
     `daemon off;\n${IS_ROOT ? 'user root;' : ''}\nworker_processes 2;\npid ${place}/pid;\n` +
       `error_log ${place}/error.log warn;\nevents { worker_connections 1024; }\n` +
-      `http {\naccess_log off;\n${temporary}\n${shipped}\n}\n`,
+      `http {\naccess_log off;\n${temporary}\n${surroundings}\n${shipped}\n}\n`,
   );
   const given = ['-p', place, '-c', join(place, 'nginx.conf'), '-e', join(place, 'error.log')];
   return started(spawn('nginx', given), { port, place });
@@ -62,20 +71,24 @@ const MODULES = [
   'setenvif',
 ];
 
-export async function apache(published: string): Promise<WebServer> {
+/** @param surroundings lines of the server's configuration; `load:<module>` loads one */
+export async function apache(
+  published: string,
+  surroundings: readonly string[] = [],
+): Promise<WebServer> {
   const place = tempDir();
   const port = await freePort();
-  const modules = MODULES.map(
-    (name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`,
-  );
+  const load = (name: string) =>
+    `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`;
   mkdirSync(join(place, 'www'));
   writeFileSync(
     join(place, 'apache.conf'),
     [
-      ...modules,
+      ...MODULES.map(load),
       // Present on every Debian: what it would make of a tag called 1.0.html must not matter.
-      'LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so',
+      load('mime'),
       'TypesConfig /etc/mime.types',
+      ...surroundings.map((line) => line.replace(/^load:(.*)$/, (_, name: string) => load(name))),
       `ServerName 127.0.0.1\nServerRoot ${place}\nDocumentRoot ${place}/www`,
       `Listen 127.0.0.1:${port}\nPidFile ${place}/pid\nErrorLog ${place}/error.log`,
       ...(IS_ROOT ? ['User www-data', 'Group www-data'] : []),
