@@ -70,6 +70,12 @@ export const SWEEP_YAML =
 /** A published repository, a drop that moves its tag, and a way to ask what a reader sees. */
 export async function prepareSweep(): Promise<{ root: string; look: () => 'old' | 'new' }> {
   const root = tempDir();
+  const look = await prepareSweepIn(root);
+  return { root, look: () => look(root) };
+}
+
+/** The same in a directory of the caller's. @returns how to look at it, or at a copy of it */
+export async function prepareSweepIn(root: string): Promise<(root: string) => 'old' | 'new'> {
   mkdirSync(join(root, 'inbox', 'team'), { recursive: true });
   const services = await testServices(root, { disk: nodeDisk, yaml: SWEEP_YAML });
   await services.run('prepareInbox', { inbox: services.inbox });
@@ -77,8 +83,7 @@ export async function prepareSweep(): Promise<{ root: string; look: () => 'old' 
   await deliver(services, SWEPT_DROP);
   await services.close();
   const { digest } = makeLayout(dropPath(root, SWEPT_DROP), { layers: ['base', 'new'] });
-  const published = join(root, 'published');
-  const old = readRepository(published, SWEPT_ID);
-  const look = () => oldOrNew(published, SWEPT_ID, old, ({ tags }) => tags['1.0'] === digest);
-  return { root, look };
+  const old = readRepository(join(root, 'published'), SWEPT_ID);
+  return (there) =>
+    oldOrNew(join(there, 'published'), SWEPT_ID, old, ({ tags }) => tags['1.0'] === digest);
 }

@@ -89,6 +89,8 @@ function readSnapshot(root: string, id: string): SeenRepository {
   for (const kind of readdirSync(join(root, 'manifests'))) {
     for (const name of readdirSync(join(root, 'manifests', kind))) {
       if (name.startsWith('sha256:')) checkManifest(root, name, digests);
+      // Signed schema 1 is named by what it was before it was signed.
+      else if (kind !== '1') checkTag(root, kind, name);
     }
   }
   for (const name of redirect.schema2_data) mustExist(join(root, 'manifests', '2', name));
@@ -97,6 +99,13 @@ function readSnapshot(root: string, id: string): SeenRepository {
     mustExist(join(root, 'manifests', '2', digest));
   }
   return { snapshot: basename(root), tags, redirect, digests };
+}
+
+/** Every form of a tag is a manifest that can be had by its digest as well. */
+function checkTag(root: string, kind: string, tag: string): void {
+  const digest = digestOf(readFileSync(join(root, 'manifests', kind, tag)));
+  if (tag.startsWith('sha512:') || existsSync(join(root, 'manifests', kind, digest))) return;
+  throw new Violation(`manifests/${kind}/${tag} holds no manifest: ${digest}`);
 }
 
 function checkManifest(root: string, digest: string, seen: Set<string>): void {
