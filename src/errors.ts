@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   'format.unknown': content('Drop an OCI image layout or a skopeo dir: directory.'),
   'drop.empty': content('The drop names no image.'),
   'limit.exceeded': content('The drop is larger than any image; split it.'),
+  'space.low': system('Make room; the drop waits, and is published by itself then.'),
   'content.vanished': system('Content was removed while it was used; the publish is tried again.'),
   'pivot.moved': system('Another publisher was faster; the publish is tried again on its result.'),
   'lock.busy': system('Another publisher works on this repository; try again.'),

@@ -56,6 +56,8 @@ export interface Disk {
   rename(from: string | Buffer, to: string): void;
   unlink(path: string | Buffer): void;
   removeDirectory(path: string | Buffer): void;
+  /** Bytes that an ordinary user may still write to the filesystem a path lies on. */
+  free(path: string): { readonly bytes: number; readonly hasReflinks: boolean };
   /** Copies as a reflink or not at all. */
   clone(from: string, to: string): void;
 }
@@ -68,6 +70,9 @@ const OPEN_FLAGS: Readonly<Record<OpenMode, number>> = {
   update: O_RDWR | O_NOFOLLOW | O_NONBLOCK,
   directory: O_RDONLY | O_NOFOLLOW | O_DIRECTORY,
 };
+
+/** Filesystems that can share blocks between files, by their magic numbers (statfs(2)): btrfs, XFS. */
+const WITH_REFLINKS: ReadonlySet<number> = new Set([0x9123683e, 0x58465342]);
 
 export const nodeDisk: Disk = {
   list: (path) =>
@@ -97,6 +102,10 @@ export const nodeDisk: Disk = {
   rename: (from, to) => fs.renameSync(from, to),
   unlink: (path) => fs.unlinkSync(path),
   removeDirectory: (path) => fs.rmdirSync(path),
+  free: (path) => {
+    const { bavail, bsize, type } = fs.statfsSync(path);
+    return { bytes: bavail * bsize, hasReflinks: WITH_REFLINKS.has(type) };
+  },
   clone: (from, to) =>
     fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE_FORCE),
 };

@@ -3,7 +3,7 @@
  * through a link but the pivot that the caller has resolved. An open file stays what it is, whatever
  * is flipped or cleaned meanwhile.
  */
-import { constants, createReadStream } from 'node:fs';
+import { constants, createReadStream, type ReadStream } from 'node:fs';
 import {
   type FileHandle,
   lstat,
@@ -14,7 +14,6 @@ import {
   unlink,
 } from 'node:fs/promises';
 import { connect } from 'node:net';
-import type { Readable } from 'node:stream';
 import { hasErrno } from '../errors.js';
 
 /** What is read at once for one client; two of these are the most that one slow client holds. */
@@ -77,7 +76,7 @@ export class OpenFile {
   }
 
   /** From `start` to `end`, both inclusive. Closes the file when it ends or is destroyed. */
-  stream({ start, end }: { readonly start: number; readonly end: number }): Readable {
+  stream({ start, end }: { readonly start: number; readonly end: number }): ReadStream {
     return createReadStream('', {
       fd: this.handle,
       start,

@@ -105,7 +105,10 @@ function place(
 }
 
 /** Nobody else can write it: our own file, no other name for it, no permission for others. */
-function mayLink({ ingest, uid }: BlobToIngest, stat: Stat): boolean {
+export function mayLink(
+  { ingest, uid }: Pick<BlobToIngest, 'ingest' | 'uid'>,
+  stat: Stat,
+): boolean {
   return ingest === 'auto' && stat.uid === uid && stat.links === 1 && (stat.mode & 0o022) === 0;
 }
 

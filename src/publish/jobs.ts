@@ -1,6 +1,7 @@
 /** What publishing asks of the worker threads. Each takes the disk and one value. */
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory } from '../disk/durable.js';
+import { checkSpace } from '../disk/space.js';
 import { ingestBlob } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
@@ -84,6 +85,7 @@ export const publishJobs = {
   afterFlip,
   flip: flipJob,
   ingest: ingestBlob,
+  checkSpace,
   build: buildSnapshot,
   checkMerge,
   buildEdit,

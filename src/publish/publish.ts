@@ -105,6 +105,7 @@ export async function stageAndIngest(
   request: Omit<StageRequest, 'roots'>,
 ): Promise<Pick<StagedDrop, 'content' | 'ingested'>> {
   const { content, blobs, stored } = await run('stage', { roots, ...request });
+  await run('checkSpace', { place: roots.state, blobs: blobs.map((blob) => ({ ...blob, uid })) });
   const largestFirst = [...blobs].sort((a, b) => b.size - a.size);
   const ways = await allOrFirstError(largestFirst.map((blob) => run('ingest', { ...blob, uid })));
   const ingested = { linked: 0, cloned: 0, copied: stored, present: 0 };

@@ -3,6 +3,7 @@ import { basename, dirname } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { InsideDirectory } from '../disk/inside.js';
 import type { Progress } from '../disk/progress.js';
+import { checkArchiveSpace } from '../disk/space.js';
 import { DropdockError } from '../errors.js';
 import type { Bundle } from '../readers/bundle.js';
 import { recogniseArchive } from '../readers/recognise.js';
@@ -35,6 +36,9 @@ export function openArchive<T>(
     withArchive(disk, path, async (fd, packing) => {
       if (packing === undefined) {
         throw new DropdockError('format.unknown', 'The file is no archive.', { path: '.' });
+      }
+      if (packing !== 'tar') {
+        checkArchiveSpace(disk, { place: dirname(spool), size: disk.statOpen(fd).size });
       }
       const bundle =
         packing === 'tar'

@@ -33,22 +33,25 @@ export class DaemonProcess {
       command = 'run',
       env = ownEnvironment(),
       stdio = 'pipe',
+      ready,
     }: {
       yaml?: string;
       nodeOptions?: string[];
       command?: 'run' | 'serve';
       env?: NodeJS.ProcessEnv;
       stdio?: StdioOptions;
+      /** For one whose output cannot be read. */
+      ready?: () => boolean;
     } = {},
   ): Promise<DaemonProcess> {
     const config = join(root, 'test.yaml');
     writeFileSync(config, yaml.includes('registry:') ? yaml : yaml + ANYWHERE);
     const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config];
     const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
-    const ready = command === 'run' ? 'daemon.ready' : 'registry.ready';
-    await waitFor(ready, () => {
+    const line = command === 'run' ? 'daemon.ready' : 'registry.ready';
+    await waitFor(line, () => {
       if (daemon.child.exitCode !== null) throw new Error(`it ended: ${daemon.output}`);
-      return daemon.output.includes(ready);
+      return ready ? ready() : daemon.output.includes(line);
     });
     return daemon;
   }
