@@ -1,0 +1,66 @@
+/**
+ * A publisher that merges one tag after the other, each into one of the repositories, while its clock
+ * is set to and fro by hours; whatever the system refuses it tries again. Ends when all are published.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { publishContext } from '#src/daemon/services.js';
+import { faultOf } from '#src/errors.js';
+import { parseRepositoryName } from '#src/image/names.js';
+import type { DropToPublish } from '#src/publish/drop.js';
+import { publishRepository } from '#src/publish/publish.js';
+import { resolveRepository } from '#src/settings/repository-policy.js';
+import { toTimestamp } from '#src/snapshot/timestamp.js';
+import { makeLayout } from '../support/make-image.js';
+import { makeRandom } from '../support/random.js';
+import { testServices } from '../support/service.js';
+
+const [root = '', name = '', merges = '0', repositories = '1', seed = '0'] = process.argv.slice(2);
+const YAML = 'lock: {stale: 2s, wait: 60s}\nretention: {keep: 1000, grace: 10m}\n';
+const HOURS_MS = 3_600_000;
+
+const random = makeRandom(Number(seed));
+const services = await testServices(root, { yaml: YAML });
+let clockOffMs = 0;
+Object.assign(services, { nowMs: () => Date.now() + clockOffMs });
+
+for (let n = 0; n < Number(merges); n++) {
+  clockOffMs = random() < 0.3 ? Math.floor((random() - 0.5) * 12 * HOURS_MS) : clockOffMs;
+  const repository = `app${Math.floor(random() * Number(repositories))}`;
+  const tag = `${name}-${n}`;
+  const path = join(root, 'made', tag);
+  makeLayout(path, { layers: ['shared', tag], tag });
+  await publish(repository, path);
+  rmSync(path, { recursive: true });
+  process.stdout.write(`${repository} ${tag}\n`);
+}
+await services.close();
+
+async function publish(repository: string, path: string): Promise<void> {
+  const policy = resolveRepository(services.settings, parseRepositoryName(repository));
+  const drop: DropToPublish = {
+    name: path,
+    path,
+    kind: 'directory',
+    at: toTimestamp(services.nowMs()),
+    tag: undefined,
+    tolerateAbsent: true,
+    ingest: 'copy',
+    compress: 'none',
+  };
+  for (;;) {
+    try {
+      const result = await publishRepository(
+        publishContext(services),
+        policy,
+        [drop],
+        async () => {},
+      );
+      const [outcome] = result.outcomes;
+      if (outcome?.status === 'published' || outcome?.status === 'unchanged') return;
+      if (outcome?.status === 'rejected') throw outcome.error;
+    } catch (error) {
+      if (faultOf(error) !== 'system') throw error;
+    }
+  }
+}

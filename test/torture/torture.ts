@@ -1,0 +1,112 @@
+/**
+ * `npm run torture -- [--minutes 10] [--seed N] [--only NAME]`: the crash tests again and again, in
+ * their long form, each round with the next seed, until the time is over. A failure stops it and says
+ * how to have that round again.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+
+interface Trial {
+  readonly files: readonly string[];
+  /** What makes it long. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+const TRIALS: Readonly<Record<string, Trial>> = {
+  'power-cut': { files: ['crash/power-cut'], environment: { DROPDOCK_TEST_CUTS: 'all' } },
+  edits: { files: ['crash/edits-sweep'], environment: { DROPDOCK_TEST_POINTS: 'all' } },
+  publish: { files: ['crash/fault-sweep', 'crash/kill-sweep'], environment: {} },
+  'full-disk': { files: ['crash/full-disk'], environment: {} },
+  publishers: { files: ['crash/publishers'], environment: { DROPDOCK_TEST_MERGES: '5000' } },
+  readers: { files: ['interop/flips'], environment: { DROPDOCK_TEST_FLIPS: '1000' } },
+  drops: { files: ['fuzz/mutated-drops'], environment: { DROPDOCK_TEST_DROPS: '20000' } },
+};
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '10' },
+    seed: { type: 'string' },
+    only: { type: 'string' },
+  },
+});
+const minutes = Number(values.minutes);
+const firstSeed = Number(values.seed ?? Date.now() % 2 ** 31);
+const names = Object.keys(TRIALS).filter(
+  (name) => values.only === undefined || name === values.only,
+);
+const known = Object.keys(TRIALS).join(', ');
+if (!(minutes > 0) || !Number.isInteger(firstSeed) || names.length === 0) {
+  console.error(
+    `usage: npm run torture -- [--minutes 10] [--seed N] [--only NAME]; NAME: ${known}`,
+  );
+  process.exit(2);
+}
+process.exitCode = await torture();
+
+/** @returns the exit code */
+async function torture(): Promise<number> {
+  const end = performance.now() + minutes * 60_000;
+  for (let round = 0; ; round++) {
+    const seed = firstSeed + round;
+    for (const name of names) {
+      const leftMs = end - performance.now();
+      if (leftMs <= 0) {
+        console.info(`\nthe time is over: nothing was found; go on with --seed ${seed}`);
+        return 0;
+      }
+      const began = performance.now();
+      const how = await run(name, seed, leftMs);
+      const took = ((performance.now() - began) / 1000).toFixed(0);
+      console.info(`\ntorture ${name} seed=${seed} ${how} took=${took}s`);
+      if (how === 'failed') {
+        process.stderr.write(`again: npm run torture -- --only ${name} --seed ${seed}\n`);
+        return 1;
+      }
+    }
+  }
+}
+
+async function run(
+  name: string,
+  seed: number,
+  leftMs: number,
+): Promise<'passed' | 'failed' | 'cut off'> {
+  const { files, environment } = TRIALS[name] as Trial;
+  const child = spawn(
+    'npx',
+    [
+      'mocha',
+      '--no-package',
+      ...['--timeout', '60000', '--file', 'dist-test/support/root-hooks.js'],
+      ...files.map((file) => `dist-test/${file}.test.js`),
+    ],
+    {
+      stdio: 'inherit',
+      // A group of its own, so that what it started ends with it.
+      detached: true,
+      env: { ...process.env, ...environment, DROPDOCK_TEST_SEED: String(seed) },
+    },
+  );
+  let isCut = false;
+  const timer = setTimeout(() => {
+    isCut = true;
+    if (child.pid) process.kill(-child.pid, 'SIGTERM');
+  }, leftMs);
+  await once(child, 'exit');
+  clearTimeout(timer);
+  if (isCut) {
+    unmountLeftovers();
+    return 'cut off';
+  }
+  return child.exitCode === 0 ? 'passed' : 'failed';
+}
+
+/** What a test that was cut off had mounted. */
+function unmountLeftovers(): void {
+  for (const line of readFileSync('/proc/mounts', 'utf8').split('\n')) {
+    const [, place = ''] = line.split(' ');
+    if (/\/dropdock-(image|test)-/.test(place)) spawnSync('umount', ['--lazy', place]);
+  }
+}
