@@ -55,7 +55,7 @@ export class FilesystemImage {
 
   /** In memory where that can be had: a disk that writes at leisure is not what is tried here. */
   static make(type: FilesystemType): FilesystemImage {
-    const base = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+    const base = !process.env.TMPDIR && existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
     const place = mkdtempSync(join(base, 'dropdock-image-'));
     const file = join(place, 'image');
     run('truncate', '-s', `${SIZE[type]}M`, file);

@@ -5,7 +5,9 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 interface Trial {
@@ -38,8 +40,8 @@ const names = Object.keys(TRIALS).filter(
 );
 const known = Object.keys(TRIALS).join(', ');
 if (!(minutes > 0) || !Number.isInteger(firstSeed) || names.length === 0) {
-  console.error(
-    `usage: npm run torture -- [--minutes 10] [--seed N] [--only NAME]; NAME: ${known}`,
+  process.stderr.write(
+    `usage: npm run torture -- [--minutes 10] [--seed N] [--only NAME]; NAME: ${known}\n`,
   );
   process.exit(2);
 }
@@ -74,6 +76,9 @@ async function run(
   leftMs: number,
 ): Promise<'passed' | 'failed' | 'cut off'> {
   const { files, environment } = TRIALS[name] as Trial;
+  const place = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'torture-'));
+  // Apache gives up root, and must be able to read what is published in it.
+  chmodSync(place, 0o755);
   const child = spawn(
     'npx',
     [
@@ -86,7 +91,7 @@ async function run(
       stdio: 'inherit',
       // A group of its own, so that what it started ends with it.
       detached: true,
-      env: { ...process.env, ...environment, DROPDOCK_TEST_SEED: String(seed) },
+      env: { ...process.env, ...environment, DROPDOCK_TEST_SEED: String(seed), TMPDIR: place },
     },
   );
   let isCut = false;
@@ -96,17 +101,16 @@ async function run(
   }, leftMs);
   await once(child, 'exit');
   clearTimeout(timer);
-  if (isCut) {
-    unmountLeftovers();
-    return 'cut off';
-  }
+  tidy(place);
+  if (isCut) return 'cut off';
   return child.exitCode === 0 ? 'passed' : 'failed';
 }
 
-/** What a test that was cut off had mounted. */
-function unmountLeftovers(): void {
+/** What a test that was cut off has left. */
+function tidy(place: string): void {
   for (const line of readFileSync('/proc/mounts', 'utf8').split('\n')) {
-    const [, place = ''] = line.split(' ');
-    if (/\/dropdock-(image|test)-/.test(place)) spawnSync('umount', ['--lazy', place]);
+    const [, mounted = ''] = line.split(' ');
+    if (mounted.startsWith(`${place}/`)) spawnSync('umount', ['--lazy', mounted]);
   }
+  rmSync(place, { recursive: true, force: true });
 }
