@@ -1,7 +1,7 @@
 /** Commands that put things in order: init, clean, verify. */
 import { resolve } from 'node:path';
 import { openServices, type Services } from '../daemon/services.js';
-import { isSystemError } from '../errors.js';
+import { DropdockError, isSystemError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
 import { lockRepository } from '../publish/lock.js';
@@ -160,7 +160,15 @@ async function mendAll(
   try {
     for (const id of ids) {
       const request = { roots: services.roots, id, owner: services.owner.token };
-      const done = await locked(services, id, () => services.run('mend', request));
+      const redirect = resolveRepositoryById(services.settings, id);
+      const done = await locked(services, id, async () => [
+        ...(await services.run('repairRepository', { ...request, redirect })),
+        ...(await services.run('mend', request)),
+      ]).catch((error) => {
+        // One that dropdock did not make must not keep the others from it.
+        if (error instanceof DropdockError) return [`not repaired: ${error.message}`];
+        throw error;
+      });
       mended.push(...done.map((what) => `${id}: ${what}`));
     }
   } catch (error) {

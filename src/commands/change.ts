@@ -77,11 +77,11 @@ function report(
     return;
   }
   for (const { tag, from, to: now } of moves) {
-    print(`  ${tag}  ${from ?? '(new)'} -> ${now ?? '(gone)'}\n`);
+    print(`  ${tag}  ${from ?? '(not there)'} -> ${now ?? '(gone)'}\n`);
   }
   const done = {
     rollback: `${repository} is again what it was at ${to}, as snapshot ${snapshot}.`,
-    untag: `${repository} has ${moves.length} tags less since snapshot ${snapshot}.`,
+    untag: `${repository} is without ${moves.map(({ tag }) => tag).join(', ')} since snapshot ${snapshot}.`,
     remove: `${repository} is removed since snapshot ${snapshot}; pulls under way end well.`,
   };
   print(`${done[edit.kind]}\nUndo: dropdock rollback ${repository} ${base}\n`);

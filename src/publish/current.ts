@@ -10,6 +10,7 @@ import { SNAPSHOT_FILE } from '../snapshot/render.js';
 import { parseSnapshot, type StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import {
+  contentPath,
   pivotPath,
   snapshotOfTarget,
   snapshotPath,
@@ -76,8 +77,12 @@ export function publishedContent(
   if (snapshot === null) return { sizeOf: () => undefined, readManifest: () => undefined };
   const root = snapshotPath(roots, id, snapshot);
   return {
-    sizeOf: (digest) =>
-      isDigest(digest) ? statIfThere(disk, join(root, 'blobs', digest))?.size : undefined,
+    sizeOf: (digest) => {
+      if (!isDigest(digest)) return undefined;
+      const size = statIfThere(disk, join(root, 'blobs', digest))?.size;
+      // What repair took out of the store was damaged: the drop must bring it back.
+      return statIfThere(disk, contentPath(roots, digest))?.size === size ? size : undefined;
+    },
     readManifest: (digest) => {
       if (!isDigest(digest)) return undefined;
       for (const kind of ['oci', 'oci-index', '2', 'list', '1']) {

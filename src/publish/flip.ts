@@ -62,6 +62,18 @@ export function flip(disk: Disk, request: FlipRequest): unknown[] {
   return collectErrors([() => syncDirectory(disk, web)]);
 }
 
+/** For a pivot that leads to nothing: there is nothing to be lost by turning it. */
+export function turnPivot(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  { to, owner }: { readonly to: Timestamp; readonly owner: string },
+): void {
+  const web = webDirectory(roots);
+  replaceLink(disk, pivotTarget(id, to), pivotPath(roots, id), temporaryLink(web, id, owner));
+  syncDirectory(disk, web);
+}
+
 /**
  * Step 11: the link for Crane, renamed into place even when it is right already, for Crane reloads
  * when a directory's time grows and nothing else in app/ changes.

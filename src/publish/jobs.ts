@@ -30,6 +30,7 @@ import { repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
 import { finishRemoval, isOver } from './removal.js';
+import { repairRepository } from './repair.js';
 import { verifyContent, verifyRepository } from './verify.js';
 
 export interface Place {
@@ -103,6 +104,7 @@ export const publishJobs = {
     isOver: isOver(disk, request),
   }),
   verifyRepository,
+  repairRepository,
   verifyContent,
   repositoryOverview,
   repositoryHistory,

@@ -6,10 +6,11 @@ import { digestOfFile } from '../disk/hash-file.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { type Digest, digestAlgorithm, isDigest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
-import { type RenderedFile, redirectFileName, renderSnapshot } from '../snapshot/render.js';
+import type { RenderedFile } from '../snapshot/render.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { eachStored } from './clean.js';
-import { listSnapshots, readPivot, readSnapshot } from './current.js';
+import { listSnapshots, readPivot } from './current.js';
+import { expectedFiles } from './expected.js';
 import {
   appLinkPath,
   appLinkTarget,
@@ -107,9 +108,7 @@ class SnapshotCheck implements VerifyResult {
     const root = snapshotPath(roots, id, name);
     let files: RenderedFile[];
     try {
-      const stored = readSnapshot(disk, roots, id, name);
-      // The redirect file depends on settings of its day; only its presence is checked.
-      files = renderSnapshot(stored.state, { ...stored, urlTemplate: '', protected: false });
+      files = expectedFiles(disk, roots, id, name, { urlTemplate: '', protected: false });
     } catch (error) {
       if (!(error instanceof DropdockError) && !hasErrno(error, 'ENOENT')) throw error;
       this.find('unreadable', root, (error as Error).message);
@@ -125,7 +124,6 @@ class SnapshotCheck implements VerifyResult {
     if (stat?.kind !== 'file') {
       this.find('missing', path, 'not there');
     } else if ('text' in file) {
-      if (file.path === redirectFileName(this.id)) return;
       const same =
         readFile(this.disk, path, Number.MAX_SAFE_INTEGER).toString('utf8') === file.text;
       if (!same) this.find('damaged', path, 'other text than its snapshot says');

@@ -107,9 +107,13 @@ function rangeOf(
 ): { start: number; end: number } | 'unsatisfiable' | undefined {
   // If-Range with a date cannot match: blobs are known by digest and have no date.
   if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return undefined;
+  if (!range.startsWith('bytes=')) return undefined;
+  // A suffix longer than the file is all of it (RFC 9110, 14.1.2); range-parser finds none there.
+  const suffix = Number(/^bytes=-(\d+)$/.exec(range)?.[1] ?? 0);
+  if (size > 0 && suffix > size) return { start: 0, end: size - 1 };
   const ranges = parseRange(size, range);
   if (ranges === -1) return 'unsatisfiable';
-  if (ranges === -2 || ranges.type !== 'bytes' || ranges.length !== 1) return undefined;
+  if (ranges === -2 || ranges.length !== 1) return undefined;
   return ranges[0];
 }
 

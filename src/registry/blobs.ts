@@ -29,7 +29,9 @@ export async function answerBlob(
   // A client that only asks whether it is there is spared the way. Where somebody else serves
   // blobs he does not ask for passwords, so what is protected goes through us.
   if (by.how === 'stream' || isHead || (by.how === 'redirect' && isPrivate)) {
-    return answerFile(headers, { type: BLOB_TYPE, digest, caching, headers: named }, file);
+    // RFC 9110, 14.2: a range is for GET alone.
+    const asked = isHead ? { ...headers, range: undefined } : headers;
+    return answerFile(asked, { type: BLOB_TYPE, digest, caching, headers: named }, file);
   }
   await file.close();
   const common = { ...named, 'Content-Type': BLOB_TYPE };

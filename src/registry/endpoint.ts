@@ -110,13 +110,15 @@ export class Endpoint {
       // What may not be read is looked for under a name that nobody can have: forbidden takes as
       // long as absent does.
       const snapshot = await this.#snapshots.current(mayRead ? policy.id : NOBODYS_ID);
-      if (snapshot === undefined || (await snapshot.repository()) !== route.repository) {
-        return this.#unknown(caller);
-      }
+      if (snapshot === undefined) return this.#unknown(caller);
       const isPrivate = policy.protected || !settings.registry.anonymous;
       const asked = { headers: request.headers, isPrivate, isHead: request.method === 'HEAD' };
-      const answer = await this.#fromSnapshot(snapshot, route, asked);
-      if (answer.status !== 404 || attempt === TRIES || (await snapshot.exists())) return answer;
+      const isIts = (await snapshot.repository()) === route.repository;
+      const answer = isIts
+        ? await this.#fromSnapshot(snapshot, route, asked)
+        : this.#unknown(caller);
+      if (isIts && answer.status !== 404) return answer;
+      if (attempt === TRIES || (await snapshot.exists())) return answer;
     }
   }
 
@@ -172,9 +174,12 @@ export class Endpoint {
   }
 
   async #isThere(id: RepositoryId, name: RepositoryName): Promise<boolean> {
-    const snapshot = await this.#snapshots.current(id);
-    if (snapshot === undefined || (await snapshot.repository()) !== name) return false;
-    return !(await snapshot.isRemoved());
+    for (let attempt = 1; ; attempt++) {
+      const snapshot = await this.#snapshots.current(id);
+      if (snapshot === undefined) return false;
+      if ((await snapshot.repository()) === name) return !(await snapshot.isRemoved());
+      if (attempt === TRIES || (await snapshot.exists())) return false;
+    }
   }
 }
 

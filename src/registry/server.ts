@@ -2,6 +2,7 @@
  * The HTTP server around the endpoint: limits, sending, ending. A client that is slow holds an open
  * file and two chunks of it, and nothing a publish waits for; one that goes away frees both at once.
  */
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -47,6 +48,7 @@ const REQUEST_MS_MAX = 30_000;
 export class RegistryServer {
   readonly #server: Server | TlsServer;
   readonly #options: ServerOptions;
+  #isClosing = false;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -71,15 +73,11 @@ export class RegistryServer {
     // Who may connect is told by the directory the socket lies in.
     if ('path' in where) await removeDeadSocket(where.path);
     const options = 'path' in where ? { ...where, readableAll: true, writableAll: true } : where;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(options, () => {
-        this.#server.off('error', reject);
-        // Later errors (too many open files) end no more than the connection they belong to.
-        this.#server.on('error', () => {});
-        resolve();
-      });
-    });
+    const listening = once(this.#server, 'listening');
+    this.#server.listen(options);
+    await listening;
+    // Later errors (too many open files) end no more than the connection they belong to.
+    this.#server.on('error', () => {});
   }
 
   /** `http://127.0.0.1:5000`, or the path of a socket. */
@@ -97,6 +95,7 @@ export class RegistryServer {
 
   /** Takes no new requests and lets those under way end for a while. */
   async close(waitMs: number): Promise<void> {
+    this.#isClosing = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     const timer = setTimeout(() => this.#server.closeAllConnections(), waitMs);
@@ -113,6 +112,8 @@ export class RegistryServer {
     const isWhole = await send(answer, request, response);
     const tookMs = performance.now() - began;
     this.#options.onSent({ status: answer.status, tookMs, isWhole }, request);
+    // Or it would be kept for a next request, and the end would wait for it.
+    if (this.#isClosing) request.socket.destroySoon();
   }
 
   async #answerOrApologise(request: IncomingMessage): Promise<Answer> {
@@ -145,8 +146,12 @@ async function send(
       response.end();
       return true;
     }
-    await pipeline(body.file.stream(body), response);
-    return true;
+    const stream = body.file.stream(body);
+    await pipeline(stream, response);
+    if (stream.bytesRead === body.end - body.start + 1) return true;
+    // It ended before it was promised to: the next answer must not be taken for the rest of it.
+    request.socket.destroy();
+    return false;
   } catch {
     // The length was promised: what is cut short is seen as such by the client, who asks again.
     response.destroy();

@@ -23,6 +23,7 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   sweep: 'background',
   planSweep: 'background',
   verifyRepository: 'background',
+  repairRepository: 'background',
   verifyContent: 'background',
 };
 

@@ -57,15 +57,21 @@ export class TestRegistry {
     return registry;
   }
 
-  /** Publishes one drop, as the daemon would. */
+  /** Publishes an OCI layout with these images, as the daemon would. */
   async drop(
     name: string,
     content: TestContent,
     roots: readonly { image: TestDescriptor; tag?: string }[],
   ): Promise<void> {
     content.writeLayout(dropPath(this.root, name), roots);
+    await this.take(name);
+  }
+
+  /** Publishes what lies in the inbox under this name. */
+  async take(name: string): Promise<void> {
     const outcome = await deliver(this.services, name);
-    if (outcome?.status !== 'published') throw outcome ?? new Error(`${name} was not taken`);
+    if (outcome?.status === 'published') return;
+    throw outcome?.status === 'rejected' ? outcome.error : new Error(`${name}: ${outcome?.status}`);
   }
 
   ask(path: string, asked: Asked = {}): Promise<Reply> {

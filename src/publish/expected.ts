@@ -1,0 +1,46 @@
+/** What a snapshot must hold, told from its own description: for whoever verifies or repairs it. */
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { readFile, statIfThere } from '../disk/durable.js';
+import type { RepositoryId } from '../image/names.js';
+import { type RenderedFile, redirectFileName, renderSnapshot } from '../snapshot/render.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import { readSnapshot } from './current.js';
+import { snapshotPath, type TreeRoots } from './paths.js';
+
+/** What the redirect file says that does not follow from the snapshot: the settings of its day. */
+export interface RedirectSettings {
+  readonly urlTemplate: string;
+  readonly protected: boolean;
+}
+
+/**
+ * @param fallback for a redirect file that can no longer be read
+ * @throws layout.unsafe when the description cannot be read; ENOENT when there is none
+ */
+export function expectedFiles(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  name: Timestamp,
+  fallback: RedirectSettings,
+): RenderedFile[] {
+  const stored = readSnapshot(disk, roots, id, name);
+  const path = join(snapshotPath(roots, id, name), redirectFileName(id));
+  const settings = redirectSettings(disk, path) ?? fallback;
+  return renderSnapshot(stored.state, { ...stored, ...settings });
+}
+
+function redirectSettings(disk: Disk, path: string): RedirectSettings | undefined {
+  if (statIfThere(disk, path) === undefined) return undefined;
+  try {
+    const text = readFile(disk, path, Number.MAX_SAFE_INTEGER).toString('utf8');
+    const document = JSON.parse(text) as { url?: unknown; protected?: unknown };
+    const { url, protected: isProtected } = document;
+    if (typeof url !== 'string' || typeof isProtected !== 'boolean') return undefined;
+    return { urlTemplate: url, protected: isProtected };
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

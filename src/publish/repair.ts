@@ -1,0 +1,174 @@
+/**
+ * Puts right what verify finds and what can be put right: from the content store, from the other
+ * files of the repository's snapshots, and from what each snapshot says of itself. Every file is
+ * replaced by a rename, so that a reader sees the bad one or the good one. What has no good copy any
+ * more is taken out of the store, so that the next drop of the image brings it back.
+ */
+import { basename, dirname, join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import {
+  ensureDirectory,
+  readFile,
+  replaceFile,
+  statIfThere,
+  syncDirectory,
+} from '../disk/durable.js';
+import { digestOfFile } from '../disk/hash-file.js';
+import { STORED_MODE } from '../disk/stored.js';
+import { DropdockError, hasErrno } from '../errors.js';
+import { type Digest, digestAlgorithm } from '../image/digest.js';
+import { MANIFEST_BYTES_MAX } from '../image/limits.js';
+import type { RepositoryId } from '../image/names.js';
+import type { RenderedFile } from '../snapshot/render.js';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { moveToTrash } from './clean.js';
+import { listSnapshots, readPivot } from './current.js';
+import { expectedFiles, type RedirectSettings } from './expected.js';
+import { turnPivot } from './flip.js';
+import { readHistory } from './history.js';
+import { contentPath, snapshotPath, type TreeRoots } from './paths.js';
+
+export interface RepairRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly owner: string;
+  readonly redirect: RedirectSettings;
+}
+
+/** Under the repository's lock. @returns what was put right, in words */
+export function repairRepository(disk: Disk, request: RepairRequest): string[] {
+  const repair = new Repair(disk, request);
+  repair.pivot();
+  for (const name of repair.snapshots) repair.snapshot(name);
+  return repair.mended;
+}
+
+class Repair {
+  readonly mended: string[] = [];
+  readonly snapshots: readonly Timestamp[];
+  readonly #expected = new Map<Timestamp, readonly RenderedFile[]>();
+  /** Whether the bytes behind an inode are those of a digest; each is read once. */
+  readonly #good = new Map<string, boolean>();
+
+  constructor(
+    readonly disk: Disk,
+    readonly request: RepairRequest,
+  ) {
+    const { roots, id } = request;
+    this.snapshots = listSnapshots(disk, roots, id).filter(isTimestamp);
+    for (const name of this.snapshots) {
+      try {
+        this.#expected.set(name, expectedFiles(disk, roots, id, name, request.redirect));
+      } catch (error) {
+        // What it was cannot be told any more; verify reports it.
+        if (!(error instanceof DropdockError) && !hasErrno(error, 'ENOENT')) throw error;
+      }
+    }
+  }
+
+  /** One that leads to nothing is turned to what was current before, as far as it is kept. */
+  pivot(): void {
+    const { disk } = this;
+    const { roots, id, owner } = this.request;
+    const current = readPivot(disk, roots, id);
+    if (current === null || this.snapshots.includes(current)) return;
+    const before = readHistory(disk, roots, id)
+      .map(({ snapshot }) => snapshot)
+      .filter((name) => this.#expected.has(name))
+      .at(-1);
+    if (before === undefined) return;
+    turnPivot(disk, roots, id, { to: before, owner });
+    this.mended.push(`the pivot led to ${current}, which is gone; it leads to ${before} now`);
+  }
+
+  snapshot(name: Timestamp): void {
+    const { roots, id } = this.request;
+    const root = snapshotPath(roots, id, name);
+    for (const file of this.#expected.get(name) ?? []) {
+      const path = join(root, file.path);
+      if ('text' in file) this.#text(path, file.text, `${name}/${file.path}`);
+      else this.#content(path, file, `${name}/${file.path}`);
+    }
+  }
+
+  #text(path: string, text: string, shown: string): void {
+    const { disk } = this;
+    const wanted = Buffer.from(text);
+    const there = statIfThere(disk, path);
+    if (there?.size === wanted.length && readFile(disk, path, wanted.length).equals(wanted)) return;
+    ensureDirectory(disk, dirname(path));
+    replaceFile(disk, path, wanted, this.#temporary(path), STORED_MODE);
+    this.mended.push(`wrote ${shown} anew`);
+  }
+
+  #content(path: string, file: RenderedFile, shown: string): void {
+    const { disk } = this;
+    const digest = digestIn(file);
+    if (digest === undefined || this.#isGood(path, digest)) return;
+    const stored = this.#goodInStore(digest);
+    if (stored === undefined) return;
+    ensureDirectory(disk, dirname(path));
+    const temporary = this.#temporary(path);
+    if ('tagged' in file) {
+      // A tag's file is its own: nginx makes its ETag of its time.
+      const bytes = readFile(disk, stored, MANIFEST_BYTES_MAX);
+      replaceFile(disk, path, bytes, temporary, STORED_MODE);
+    } else {
+      disk.link(stored, temporary);
+      disk.rename(temporary, path);
+      syncDirectory(disk, dirname(path));
+    }
+    this.mended.push(`restored ${shown}`);
+  }
+
+  /** The store's file, if need be brought back from a good one in a snapshot. */
+  #goodInStore(digest: Digest): string | undefined {
+    const { disk } = this;
+    const { roots } = this.request;
+    const stored = contentPath(roots, digest);
+    if (this.#isGood(stored, digest)) return stored;
+    const copy = this.#copies(digest).find((path) => this.#isGood(path, digest));
+    if (statIfThere(disk, stored) !== undefined) {
+      moveToTrash(disk, roots, stored, `damaged@${basename(stored)}`);
+      const how = copy === undefined ? 'it is to be dropped again' : 'there is another copy';
+      this.mended.push(`took ${digest} out of the store, its bytes are wrong; ${how}`);
+    }
+    if (copy === undefined) return undefined;
+    ensureDirectory(disk, dirname(stored));
+    disk.link(copy, stored);
+    syncDirectory(disk, dirname(stored));
+    return stored;
+  }
+
+  /** Every file of the repository's snapshots that should hold this. */
+  #copies(digest: Digest): string[] {
+    const { roots, id } = this.request;
+    return [...this.#expected].flatMap(([name, files]) =>
+      files
+        .filter((file) => digestIn(file) === digest)
+        .map(({ path }) => join(snapshotPath(roots, id, name), path)),
+    );
+  }
+
+  #isGood(path: string, digest: Digest): boolean {
+    const stat = statIfThere(this.disk, path);
+    if (stat?.kind !== 'file') return false;
+    const key = `${stat.dev}:${stat.ino}:${digest}`;
+    const known = this.#good.get(key);
+    if (known !== undefined) return known;
+    const isGood = digestOfFile(this.disk, path, digestAlgorithm(digest)) === digest;
+    this.#good.set(key, isGood);
+    return isGood;
+  }
+
+  /** Beside what it replaces, hidden from web servers. */
+  #temporary(path: string): string {
+    return join(dirname(path), `.${this.request.owner}`);
+  }
+}
+
+/** Undefined for a text that was made here. */
+function digestIn(file: RenderedFile): Digest | undefined {
+  if ('content' in file) return file.content;
+  return 'tagged' in file ? file.tagged : undefined;
+}

@@ -1,0 +1,242 @@
+/** Who may not read a repository cannot tell it from one that does not exist. */
+import { Agent } from 'node:http';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { basic, type Reply } from '../support/ask.js';
+import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
+import { writeHtpasswd } from '../support/passwords.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { steadyHeaders, TestRegistry } from '../support/test-registry.js';
+
+const LAYER = sha256(layerBytes('layer'));
+const REPOSITORIES = `repositories:
+  secret/**: {protected: true}
+  secret/alice: {readers: [alice]}
+  secret/both: {readers: [alice, bob]}
+  secret/none: {readers: []}
+`;
+const CHALLENGE = 'Basic realm="dropdock", charset="UTF-8"';
+const ALICE = basic('alice', 'a-secret');
+const BOB = basic('bob', 'b-secret');
+const NOBODY = {};
+
+describe('readers', () => {
+  let registry: TestRegistry;
+  let image: TestDescriptor;
+  let passwords: string;
+
+  before(async () => {
+    const root = tempDir();
+    passwords = join(root, 'htpasswd');
+    writeHtpasswd(passwords, { alice: 'a-secret', bob: 'b-secret' });
+    registry = await TestRegistry.open(root, { yaml: yaml() });
+    const content = new TestContent();
+    image = content.image();
+    for (const name of ['open', 'secret/all', 'secret/alice', 'secret/both', 'secret/none']) {
+      await registry.drop(name, content, [{ image, tag: '1' }]);
+    }
+  });
+  after(async () => {
+    await registry.close();
+    removeTempDirs();
+  });
+
+  const yaml = (more = '') => `registry: {htpasswd: ${passwords}${more}}\n${REPOSITORIES}`;
+  const paths = (name: string) =>
+    ['manifests/1', `manifests/${image.digest}`, `blobs/${LAYER}`, 'tags/list', 'tags/list?n=1']
+      .concat(`referrers/${image.digest}`, 'manifests/absent', `blobs/${sha256('absent')}`)
+      .map((path) => `/v2/${name}/${path}`);
+  const statuses = async (name: string, headers: Record<string, string>) => {
+    const got = await Promise.all(paths(name).map((path) => registry.get(path, headers)));
+    return [...new Set(got.map(({ status }) => status))].sort();
+  };
+  const catalog = async (headers: Record<string, string>) =>
+    ((await registry.get('/v2/_catalog', headers)).json as { repositories: string[] }).repositories;
+  async function reopen(text: string): Promise<void> {
+    const { root } = registry;
+    await registry.close();
+    registry = await TestRegistry.open(root, { yaml: text });
+  }
+
+  it('are all, or all users, or those that are named', async () => {
+    // 404 is there for what is absent in a repository that may be read.
+    const may = [200, 404];
+    const readers: Record<string, [unknown, unknown, unknown]> = {
+      open: [may, may, may],
+      'secret/all': [[401], may, may],
+      'secret/alice': [[401], may, [404]],
+      'secret/both': [[401], may, may],
+      'secret/none': [[401], [404], [404]],
+      'secret/absent': [[401], [404], [404]],
+    };
+    for (const [name, expected] of Object.entries(readers)) {
+      const got = [NOBODY, ALICE, BOB].map((headers) => statuses(name, headers));
+      expect(await Promise.all(got), name).to.deep.equal(expected);
+    }
+  });
+
+  it('see in the catalog what they may read', async () => {
+    expect(await catalog(NOBODY)).to.deep.equal(['open']);
+    expect(await catalog(ALICE)).to.deep.equal([
+      'open',
+      'secret/alice',
+      'secret/all',
+      'secret/both',
+    ]);
+    expect(await catalog(BOB)).to.deep.equal(['open', 'secret/all', 'secret/both']);
+    const page = await registry.get('/v2/_catalog?n=1', NOBODY);
+    expect([page.json, page.headers.link]).to.deep.equal([{ repositories: ['open'] }, undefined]);
+    expect((await registry.get('/v2/_catalog', ALICE)).headers).to.include({
+      'cache-control': 'private, no-cache',
+      vary: 'Authorization',
+    });
+  });
+
+  it('get answers that shared caches may not keep, and others get ones that they may', async () => {
+    const open = await registry.get(`/v2/open/blobs/${LAYER}`);
+    expect(open.headers['cache-control']).to.equal('public, max-age=31536000, immutable');
+    const secret = await registry.get(`/v2/secret/all/blobs/${LAYER}`, ALICE);
+    expect(secret.headers['cache-control']).to.equal('private, max-age=31536000, immutable');
+    for (const path of ['manifests/1', 'tags/list', `referrers/${image.digest}`]) {
+      const { headers } = await registry.get(`/v2/secret/all/${path}`, ALICE);
+      expect(headers['cache-control'], path).to.equal('private, no-cache');
+      expect(headers.vary).to.match(/Authorization/);
+    }
+  });
+
+  it('who are none cannot tell a forbidden repository from an absent one', async () => {
+    const without = (name: string) => (reply: Reply) => ({
+      status: reply.status,
+      headers: steadyHeaders(reply),
+      body: reply.body.toString().replaceAll(name, ''),
+    });
+    for (const [who, names] of [
+      [NOBODY, ['secret/all', 'secret/alice', 'secret/none']],
+      [BOB, ['secret/alice', 'secret/none']],
+    ] as const) {
+      for (const name of names) {
+        const absent = 'secret/absent';
+        for (const [at, path] of paths(name).entries()) {
+          const other = paths(absent)[at] ?? '';
+          for (const method of ['GET', 'HEAD', 'DELETE']) {
+            const asked = { headers: who, method };
+            expect(
+              without(name)(await registry.ask(path, asked)),
+              `${method} ${path}`,
+            ).to.deep.equal(without(absent)(await registry.ask(other, asked)));
+          }
+        }
+      }
+    }
+  });
+
+  it('with a wrong password are refused everywhere, also where none is needed', async () => {
+    const wrong = [basic('alice', 'wrong'), basic('nobody', 'x'), { authorization: 'Bearer x' }];
+    const everywhere = [...paths('open'), ...paths('secret/all'), '/v2/', '/v2/_catalog', '/v2/x'];
+    for (const headers of wrong) {
+      for (const path of everywhere) {
+        const { status, code, headers: got } = await registry.get(path, headers);
+        expect([status, code], path).to.deep.equal([401, 'UNAUTHORIZED']);
+        expect(got).to.include({ 'www-authenticate': CHALLENGE, vary: 'Authorization' });
+      }
+    }
+    expect(registry.refused).to.include('alice').and.to.include('nobody');
+  }).timeout(20_000);
+
+  it('are asked for a password at /v2/ when they show it only there, and others are not', async () => {
+    const asOnes = async (agent: string | undefined, more: Record<string, string> = {}) => {
+      const headers = { ...(agent && { 'user-agent': agent }), ...more };
+      const { status, headers: got } = await registry.get('/v2/', headers);
+      expect(got['www-authenticate']).to.equal(status === 401 ? CHALLENGE : undefined);
+      return status;
+    };
+    const containers = ['containers/5.24.1 (github.com/containers/image)', 'skopeo/1.9.3'];
+    for (const agent of [...containers, 'libpod/4.3.1', 'Buildah/1.28', 'cri-o/1.30']) {
+      expect(await asOnes(agent), agent).to.equal(401);
+      expect(await asOnes(agent, ALICE), agent).to.equal(200);
+      // What they send when they have no password to give.
+      expect(await asOnes(agent, basic('', '')), agent).to.equal(200);
+    }
+    const others = ['docker/24.0.7 go/go1.20', 'containerd/2.0.0', 'curl/8', undefined];
+    for (const agent of others) expect(await asOnes(agent)).to.equal(200);
+    await reopen(`registry: {htpasswd: ${passwords}}`);
+    for (const agent of [...containers, ...others]) expect(await asOnes(agent)).to.equal(200);
+  });
+
+  it('with neither name nor password are nobody', async () => {
+    await reopen(yaml());
+    expect(await statuses('open', basic('', ''))).to.deep.equal([200, 404]);
+    expect(await statuses('secret/all', basic('', ''))).to.deep.equal([401]);
+  });
+
+  it('need a name for everything when nobody is anonymous', async () => {
+    await reopen(yaml(', anonymous: false'));
+    for (const path of [...paths('open'), ...paths('x'), '/v2/', '/v2/_catalog']) {
+      for (const headers of [NOBODY, basic('', '')]) {
+        expect((await registry.get(path, headers)).status, path).to.equal(401);
+      }
+    }
+    expect(await statuses('open', BOB)).to.deep.equal([200, 404]);
+    expect((await registry.get('/v2/', BOB)).status).to.equal(200);
+    const { headers } = await registry.get(`/v2/open/blobs/${LAYER}`, BOB);
+    expect(headers['cache-control']).to.equal('private, max-age=31536000, immutable');
+  });
+});
+
+describe('the time of an answer', function () {
+  this.timeout(60_000);
+  let registry: TestRegistry;
+  let agent: Agent;
+
+  before(async () => {
+    const root = tempDir();
+    const passwords = join(root, 'htpasswd');
+    writeHtpasswd(passwords, { bob: 'b-secret' });
+    const yaml = `registry: {htpasswd: ${passwords}}\n${REPOSITORIES}`;
+    registry = await TestRegistry.open(root, { yaml });
+    const content = new TestContent();
+    await registry.drop('secret/alice', content, [{ image: content.image(), tag: '1' }]);
+    agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  });
+  after(async () => {
+    agent.destroy();
+    await registry.close();
+    removeTempDirs();
+  });
+
+  /** Medians in ms of requests that are asked in turn, so that what disturbs one disturbs both. */
+  async function medians(count: number, ...asked: [string, Record<string, string>][]) {
+    const times: number[][] = asked.map(() => []);
+    for (let n = 0; n < count; n++) {
+      for (const [at, [path, headers]] of asked.entries()) {
+        const began = performance.now();
+        await registry.ask(path, { headers, agent });
+        // The first ones warm up.
+        if (n >= count / 10) times[at]?.push(performance.now() - began);
+      }
+    }
+    const [one = 0, other = 0] = times.map(
+      (all) => all.sort((a, b) => a - b)[all.length >> 1] ?? 0,
+    );
+    return Math.abs(one - other) <= Math.max(0.25 * Math.max(one, other), 0.15);
+  }
+
+  it('is the same for a forbidden repository and for an absent one', async () => {
+    const who: Record<string, string>[] = [NOBODY, BOB];
+    for (const headers of who) {
+      for (const rest of ['manifests/1', `blobs/${LAYER}`, 'tags/list']) {
+        const alike = await medians(
+          350,
+          [`/v2/secret/alice/${rest}`, headers],
+          [`/v2/secret/nobod/${rest}`, headers],
+        );
+        expect(alike, rest).to.equal(true);
+      }
+    }
+  });
+
+  it('is the same for an unknown name and for a wrong password', async () => {
+    const bob: [string, Record<string, string>] = ['/v2/', basic('bob', 'x')];
+    expect(await medians(200, bob, ['/v2/', basic('nob', 'x')])).to.equal(true);
+  });
+});

@@ -1,0 +1,156 @@
+/** Conditions and ranges as RFC 9110 has them; and a file that is not sent is closed. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { type OpenFile, openFile } from '#src/disk/serving.js';
+import type { Digest } from '#src/image/digest.js';
+import { type Answer, answerBytes, answerFile, cacheControl } from '#src/registry/answer.js';
+import { sha256 } from '../support/make-image.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+
+const DIGEST = sha256('x') as Digest;
+const ETAG = `"${DIGEST}"`;
+const FOUND = {
+  type: 'text/plain',
+  digest: DIGEST,
+  caching: { immutable: true, isPrivate: false },
+};
+type Headers = Record<string, string>;
+
+/** False once it was closed: a closed handle has the descriptor -1. */
+const isOpen = (file: OpenFile) => file.handle.fd >= 0;
+
+describe('answerFile', () => {
+  let directory: string;
+  before(() => {
+    directory = tempDir();
+  });
+  after(removeTempDirs);
+
+  /** `status first-last`, and the range that the headers tell. */
+  async function answered(headers: Headers, size = 10): Promise<Answer & { told: string }> {
+    const path = join(directory, 'file');
+    writeFileSync(path, '0123456789'.slice(0, size));
+    const file = await openFile(path);
+    if (file === undefined) throw new Error('no file');
+    const answer = await answerFile(headers, FOUND, file);
+    const { body } = answer;
+    const isSent = body !== undefined && !Buffer.isBuffer(body);
+    expect(isOpen(file), 'open when it is sent, and only then').to.equal(isSent);
+    if (isSent) await file.close();
+    const bytes = isSent ? ` ${body.start}-${body.end}` : '';
+    const range = answer.headers['Content-Range'];
+    return { ...answer, told: `${answer.status}${bytes}${range ? ` (${range})` : ''}` };
+  }
+  const told = async (headers: Headers, size?: number) => (await answered(headers, size)).told;
+
+  it('sends all of it where no range is asked for', async () => {
+    const answer = await answered({});
+    expect(answer.told).to.equal('200 0-9');
+    expect(answer.headers).to.deep.equal({
+      ETag: ETAG,
+      'Cache-Control': 'public, max-age=31536000, immutable',
+      'Accept-Ranges': 'bytes',
+      'Content-Type': 'text/plain',
+      'Content-Length': 10,
+    });
+  });
+
+  it('sends one range: the first byte, the last, a suffix, what is left, what there is of it', async () => {
+    const ranges: Record<string, string> = {
+      'bytes=0-0': '206 0-0 (bytes 0-0/10)',
+      'bytes=9-9': '206 9-9 (bytes 9-9/10)',
+      'bytes=3-5': '206 3-5 (bytes 3-5/10)',
+      'bytes=-1': '206 9-9 (bytes 9-9/10)',
+      'bytes=-4': '206 6-9 (bytes 6-9/10)',
+      'bytes=-100': '206 0-9 (bytes 0-9/10)',
+      'bytes=7-': '206 7-9 (bytes 7-9/10)',
+      'bytes=0-': '206 0-9 (bytes 0-9/10)',
+      'bytes=8-1000': '206 8-9 (bytes 8-9/10)',
+    };
+    for (const [range, what] of Object.entries(ranges)) {
+      expect(await told({ range }), range).to.equal(what);
+    }
+    expect((await answered({ range: 'bytes=3-5' })).headers['Content-Length']).to.equal(3);
+  });
+
+  it('says how long it is where the range lies outside', async () => {
+    for (const range of ['bytes=10-', 'bytes=10-20', 'bytes=99999999999-', 'bytes=-0']) {
+      const { told, body, headers } = await answered({ range });
+      expect(told, range).to.equal('416 (bytes */10)');
+      expect(String(body)).to.contain('RANGE_INVALID');
+      expect(headers['Cache-Control']).to.equal('no-store');
+    }
+  });
+
+  it('sends all of it for ranges that are malformed, of another unit, or several', async () => {
+    const malformed = ['bytes', 'bytes=', 'bytes=a-b', 'bytes 0-1', '0-1', 'bytes=-', 'bytes=1'];
+    const units = ['lines=0-1', 'lines=50-', 'x=-1'];
+    const several = ['bytes=0-1,3-4', 'bytes=0-0, -1', 'bytes=0-,5-'];
+    for (const range of [...malformed, ...units, ...several, 'bytes=1-2x', 'bytes=0x1-2', '']) {
+      expect(await told({ range }), range).to.equal('200 0-9');
+    }
+  });
+
+  it('sends a range only of the file that If-Range means', async () => {
+    const range = 'bytes=1-2';
+    expect(await told({ range, 'if-range': ETAG })).to.equal('206 1-2 (bytes 1-2/10)');
+    const others = [`W/${ETAG}`, '"other"', DIGEST, 'Wed, 21 Oct 2015 07:28:00 GMT', ''];
+    for (const other of others) {
+      expect(await told({ range, 'if-range': other }), other).to.equal('200 0-9');
+    }
+    expect(await told({ range: 'bytes=50-', 'if-range': '"other"' })).to.equal('200 0-9');
+  });
+
+  it('sends an empty file, of which every range lies outside', async () => {
+    const { told: whole, headers } = await answered({}, 0);
+    expect(whole).to.equal('200');
+    expect(headers['Content-Length']).to.equal(0);
+    for (const range of ['bytes=0-', 'bytes=0-0', 'bytes=-5']) {
+      expect(await told({ range }, 0), range).to.equal('416 (bytes */0)');
+    }
+  });
+
+  it('is not sent again to whoever has it', async () => {
+    // fetch() says no-cache with each of them: it is meant for caches on the way.
+    expect(await told({ 'if-none-match': ETAG, 'cache-control': 'no-cache' })).to.equal('304');
+    const known = [ETAG, `W/${ETAG}`, `"a", ${ETAG}`, `"a",W/${ETAG} , "b"`, '*'];
+    for (const match of known) {
+      const { told, headers, body } = await answered({ 'if-none-match': match });
+      expect(told, match).to.equal('304');
+      expect(body).to.equal(undefined);
+      expect(headers).to.include({ ETag: ETAG }).and.to.not.have.property('Content-Length');
+    }
+    // 304 goes before a range.
+    expect(await told({ 'if-none-match': ETAG, range: 'bytes=0-1' })).to.equal('304');
+  });
+
+  it('is sent to whoever has another, or says only a time', async () => {
+    for (const match of ['"other"', DIGEST, '"a", "b"', '']) {
+      expect(await told({ 'if-none-match': match }), match).to.equal('200 0-9');
+    }
+    expect(await told({ 'if-modified-since': new Date().toUTCString() })).to.equal('200 0-9');
+  });
+});
+
+describe('answerBytes', () => {
+  it('knows conditions and no ranges', () => {
+    const bytes = Buffer.from('0123456789');
+    const whole = answerBytes({ range: 'bytes=0-1' }, FOUND, bytes);
+    expect(whole).to.include({ status: 200, body: bytes });
+    expect(whole.headers).to.include({ 'Content-Length': 10, ETag: ETAG });
+    expect(whole.headers).to.not.have.property('Accept-Ranges');
+    const known = answerBytes({ 'if-none-match': ETAG }, FOUND, bytes);
+    expect(known).to.include({ status: 304, body: undefined });
+  });
+});
+
+describe('cacheControl', () => {
+  it('lets what never changes be kept, all else be asked for, and nothing private be shared', () => {
+    const said = (immutable: boolean, isPrivate: boolean) => cacheControl({ immutable, isPrivate });
+    expect(said(true, false)).to.equal('public, max-age=31536000, immutable');
+    expect(said(true, true)).to.equal('private, max-age=31536000, immutable');
+    expect(said(false, false)).to.equal('no-cache');
+    expect(said(false, true)).to.equal('private, no-cache');
+  });
+});

@@ -1,0 +1,143 @@
+/** Blobs over HTTP: whole, in parts, or by somebody else; what is protected is sent by us alone. */
+import { readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { basic } from '../support/ask.js';
+import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
+import { writeHtpasswd } from '../support/passwords.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { steadyHeaders, TestRegistry } from '../support/test-registry.js';
+
+const LAYER = layerBytes('0123456789');
+const DIGEST = sha256(LAYER);
+
+describe('blobs', () => {
+  let registry: TestRegistry;
+  let image: TestDescriptor;
+  const path = `/v2/team/app/blobs/${DIGEST}`;
+
+  /** The same tree, under other settings. */
+  async function reopen(yaml: string): Promise<void> {
+    const { root } = registry;
+    await registry.close();
+    registry = await TestRegistry.open(root, { yaml });
+  }
+
+  before(async () => {
+    registry = await TestRegistry.open(tempDir());
+    const content = new TestContent();
+    image = content.image({ layers: ['0123456789', ''] });
+    const empty = content.add('', 'application/octet-stream');
+    const artifact = { schemaVersion: 2, config: empty, layers: [empty] };
+    const type = 'application/vnd.oci.image.manifest.v1+json';
+    const nothing = content.add(JSON.stringify({ ...artifact, mediaType: type }), type);
+    await registry.drop('team/app', content, [{ image, tag: '1' }, { image: nothing }]);
+  });
+  after(async () => {
+    await registry.close();
+    removeTempDirs();
+  });
+
+  it('are sent whole, with their digest, and may be kept for ever', async () => {
+    const { status, headers, body } = await registry.get(path);
+    expect(status).to.equal(200);
+    expect(body.equals(LAYER)).to.equal(true);
+    expect(headers).to.include({
+      'docker-content-digest': DIGEST,
+      etag: `"${DIGEST}"`,
+      'content-type': 'application/octet-stream',
+      'content-length': String(LAYER.length),
+      'accept-ranges': 'bytes',
+      'cache-control': 'public, max-age=31536000, immutable',
+    });
+  });
+
+  it('are sent in parts, which make the whole again', async () => {
+    const parts = ['bytes=0-3', 'bytes=4-7', 'bytes=8-'];
+    const replies = await Promise.all(parts.map((range) => registry.get(path, { range })));
+    expect(replies.map(({ status }) => status)).to.deep.equal([206, 206, 206]);
+    expect(replies.map(({ headers }) => headers['content-range'])).to.deep.equal([
+      'bytes 0-3/12',
+      'bytes 4-7/12',
+      'bytes 8-11/12',
+    ]);
+    expect(Buffer.concat(replies.map(({ body }) => body)).equals(LAYER)).to.equal(true);
+    const outside = await registry.get(path, { range: 'bytes=12-' });
+    expect(outside.headers['content-range']).to.equal('bytes */12');
+    expect([outside.status, outside.code]).to.deep.equal([416, 'RANGE_INVALID']);
+  });
+
+  it('have the same headers for HEAD as for GET, and no body', async () => {
+    const paths = [path, `/v2/team/app/blobs/${sha256('')}`, `/v2/team/app/blobs/${sha256('no')}`];
+    for (const each of paths) {
+      const [got, head] = [await registry.get(each), await registry.head(each)];
+      expect(head.status).to.equal(got.status);
+      expect(steadyHeaders(head)).to.deep.equal(steadyHeaders(got));
+      expect(head.body).to.have.length(0);
+    }
+  });
+
+  it('are told whole by HEAD: only GET knows ranges (RFC 9110, 14.2)', async () => {
+    const { status, headers } = await registry.head(path, { range: 'bytes=0-3' });
+    expect(status).to.equal(200);
+    expect(headers).to.include({ 'content-length': '12' }).and.not.have.property('content-range');
+  });
+
+  it('may be empty, and the connection goes on after one', async () => {
+    const empty = await registry.get(`/v2/team/app/blobs/${sha256('')}`);
+    expect(empty.status).to.equal(200);
+    expect(empty.headers['content-length']).to.equal('0');
+    expect((await registry.get(path)).status).to.equal(200);
+  });
+
+  it('are unknown where no manifest of the repository names them', async () => {
+    for (const digest of [sha256('nothing'), image.digest, `sha512:${'0'.repeat(128)}`]) {
+      const { status, code } = await registry.get(`/v2/team/app/blobs/${digest}`);
+      expect([status, code]).to.deep.equal([404, 'BLOB_UNKNOWN']);
+    }
+  });
+
+  it('are sent by whoever the settings name, by a redirect that is not kept', async () => {
+    const url = 'https://cdn.example.com/{id}/{repository}/{snapshot}/{digest}?{other}';
+    await reopen(`registry: {blobs: redirect, blobsUrl: "${url}"}`);
+    const { status, headers, body } = await registry.get(path, { range: 'bytes=0-1' });
+    const snapshot = readlinkSync(registry.web('team~app')).split('/').at(-1);
+    expect([status, body.length]).to.deep.equal([307, 0]);
+    expect(headers).to.include({
+      location: `https://cdn.example.com/team~app/team/app/${snapshot}/${DIGEST}?{other}`,
+      'cache-control': 'no-store',
+      'content-length': '0',
+    });
+    // Whether it is there we say ourselves, and nobody is sent after what is not.
+    expect((await registry.head(path)).headers['content-length']).to.equal('12');
+    expect((await registry.get(`/v2/team/app/blobs/${sha256('no')}`)).status).to.equal(404);
+  });
+
+  it('are sent by the nginx in front, which is told a path below its internal location', async () => {
+    await reopen('registry: {blobs: x-accel, accelPrefix: /inside/}');
+    const { status, headers } = await registry.get(path);
+    expect(status).to.equal(200);
+    expect(headers['x-accel-redirect']).to.match(/^\/inside\/team~app\/2\d+T\d+\.\d+Z\/blobs\//);
+    expect(headers).to.include({ etag: `"${DIGEST}"`, 'docker-content-digest': DIGEST });
+    expect((await registry.head(path)).headers).to.not.have.property('x-accel-redirect');
+  });
+
+  it('are never redirected when they are protected, nor when nobody is anonymous', async () => {
+    const passwords = join(tempDir(), 'htpasswd');
+    writeHtpasswd(passwords, { alice: 'secret' });
+    const url = 'blobsUrl: "https://cdn.example.com/{digest}"';
+    const redirect = `blobs: redirect, ${url}, htpasswd: ${passwords}`;
+    const secret = 'repositories: {team/app: {protected: true}}';
+    for (const yaml of [
+      `registry: {${redirect}}\n${secret}`,
+      `registry: {anonymous: false, ${redirect}}`,
+    ]) {
+      await reopen(yaml);
+      const anonymous = await registry.get(path);
+      expect([anonymous.status, anonymous.headers.location]).to.deep.equal([401, undefined]);
+      const { status, body, headers } = await registry.get(path, basic('alice', 'secret'));
+      expect([status, body.equals(LAYER)]).to.deep.equal([200, true]);
+      expect(headers['cache-control']).to.equal('private, max-age=31536000, immutable');
+    }
+  });
+});

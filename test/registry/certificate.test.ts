@@ -1,0 +1,158 @@
+/** TLS: a renewed certificate is taken up without a restart, and a broken one never. */
+import { copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { expect } from 'chai';
+import { openRegistry, type Registry } from '#src/daemon/registry.js';
+import { CertificateWatch } from '#src/registry/certificate.js';
+import { ask } from '../support/ask.js';
+import { type CertificateFiles, makeCertificate, trusting } from '../support/certificate.js';
+import { type TestServices, testServices } from '../support/service.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { needTools } from '../support/tools.js';
+
+describe('the certificate', () => {
+  let made: CertificateFiles[];
+  let directory: string;
+  let files: CertificateFiles;
+
+  before(async function () {
+    needTools(this, 'openssl');
+    const away = tempDir();
+    made = await Promise.all(['first', 'second'].map((name) => makeCertificate(away, name)));
+  });
+  after(removeTempDirs);
+  beforeEach(() => {
+    directory = join(tempDir(), 'tls');
+    mkdirSync(directory);
+    files = { certificate: join(directory, 'it.pem'), key: join(directory, 'it.key') };
+    put(0, 'certificate');
+    put(0, 'key');
+  });
+
+  /** Replaces a file as renewal tools do: by a rename. */
+  function put(which: 0 | 1, what: keyof CertificateFiles): void {
+    copyFileSync(made[which]?.[what] ?? '', `${files[what]}.new`);
+    renameSync(`${files[what]}.new`, files[what]);
+  }
+
+  describe('as files', () => {
+    const readError = (watch: CertificateWatch) =>
+      watch.readIfChanged().then(
+        () => undefined,
+        (error: NodeJS.ErrnoException) => error.code,
+      );
+
+    it('is read once for each change', async () => {
+      const watch = new CertificateWatch(files);
+      expect(await watch.readIfChanged()).to.have.keys('cert', 'key');
+      expect(await watch.readIfChanged()).to.equal(undefined);
+      put(1, 'certificate');
+      put(1, 'key');
+      expect(await watch.readIfChanged()).to.have.keys('cert', 'key');
+      expect(await watch.readIfChanged()).to.equal(undefined);
+    });
+
+    it('is not taken while the key belongs to another, and that is said once', async () => {
+      const watch = new CertificateWatch(files);
+      await watch.readIfChanged();
+      put(1, 'certificate');
+      expect(await readError(watch)).to.match(/KEY_VALUES_MISMATCH/);
+      expect(await watch.readIfChanged()).to.equal(undefined);
+      put(1, 'key');
+      expect(await watch.readIfChanged()).to.have.keys('cert', 'key');
+    });
+
+    it('is not taken when it is gone, empty or no PEM, and is when it is whole again', async () => {
+      const watch = new CertificateWatch(files);
+      await watch.readIfChanged();
+      for (const spoil of [
+        () => rmSync(files.key),
+        () => writeFileSync(files.key, ''),
+        () => writeFileSync(files.key, 'no key'),
+        () => writeFileSync(files.certificate, 'no certificate'),
+      ]) {
+        spoil();
+        expect(await readError(watch)).to.be.a('string');
+        expect(await watch.readIfChanged()).to.equal(undefined);
+      }
+      put(0, 'key');
+      await readError(watch);
+      put(0, 'certificate');
+      expect(await watch.readIfChanged()).to.have.keys('cert', 'key');
+    });
+  });
+
+  describe('of a running endpoint', () => {
+    let services: TestServices;
+    let registry: Registry;
+    beforeEach(async () => {
+      const { certificate, key } = files;
+      const yaml = `registry: {listen: "127.0.0.1:0", certificate: ${certificate}, key: ${key}}`;
+      services = await testServices(tempDir(), { yaml });
+      registry = await openRegistry({ ...services, inherited: [] }, 'throw');
+    });
+    afterEach(async () => {
+      await registry.close();
+      await services.close();
+    });
+
+    /** The subject of the certificate that a new connection is shown. */
+    function shown(): Promise<string> {
+      const { hostname, port } = new URL(registry.urls[0] ?? '');
+      return new Promise((resolve, reject) => {
+        const options = { host: hostname, port: Number(port), rejectUnauthorized: false };
+        const socket = connect(options, () => {
+          resolve(String(socket.getPeerCertificate().subject.CN));
+          socket.destroy();
+        });
+        socket.on('error', reject);
+      });
+    }
+    const events = () => services.lines.map(({ level, event }) => `${level} ${event}`);
+
+    it('is the one that clients are told to trust', async () => {
+      const [url = '', first] = [registry.urls[0], made[0] as CertificateFiles];
+      expect(url).to.match(/^https:\/\/127/);
+      expect((await ask(url, '/v2/', trusting(first))).status).to.equal(200);
+      const other = await ask(url, '/v2/', trusting(made[1] as CertificateFiles)).catch(
+        (error: NodeJS.ErrnoException) => error.code,
+      );
+      expect(other).to.match(/SELF_SIGNED|DEPTH_ZERO/);
+      const plain = await ask(url.replace('https', 'http'), '/v2/').catch(() => 'refused');
+      expect(plain).to.equal('refused');
+    });
+
+    it('is the new one for new connections, once both files are there; before, the old one', async () => {
+      put(1, 'key');
+      await registry.reload();
+      expect(await shown()).to.equal('first');
+      expect(events()).to.include('warn registry.error');
+      put(1, 'certificate');
+      await registry.reload();
+      expect(await shown()).to.equal('second');
+      expect(events()).to.include('info registry.reloaded');
+    });
+
+    it('stays when the files are spoiled', async () => {
+      writeFileSync(files.certificate, '-----BEGIN CERTIFICATE-----\nAAAA\n');
+      await registry.reload();
+      expect(await shown()).to.equal('first');
+      rmSync(files.certificate);
+      await registry.reload();
+      expect(await shown()).to.equal('first');
+    });
+  });
+
+  it('that does not fit its key is no reason to listen without it', async () => {
+    put(1, 'key');
+    const { certificate, key } = files;
+    const yaml = `registry: {listen: "127.0.0.1:0", certificate: ${certificate}, key: ${key}}`;
+    const services = await testServices(tempDir(), { yaml });
+    const opened = await openRegistry({ ...services, inherited: [] }, 'retry').catch(
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    expect(opened).to.match(/KEY_VALUES_MISMATCH/);
+    await services.close();
+  });
+});
