@@ -231,6 +231,10 @@ const REFERRERS: readonly Requirement[] = [
       const fallback = await registry.get(`/v2/${NAME}/manifests/${digest.replace(':', '-')}`);
       expect([fallback.status, fallback.headers['content-type']]).to.deep.equal([200, INDEX]);
       expect(fallback.json).to.deep.equal((await registry.get(referrers(digest))).json);
+      // Clients that look a tag up with HEAD ask for what it names.
+      const named = fallback.headers['docker-content-digest'];
+      const byDigest = await registry.get(`/v2/${NAME}/manifests/${named}`);
+      expect([byDigest.status, byDigest.json]).to.deep.equal([200, fallback.json]);
     },
     docker: 'that tag is the business of whoever pushes there',
   },
