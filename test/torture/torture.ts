@@ -20,6 +20,10 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   'power-cut': { files: ['crash/power-cut'], environment: { DROPDOCK_TEST_CUTS: 'all' } },
   edits: { files: ['crash/edits-sweep'], environment: { DROPDOCK_TEST_POINTS: 'all' } },
   publish: { files: ['crash/fault-sweep', 'crash/kill-sweep'], environment: {} },
+  'system-calls': {
+    files: ['crash/system-calls'],
+    environment: { DROPDOCK_TEST_POINTS: 'all' },
+  },
   'full-disk': { files: ['crash/full-disk'], environment: {} },
   publishers: { files: ['crash/publishers'], environment: { DROPDOCK_TEST_MERGES: '5000' } },
   readers: { files: ['interop/flips'], environment: { DROPDOCK_TEST_FLIPS: '1000' } },
