@@ -33,7 +33,7 @@ function run(name: string, ...given: readonly string[]): string {
 }
 
 /** Undefined where images of this type can be mounted here; else why not. */
-export function whyNoImages(type: FilesystemType): string | undefined {
+function whyNoImages(type: FilesystemType): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root';
   if (!existsSync('/dev/loop-control')) return 'needs loop devices';
   try {
@@ -42,6 +42,16 @@ export function whyNoImages(type: FilesystemType): string | undefined {
     return `needs mkfs.${type}`;
   }
   return undefined;
+}
+
+/** For a suite or a test: skips it where images cannot be mounted, or fails it in CI. */
+export function needImages(context: Mocha.Context, type: FilesystemType): void {
+  const why = whyNoImages(type);
+  if (why === undefined) return;
+  // An ordinary user cannot mount; the tests are run as root as well.
+  if (process.env.CI && why !== 'needs root') throw new Error(why);
+  console.info(`      skipped: ${why}`);
+  context.skip();
 }
 
 export class FilesystemImage {

@@ -23,7 +23,7 @@ import { readRepository } from '../support/outside-reader.js';
 import { receipts, type TestServices, testDaemon } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
-import { FilesystemImage, whyNoImages } from './filesystem-image.js';
+import { FilesystemImage, needImages } from './filesystem-image.js';
 
 const YAML =
   'settle: {quiet: 50ms}\nretry: {first: 100ms, most: 300ms}\nretention: {grace: 1s}\n' +
@@ -99,11 +99,7 @@ describe('a full disk', function () {
 
   for (const type of ['tmpfs', 'ext4'] as const) {
     it(`${type}: a big drop is not begun, and published when there is room`, async function () {
-      const why = whyNoImages('ext4');
-      if (why) {
-        console.info(`      skipped: ${why}`);
-        this.skip();
-      }
+      needImages(this, 'ext4');
       place = small(type);
       await start();
       const before = published();
@@ -119,11 +115,7 @@ describe('a full disk', function () {
     });
 
     it(`${type}: one that finds no room on the way leaves nothing behind`, async function () {
-      const why = whyNoImages('ext4');
-      if (why) {
-        console.info(`      skipped: ${why}`);
-        this.skip();
-      }
+      needImages(this, 'ext4');
       place = small(type);
       await start();
       const before = published();

@@ -6,7 +6,7 @@
  */
 import { expect } from 'chai';
 import { makeRandom } from '../support/random.js';
-import { FILESYSTEMS, type FilesystemType, whyNoImages } from './filesystem-image.js';
+import { FILESYSTEMS, needImages } from './filesystem-image.js';
 import { cutPower } from './power-cut.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
@@ -20,15 +20,6 @@ const WRITES = {
   'all metadata': () => () => true,
   'metadata now and then': (random: () => number) => () => random() < 0.1,
 } as const;
-
-function needImages(context: Mocha.Context, type: FilesystemType): void {
-  const why = whyNoImages(type);
-  if (why === undefined) return;
-  // An ordinary user cannot mount; the tests are run as root as well.
-  if (process.env.CI && why !== 'needs root') throw new Error(why);
-  console.info(`      skipped: ${why}`);
-  context.skip();
-}
 
 describe('a power cut', () => {
   before(() => console.info(`      seed ${SEED}`));

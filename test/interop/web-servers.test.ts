@@ -2,69 +2,18 @@
  * Goal: the shipped configurations of nginx, Apache and Crane serve what dropdock publishes, to real
  * clients and by the letter of HTTP. The same repository is asked of each.
  */
-import { chmodSync, cpSync, mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { crane } from '../support/crane-server.js';
-import { DaemonProcess } from '../support/daemon-process.js';
-import { deliver, dropPath } from '../support/deliver.js';
-import { makeLayout, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
+import { makeLayout, sha256 } from '../support/make-image.js';
 import { ACCEPT_ALL } from '../support/puller.js';
-import { type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { makeRealImage, needTools, tool } from '../support/tools.js';
-import { apache, nginxAlone, nginxWithDropdock, type WebServer } from '../support/web-servers.js';
+import { needTools, tool } from '../support/tools.js';
+import { ends, index, publish, root, servers, single, start } from './served.js';
 
 const OCI = 'application/vnd.oci.image';
 const DOCKER = 'application/vnd.docker.distribution.manifest';
 const insecure = '--src-tls-verify=false';
-
-let root: string;
-let published: string;
-let services: TestServices;
-let index: TestDescriptor;
-let single: TestDescriptor;
-const servers: Record<string, WebServer> = {};
-const ends: (() => Promise<unknown>)[] = [];
-
-/** In this process, so that a tag can move many times a second. */
-async function publish(path: string, as: string): Promise<void> {
-  cpSync(path, dropPath(root, as), { recursive: true });
-  await deliver(services, as);
-}
-
-async function start(): Promise<void> {
-  root = tempDir();
-  chmodSync(root, 0o755);
-  published = join(root, 'published');
-  servers.apache = await apache(published);
-  const yaml = `redirect: {url: "${servers.apache.url}/pulp/docker/v2/{id}/"}\nregistry: {listen: "127.0.0.1:0", blobs: x-accel}\n`;
-  services = await testServices(root, { yaml });
-  await services.run('prepareInbox', { inbox: services.inbox });
-  mkdirSync(join(services.inbox, 'team/sub'), { recursive: true });
-  const endpoint = await DaemonProcess.start(root, { command: 'serve', yaml });
-  servers.nginx = await nginxAlone(published);
-  servers['nginx and dropdock'] = await nginxWithDropdock(published, endpoint.registry);
-  const real = makeRealImage(tempDir());
-  await publish(real, 'team/sub/real:1.0');
-  const content = new TestContent();
-  const images = ['amd64', 'arm64'].map((architecture) =>
-    content.image({ layers: ['base', architecture], platform: { os: 'linux', architecture } }),
-  );
-  index = content.index(images);
-  const attached = content.image({ subject: index, artifactType: 'application/x.sbom' });
-  const layout = join(tempDir(), 'layout');
-  content.writeLayout(layout, [{ image: index, tag: '1' }, { image: attached }]);
-  await publish(layout, 'app');
-  single = makeLayout(join(root, 'single'), { layers: ['base', 'one'], tag: '2' });
-  await publish(join(root, 'single'), 'app');
-  servers['Apache and Crane'] = await crane(join(published, 'app'), 50);
-  ends.push(
-    () => services.close(),
-    () => endpoint.stop(),
-    ...Object.values(servers).map(({ stop }) => stop),
-  );
-}
 
 const ask = (way: string, path: string, init?: RequestInit) =>
   fetch(`${servers[way]?.url}${path}`, { redirect: 'manual', ...init });
