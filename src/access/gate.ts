@@ -69,9 +69,11 @@ export class Gate {
     try {
       const request = { password, hash: hash ?? this.#nobody() };
       const right = await this.options.run('checkPassword', request);
-      if (!right || hash === undefined) return { kind: 'refused', name: user };
-      // Not if the file has changed while it was compared.
-      if (this.#passwords.get(user) === hash) this.#right.set(remembered, true);
+      // Nor if the file has changed while it was compared.
+      if (!right || hash === undefined || this.#passwords.get(user) !== hash) {
+        return { kind: 'refused', name: user };
+      }
+      this.#right.set(remembered, true);
       return { kind: 'user', name: user };
     } finally {
       this.#checks--;

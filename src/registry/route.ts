@@ -40,8 +40,10 @@ export interface Page {
 
 const URL_BYTES_MAX = 4096;
 
-/** @param url a request target as it came: path and query, nothing decoded */
-export function parseRoute(url: string): Route | Refusal {
+/** @param target a request's, as it came: path and query, nothing decoded */
+export function parseRoute(target: string): Route | Refusal {
+  // RFC 9112, 3.2.2: a server must accept the absolute form, though only proxies are asked with it.
+  const url = target.replace(/^https?:\/\/[^/?]*/i, '');
   if (url.length > URL_BYTES_MAX) return { status: 404, code: 'NAME_UNKNOWN' };
   const question = url.indexOf('?');
   const path = question < 0 ? url : url.slice(0, question);

@@ -145,7 +145,11 @@ export const settingsSchema = z.strictObject({
   registry: section({
     listen: listen.nullable().default('127.0.0.1:5000'),
     blobs: z.enum(['stream', 'redirect', 'x-accel']).default('stream'),
-    blobsUrl: z.string().min(1).nullable().default(null),
+    blobsUrl: z
+      .string()
+      .regex(/^[\x21-\x7e]+$/, { error: 'expected a URL in ASCII' })
+      .nullable()
+      .default(null),
     accelPrefix: z.string().startsWith('/').default('/dropdock-blobs'),
     anonymous: z.boolean().default(true),
     htpasswd: z.string().min(1).nullable().default(null),

@@ -56,6 +56,14 @@ describe('parseRoute', () => {
     });
   });
 
+  it('takes the absolute form of a target, whatever host it names', () => {
+    for (const host of ['http://images.example.com', 'HTTPS://[::1]:5000']) {
+      expect(parseRoute(`${host}/v2/app/tags/list?n=1`)).to.include({ kind: 'tags', n: 1 });
+      expect(parseRoute(`${host}/v2/`)).to.deep.equal({ kind: 'base' });
+    }
+    expect(parseRoute('http://images.example.com')).to.include({ status: 404 });
+  });
+
   it('decodes what a client encodes without need', () => {
     const at = parseRoute(`/v2/app/blobs/sha256%3A${HEX}`);
     expect(at).to.include({ kind: 'blob', digest: DIGEST });
