@@ -19,7 +19,10 @@ interface Trial {
 const TRIALS: Readonly<Record<string, Trial>> = {
   'power-cut': { files: ['crash/power-cut'], environment: { DROPDOCK_TEST_CUTS: 'all' } },
   edits: { files: ['crash/edits-sweep'], environment: { DROPDOCK_TEST_POINTS: 'all' } },
-  publish: { files: ['crash/fault-sweep', 'crash/kill-sweep'], environment: {} },
+  publish: {
+    files: ['crash/fault-sweep', 'crash/kill-sweep'],
+    environment: { DROPDOCK_TEST_POINTS: 'all' },
+  },
   'system-calls': {
     files: ['crash/system-calls'],
     environment: { DROPDOCK_TEST_POINTS: 'all' },
