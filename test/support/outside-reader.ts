@@ -33,8 +33,9 @@ const KINDS = ['oci-index', 'oci', 'list', '2', '1'];
 
 /** Undefined before the first publish. @throws when anything is half there */
 export function readRepository(published: string, id: string): SeenRepository | undefined {
-  const web = resolveLink(join(published, 'web', id));
+  // In this order: the first flip may come between two looks, and app/ is placed after it.
   const app = resolveLink(join(published, 'app', `${id}.json`));
+  const web = resolveLink(join(published, 'web', id));
   // app/ is placed after the first flip; it may never lead anywhere without a pivot.
   if (web === undefined) {
     if (app !== undefined) throw new Violation(`app/${id}.json leads to ${app}, web/${id} nowhere`);
