@@ -47,7 +47,9 @@ export class Endpoint {
     const { roots, settings } = options;
     this.#snapshots = new Snapshots({ roots, rememberBytes: REMEMBER_BYTES });
     this.#blobsBy = blobsBy(settings.registry);
-    const protects = Object.values(settings.repositories).some((each) => each.protected === true);
+    const protects = Object.values(settings.repositories).some(
+      (each) => each.protected === true || each.readers !== undefined,
+    );
     this.#hasSecrets =
       settings.registry.htpasswd !== null && (protects || !settings.registry.anonymous);
   }

@@ -104,6 +104,9 @@ export class RegistryServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // Node hands over all that a connection has pipelined; one at a time is answered, or each would
+    // hold an open file before its turn.
+    if (!(await hasTurn(request, response))) return;
     const began = performance.now();
     // A body that nobody asked for is not read: the connection ends with the answer.
     const hasBody = request.headers['content-length'] ?? request.headers['transfer-encoding'];
@@ -147,7 +150,12 @@ async function send(
       return true;
     }
     const stream = body.file.stream(body);
-    await pipeline(stream, response);
+    try {
+      await pipeline(stream, response);
+    } finally {
+      // Newer Nodes leave it open when the client has gone before this.
+      stream.destroy();
+    }
     if (stream.bytesRead === body.end - body.start + 1) return true;
     // It ended before it was promised to: the next answer must not be taken for the rest of it.
     request.socket.destroy();
@@ -157,4 +165,16 @@ async function send(
     response.destroy();
     return false;
   }
+}
+
+/** Waits until the answers before this one are sent. @returns false when the client went away */
+function hasTurn(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+  if (response.socket !== null) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    response.once('socket', () => resolve(true));
+    request.socket.once('close', () => {
+      response.destroy();
+      resolve(false);
+    });
+  });
 }

@@ -36,7 +36,8 @@ export function resolveRepository(
     repository,
     id: own.id === undefined ? defaultRepositoryId(repository) : parseRepositoryId(own.id),
     mode: own.mode ?? 'merge',
-    protected: own.protected ?? false,
+    // Whoever names readers means that others are none.
+    protected: own.protected ?? own.readers !== undefined,
     ...(own.readers && { readers: own.readers }),
     immutableTags: Array.isArray(immutableTags) ? immutableTags : immutableTags ? ['*'] : [],
     urlTemplate: own.url ?? settings.redirect.url,
