@@ -97,14 +97,24 @@ export function placeAppLink(
  * The end of a repository that was removed and whose grace period is over. The link for Crane goes
  * first: one that leads nowhere makes Crane give up loading everything (tried). Cut short in between,
  * the pivot still leads to a removed snapshot, and the next visit begins anew.
+ * @returns false when the pivot leads elsewhere by now: somebody has published
  */
-export function removeLinks(disk: Disk, roots: TreeRoots, id: RepositoryId): void {
+export function removeLinks(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  removed: Timestamp,
+): boolean {
+  const isStill = () => readPivot(disk, roots, id) === removed;
+  if (!isStill()) return false;
   if (readLinkIfThere(disk, appLinkPath(roots, id)) === appLinkTarget(id)) {
     removeIfThere(disk, appLinkPath(roots, id));
     syncDirectory(disk, appDirectory(roots));
   }
+  if (!isStill()) return false;
   removeIfThere(disk, pivotPath(roots, id));
   syncDirectory(disk, webDirectory(roots));
+  return true;
 }
 
 /** @returns true when the link for Crane had to be put right */

@@ -44,17 +44,21 @@ export function isOver(disk: Disk, { roots, id, graceMs, nowMs }: RemovalRequest
 export function finishRemoval(disk: Disk, request: RemovalRequest): boolean {
   if (!isOver(disk, request)) return false;
   const { roots, id } = request;
-  removeLinks(disk, roots, id);
-  removeRemains(disk, roots, id);
-  return true;
+  const removed = readPivot(disk, roots, id);
+  // Another host may have taken the lock over and published: asked again before each step.
+  if (removed !== null && !removeLinks(disk, roots, id, removed)) return false;
+  return removeRemains(disk, roots, id);
 }
 
 /** What lies under master/ for an id that has no pivot any more; strangers stay. */
-function removeRemains(disk: Disk, roots: TreeRoots, id: RepositoryId): void {
+function removeRemains(disk: Disk, roots: TreeRoots, id: RepositoryId): boolean {
   const directory = snapshotsDirectory(roots, id);
+  const names = listSnapshots(disk, roots, id).filter(isTimestamp);
+  if (readPivot(disk, roots, id) !== null) return false;
   moveToTrash(disk, roots, historyPath(roots, id), `${id}.jsonl`);
   // Oldest first: the last one has the mark by which a later visit knows what this is.
-  for (const name of listSnapshots(disk, roots, id).filter(isTimestamp)) {
+  for (const name of names) {
+    if (readPivot(disk, roots, id) !== null) return false;
     moveToTrash(disk, roots, snapshotPath(roots, id, name), `${id}@${name}`);
   }
   try {
@@ -63,4 +67,5 @@ function removeRemains(disk: Disk, roots: TreeRoots, id: RepositoryId): void {
   } catch (error) {
     if (!hasErrno(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
   }
+  return true;
 }
