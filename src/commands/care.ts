@@ -4,7 +4,7 @@ import { openServices, type Services } from '../daemon/services.js';
 import { DropdockError, isSystemError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
-import { lockRepository } from '../publish/lock.js';
+import { lockRepository, type RepositoryLock } from '../publish/lock.js';
 import { allDirectories } from '../publish/paths.js';
 import type { SnapshotVerdict } from '../publish/retention.js';
 import type { Finding } from '../publish/verify.js';
@@ -80,18 +80,22 @@ async function cleanRepositories(
     const { verdicts, strangers, isOver } = await run('planClean', request);
     const snapshots = isOver ? verdicts.map((each) => ({ ...each, ...REMOVED })) : verdicts;
     plans.push({ id, snapshots, strangers });
-    if (dryRun || !snapshots.some(({ remove }) => remove)) continue;
-    await locked(services, id, () => run('clean', request));
+    if (dryRun || !(isOver || snapshots.some(({ remove }) => remove))) continue;
+    await locked(services, id, ({ lost }) => run('clean', { ...request, lockLost: lost }));
   }
   return plans;
 }
 
-async function locked<T>(services: Services, id: RepositoryId, work: () => Promise<T>): Promise<T> {
+async function locked<T>(
+  services: Services,
+  id: RepositoryId,
+  work: (lock: RepositoryLock) => Promise<T>,
+): Promise<T> {
   const { roots, settings } = services;
   const { stale: staleMs, wait: waitMs } = settings.lock;
   const lock = await lockRepository(roots, id, { staleMs, waitMs });
   try {
-    return await work();
+    return await work(lock);
   } finally {
     await lock.release();
   }

@@ -43,7 +43,7 @@ async function change(
   const services = await openServices(context.settings, log);
   try {
     const result = await editRepository(publishContext(services), policy, edit);
-    report(context, repository, edit, result);
+    report(context, repository, edit, result, policy.graceMs);
     await services.run('emptyTrash', { roots: services.roots });
     return EXIT.done;
   } finally {
@@ -64,6 +64,7 @@ function report(
   repository: string,
   edit: Edit,
   { snapshot, base, moves, to, later }: EditResult,
+  graceMs: number,
 ): void {
   const { print } = context;
   if (context.json) {
@@ -84,6 +85,8 @@ function report(
     untag: `${repository} is without ${moves.map(({ tag }) => tag).join(', ')} since snapshot ${snapshot}.`,
     remove: `${repository} is removed since snapshot ${snapshot}; pulls under way end well.`,
   };
-  print(`${done[edit.kind]}\nUndo: dropdock rollback ${repository} ${base}\n`);
+  print(`${done[edit.kind]}\n`);
+  const isGone = edit.kind === 'remove' && graceMs === 0;
+  if (!isGone) print(`Undo: dropdock rollback ${repository} ${base}\n`);
   for (const { message } of later) print(`left to the next visit: ${message}\n`);
 }

@@ -109,7 +109,7 @@ export async function history(context: CommandContext, repository: string): Prom
       snapshot,
       current ? 'current' : kept ? 'kept' : 'gone',
       why,
-      detail ?? drops.join(' '),
+      detail ?? drops.map(({ drop }) => drop).join(' '),
     ]);
     context.print(formatTable([['AT', 'SNAPSHOT', 'STATE', 'WHY', 'WHAT'], ...rows]));
   }

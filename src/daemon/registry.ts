@@ -36,7 +36,7 @@ const LISTEN_AGAIN_MS = 5000;
 /**
  * @param whenBusy what a place that cannot be listened at means: `retry` for the daemon, whose
  *   publishing must not depend on it, `throw` for the endpoint as its own process
- * @throws what is wrong with the certificate, and with the place where it is to be thrown
+ * @throws what is wrong with the certificate or the place, where that is to be thrown
  */
 export async function openRegistry(
   options: RegistryOptions,
@@ -45,18 +45,17 @@ export async function openRegistry(
   const { settings, log } = options;
   const { certificate, key } = settings.registry;
   const watch = certificate && key ? new CertificateWatch({ certificate, key }) : undefined;
-  const pair = await watch?.readIfChanged();
   const gate = openGate(options);
   await gate.refresh({ now: true });
-  const servers = placesOf(options).map((where) => ({ where, server: serve(options, gate, pair) }));
-  const listening = new Set<RegistryServer>();
+  const places = placesOf(options);
+  const listening = new Map<Listen, RegistryServer>();
   let timer: NodeJS.Timeout | undefined;
   await listenAll();
   const look = setInterval(() => void renewCertificate(), CERTIFICATE_LOOK_MS);
   look.unref();
   return {
     get urls() {
-      return [...listening].map(({ url }) => url);
+      return [...listening.values()].map(({ url }) => url);
     },
     reload: async () => {
       await gate.refresh({ now: true });
@@ -65,34 +64,37 @@ export async function openRegistry(
     close: async () => {
       clearInterval(look);
       clearTimeout(timer);
-      await Promise.all([...listening].map((server) => server.close(settings.shutdown.wait)));
+      await Promise.all(
+        [...listening.values()].map((server) => server.close(settings.shutdown.wait)),
+      );
     },
   };
 
   async function listenAll(): Promise<void> {
-    for (const { where, server } of servers) {
-      if (listening.has(server)) continue;
+    for (const where of places) {
+      if (listening.has(where)) continue;
       try {
+        const server = serve(options, gate, await watch?.read());
         await server.listen(where);
-        listening.add(server);
+        listening.set(where, server);
         log('info', 'registry.ready', { url: server.url });
       } catch (error) {
         if (whenBusy === 'throw') throw error;
         log('error', 'registry.failed', {
           ...errorFields(error as Error),
-          hint: 'Publishing goes on. Free the address, or set registry.listen to another or to null.',
+          hint: 'Publishing goes on. Free the address or mend the certificate; registry.listen: null turns pulling off.',
           retry: `${LISTEN_AGAIN_MS / 1000}s`,
         });
       }
     }
-    if (listening.size < servers.length) timer = setTimeout(listenAll, LISTEN_AGAIN_MS).unref();
+    if (listening.size < places.length) timer = setTimeout(listenAll, LISTEN_AGAIN_MS).unref();
   }
 
   async function renewCertificate(): Promise<void> {
     try {
       const next = await watch?.readIfChanged();
       if (next === undefined) return;
-      for (const { server } of servers) server.useCertificate(next);
+      for (const server of listening.values()) server.useCertificate(next);
       log('info', 'registry.reloaded', { what: 'certificate' });
     } catch (error) {
       log('warn', 'registry.error', {

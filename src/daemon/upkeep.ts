@@ -97,7 +97,7 @@ export async function cleanAll(services: Services): Promise<void> {
       if (!isOver && !verdicts.some(({ remove }) => remove)) continue;
       const lock = await lockRepository(roots, id, { staleMs: stale, waitMs: wait });
       try {
-        snapshots += (await run('clean', request)).length;
+        snapshots += (await run('clean', { ...request, lockLost: lock.lost })).length;
       } finally {
         await lock.release();
       }

@@ -31,7 +31,9 @@ export function buildEdit(disk: Disk, request: BuildEditRequest): EditedSnapshot
   const to = edit.kind === 'rollback' ? (edit.to ?? previous(disk, request)) : undefined;
   const merged = changed(disk, request, stored.state, to);
   const moves = tagMoves(stored.state.tags, merged.tags);
-  return { ...buildNext(disk, request, stored, merged), moves, to };
+  const detail = edit.kind === 'untag' ? edit.tags.join(' ') : to;
+  const reason = { why: edit.kind, drops: [], ...(detail !== undefined && { detail }) };
+  return { ...buildNext(disk, request, stored, merged, reason), moves, to };
 }
 
 function changed(
@@ -49,20 +51,23 @@ function changed(
       { path: to },
     );
   }
-  return restore(state, readSnapshot(disk, roots, policy.id, to).state);
+  return restore(state, readOwn(disk, { roots, policy }, to).state);
 }
 
-/** What was current before, as far as it is still kept: rolling back twice leads forth again. */
+/**
+ * What was current before, as far as it is still kept: rolling back twice leads forth again. A removal
+ * is passed over (nobody means it by "back"), and so is what another repository had under this id.
+ */
 function previous(disk: Disk, { roots, policy, base }: BuildEditRequest): Timestamp {
-  const kept = listSnapshots(disk, roots, policy.id).filter(isTimestamp);
-  const before = readHistory(disk, roots, policy.id)
-    .map(({ snapshot }) => snapshot)
-    .filter((name) => name !== base && kept.includes(name))
-    .at(-1);
+  const kept = new Set(listSnapshots(disk, roots, policy.id).filter(isTimestamp));
   // Where the history was lost: what the current snapshot was built on.
   const builtOn = base && readSnapshot(disk, roots, policy.id, base).base;
-  const found = before ?? kept.find((name) => name === builtOn);
-  if (found !== undefined) return found;
+  const flips = readHistory(disk, roots, policy.id).map(({ snapshot }) => snapshot);
+  for (const name of [...flips.reverse(), builtOn as Timestamp]) {
+    if (name === base || !kept.delete(name)) continue;
+    const { state } = readSnapshot(disk, roots, policy.id, name);
+    if (state.repository === policy.repository && !state.removed) return name;
+  }
   throw new DropdockError(
     'snapshot.unknown',
     `${policy.repository} has no earlier snapshot to go back to.`,

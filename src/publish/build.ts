@@ -35,8 +35,10 @@ export function buildSnapshot(disk: Disk, request: BuildRequest): BuildResult {
   const stored = base === null ? undefined : readOwn(disk, request, base);
   const before = stored?.state ?? emptyState(policy.repository, policy.id);
   const { merged, outcomes } = mergeAll(request, before);
-  if (!outcomes.some(({ ok }) => ok)) return { outcomes, snapshot: null, leftOut: [] };
-  return { outcomes, ...buildNext(disk, request, stored, merged) };
+  const taken = request.drops.filter((_, at) => outcomes[at]?.ok).map(({ origin }) => origin);
+  const reason = { why: 'publish' as const, drops: taken };
+  if (taken.length === 0) return { outcomes, snapshot: null, reason, leftOut: [] };
+  return { outcomes, ...buildNext(disk, request, stored, merged, reason) };
 }
 
 export interface CheckRequest {

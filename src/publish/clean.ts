@@ -37,6 +37,8 @@ import {
 export interface CleanRequest extends RetentionPolicy {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
+  /** See `RemovalRequest`. */
+  readonly lockLost?: Int32Array;
 }
 
 export interface CleanPlan {

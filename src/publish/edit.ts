@@ -41,12 +41,11 @@ export function editRepository(
     const { transaction, base } = turn;
     const { roots, run, nowMs } = context;
     const request = { roots, policy, transaction, base, nowMs: nowMs(), edit };
-    const { snapshot, moves, to } = await run('buildEdit', request);
+    const { snapshot, reason, moves, to } = await run('buildEdit', request);
     if (snapshot !== null) {
-      const detail = edit.kind === 'untag' ? edit.tags.join(' ') : to;
-      const why = { why: edit.kind, drops: [], ...(detail !== undefined && { detail }) };
-      const unsynced = await commit(turn, snapshot, why);
-      if (unsynced) throw unsynced;
+      const unsynced = await commit(turn, snapshot, reason);
+      // It is done, so it is not reported as failed: a rollback made again would lead back.
+      if (unsynced) turn.later.push(unsynced);
     }
     return { snapshot, base, moves, to, removed: await cleanAfter(turn) };
   });

@@ -4,19 +4,18 @@
  */
 import type { Disk } from '../disk/disk.js';
 import { readFile, replaceFile, statIfThere, withOpen, writeAll } from '../disk/durable.js';
-import { hasErrno } from '../errors.js';
+import { DropdockError, hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
+import type { SnapshotReason } from '../snapshot/snapshot-file.js';
 import { isTimestamp, type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
-import { readPivot } from './current.js';
+import { readPivot, readSnapshot } from './current.js';
 import { historyPath, pivotPath, type TreeRoots } from './paths.js';
 
-export interface FlipRecord {
+export interface FlipRecord extends Omit<SnapshotReason, 'why'> {
   readonly at: Timestamp;
   readonly snapshot: Timestamp;
-  readonly why: 'publish' | 'rollback' | 'untag' | 'remove' | 'recovered';
-  /** Which snapshot was rolled back to, or which tags were taken away. */
-  readonly detail?: string;
-  readonly drops: readonly string[];
+  /** 'recovered': a crash kept the flip out of the history, and its snapshot cannot be read. */
+  readonly why: SnapshotReason['why'] | 'recovered';
 }
 
 /** A longer file is cut to its newest lines; retention never looks further back. */
@@ -63,8 +62,24 @@ export function mendHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): boo
   const snapshot = readPivot(disk, roots, id);
   if (snapshot === null || readHistory(disk, roots, id).at(-1)?.snapshot === snapshot) return false;
   const at = toTimestamp(disk.stat(pivotPath(roots, id)).mtimeMs);
-  recordFlip(disk, roots, id, { at, snapshot, why: 'recovered', drops: [] });
+  recordFlip(disk, roots, id, { at, snapshot, ...reasonOf(disk, roots, id, snapshot) });
   return true;
+}
+
+/** A damaged snapshot is the business of `verify --repair`; it must not keep the next from coming. */
+function reasonOf(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  snapshot: Timestamp,
+): Pick<FlipRecord, 'why' | 'detail' | 'drops'> {
+  try {
+    return readSnapshot(disk, roots, id, snapshot).reason;
+  } catch (error) {
+    const isDamaged = error instanceof DropdockError && error.code === 'layout.unsafe';
+    if (isDamaged || hasErrno(error, 'ENOENT')) return { why: 'recovered', drops: [] };
+    throw error;
+  }
 }
 
 function endsWithNewline(disk: Disk, fd: number, size: number): boolean {

@@ -29,6 +29,7 @@ import {
 import { repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
+import { findPublished } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
 import { verifyContent, verifyRepository } from './verify.js';
@@ -90,6 +91,7 @@ export const publishJobs = {
   build: buildSnapshot,
   checkMerge,
   buildEdit,
+  findPublished,
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,

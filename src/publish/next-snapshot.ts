@@ -20,7 +20,7 @@ import {
   renderSnapshot,
   unmovedTags,
 } from '../snapshot/render.js';
-import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
+import type { SnapshotReason, StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { RepositoryState } from '../snapshot/state.js';
 import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listSnapshots, readSnapshot } from './current.js';
@@ -52,12 +52,14 @@ export interface NextRequest {
 export interface NextSnapshot {
   /** Null when clients would see no difference: no snapshot was made. */
   readonly snapshot: Timestamp | null;
+  readonly reason: SnapshotReason;
   readonly leftOut: readonly LeftOut[];
 }
 
 /**
  * @param stored what `base` names
  * @param merged what the repository is to become
+ * @param reason stands in the snapshot, and from there in the history
  * @throws system errors; nothing but the work directory is left behind
  */
 export function buildNext(
@@ -65,15 +67,18 @@ export function buildNext(
   request: NextRequest,
   stored: StoredSnapshot | undefined,
   merged: RepositoryState,
+  reason: SnapshotReason,
 ): NextSnapshot {
   const { roots, policy, base } = request;
   const { state: converted, leftOut } = convertTags(disk, request, merged);
   const next = settle(converted, stored?.state, { nowMs: request.nowMs, graceMs: policy.graceMs });
-  if (stored && isUnchanged(disk, request, stored, next)) return { snapshot: null, leftOut };
+  if (stored && isUnchanged(disk, request, stored, next))
+    return { snapshot: null, reason, leftOut };
   // Render: a plain list of files.
   const snapshot = nextTimestamp(request.nowMs, listSnapshots(disk, roots, policy.id));
   const freshTime = Math.max(Math.floor(request.nowMs / 1000), (stored?.freshTime ?? 0) + 1);
-  const files = renderSnapshot(next, renderOptions(policy, { snapshot, base, freshTime }));
+  const header = { snapshot, base, reason, freshTime };
+  const files = renderSnapshot(next, renderOptions(policy, header));
   writeTree(disk, {
     roots,
     id: policy.id,
@@ -85,7 +90,7 @@ export function buildNext(
     redirectPath: redirectFileName(policy.id),
     freshTime,
   });
-  return { snapshot, leftOut };
+  return { snapshot, reason, leftOut };
 }
 
 /** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */
@@ -148,11 +153,17 @@ function isUnchanged(
 
 function renderOptions(
   { redirectOci, urlTemplate, ...policy }: RepositoryPolicy,
-  { snapshot, base, freshTime }: Pick<RenderOptions, 'snapshot' | 'base' | 'freshTime'>,
+  {
+    snapshot,
+    base,
+    reason,
+    freshTime,
+  }: Pick<RenderOptions, 'snapshot' | 'base' | 'reason' | 'freshTime'>,
 ): RenderOptions {
   return {
     snapshot,
     base,
+    reason,
     freshTime,
     redirectOci,
     urlTemplate,

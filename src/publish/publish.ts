@@ -72,10 +72,11 @@ async function publishUnderLock(
   turn: Turn,
   drops: readonly DropToPublish[],
 ): Promise<DropOutcome[]> {
-  const tried = await Promise.all(drops.map((drop) => stage(turn, drop))); // 4
+  const before = await publishedBefore(turn, drops);
+  const tried = await Promise.all(drops.map((drop) => before.get(drop) ?? stage(turn, drop))); // 4
   const staged = tried.filter((each): each is StagedDrop => !('status' in each));
-  const failed = tried.filter((each): each is DropOutcome => 'status' in each);
-  if (staged.length === 0) return failed;
+  const settled = tried.filter((each): each is DropOutcome => 'status' in each);
+  if (staged.length === 0) return settled;
 
   const { context, policy, transaction, base } = turn;
   const built = await context.run('build', {
@@ -89,12 +90,36 @@ async function publishUnderLock(
       origin: { drop: drop.name, at: drop.at },
     })),
   }); // 5 to 8
-  const why = { why: 'publish' as const, drops: staged.map(({ drop }) => drop.name) };
-  const unsynced = built.snapshot === null ? undefined : await commit(turn, built.snapshot, why);
+  const { snapshot, reason } = built;
+  const unsynced = snapshot === null ? undefined : await commit(turn, snapshot, reason);
   const outcomes = toOutcomes(turn, staged, built);
-  if (unsynced === undefined) return [...failed, ...outcomes];
+  if (unsynced === undefined) return [...settled, ...outcomes];
   // It is published, and perhaps not on disk: the drops stay until a later visit has synced it.
-  return [...failed, ...outcomes.map(({ drop }) => ({ ...RETRY, drop, error: unsynced }))];
+  return [...settled, ...outcomes.map(({ drop }) => ({ ...RETRY, drop, error: unsynced }))];
+}
+
+/**
+ * Drops that an earlier try published and whose receipt was not written. What was done to the
+ * repository since (a rollback, an untag) must not be undone by publishing them once more.
+ */
+async function publishedBefore(
+  { context, policy }: Turn,
+  drops: readonly DropToPublish[],
+): Promise<Map<DropToPublish, DropOutcome>> {
+  const origins = drops.map(({ name, at }) => ({ drop: name, at }));
+  const found = await context.run('findPublished', {
+    roots: context.roots,
+    id: policy.id,
+    drops: origins,
+  });
+  return new Map(
+    drops.flatMap((drop, at) => {
+      const before = found[at];
+      if (!before) return [];
+      const ingested = { linked: 0, cloned: 0, copied: 0, present: 0 };
+      return [[drop, { status: 'published', drop, ...before, ingested, leftOut: [] }]] as const;
+    }),
+  );
 }
 
 const RETRY = { status: 'retry' } as const;

@@ -8,10 +8,11 @@ import { statIfThere, syncDirectory } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { REMOVED_MARK } from '../snapshot/render.js';
-import { isTimestamp, timestampMs } from '../snapshot/timestamp.js';
+import { isTimestamp, type Timestamp, timestampMs } from '../snapshot/timestamp.js';
 import { moveToTrash } from './clean.js';
 import { listSnapshots, readPivot } from './current.js';
 import { removeLinks } from './flip.js';
+import { readHistory } from './history.js';
 import {
   historyPath,
   masterDirectory,
@@ -25,6 +26,8 @@ export interface RemovalRequest {
   readonly id: RepositoryId;
   readonly graceMs: number;
   readonly nowMs: number;
+  /** Of the lock it is done under; see `FlipRequest`. Nothing goes once it is lost. */
+  readonly lockLost?: Int32Array;
 }
 
 /** Reads only. True when a removed repository's time is over, or when its end was begun and cut short. */
@@ -37,7 +40,10 @@ export function isOver(disk: Disk, { roots, id, graceMs, nowMs }: RemovalRequest
     return all.length === 0 && statIfThere(disk, snapshotsDirectory(roots, id)) !== undefined;
   }
   const mark = join(snapshotPath(roots, id, last), REMOVED_MARK);
-  return statIfThere(disk, mark) !== undefined && nowMs - timestampMs(last) >= graceMs;
+  if (statIfThere(disk, mark) === undefined) return false;
+  // When it was removed; its name may be ahead of that, for names grow whatever the clock does.
+  const record = readHistory(disk, roots, id).findLast(({ snapshot }) => snapshot === last);
+  return nowMs - timestampMs(record?.at ?? last) >= graceMs;
 }
 
 /** Under the repository's lock. @returns true when the repository is gone now */
@@ -45,20 +51,30 @@ export function finishRemoval(disk: Disk, request: RemovalRequest): boolean {
   if (!isOver(disk, request)) return false;
   const { roots, id } = request;
   const removed = readPivot(disk, roots, id);
+  // What comes after this name is somebody's next snapshot.
+  const names = listSnapshots(disk, roots, id)
+    .filter(isTimestamp)
+    .filter((name) => removed === null || name <= removed);
   // Another host may have taken the lock over and published: asked again before each step.
+  if (isLost(request)) return false;
   if (removed !== null && !removeLinks(disk, roots, id, removed)) return false;
-  return removeRemains(disk, roots, id);
+  return removeRemains(disk, request, names);
+}
+
+function isLost({ lockLost }: RemovalRequest): boolean {
+  return lockLost !== undefined && Atomics.load(lockLost, 0) !== 0;
 }
 
 /** What lies under master/ for an id that has no pivot any more; strangers stay. */
-function removeRemains(disk: Disk, roots: TreeRoots, id: RepositoryId): boolean {
+function removeRemains(disk: Disk, request: RemovalRequest, names: readonly Timestamp[]): boolean {
+  const { roots, id } = request;
   const directory = snapshotsDirectory(roots, id);
-  const names = listSnapshots(disk, roots, id).filter(isTimestamp);
-  if (readPivot(disk, roots, id) !== null) return false;
+  const isStillOurs = () => readPivot(disk, roots, id) === null && !isLost(request);
+  if (!isStillOurs()) return false;
   moveToTrash(disk, roots, historyPath(roots, id), `${id}.jsonl`);
   // Oldest first: the last one has the mark by which a later visit knows what this is.
   for (const name of names) {
-    if (readPivot(disk, roots, id) !== null) return false;
+    if (!isStillOurs()) return false;
     moveToTrash(disk, roots, snapshotPath(roots, id, name), `${id}@${name}`);
   }
   try {

@@ -4,9 +4,9 @@
  */
 import type { RunJob } from '../disk/hands.js';
 import { fromPlainError } from '../errors.js';
+import type { SnapshotReason } from '../snapshot/snapshot-file.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
 import type { StageJob } from './drop.js';
-import type { FlipRecord } from './history.js';
 import type { PublishJobs } from './jobs.js';
 import { type LockOptions, lockRepository, type RepositoryLock } from './lock.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
@@ -95,7 +95,7 @@ export async function attempt<T>(
 export async function commit(
   turn: Turn,
   snapshot: Timestamp,
-  why: Pick<FlipRecord, 'why' | 'drops' | 'detail'>,
+  reason: SnapshotReason,
 ): Promise<Error | undefined> {
   const { context, policy, lock, base, later } = turn;
   const { roots, run, owner } = context;
@@ -108,7 +108,7 @@ export async function commit(
     await attempt(turn, () => run('withdraw', { roots, id, snapshot }));
     throw error;
   }
-  const record = { at: toTimestamp(context.nowMs()), snapshot, ...why };
+  const record = { at: toTimestamp(context.nowMs()), snapshot, ...reason };
   const errors = await attempt(turn, () => run('afterFlip', { roots, id, owner, record })); // 11
   later.push(...(errors ?? []).map(fromPlainError));
   return unsynced;
@@ -116,9 +116,9 @@ export async function commit(
 
 /** Step 13. @returns the snapshots that went */
 export async function cleanAfter(turn: Turn): Promise<Timestamp[]> {
-  const { context, policy } = turn;
+  const { context, policy, lock } = turn;
   const { roots, run, nowMs } = context;
   const { id, keep, graceMs } = policy;
-  const request = { roots, id, keep, graceMs, nowMs: nowMs() };
+  const request = { roots, id, keep, graceMs, nowMs: nowMs(), lockLost: lock.lost };
   return (await attempt(turn, () => run('clean', request))) ?? [];
 }

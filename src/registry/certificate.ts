@@ -1,6 +1,8 @@
 /** The certificate of the endpoint: read at the start, and again whenever its files change. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { fileVersion, readConfigured } from '../disk/serving.js';
+import { DropdockError } from '../errors.js';
 
 export interface CertificateFiles {
   readonly certificate: string;
@@ -22,13 +24,33 @@ export class CertificateWatch {
    * @throws what is wrong with it, once for each change
    */
   async readIfChanged(): Promise<Certificate | undefined> {
+    return (await this.#versionNow()) === this.#version ? undefined : this.read();
+  }
+
+  /** The pair as it is now. @throws what is wrong with it */
+  async read(): Promise<Certificate> {
+    this.#version = await this.#versionNow();
     const { certificate, key } = this.files;
-    const versions = await Promise.all([fileVersion(certificate), fileVersion(key)]);
-    const version = versions.join(' ');
-    if (version === this.#version) return undefined;
-    this.#version = version;
     const pair = { cert: await readConfigured(certificate), key: await readConfigured(key) };
-    createSecureContext(pair);
+    check(pair, certificate);
     return pair;
   }
+
+  async #versionNow(): Promise<string> {
+    const { certificate, key } = this.files;
+    return (await Promise.all([fileVersion(certificate), fileVersion(key)])).join(' ');
+  }
+}
+
+/** @throws settings.invalid */
+function check(pair: Certificate, path: string): void {
+  try {
+    createSecureContext(pair);
+    // OpenSSL takes a certificate and a key of different kinds (RSA, EC) without a word.
+    if (new X509Certificate(pair.cert).checkPrivateKey(createPrivateKey(pair.key))) return;
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new DropdockError('settings.invalid', `${path} or its key: ${message}`, { path }, cause);
+  }
+  throw new DropdockError('settings.invalid', `The key does not belong to ${path}.`, { path });
 }

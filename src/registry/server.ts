@@ -112,7 +112,8 @@ export class RegistryServer {
     const hasBody = request.headers['content-length'] ?? request.headers['transfer-encoding'];
     if (hasBody !== undefined && hasBody !== '0') response.shouldKeepAlive = false;
     const answer = await this.#answerOrApologise(request);
-    const isWhole = await send(answer, request, response);
+    const onError = (error: Error) => this.#options.onError(error, request);
+    const isWhole = await send(answer, request, response, onError);
     const tookMs = performance.now() - began;
     this.#options.onSent({ status: answer.status, tookMs, isWhole }, request);
     // Or it would be kept for a next request, and the end would wait for it.
@@ -136,6 +137,7 @@ async function send(
   { status, headers, body }: Answer,
   request: IncomingMessage,
   response: ServerResponse,
+  onError: (error: Error) => void,
 ): Promise<boolean> {
   const isHead = request.method === 'HEAD';
   try {
@@ -160,19 +162,31 @@ async function send(
     // It ended before it was promised to: the next answer must not be taken for the rest of it.
     request.socket.destroy();
     return false;
-  } catch {
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!CLIENT_LEFT.has(code)) onError(error as Error);
     // The length was promised: what is cut short is seen as such by the client, who asks again.
     response.destroy();
     return false;
   }
 }
 
+/** What Node says of a client that went away in the middle: nobody's trouble. */
+const CLIENT_LEFT = new Set([
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ECONNRESET',
+  'EPIPE',
+  'ECANCELED',
+  'ETIMEDOUT',
+]);
+
 /** Waits until the answers before this one are sent. @returns false when the client went away */
 function hasTurn(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
   if (response.socket !== null) return Promise.resolve(true);
   return new Promise((resolve) => {
     response.once('socket', () => resolve(true));
-    request.socket.once('close', () => {
+    // Its own event: a connection may have pipelined hundreds, each of which would listen to it.
+    request.once('close', () => {
       response.destroy();
       resolve(false);
     });

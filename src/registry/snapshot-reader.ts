@@ -34,6 +34,12 @@ const TEXT_BYTES_MAX = 256 * 1024 * 1024;
 
 type Remembered = readonly ServedManifest[] | ServedText | string;
 
+/** What many ask for at once (a flip of 50,000 tags) is read and hashed once. */
+interface Memory {
+  readonly known: LRUCache<string, Remembered>;
+  readonly reading: Map<string, Promise<Remembered | undefined>>;
+}
+
 export interface SnapshotsOptions {
   readonly roots: TreeRoots;
   /** What may be remembered, in bytes. */
@@ -42,13 +48,14 @@ export interface SnapshotsOptions {
 
 /** The published tree, repository by repository. */
 export class Snapshots {
-  readonly #memory: LRUCache<string, Remembered>;
+  readonly #memory: Memory;
 
   constructor(readonly options: SnapshotsOptions) {
-    this.#memory = new LRUCache({
+    const known = new LRUCache<string, Remembered>({
       maxSize: options.rememberBytes,
       sizeCalculation: (value, key) => key.length + sizeOf(value),
     });
+    this.#memory = { known, reading: new Map() };
   }
 
   /** The snapshot that the pivot names now; undefined where no repository has this id. */
@@ -72,7 +79,7 @@ export class SnapshotReader {
     readonly of: {
       readonly id: RepositoryId;
       readonly name: string;
-      readonly memory: LRUCache<string, Remembered>;
+      readonly memory: Memory;
     },
   ) {}
 
@@ -164,11 +171,14 @@ export class SnapshotReader {
     read: () => Promise<Remembered | undefined>,
   ): Promise<Remembered | undefined> {
     const key = `${this.path}/${what}`;
-    const known = this.of.memory.get(key);
-    if (known !== undefined) return known;
-    const found = await read();
-    if (found !== undefined) this.of.memory.set(key, found);
-    return found;
+    const { known, reading } = this.of.memory;
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const begun = reading.get(key) ?? read().finally(() => reading.delete(key));
+    reading.set(key, begun);
+    const value = await begun;
+    if (value !== undefined) known.set(key, value);
+    return value;
   }
 }
 

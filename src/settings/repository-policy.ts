@@ -58,6 +58,15 @@ export function resolveRepositoryById(settings: Settings, id: RepositoryId): Res
 
 /** `*` stands for anything within one component, `**` for anything. */
 export function matchesRepository(pattern: string, repository: string): boolean {
+  const expression = compiled.get(pattern) ?? compile(pattern);
+  compiled.set(pattern, expression);
+  return expression.test(repository);
+}
+
+/** The patterns of the settings; a catalog asks each of them for each of thousands of repositories. */
+const compiled = new Map<string, RegExp>();
+
+function compile(pattern: string): RegExp {
   const expression = pattern
     .split('**')
     .map((part) =>
@@ -67,5 +76,5 @@ export function matchesRepository(pattern: string, repository: string): boolean 
         .join('[^/]*'),
     )
     .join('.*');
-  return new RegExp(`^${expression}$`).test(repository);
+  return new RegExp(`^${expression}$`);
 }

@@ -103,7 +103,7 @@ function checkRegistry(
   }
 }
 
-export const settingsSchema = z.strictObject({
+const sections = z.strictObject({
   paths: section({
     inbox: z.string().min(1).default('/var/lib/dropdock/inbox'),
     published: z.string().min(1).default('/var/lib/dropdock/published'),
@@ -150,7 +150,10 @@ export const settingsSchema = z.strictObject({
       .regex(/^[\x21-\x7e]+$/, { error: 'expected a URL in ASCII' })
       .nullable()
       .default(null),
-    accelPrefix: z.string().startsWith('/').default('/dropdock-blobs'),
+    accelPrefix: z
+      .string()
+      .regex(/^\/[\x21-\x7e]*$/, { error: 'expected a path in ASCII that begins with /' })
+      .default('/dropdock-blobs'),
     anonymous: z.boolean().default(true),
     htpasswd: z.string().min(1).nullable().default(null),
     certificate: z.string().min(1).nullable().default(null),
@@ -166,6 +169,15 @@ export const settingsSchema = z.strictObject({
     format: z.enum(['text', 'json']).default('text'),
   }),
   repositories: z.record(z.string(), repository).prefault({}).superRefine(refuseSharedIds),
+});
+
+export const settingsSchema = sections.superRefine(({ registry, repositories }, context) => {
+  if (registry.htpasswd !== null) return;
+  for (const [pattern, { readers }] of Object.entries(repositories)) {
+    const message = 'readers are users of registry.htpasswd, which is not set';
+    const path = ['repositories', pattern, 'readers'];
+    if (readers !== undefined) context.addIssue({ code: 'custom', path, message });
+  }
 });
 
 export type Settings = z.infer<typeof settingsSchema>;

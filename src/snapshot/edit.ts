@@ -20,9 +20,11 @@ export function removeAll(state: RepositoryState): RepositoryState {
 
 /** What an earlier snapshot was becomes the truth again; `settle` carries on what came since. */
 export function restore(state: RepositoryState, kept: RepositoryState): RepositoryState {
-  return {
-    ...kept,
-    carried: state.carried,
-    manifests: new Map([...state.manifests, ...kept.manifests]),
-  };
+  const manifests = new Map(state.manifests);
+  for (const [digest, record] of kept.manifests) {
+    // A layer that was left out then may have come since: what is served does not shrink.
+    const now = state.manifests.get(digest);
+    if (now === undefined || now.blobs.length < record.blobs.length) manifests.set(digest, record);
+  }
+  return { ...kept, carried: state.carried, manifests };
 }

@@ -8,7 +8,7 @@ import { type ManifestKind, manifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
 import { renderRedirect } from './redirect.js';
 import { renderReferrers } from './referrers.js';
-import { serialiseSnapshot } from './snapshot-file.js';
+import { type SnapshotReason, serialiseSnapshot } from './snapshot-file.js';
 import type { RepositoryState } from './state.js';
 
 /** What an OCI image's tag is to Crane (design.md 4). */
@@ -18,6 +18,7 @@ export interface RenderOptions {
   /** The timestamp of the snapshot, and of the one it is built on. */
   readonly snapshot: string;
   readonly base: string | null;
+  readonly reason: SnapshotReason;
   /** The modification time of fresh files, in seconds; grows with every snapshot. */
   readonly freshTime: number;
   readonly redirectOci: RedirectOci;

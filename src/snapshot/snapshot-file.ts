@@ -7,10 +7,19 @@ import type { ManifestRecord, Origin, RepositoryState } from './state.js';
 
 const VERSION = 1;
 
+/** Why a snapshot was made. It tells a drop that was published before a crash from one that was not. */
+export interface SnapshotReason {
+  readonly why: 'publish' | 'rollback' | 'untag' | 'remove';
+  /** Which snapshot was rolled back to, or which tags were taken away. */
+  readonly detail?: string;
+  readonly drops: readonly Origin[];
+}
+
 /** What a snapshot records besides its state. */
 export interface SnapshotHeader {
   readonly snapshot: string;
   readonly base: string | null;
+  readonly reason: SnapshotReason;
   readonly freshTime: number;
   readonly redirectOci: RedirectOci;
 }
@@ -25,6 +34,7 @@ interface Document {
   id: string;
   snapshot: string;
   base: string | null;
+  reason: SnapshotReason;
   freshTime: number;
   redirectOci: RedirectOci;
   tags: Record<string, { digest: string; mediaType: string; size: number; from: Origin }>;
@@ -53,6 +63,7 @@ export function serialiseSnapshot(state: RepositoryState, header: SnapshotHeader
     id: state.id,
     snapshot: header.snapshot,
     base: header.base,
+    reason: header.reason,
     freshTime: header.freshTime,
     redirectOci: header.redirectOci,
     // fromEntries, not assignment: `__proto__` is a legal tag.
@@ -90,6 +101,7 @@ export function parseSnapshot(bytes: Buffer, where: string): StoredSnapshot {
   return {
     snapshot: document.snapshot,
     base: document.base,
+    reason: document.reason,
     freshTime: document.freshTime,
     redirectOci: document.redirectOci,
     state: {

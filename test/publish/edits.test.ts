@@ -2,7 +2,14 @@
  * Changes made by hand (rollback, untag, remove) are publishes like any other: one flip, names that
  * grow, and pulls under way end well (I9). Method: the steps inline on a real disk, a reader outside.
  */
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { publishContext } from '#src/daemon/services.js';
@@ -10,8 +17,11 @@ import { cleanAll } from '#src/daemon/upkeep.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { parseRepositoryName } from '#src/image/names.js';
 import { type Edit, editRepository } from '#src/publish/edit.js';
+import { finishRemoval } from '#src/publish/removal.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
+import { toTimestamp } from '#src/snapshot/timestamp.js';
 import { deliver, dropPath } from '../support/deliver.js';
+import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout, sha256 } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
 import { type TestServices, testServices } from '../support/service.js';
@@ -139,6 +149,59 @@ describe('a change by hand', () => {
     expect(tags()).to.deep.equal({ 2: two });
   });
 
+  for (const step of ['app/app.json', 'web/app', 'history/app.jsonl', 'master/app']) {
+    it(`is not ended when somebody publishes in the middle: before ${step} goes`, async () => {
+      const { roots } = services;
+      await publish('1', 'one');
+      await edit({ kind: 'remove' });
+      clockMs += 3_600_000;
+      // Another host, which took the lock over: it flips between two steps of the end.
+      const home = join(root, 'published', 'master', 'app');
+      const next = toTimestamp(clockMs);
+      cpSync(join(home, current()), join(home, next), { recursive: true });
+      let hasFlipped = false;
+      const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+        const goes = (verb === 'unlink' || verb === 'rename') && paths.includes(`/${step}`);
+        if (!goes || hasFlipped) return;
+        hasFlipped = true;
+        nodeDisk.symlink(`../master/app/${next}`, `${web()}.new`);
+        nodeDisk.rename(`${web()}.new`, web());
+      });
+      const request = { roots, id: 'app' as never, graceMs: 3_600_000, nowMs: clockMs };
+      finishRemoval(disk, request);
+      expect(hasFlipped).to.equal(true);
+      // The removal's own rename or unlink may come right after: for the pivot itself nothing helps.
+      if (step !== 'web/app') expect(current()).to.equal(next);
+      expect(existsSync(join(home, next))).to.equal(true);
+    });
+  }
+
+  it('is not ended once the lock is lost', async () => {
+    const { roots } = services;
+    await publish('1', 'one');
+    await edit({ kind: 'remove' });
+    clockMs += 3_600_000;
+    const lockLost = new Int32Array([1]);
+    const request = { roots, id: 'app' as never, graceMs: 3_600_000, nowMs: clockMs, lockLost };
+    expect(finishRemoval(nodeDisk, request)).to.equal(false);
+    expect(existsSync(web())).to.equal(true);
+    expect(finishRemoval(nodeDisk, { ...request, lockLost: new Int32Array([0]) })).to.equal(true);
+  });
+
+  it('ends when its time is over, though the clock was years ahead when it was published', async () => {
+    const nowMs = clockMs;
+    clockMs += 10 * 365 * 86_400_000;
+    await publish('1', 'one');
+    clockMs = nowMs;
+    await edit({ kind: 'remove' });
+    expect(current() > toTimestamp(nowMs + 86_400_000)).to.equal(true);
+    await cleanAll(services);
+    expect(existsSync(web())).to.equal(true);
+    clockMs += 3_600_000;
+    await cleanAll(services);
+    expect(existsSync(web())).to.equal(false);
+  });
+
   it('ends a removal that was cut short, and spares a repository whose pivot somebody took', async () => {
     const { roots } = services;
     await publish('1', 'one');
@@ -152,5 +215,40 @@ describe('a change by hand', () => {
     clockMs += 3_600_000 * 2;
     const request = { roots, id: 'app' as never, keep: 3, graceMs: 1, nowMs: clockMs };
     expect((await services.run('planClean', request)).isOver).to.equal(false);
+  });
+
+  it('passes over a removal, and over what another repository had under this id', async () => {
+    const one = await publish('1', 'one');
+    await edit({ kind: 'remove' });
+    await edit({ kind: 'rollback', to: undefined });
+    const removed = await refusal(edit({ kind: 'rollback', to: undefined }));
+    expect([removed, tags()]).to.deep.equal(['none', { 1: one }]);
+    const strange = `${current().slice(0, -2)}9Z`;
+    const home = join(root, 'published', 'master', 'app');
+    cpSync(join(home, current()), join(home, strange), { recursive: true });
+    const file = join(home, strange, '.snapshot.json');
+    writeFileSync(
+      file,
+      readFileSync(file, 'utf8').replace('"repository": "app"', '"repository": "x"'),
+    );
+    const foreign = edit({ kind: 'rollback', to: strange as never });
+    expect(await refusal(foreign)).to.equal('layout.unsafe');
+  });
+
+  it('is not reported as failed when only the sync of its flip did', async () => {
+    const one = await publish('1', 'one');
+    await publish('1', 'two');
+    await services.close();
+    let isFlipped = false;
+    const disk = interfereWith(nodeDisk, (operation) => {
+      if (operation.verb === 'rename' && operation.paths.endsWith('/web/app')) isFlipped = true;
+      const opensWeb = operation.verb === 'open' && /\/web\b[^/]*$/.test(operation.paths);
+      if (isFlipped && opensWeb) throw systemError('EIO', operation);
+    });
+    services = await testServices(root, { disk, yaml: 'retention: {grace: 1h}\n' });
+    Object.assign(services, { nowMs: () => clockMs });
+    const result = await edit({ kind: 'rollback', to: undefined });
+    expect(result.later).to.have.length(1);
+    expect(tags()).to.deep.equal({ 1: one });
   });
 });

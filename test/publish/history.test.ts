@@ -22,9 +22,9 @@ const START = Date.UTC(2026, 10, 23);
 describe('the history of a repository', () => {
   let roots: TreeRoots;
   const file = () => historyPath(roots, ID);
-  const flip = (n: number, drops: string[] = ['app']): FlipRecord => {
+  const flip = (n: number, names: string[] = ['app']): FlipRecord => {
     const at = toTimestamp(START + n);
-    return { at, snapshot: at, why: 'publish', drops };
+    return { at, snapshot: at, why: 'publish', drops: names.map((drop) => ({ drop, at })) };
   };
   const record = (...flips: FlipRecord[]) => {
     for (const each of flips) recordFlip(nodeDisk, roots, ID, each);

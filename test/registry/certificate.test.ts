@@ -1,4 +1,5 @@
 /** TLS: a renewed certificate is taken up without a restart, and a broken one never. */
+import { generateKeyPairSync } from 'node:crypto';
 import { copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
@@ -57,10 +58,18 @@ describe('the certificate', () => {
       const watch = new CertificateWatch(files);
       await watch.readIfChanged();
       put(1, 'certificate');
-      expect(await readError(watch)).to.match(/KEY_VALUES_MISMATCH/);
+      expect(await readError(watch)).to.equal('settings.invalid');
       expect(await watch.readIfChanged()).to.equal(undefined);
       put(1, 'key');
       expect(await watch.readIfChanged()).to.have.keys('cert', 'key');
+    });
+
+    it('is not taken with a key of another kind, as after a change from EC to RSA', async () => {
+      const watch = new CertificateWatch(files);
+      await watch.readIfChanged();
+      const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+      writeFileSync(files.key, rsa.export({ type: 'pkcs8', format: 'pem' }));
+      expect(await readError(watch)).to.equal('settings.invalid');
     });
 
     it('is not taken when it is gone, empty or no PEM, and is when it is whole again', async () => {
@@ -144,15 +153,26 @@ describe('the certificate', () => {
     });
   });
 
-  it('that does not fit its key is no reason to listen without it', async () => {
-    put(1, 'key');
-    const { certificate, key } = files;
-    const yaml = `registry: {listen: "127.0.0.1:0", certificate: ${certificate}, key: ${key}}`;
-    const services = await testServices(tempDir(), { yaml });
-    const opened = await openRegistry({ ...services, inherited: [] }, 'retry').catch(
-      (error: NodeJS.ErrnoException) => error.code,
-    );
-    expect(opened).to.match(/KEY_VALUES_MISMATCH/);
-    await services.close();
-  });
+  for (const [what, spoil] of [
+    ['does not fit its key', () => put(1, 'key')],
+    ['is not there', () => rmSync(files.certificate)],
+  ] as const) {
+    it(`that ${what} is no reason to listen without it, and none for the daemon to end`, async () => {
+      spoil();
+      const { certificate, key } = files;
+      const yaml = `registry: {listen: "127.0.0.1:0", certificate: ${certificate}, key: ${key}}`;
+      const services = await testServices(tempDir(), { yaml });
+      const options = { ...services, inherited: [] };
+      const failure = await openRegistry(options, 'throw').catch(
+        (error: NodeJS.ErrnoException) => error.code,
+      );
+      expect(failure).to.match(/settings.invalid|ENOENT/);
+      const registry = await openRegistry(options, 'retry');
+      expect(registry.urls).to.deep.equal([]);
+      const events = services.lines.map(({ level, event }) => `${level} ${event}`);
+      expect(events).to.deep.equal(['error registry.failed']);
+      await registry.close();
+      await services.close();
+    });
+  }
 });

@@ -127,6 +127,31 @@ describe('the server', () => {
     expect(sent.map(({ isWhole }) => isWhole)).to.deep.equal([true, false]);
   });
 
+  it('answers what a connection has pipelined one at a time, and frees all when it goes', async () => {
+    await start(() => answerFile(BIG));
+    const { socket, got } = await speak('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(300));
+    await waitFor('the first bytes', () => got().length > 0);
+    socket.pause();
+    expect(openBigFiles()).to.equal(1);
+    socket.destroy();
+    await waitFor('the file to be closed', () => openBigFiles() === 0);
+    const three = await speak('HEAD / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(3));
+    await waitFor('three answers', () => three.got().split('200 OK').length === 4);
+    expect(errors).to.deep.equal([]);
+  });
+
+  it('says so when a file cannot be read, and not when a client goes', async () => {
+    const url = await start(async () => {
+      const answer = await answerFile(BIG);
+      const { file } = answer.body as { file: { close(): Promise<void> } };
+      await file.close();
+      return answer;
+    });
+    await ask(url, '/').catch(() => undefined);
+    await waitFor('the error', () => errors.length === 1);
+    expect(sent.map(({ isWhole }) => isWhole)).to.deep.equal([false]);
+  });
+
   it('closes a connection on which nothing moves: half a request, half a read, nothing', async () => {
     await start(() => answerFile(BIG), { idleMs: 300 });
     const half = await speak('GET /v2/ HTTP/1.1\r\nHost:');

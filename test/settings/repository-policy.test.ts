@@ -28,6 +28,15 @@ describe('resolveRepository', () => {
     });
   });
 
+  it('protects what has readers, and refuses readers where nobody can say who he is', () => {
+    const users = 'registry: {htpasswd: /etc/users}\n';
+    const readers = 'repositories: {team/*: {readers: [alice]}}\n';
+    const resolved = resolve(users + readers, 'team/app');
+    expect(resolved).to.deep.include({ protected: true, readers: ['alice'] });
+    expect(resolve(users + readers, 'app').protected).to.equal(false);
+    expect(() => settingsOf(readers)).to.throw(/s\.yaml:1.*readers.*htpasswd/s);
+  });
+
   it('takes all patterns that match, the later over the earlier', () => {
     const text = `repositories:
   "**": {keep: 1, protected: true}

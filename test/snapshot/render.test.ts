@@ -16,6 +16,7 @@ import { dropped, nothing, staged } from './drop-state.js';
 const OPTIONS: RenderOptions = {
   snapshot: '20261123T152634.123Z',
   base: null,
+  reason: { why: 'publish', drops: [] },
   freshTime: 1000,
   redirectOci: 'convert',
   urlTemplate: 'https://host/{id}/',

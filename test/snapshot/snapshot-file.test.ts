@@ -13,6 +13,7 @@ import { digest, dropped, nothing, staged } from './drop-state.js';
 const HEADER: SnapshotHeader = {
   snapshot: '20261123T152634.123Z',
   base: '20261123T152634.000Z',
+  reason: { why: 'publish', drops: [{ drop: 'app', at: '20261123T000000.000Z' }] },
   freshTime: 1234,
   redirectOci: 'passthrough',
 };
