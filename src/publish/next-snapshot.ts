@@ -23,8 +23,9 @@ import {
 import type { SnapshotReason, StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { RepositoryState } from '../snapshot/state.js';
 import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { listSnapshots, readSnapshot } from './current.js';
+import { listSnapshots } from './current.js';
 import { contentPath, snapshotPath, type TreeRoots, workPath } from './paths.js';
+import { recallSnapshot, rememberSnapshot } from './recall.js';
 import { loadManifest, writeTree } from './tree-writer.js';
 
 /** What the settings say about one repository. */
@@ -90,6 +91,8 @@ export function buildNext(
     redirectPath: redirectFileName(policy.id),
     freshTime,
   });
+  const { redirectOci } = policy;
+  rememberSnapshot(disk, roots, policy.id, { ...header, redirectOci, state: next });
   return { snapshot, reason, leftOut };
 }
 
@@ -99,7 +102,7 @@ export function readOwn(
   { roots, policy }: Pick<NextRequest, 'roots' | 'policy'>,
   base: Timestamp,
 ): StoredSnapshot {
-  const stored = readSnapshot(disk, roots, policy.id, base);
+  const stored = recallSnapshot(disk, roots, policy.id, base);
   const owner = stored.state.repository;
   if (owner === policy.repository) return stored;
   throw new DropdockError(

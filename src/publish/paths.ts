@@ -91,7 +91,8 @@ export function snapshotPath(roots: TreeRoots, id: RepositoryId, snapshot: Times
 
 export function contentPath(roots: TreeRoots, digest: Digest): string {
   const hex = digestHex(digest);
-  return join(contentDirectory(roots), digestAlgorithm(digest), hex.slice(0, 2), hex);
+  // Not joined: a publish makes one for each of 100,000 files.
+  return `${contentDirectory(roots)}/${digestAlgorithm(digest)}/${hex.slice(0, 2)}/${hex}`;
 }
 
 export function workPath(roots: TreeRoots, transaction: string): string {

@@ -81,7 +81,11 @@ function moveToItsName(disk: Disk, root: string, { roots, id, snapshot }: TreeTo
 function makeDirectories(disk: Disk, root: string, files: readonly RenderedFile[]): string[] {
   const wanted = new Set<string>(['.', 'blobs', 'manifests', 'tags']);
   for (const { path } of files) {
-    for (let at = dirname(path); at !== '.'; at = dirname(at)) wanted.add(at);
+    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+      const directory = path.slice(0, end);
+      if (wanted.has(directory)) break;
+      wanted.add(directory);
+    }
   }
   const sorted = [...wanted].sort();
   for (const directory of sorted) {
@@ -93,7 +97,8 @@ function makeDirectories(disk: Disk, root: string, files: readonly RenderedFile[
 }
 
 function writeFile(disk: Disk, tree: TreeToWrite, root: string, file: RenderedFile): void {
-  const path = join(root, file.path);
+  // Not joined: 200,000 of them would take longer than their links.
+  const path = `${root}/${file.path}`;
   const fresh = { mode: STORED_MODE, mtime: tree.freshTime };
   if ('text' in file) {
     writeNewFile(disk, path, Buffer.from(file.text), fresh);
@@ -173,8 +178,9 @@ function copyFile(disk: Disk, from: string, to: string): void {
 /** @returns false when the base has no such file */
 function linkFromBase(disk: Disk, tree: TreeToWrite, relative: string, path: string): boolean {
   if (tree.base === null) return false;
+  const base = `${snapshotsDirectory(tree.roots, tree.id)}/${tree.base}`;
   try {
-    disk.link(join(snapshotPath(tree.roots, tree.id, tree.base), relative), path);
+    disk.link(`${base}/${relative}`, path);
     return true;
   } catch (error) {
     if (hasErrno(error, 'ENOENT', 'EMLINK')) return false;

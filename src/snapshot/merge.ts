@@ -90,8 +90,17 @@ function addManifests(
   return all;
 }
 
+/** States never change, and what is live in them is asked for at every step of a publish. */
+const liveOf = new WeakMap<RepositoryState, ReadonlySet<Digest>>();
+
 /** What tags, names by digest and their conversions lead to: the truth without what is carried. */
-export function liveManifests(state: RepositoryState): Set<Digest> {
+export function liveManifests(state: RepositoryState): ReadonlySet<Digest> {
+  const known = liveOf.get(state) ?? findLive(state);
+  liveOf.set(state, known);
+  return known;
+}
+
+function findLive(state: RepositoryState): Set<Digest> {
   const live = closure([...state.untagged.keys()], state.manifests);
   closure(
     [...state.tags.values()].map(({ digest }) => digest),
@@ -119,8 +128,7 @@ export function settle(
   { nowMs, graceMs }: GracePeriod,
 ): RepositoryState {
   const baseLive = base ? liveManifests(base) : new Set<Digest>();
-  const untagged = keepAttached(merged, baseLive);
-  const named = { ...merged, untagged };
+  const named = keepAttached(merged, baseLive);
   const live = liveManifests(named);
   const conversions = new Map([...merged.conversions].filter(([original]) => live.has(original)));
 
@@ -134,28 +142,27 @@ export function settle(
   const manifests = new Map(
     [...merged.manifests].filter(([digest]) => live.has(digest) || carried.has(digest)),
   );
-  return { ...named, conversions, carried, manifests };
+  const settled = { ...named, conversions, carried, manifests };
+  liveOf.set(settled, live);
+  return settled;
 }
 
 /**
  * A signature or SBOM published by digest leaves with its subject, and the one attached to that
  * with it. One whose subject has not come yet may wait.
  */
-function keepAttached(
-  merged: RepositoryState,
-  baseLive: ReadonlySet<Digest>,
-): RepositoryState['untagged'] {
-  let untagged = merged.untagged;
+function keepAttached(merged: RepositoryState, baseLive: ReadonlySet<Digest>): RepositoryState {
+  let state = merged;
   for (;;) {
-    const live = liveManifests({ ...merged, untagged });
-    const next = new Map(
-      [...untagged].filter(([digest]) => {
+    const live = liveManifests(state);
+    const untagged = new Map(
+      [...state.untagged].filter(([digest]) => {
         const subject = merged.manifests.get(digest)?.subject;
         return subject === undefined || live.has(subject) || !baseLive.has(subject);
       }),
     );
-    if (next.size === untagged.size) return next;
-    untagged = next;
+    if (untagged.size === state.untagged.size) return state;
+    state = { ...state, untagged };
   }
 }
 

@@ -86,7 +86,24 @@ function renderBlobs(state: RepositoryState): RenderedFile[] {
   return [...sizes].map(([digest, size]) => ({ path: `blobs/${digest}`, content: digest, size }));
 }
 
-function renderManifests(state: RepositoryState, redirectOci: RedirectOci): RenderedFile[] {
+/** What a state was rendered to is asked for again when the next one is compared with it. */
+const renderedOf = new WeakMap<
+  RepositoryState,
+  { readonly redirectOci: RedirectOci; readonly files: readonly RenderedFile[] }
+>();
+
+function renderManifests(
+  state: RepositoryState,
+  redirectOci: RedirectOci,
+): readonly RenderedFile[] {
+  const known = renderedOf.get(state);
+  if (known?.redirectOci === redirectOci) return known.files;
+  const files = renderAllManifests(state, redirectOci);
+  renderedOf.set(state, { redirectOci, files });
+  return files;
+}
+
+function renderAllManifests(state: RepositoryState, redirectOci: RedirectOci): RenderedFile[] {
   const files: RenderedFile[] = [];
   for (const [digest, { mediaType, size, stored = digest }] of state.manifests) {
     for (const kind of servedAs(mediaType, redirectOci)) {

@@ -29,53 +29,75 @@ export interface StoredSnapshot extends SnapshotHeader {
 }
 
 interface Document {
-  version: number;
-  repository: string;
-  id: string;
-  snapshot: string;
-  base: string | null;
-  reason: SnapshotReason;
-  freshTime: number;
-  redirectOci: RedirectOci;
-  tags: Record<string, { digest: string; mediaType: string; size: number; from: Origin }>;
-  untagged: Record<string, Origin>;
-  manifests: Record<string, Omit<ManifestRecord, 'blobs'> & { blobs: string[] }>;
-  removed?: true;
+  readonly version: number;
+  readonly repository: string;
+  readonly id: string;
+  readonly snapshot: string;
+  readonly base: string | null;
+  readonly reason: SnapshotReason;
+  readonly freshTime: number;
+  readonly redirectOci: RedirectOci;
+  readonly tags: Record<string, { digest: string; mediaType: string; size: number; from: Origin }>;
+  readonly untagged: Record<string, Origin>;
+  readonly manifests: Record<string, Omit<ManifestRecord, 'blobs'> & { blobs: string[] }>;
+  readonly removed?: true;
   /** Sizes in bytes. */
-  blobs: Record<string, number>;
-  carried: Record<string, number>;
-  conversions: Record<string, string | null>;
+  readonly blobs: Record<string, number>;
+  readonly carried: Record<string, number>;
+  readonly conversions: Record<string, string | null>;
 }
 
+/** One line for each tag and manifest, sorted: what a publish changed is what `diff` shows. */
 export function serialiseSnapshot(state: RepositoryState, header: SnapshotHeader): string {
   const blobs = new Map<string, number>();
-  const manifests = sorted(state.manifests).map(([digest, record]) => {
-    for (const blob of record.blobs) blobs.set(blob.digest, blob.size);
-    return [digest, { ...record, blobs: record.blobs.map((blob) => blob.digest) }] as const;
-  });
-  const tags = sorted(state.tags).map(([tag, { digest, from }]) => {
-    const { mediaType = '', size = 0 } = state.manifests.get(digest) ?? {};
-    return [tag, { digest, mediaType, size, from }] as const;
-  });
-  const document: Document = {
-    version: VERSION,
-    repository: state.repository,
-    id: state.id,
-    snapshot: header.snapshot,
-    base: header.base,
-    reason: header.reason,
-    freshTime: header.freshTime,
-    redirectOci: header.redirectOci,
-    // fromEntries, not assignment: `__proto__` is a legal tag.
-    tags: Object.fromEntries(tags),
-    untagged: Object.fromEntries(sorted(state.untagged)),
-    manifests: Object.fromEntries(manifests),
-    blobs: Object.fromEntries(sorted(blobs)),
-    ...(state.removed && { removed: true }),
-    carried: Object.fromEntries(sorted(state.carried)),
-    conversions: Object.fromEntries(sorted(state.conversions)),
-  };
-  return `${JSON.stringify(document, undefined, 1)}\n`;
+  for (const record of state.manifests.values()) {
+    for (const { digest, size } of record.blobs) blobs.set(digest, size);
+  }
+  const { repository, id, removed, manifests } = state;
+  const { snapshot, base, reason, freshTime, redirectOci } = header;
+  const scalars = { version: VERSION, repository, id, snapshot, base, reason, freshTime };
+  const fields: readonly (readonly [keyof Document, string])[] = [
+    ...Object.entries({ ...scalars, redirectOci, ...(removed && { removed }) }).map(
+      ([key, value]) => [key as keyof Document, JSON.stringify(value)] as const,
+    ),
+    ['tags', table(state.tags, (tag) => tagText(tag, manifests.get(tag.digest)))],
+    ['untagged', table(state.untagged, (origin) => JSON.stringify(origin))],
+    ['manifests', table(manifests, recordText)],
+    ['blobs', table(blobs, String)],
+    ['carried', table(state.carried, String)],
+    ['conversions', table(state.conversions, (digest) => JSON.stringify(digest))],
+  ];
+  return `{\n${fields.map(([key, value]) => ` "${key}": ${value}`).join(',\n')}\n}\n`;
+}
+
+/** Written by hand: an object would move keys that look like numbers, and `__proto__` is a legal tag. */
+function table<K extends string, V>(map: ReadonlyMap<K, V>, toText: (value: V) => string): string {
+  // Neither tags nor digests hold a character that JSON escapes.
+  const lines = [...map.keys()].sort().map((key) => `  "${key}": ${toText(map.get(key) as V)}`);
+  return lines.length === 0 ? '{}' : `{\n${lines.join(',\n')}\n }`;
+}
+
+type TagEntry = RepositoryState['tags'] extends ReadonlyMap<Tag, infer Entry> ? Entry : never;
+
+/** States share the entries that a publish leaves alone; most of 50,000 tags are written once. */
+const tagTexts = new WeakMap<TagEntry, string>();
+const recordTexts = new WeakMap<ManifestRecord, string>();
+
+function tagText(entry: TagEntry, record: ManifestRecord | undefined): string {
+  const known = tagTexts.get(entry);
+  if (known !== undefined) return known;
+  const { mediaType = '', size = 0 } = record ?? {};
+  const text = JSON.stringify({ digest: entry.digest, mediaType, size, from: entry.from });
+  tagTexts.set(entry, text);
+  return text;
+}
+
+function recordText(record: ManifestRecord): string {
+  const known = recordTexts.get(record);
+  if (known !== undefined) return known;
+  const text = JSON.stringify({ ...record, blobs: record.blobs.map(({ digest }) => digest) });
+  recordTexts.set(record, text);
+  return text;
 }
 
 /**
@@ -125,8 +147,4 @@ export function parseSnapshot(bytes: Buffer, where: string): StoredSnapshot {
       conversions: new Map(entries(document.conversions) as [Digest, Digest | null][]),
     },
   };
-}
-
-function sorted<K extends string, V>(map: ReadonlyMap<K, V>): [K, V][] {
-  return [...map].sort(([a], [b]) => (a < b ? -1 : 1));
 }
