@@ -2,6 +2,7 @@
  * One line per thing that happened, made to be tailed. The only file that knows winston, and the
  * list of all events: docs/events.md describes each.
  */
+import { Writable } from 'node:stream';
 import winston from 'winston';
 
 export const EVENTS = [
@@ -29,6 +30,10 @@ export const EVENTS = [
   'registry.denied',
   'registry.request',
   'registry.error',
+  'settings.reloaded',
+  'settings.refused',
+  'log.failed',
+  'log.resumed',
 ] as const;
 
 export type LogEvent = (typeof EVENTS)[number];
@@ -42,32 +47,50 @@ export interface LogSettings {
   readonly format: 'text' | 'json';
 }
 
+export interface LogSink {
+  /** Takes each line, with its line end, in place of standard output. Must not throw. */
+  readonly write?: (line: string) => void;
+  /** Lines go to journald: each begins with its priority, and none with the time, which is there. */
+  readonly isJournal?: boolean;
+}
+
 export interface OpenLog {
   readonly log: Log;
+  /** Level and format from now on. */
+  configure(settings: LogSettings): void;
   /** Waits until what was logged is written, but never longer than a moment: a log disk may hang. */
   close(): Promise<void>;
 }
 
 const CLOSE_MS_MAX = 1000;
 
-export function openLog({ level, format }: LogSettings): OpenLog {
-  const line = winston.format.printf((info) => {
-    const { level: infoLevel, message, fields } = info;
+/** sd-daemon(3): `<6>` at a line's beginning is its priority. */
+const PRIORITIES: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
+
+export function openLog(initial: LogSettings, { write, isJournal = false }: LogSink = {}): OpenLog {
+  let { format } = initial;
+  const line = winston.format.printf(({ level, message, fields }) => {
+    const priority = isJournal ? `<${PRIORITIES[level as LogLevel]}>` : '';
     const at = new Date().toISOString();
     const all = fields as LogFields;
     if (format === 'json') {
-      return JSON.stringify({ time: at, level: infoLevel, event: message, ...all });
+      return priority + JSON.stringify({ time: at, level, event: message, ...all });
     }
-    return [at, infoLevel.padEnd(5), message, formatFields(all)].join(' ').trimEnd();
+    const time = isJournal ? priority : `${at} `;
+    return `${time}${level.padEnd(5)} ${[message, formatFields(all)].join(' ').trimEnd()}`;
   });
   const logger = winston.createLogger({
-    level,
+    level: initial.level,
     format: line,
-    transports: [new winston.transports.Console()],
+    transports: [write ? toSink(write) : new winston.transports.Console()],
   });
   return {
-    log: (entryLevel, event, fields = {}) => {
-      logger.log({ level: entryLevel, message: event, fields });
+    log: (level, event, fields = {}) => {
+      logger.log({ level, message: event, fields });
+    },
+    configure: (next) => {
+      logger.level = next.level;
+      format = next.format;
     },
     close: () =>
       new Promise((resolve) => {
@@ -79,6 +102,17 @@ export function openLog({ level, format }: LogSettings): OpenLog {
         logger.end();
       }),
   };
+}
+
+function toSink(write: (line: string) => void): winston.transport {
+  const stream = new Writable({
+    decodeStrings: false,
+    write: (line, _encoding, done) => {
+      write(String(line));
+      done();
+    },
+  });
+  return new winston.transports.Stream({ stream, eol: '\n' });
 }
 
 /** `key=value`, quoted where a value holds a space, a quote, an equals sign or a control character. */

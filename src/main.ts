@@ -1,17 +1,19 @@
 #!/usr/bin/env node
 /** Arguments, environment, signals, exit codes: the only file that reads or ends the process. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { clean, init, verify } from './commands/care.js';
 import { remove, rollback, untag } from './commands/change.js';
+import { complain } from './commands/complain.js';
 import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
+import { openLogOutput } from './commands/log-output.js';
 import { config, history, status } from './commands/look.js';
 import { publishByHand } from './commands/publish.js';
 import { type Process, runDaemon, serveRegistry } from './commands/run.js';
+import { managerAddress } from './daemon/systemd.js';
 import { DropdockError, faultOf } from './errors.js';
-import { type Log, type OpenLog, openLog } from './log.js';
-import { errorFields } from './report.js';
+import type { Log } from './log.js';
 import { loadSettings, type SettingsSources } from './settings/settings.js';
 
 const FLUSH_MS_MAX = 1000;
@@ -27,7 +29,7 @@ interface GlobalOptions {
  * Only for what runs on: other commands end at once, as every command does. A handler must be there
  * before a lock is taken, or proper-lockfile's own ends the process in the middle of a publish.
  */
-function thisProcess(): Process {
+function thisProcess(): Omit<Process, 'readSettings' | 'reopenLog'> {
   const reloads: (() => void)[] = [];
   process.on('SIGHUP', () => {
     for (const reload of reloads) reload();
@@ -40,7 +42,18 @@ function thisProcess(): Process {
     }),
     onReload: (reload) => void reloads.push(reload),
     inheritedSockets: inheritedSockets(),
+    manager: managerAddress(process.env),
   };
+}
+
+/** systemd.exec(5), of JOURNAL_STREAM: device and inode of what goes to the journal. */
+function isJournal(): boolean {
+  try {
+    const { dev, ino } = fstatSync(1);
+    return process.env.JOURNAL_STREAM === `${dev}:${ino}`;
+  } catch {
+    return false;
+  }
 }
 
 /** sd_listen_fds(3): systemd's sockets begin at 3, and are meant for the process it names. */
@@ -84,8 +97,8 @@ async function main(argv: string[]): Promise<ExitCode> {
     }
     added.action(async (...given: unknown[]) => {
       const options = { ...program.opts(), ...added.opts() } as GlobalOptions;
-      exitCode = await withContext(options, (context, log) =>
-        run(context, log, given.slice(0, -2) as Given, added.opts()),
+      exitCode = await withContext(options, spec === 'run', (context, log, again) =>
+        run(context, log, given.slice(0, -2) as Given, added.opts(), again),
       );
     });
     return added;
@@ -96,7 +109,7 @@ async function main(argv: string[]): Promise<ExitCode> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    return complain(error, argv.includes('--json'));
+    return complain(error, argv.includes('--json'), (text) => void process.stderr.write(text));
   }
 }
 
@@ -112,16 +125,17 @@ type CommandRun = (
   log: Log,
   given: Given,
   options: Readonly<Record<string, unknown>>,
+  again: Pick<Process, 'readSettings' | 'reopenLog'>,
 ) => Promise<ExitCode> | ExitCode;
 
 function defineCommands(
   command: (spec: string, description: string, run: CommandRun) => Command,
 ): void {
-  command('run', 'the daemon', (context, log, _given, { welcome }) =>
-    runDaemon(context, log, { welcome: welcome === true, ...thisProcess() }),
+  command('run', 'the daemon', (context, log, _given, { welcome }, again) =>
+    runDaemon(context, log, { welcome: welcome === true, ...thisProcess(), ...again }),
   ).option('--welcome', 'say where to drop, with an example to paste');
-  command('serve', 'the registry endpoint alone; reads only', (context, log) =>
-    serveRegistry(context, log, thisProcess()),
+  command('serve', 'the registry endpoint alone; reads only', (context, log, ...[, , again]) =>
+    serveRegistry(context, log, { ...thisProcess(), ...again }),
   );
   command(
     'publish <path>',
@@ -171,31 +185,41 @@ function defineCommands(
 
 async function withContext(
   options: GlobalOptions,
-  run: (context: CommandContext, log: Log) => Promise<ExitCode> | ExitCode,
+  isDaemon: boolean,
+  run: (
+    context: CommandContext,
+    log: Log,
+    again: Parameters<CommandRun>[4],
+  ) => Promise<ExitCode> | ExitCode,
 ): Promise<ExitCode> {
-  const loaded = loadSettings(sourcesFrom(options));
-  const opened: OpenLog = openLog(loaded.settings.log);
-  const context: CommandContext = {
-    ...loaded,
-    json: options.json === true,
-    print: (text) => void process.stdout.write(text),
-  };
+  const sources = sourcesFrom(options);
+  const loaded = loadSettings(sources);
+  const print = (text: string) => void process.stdout.write(text);
+  const context: CommandContext = { ...loaded, json: options.json === true, print };
+  const output = { mayUseFile: isDaemon, isJournal: isJournal(), print };
+  const { log, close, reopen } = openLogOutput(loaded.settings.log, output);
+  const hadFile = sources.file !== undefined;
+  const readSettings = () => loadSettings(sourcesFrom(options, hadFile));
   try {
-    return await run(context, opened.log);
+    return await run(context, log, { readSettings, reopenLog: reopen });
   } catch (error) {
     if (faultOf(error) === 'bug') {
       const { stack, message } = error as Error;
-      opened.log('error', 'daemon.failed', { message, stack });
+      log('error', 'daemon.failed', { message, stack });
     }
     throw error;
   } finally {
-    await opened.close();
+    await close();
   }
 }
 
-function sourcesFrom({ root, config: named }: GlobalOptions): SettingsSources {
+/** @param hadFile one that was there must not be taken for absent: that would be the defaults */
+function sourcesFrom(
+  { root, config: named }: GlobalOptions,
+  hadFile = named !== undefined,
+): SettingsSources {
   const name = named ?? DEFAULT_CONFIG;
-  const hasFile = named !== undefined || existsSync(name);
+  const hasFile = hadFile || existsSync(name);
   let text = '';
   try {
     if (hasFile) text = readFileSync(name, 'utf8');
@@ -208,25 +232,6 @@ function sourcesFrom({ root, config: named }: GlobalOptions): SettingsSources {
     flag: '--root',
   }));
   return { file: hasFile ? { name, text } : undefined, environment: process.env, flags };
-}
-
-function complain(error: unknown, json: boolean): ExitCode {
-  const fields = errorFields(error as Error);
-  if (json) process.stderr.write(`${JSON.stringify({ error: fields })}\n`);
-  else {
-    process.stderr.write(`dropdock: ${fields.message} (${fields.code})\n`);
-    if (fields.hint) process.stderr.write(`  ${fields.hint}\n`);
-    if (faultOf(error) === 'bug') process.stderr.write(`${(error as Error).stack}\n`);
-  }
-  if (error instanceof DropdockError && error.code === 'lock.busy') return EXIT.busy;
-  switch (faultOf(error)) {
-    case 'content':
-      return EXIT.refused;
-    case 'usage':
-      return EXIT.usage;
-    default:
-      return EXIT.system;
-  }
 }
 
 function packageVersion(): string {

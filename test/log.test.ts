@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { expect } from 'chai';
-import { formatFields, type LogFields, type LogSettings } from '#src/log.js';
+import { formatFields, type LogFields, type LogSettings, type LogSink, openLog } from '#src/log.js';
 
 const LOG = new URL('../dist/log.js', import.meta.url).href;
 
 /** What a process writes that logs these and ends. */
-function logged(settings: LogSettings, ...fields: LogFields[]): string[] {
+function logged(settings: LogSettings & LogSink, ...fields: LogFields[]): string[] {
   const script = `
     import { openLog } from ${JSON.stringify(LOG)};
-    const { log, close } = openLog(${JSON.stringify(settings)});
+    const { log, close } = openLog(${JSON.stringify(settings)}, ${JSON.stringify(settings)});
     for (const level of ['error', 'warn', 'info', 'debug']) log(level, 'drop.seen');
     for (const fields of ${JSON.stringify(fields)}) log('info', 'publish.done', fields);
     await close();
@@ -40,6 +40,38 @@ describe('the log', () => {
       tags: 2,
       ok: true,
     });
+  });
+
+  for (const format of ['text', 'json'] as const) {
+    it(`begins each line for the journal with its priority, as ${format}`, () => {
+      const lines = logged({ level: 'debug', format, isJournal: true }, { drop: 'a\n<0>b' });
+      expect(lines.map((line) => line.slice(0, 3))).to.deep.equal([
+        '<3>',
+        '<4>',
+        '<6>',
+        '<7>',
+        '<6>',
+      ]);
+      if (format === 'text') {
+        expect(lines[1]).to.equal('<4>warn  drop.seen');
+        expect(lines[4]).to.equal('<6>info  publish.done drop="a\\n<0>b"');
+      } else expect(JSON.parse(lines[1]?.slice(3) ?? '')).to.include({ level: 'warn' });
+    });
+  }
+
+  it('goes by another level and format once it is told', () => {
+    let text = '';
+    const write = (line: string) => {
+      text += line;
+    };
+    const { log, configure } = openLog({ level: 'warn', format: 'text' }, { write });
+    log('info', 'drop.seen');
+    configure({ level: 'info', format: 'json' });
+    log('info', 'drop.claimed', { drop: 'a' });
+    log('debug', 'drop.seen');
+    const { time, ...rest } = JSON.parse(text);
+    expect(rest).to.deep.equal({ level: 'info', event: 'drop.claimed', drop: 'a' });
+    expect(time).to.be.a('string');
   });
 
   it('leaves out what is below its level', () => {

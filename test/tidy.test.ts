@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { ERROR_CODES } from '#src/errors.js';
 import { EVENTS } from '#src/log.js';
+import { restartSettings } from '#src/settings/reload.js';
 import { settingPaths } from '#src/settings/schema.js';
 import { loadSettings } from '#src/settings/settings.js';
 
@@ -190,6 +191,21 @@ describe('the documents', () => {
       const [section = '', leaf = section] = path;
       expect(text, path.join('.')).to.match(new RegExp(`^(  )?(# )?${leaf}:`, 'm'));
     }
+  });
+
+  it('name the settings that only a restart changes', () => {
+    const [, listed = ''] =
+      /Only a restart changes: (.+?)\.\n#\n/s.exec(read('config/dropdock.yaml')) ?? [];
+    const named = listed.split(/,[\s#]+/);
+    // `paths` stands for all its settings, where all of them need one.
+    const needed = restartSettings();
+    const shortest = (name: string) => {
+      const [section = ''] = name.split('.');
+      return named.includes(section) ? section : name;
+    };
+    expect(named).to.deep.equal([...new Set(needed.map(shortest))]);
+    const whole = settingPaths().filter(([section = '']) => named.includes(section));
+    expect(needed).to.include.members(whole.map((path) => path.join('.')));
   });
 
   it('number the steps of a publish as the code does', () => {

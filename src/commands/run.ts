@@ -2,9 +2,13 @@
 import { startDaemon } from '../daemon/daemon.js';
 import { openRegistry, type Registry } from '../daemon/registry.js';
 import { openServices, type Services } from '../daemon/services.js';
+import { type ManagerAddress, ServiceManager } from '../daemon/systemd.js';
 import { hasKernelLocks } from '../disk/kernel-lock.js';
 import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
+import { errorFields } from '../report.js';
+import { adoptSettings } from '../settings/reload.js';
+import type { LoadedSettings } from '../settings/settings.js';
 import { ThreadPool } from '../threads/pool.js';
 import { type CommandContext, EXIT, type ExitCode, rootsOf } from './context.js';
 
@@ -16,6 +20,12 @@ export interface Process {
   readonly onReload: (reload: () => void) => void;
   /** Descriptors of the sockets that systemd opened for us. */
   readonly inheritedSockets: readonly number[];
+  /** Whom to tell that it works. */
+  readonly manager: ManagerAddress;
+  /** Reads the settings again, from where they came. @throws settings.invalid */
+  readonly readSettings: () => LoadedSettings;
+  /** Opens the log's file again, and goes by the settings as they are now. */
+  readonly reopenLog: () => void;
 }
 
 export interface RunOptions extends Process {
@@ -26,7 +36,7 @@ export interface RunOptions extends Process {
 export async function runDaemon(
   context: CommandContext,
   log: Log,
-  { welcome, stopRequested, onReload, inheritedSockets }: RunOptions,
+  { welcome, ...outside }: RunOptions,
 ): Promise<ExitCode> {
   log('debug', 'daemon.starting', { pid: process.pid });
   if (!hasKernelLocks) {
@@ -34,19 +44,28 @@ export async function runDaemon(
       what: 'no kernel locks on this machine; run one daemon only on this tree',
     });
   }
+  const manager = openManager(outside, log);
   const services = await openServices(context.settings, log);
   let registry: Registry | undefined;
   try {
     // What is published can be pulled at once, whatever recovery finds to do.
-    registry = await openRegistry({ ...services, inherited: inheritedSockets }, 'retry');
-    onReload(() => void registry?.reload());
+    registry = await openRegistry({ ...services, inherited: outside.inheritedSockets }, 'retry');
     const daemon = await startDaemon(services);
+    const status = () => statusLine(registry?.urls ?? [], services.inbox);
+    onReload({ context, log, outside, manager, status }, async () => {
+      await registry?.reload();
+      daemon.reload();
+    });
     if (welcome) context.print(welcomeText(services, registry.urls));
-    await Promise.race([stopRequested, daemon.failed]);
+    manager.guard(daemon.isAlive);
+    void manager.ready(status());
+    await Promise.race([outside.stopRequested, daemon.failed]);
+    void manager.stopping('Lets running publishes and pulls end');
     await Promise.all([daemon.stop(), registry.close()]);
     return EXIT.done;
   } finally {
     await services.close();
+    await manager.close();
   }
 }
 
@@ -54,28 +73,87 @@ export async function runDaemon(
 export async function serveRegistry(
   context: CommandContext,
   log: Log,
-  { stopRequested, onReload, inheritedSockets }: Process,
+  outside: Process,
 ): Promise<ExitCode> {
   const { settings } = context;
-  if (settings.registry.listen === null && inheritedSockets.length === 0) {
+  if (settings.registry.listen === null && outside.inheritedSockets.length === 0) {
     throw new DropdockError(
       'usage.invalid',
       'registry.listen is null: there is nowhere to listen.',
     );
   }
+  const manager = openManager(outside, log);
   const hands = new ThreadPool({ hashThreads: 1 });
   try {
     const options = { settings, roots: rootsOf(context), run: hands.run, log };
-    const registry = await openRegistry({ ...options, inherited: inheritedSockets }, 'throw');
-    onReload(() => void registry.reload());
-    await stopRequested;
+    const inherited = outside.inheritedSockets;
+    const registry = await openRegistry({ ...options, inherited }, 'throw');
+    const status = () => statusLine(registry.urls);
+    onReload({ context, log, outside, manager, status }, () => registry.reload());
+    // Its timers run, or this is not said.
+    manager.guard(() => true);
+    void manager.ready(status());
+    await outside.stopRequested;
     log('info', 'daemon.stopping', {});
+    void manager.stopping('Lets running pulls end');
     await registry.close();
     log('info', 'daemon.stopped', {});
     return EXIT.done;
   } finally {
     await hands.close();
+    await manager.close();
   }
+}
+
+function openManager({ manager }: Process, log: Log): ServiceManager {
+  return new ServiceManager(manager, (error) =>
+    log('warn', 'daemon.warning', { what: 'telling systemd', ...errorFields(error) }),
+  );
+}
+
+interface Running {
+  readonly context: CommandContext;
+  readonly log: Log;
+  readonly outside: Process;
+  readonly manager: ServiceManager;
+  /** What systemd is told of it. */
+  readonly status: () => string;
+}
+
+/** @param after what must know that the settings, or the files they name, have changed */
+function onReload({ context, log, outside, manager, status }: Running, after: () => Promise<void>) {
+  let last = Promise.resolve();
+  outside.onReload(() => {
+    last = last.then(reload);
+  });
+
+  async function reload(): Promise<void> {
+    void manager.reloading();
+    let trouble = '';
+    try {
+      const { applied, waiting } = adoptSettings(context.settings, outside.readSettings().settings);
+      const [changed, restart] = [applied.join(','), waiting.join(',')];
+      log(waiting.length > 0 ? 'warn' : 'info', 'settings.reloaded', {
+        changed: changed || undefined,
+        restart: restart || undefined,
+      });
+    } catch (error) {
+      const { code, message, hint } = errorFields(error as Error);
+      log('error', 'settings.refused', { code, message, hint });
+      trouble = `Settings refused: ${message}; those before hold. `;
+    }
+    // Even then: the log was rotated, a certificate renewed.
+    outside.reopenLog();
+    await after().catch((error) => {
+      log('warn', 'daemon.warning', { what: 'reloading', ...errorFields(error as Error) });
+    });
+    void manager.ready(trouble + status());
+  }
+}
+
+function statusLine(urls: readonly string[], inbox?: string): string {
+  const from = urls.length > 0 ? `Pulls at ${urls.join(', ')}` : 'No pulls';
+  return inbox === undefined ? from : `${from}; inbox ${inbox}`;
 }
 
 function welcomeText({ inbox, roots }: Services, [url]: readonly string[]): string {

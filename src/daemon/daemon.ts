@@ -11,9 +11,16 @@ import { cleanAll, recover, takeOverFromDead } from './upkeep.js';
 export interface Daemon {
   /** Rejects when a bug was found: the process must end, and its manager starts it again. */
   readonly failed: Promise<never>;
+  /** False when looks at the inbox come to no end any more: only a restart helps. */
+  isAlive(): boolean;
+  /** The settings have changed: what waits is judged by the new ones. */
+  reload(): void;
   /** Stops taking drops, lets running publishes end for a while, leaves the rest claimed. */
   stop(): Promise<void>;
 }
+
+/** A look at a huge inbox on a slow disk may take minutes; ending the process would not hasten it. */
+const LOOK_MS_MAX = 10 * 60_000;
 
 export async function startDaemon(services: Services): Promise<Daemon> {
   const { run, inbox, log, settings } = services;
@@ -40,7 +47,12 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   const takeover = repeat(settings.lock.stale, () => takeOverFromDead(services, intake));
   log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
 
-  return { failed, stop };
+  return {
+    failed,
+    stop,
+    isAlive: () => intake.sinceLookMs() < LOOK_MS_MAX + settings.inbox.scan,
+    reload: () => intake.lookWithin(0),
+  };
 
   /** @returns a function that ends the repetition and waits for the one that runs */
   function repeat(everyMs: number, work: () => Promise<unknown>): () => Promise<void> {

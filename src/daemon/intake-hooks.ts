@@ -2,6 +2,8 @@
 import type { DropdockError } from '../errors.js';
 import type { Claim } from '../inbox/paths.js';
 import type { Observation } from '../inbox/scan.js';
+import type { SettleSettings } from '../inbox/settle.js';
+import type { Settings } from '../settings/schema.js';
 import type { ClaimedDrop } from './publisher.js';
 
 export interface IntakeHooks {
@@ -17,4 +19,16 @@ export interface TakenDrop {
   readonly kind: Observation['kind'];
   readonly tolerateAbsent: boolean;
   readonly look?: ClaimedDrop['look'];
+}
+
+/** Read anew each time: a reload may have changed them. */
+export function settleSettings({ settle }: Settings): SettleSettings {
+  return {
+    get quietMs() {
+      return settle.quiet;
+    },
+    get timeoutMs() {
+      return settle.timeout;
+    },
+  };
 }

@@ -7,11 +7,11 @@ import { DropdockError, faultOf, isSystemError } from '../errors.js';
 import { type DropName, parseDropName } from '../image/names.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
-import { type Decision, Settler, type Times, type Verdict } from '../inbox/settle.js';
+import { type Decision, incomplete, Settler, type Times, type Verdict } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
 import { errorFields } from '../report.js';
 import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
-import type { IntakeHooks, TakenDrop } from './intake-hooks.js';
+import { type IntakeHooks, settleSettings, type TakenDrop } from './intake-hooks.js';
 import { type ClaimedDrop, toDrop } from './publisher.js';
 import type { Services } from './services.js';
 
@@ -30,12 +30,13 @@ export class Intake {
   #dueMs = Number.POSITIVE_INFINITY;
   #scanning: Promise<void> | undefined;
   #stopped = false;
+  #lookedMs: number;
 
   constructor(services: Services, hooks: IntakeHooks) {
     this.#services = services;
     this.#hooks = hooks;
-    const { quiet, timeout } = services.settings.settle;
-    this.#settler = new Settler({ quietMs: quiet, timeoutMs: timeout });
+    this.#lookedMs = services.monotonicMs();
+    this.#settler = new Settler(settleSettings(services.settings));
   }
 
   /** Looks once, then goes on looking. */
@@ -69,6 +70,11 @@ export class Intake {
   returned({ name, look }: ClaimedDrop): void {
     if (look) this.#settler.resume(name, look.signature, look.sinceMs, incomplete('its end'));
     this.lookWithin(HINT_DELAY_MS);
+  }
+
+  /** Milliseconds since a look ended, whatever it found. */
+  sinceLookMs(): number {
+    return this.#services.monotonicMs() - this.#lookedMs;
   }
 
   /** Makes sure that a scan begins within so many milliseconds. */
@@ -107,7 +113,8 @@ export class Intake {
       const fields = { what: 'scanning the inbox', ...errorFields(error as Error) };
       if (!this.#stopped) log('error', 'daemon.warning', fields);
     }
-    const costMs = (monotonicMs() - startedMs) * SCAN_SHARE;
+    this.#lookedMs = monotonicMs();
+    const costMs = (this.#lookedMs - startedMs) * SCAN_SHARE;
     this.lookWithin(Math.max(recheckMs, Math.min(costMs, settings.inbox.scan)));
   }
 
@@ -238,9 +245,4 @@ export class Intake {
     this.#said.set(path, reason);
     this.#services.log('info', event, { drop: path, reason });
   }
-}
-
-function incomplete(path: string): Verdict {
-  const missing = { digest: '', path, by: 'the drop', tolerable: false, platform: undefined };
-  return { kind: 'incomplete', missing: [missing] };
 }

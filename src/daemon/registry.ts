@@ -24,7 +24,7 @@ export interface RegistryOptions {
 export interface Registry {
   /** Where it listens; empty while it cannot. */
   readonly urls: readonly string[];
-  /** Reads certificate and passwords again if they have changed. */
+  /** Goes by the settings as they are now; reads certificate and passwords again if they changed. */
   reload(): Promise<void>;
   close(): Promise<void>;
 }
@@ -45,8 +45,8 @@ export async function openRegistry(
   const { settings, log } = options;
   const { certificate, key } = settings.registry;
   const watch = certificate && key ? new CertificateWatch({ certificate, key }) : undefined;
-  const gate = openGate(options);
-  await gate.refresh({ now: true });
+  const site = new Site(options);
+  await site.refresh();
   const places = placesOf(options);
   const listening = new Map<Listen, RegistryServer>();
   let timer: NodeJS.Timeout | undefined;
@@ -58,7 +58,7 @@ export async function openRegistry(
       return [...listening.values()].map(({ url }) => url);
     },
     reload: async () => {
-      await gate.refresh({ now: true });
+      await site.refresh();
       await renewCertificate();
     },
     close: async () => {
@@ -74,7 +74,7 @@ export async function openRegistry(
     for (const where of places) {
       if (listening.has(where)) continue;
       try {
-        const server = serve(options, gate, await watch?.read());
+        const server = serve(options, site, await watch?.read());
         await server.listen(where);
         listening.set(where, server);
         log('info', 'registry.ready', { url: server.url });
@@ -105,6 +105,40 @@ export async function openRegistry(
   }
 }
 
+/** What answers, by the settings of the moment. */
+class Site {
+  readonly #options: RegistryOptions;
+  #gate: Gate;
+  #htpasswd: string | null;
+  #endpoint: Endpoint;
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    this.#htpasswd = options.settings.registry.htpasswd;
+    this.#gate = openGate(options);
+    this.#endpoint = openEndpoint(options, this.#gate);
+  }
+
+  get endpoint(): Endpoint {
+    return this.#endpoint;
+  }
+
+  /** Nobody is answered by new rules before the passwords that go with them are read. */
+  async refresh(): Promise<void> {
+    const { htpasswd } = this.#options.settings.registry;
+    if (htpasswd !== this.#htpasswd) this.#gate = openGate(this.#options);
+    this.#htpasswd = htpasswd;
+    await this.#gate.refresh({ now: true });
+    this.#endpoint = openEndpoint(this.#options, this.#gate);
+  }
+}
+
+function openEndpoint({ settings, roots, log }: RegistryOptions, gate: Gate): Endpoint {
+  const onRefused = (user: string, request: IncomingMessage) =>
+    log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
+  return new Endpoint({ roots, settings, gate, onRefused });
+}
+
 function openGate({ settings, run, log }: RegistryOptions): Gate {
   const { htpasswd } = settings.registry;
   return new Gate({
@@ -128,15 +162,12 @@ function openGate({ settings, run, log }: RegistryOptions): Gate {
 }
 
 function serve(
-  { settings, roots, log }: RegistryOptions,
-  gate: Gate,
+  { settings, log }: RegistryOptions,
+  site: Site,
   certificate: Certificate | undefined,
 ): RegistryServer {
-  const onRefused = (user: string, request: IncomingMessage) =>
-    log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
-  const endpoint = new Endpoint({ roots, settings, gate, onRefused });
   return new RegistryServer({
-    answer: (request) => endpoint.answer(request),
+    answer: (request) => site.endpoint.answer(request),
     certificate,
     connections: settings.registry.connections,
     idleMs: settings.registry.idle,

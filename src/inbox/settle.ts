@@ -137,3 +137,9 @@ export function describeMissing(missing: readonly Missing[]): string {
   const rest = missing.length - listed.length;
   return `missing: ${listed.join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
 }
+
+/** What is not there in full, where only that is known. */
+export function incomplete(path: string): Verdict {
+  const missing = { digest: '', path, by: 'the drop', tolerable: false, platform: undefined };
+  return { kind: 'incomplete', missing: [missing] };
+}

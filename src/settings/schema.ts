@@ -167,6 +167,7 @@ const sections = z.strictObject({
   log: section({
     level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
     format: z.enum(['text', 'json']).default('text'),
+    file: z.string().startsWith('/').nullable().default(null),
   }),
   repositories: z.record(z.string(), repository).prefault({}).superRefine(refuseSharedIds),
 });

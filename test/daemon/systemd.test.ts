@@ -1,0 +1,104 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { managerAddress, ServiceManager } from '#src/daemon/systemd.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+
+describe('what is told to systemd', () => {
+  let heard: string;
+  let path: string | undefined;
+  let manager: ServiceManager | undefined;
+
+  /** In place of systemd-notify: it is found by PATH, and writes down what it was to say to whom. */
+  beforeEach(() => {
+    const root = tempDir();
+    heard = join(root, 'heard');
+    mkdirSync(join(root, 'bin'));
+    const script = `#!/bin/sh\nprintf '%s|' "$NOTIFY_SOCKET" "$@" >> ${heard}\necho >> ${heard}\n`;
+    writeFileSync(join(root, 'bin', 'systemd-notify'), script);
+    chmodSync(join(root, 'bin', 'systemd-notify'), 0o755);
+    path = join(root, 'bin');
+  });
+  afterEach(async () => {
+    await manager?.close();
+    removeTempDirs();
+  });
+  const open = (watchdogMs?: number, socket: string | undefined = '/run/n') => {
+    const troubles: string[] = [];
+    const tool = join(path ?? '', 'systemd-notify');
+    manager = new ServiceManager(
+      { socket, watchdogMs },
+      (error) => troubles.push(error.message),
+      tool,
+    );
+    return { manager, troubles };
+  };
+  const lines = () => (existsSync(heard) ? readFileSync(heard, 'utf8').trimEnd().split('\n') : []);
+
+  it('is said in order, each in one message', async () => {
+    const { manager, troubles } = open();
+    void manager.ready('Pulls at x');
+    void manager.reloading();
+    void manager.ready('bad\nREADY=0');
+    await manager.stopping('ends');
+    expect(lines()).to.deep.equal([
+      '/run/n|READY=1|STATUS=Pulls at x|',
+      '/run/n|RELOADING=1|',
+      '/run/n|READY=1|STATUS=bad READY=0|',
+      '/run/n|STOPPING=1|STATUS=ends|',
+    ]);
+    expect(troubles).to.deep.equal([]);
+  });
+
+  it('is a sign of life, again and again, only while there is life', async () => {
+    const { manager } = open(40);
+    let isAlive = true;
+    manager.guard(() => isAlive);
+    await waitFor('some signs', () => lines().length >= 3);
+    isAlive = false;
+    // What was on its way arrives; from then on a question is answered by silence.
+    await manager.close();
+    const count = lines().length;
+    let asked = 0;
+    const other = new ServiceManager(
+      { socket: '/run/n', watchdogMs: 40 },
+      () => {},
+      join(path ?? '', 'systemd-notify'),
+    );
+    other.guard(() => {
+      asked++;
+      return false;
+    });
+    await waitFor('to be asked', () => asked >= 5);
+    await other.close();
+    expect(lines()).to.have.length(count);
+    expect(new Set(lines())).to.deep.equal(new Set(['/run/n|WATCHDOG=1|']));
+  });
+
+  it('is nothing where nobody listens, or where nobody watches', async () => {
+    const { manager } = open(undefined, '');
+    await manager.ready('x');
+    const watched = open(undefined).manager;
+    watched.guard(() => true);
+    await watched.close();
+    expect(lines()).to.deep.equal([]);
+  });
+
+  it('is trouble, told once, when it cannot be said', async () => {
+    path = '/nowhere';
+    const { manager, troubles } = open();
+    await manager.ready('x');
+    await manager.stopping('y');
+    expect(troubles).to.have.length(1);
+    expect(troubles[0]).to.include('ENOENT');
+  });
+
+  it('goes where the environment says, which those we start do not inherit', () => {
+    const environment = { NOTIFY_SOCKET: '/run/n', WATCHDOG_USEC: '60000000', HOME: '/' };
+    expect(managerAddress(environment)).to.deep.equal({ socket: '/run/n', watchdogMs: 60_000 });
+    expect(environment).to.deep.equal({ HOME: '/' });
+    const other = { WATCHDOG_USEC: '60000000', WATCHDOG_PID: '1' };
+    expect(managerAddress(other)).to.deep.equal({ socket: undefined, watchdogMs: undefined });
+  });
+});
