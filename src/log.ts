@@ -34,6 +34,12 @@ export const EVENTS = [
   'settings.refused',
   'log.failed',
   'log.resumed',
+  'metrics.ready',
+  'metrics.failed',
+  'notify.sent',
+  'notify.failed',
+  'notify.dropped',
+  'notify.waiting',
 ] as const;
 
 export type LogEvent = (typeof EVENTS)[number];

@@ -43,6 +43,8 @@ function thisProcess(): Omit<Process, 'readSettings' | 'reopenLog'> {
     onReload: (reload) => void reloads.push(reload),
     inheritedSockets: inheritedSockets(),
     manager: managerAddress(process.env),
+    environment: process.env,
+    version: packageVersion(),
   };
 }
 

@@ -1,7 +1,9 @@
 /** `dropdock run` and `dropdock serve`: what goes on until a signal ends it. */
 import { startDaemon } from '../daemon/daemon.js';
+import { openMonitor } from '../daemon/monitor.js';
+import { Postman } from '../daemon/postman.js';
 import { openRegistry, type Registry } from '../daemon/registry.js';
-import { openServices, type Services } from '../daemon/services.js';
+import { openServices, type Services, threadsFor } from '../daemon/services.js';
 import { type ManagerAddress, ServiceManager } from '../daemon/systemd.js';
 import { hasKernelLocks } from '../disk/kernel-lock.js';
 import { DropdockError } from '../errors.js';
@@ -26,6 +28,10 @@ export interface Process {
   readonly readSettings: () => LoadedSettings;
   /** Opens the log's file again, and goes by the settings as they are now. */
   readonly reopenLog: () => void;
+  /** What programs that notify runs get of ours. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Of the package. */
+  readonly version: string;
 }
 
 export interface RunOptions extends Process {
@@ -35,9 +41,15 @@ export interface RunOptions extends Process {
 
 export async function runDaemon(
   context: CommandContext,
-  log: Log,
+  ownLog: Log,
   { welcome, ...outside }: RunOptions,
 ): Promise<ExitCode> {
+  const { settings } = context;
+  const hands = threadsFor(settings);
+  const { environment, version } = outside;
+  const given = { settings, version, publishes: true, log: ownLog, hands };
+  const monitor = await openMonitor(given);
+  const { log } = monitor;
   log('debug', 'daemon.starting', { pid: process.pid });
   if (!hasKernelLocks) {
     log('warn', 'daemon.warning', {
@@ -45,12 +57,16 @@ export async function runDaemon(
     });
   }
   const manager = openManager(outside, log);
-  const services = await openServices(context.settings, log);
+  const services = await openServices(settings, log, monitor.hands);
   let registry: Registry | undefined;
   try {
     // What is published can be pulled at once, whatever recovery finds to do.
-    registry = await openRegistry({ ...services, inherited: outside.inheritedSockets }, 'retry');
+    const inherited = outside.inheritedSockets;
+    registry = await openRegistry({ ...services, inherited, monitor }, 'retry');
     const daemon = await startDaemon(services);
+    const isTelling = settings.notify.length > 0;
+    const postman = isTelling ? new Postman(services, environment) : undefined;
+    monitor.watch({ ...services, noticesWaiting: () => postman?.waiting ?? 0 });
     const status = () => statusLine(registry?.urls ?? [], services.inbox);
     onReload({ context, log, outside, manager, status }, async () => {
       await registry?.reload();
@@ -62,8 +78,10 @@ export async function runDaemon(
     await Promise.race([outside.stopRequested, daemon.failed]);
     void manager.stopping('Lets running publishes and pulls end');
     await Promise.all([daemon.stop(), registry.close()]);
+    await postman?.stop();
     return EXIT.done;
   } finally {
+    await monitor.close();
     await services.close();
     await manager.close();
   }
@@ -72,7 +90,7 @@ export async function runDaemon(
 /** `dropdock serve`: the endpoint alone, over a tree that it cannot change. */
 export async function serveRegistry(
   context: CommandContext,
-  log: Log,
+  ownLog: Log,
   outside: Process,
 ): Promise<ExitCode> {
   const { settings } = context;
@@ -82,10 +100,13 @@ export async function serveRegistry(
       'registry.listen is null: there is nowhere to listen.',
     );
   }
-  const manager = openManager(outside, log);
   const hands = new ThreadPool({ hashThreads: 1 });
+  const given = { settings, version: outside.version, publishes: false, log: ownLog, hands };
+  const monitor = await openMonitor(given);
+  const { log } = monitor;
+  const manager = openManager(outside, log);
   try {
-    const options = { settings, roots: rootsOf(context), run: hands.run, log };
+    const options = { settings, roots: rootsOf(context), run: hands.run, log, monitor };
     const inherited = outside.inheritedSockets;
     const registry = await openRegistry({ ...options, inherited }, 'throw');
     const status = () => statusLine(registry.urls);
@@ -100,6 +121,7 @@ export async function serveRegistry(
     log('info', 'daemon.stopped', {});
     return EXIT.done;
   } finally {
+    await monitor.close();
     await hands.close();
     await manager.close();
   }

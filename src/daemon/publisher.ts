@@ -107,10 +107,11 @@ export class Publisher {
   }
 
   #context(): PublishContext {
-    const { roots, owner, uid, run, nowMs, settings } = this.#services;
+    const { roots, owner, uid, run, nowMs, settings, onLockWaited: onWaited } = this.#services;
     const { signal } = this.#stopping;
     // A daemon has time: it waits for other publishers until it is told to stop.
-    const lock = { staleMs: settings.lock.stale, waitMs: Number.POSITIVE_INFINITY, signal };
+    const waitMs = Number.POSITIVE_INFINITY;
+    const lock = { staleMs: settings.lock.stale, waitMs, signal, onWaited };
     return { roots, owner: owner.token, uid, run, nowMs, lock };
   }
 

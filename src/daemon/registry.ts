@@ -11,6 +11,8 @@ import { Endpoint } from '../registry/endpoint.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
+import { placeOf } from './listen.js';
+import type { Monitor } from './monitor.js';
 
 export interface RegistryOptions {
   readonly settings: Settings;
@@ -19,6 +21,7 @@ export interface RegistryOptions {
   readonly log: Log;
   /** Sockets that systemd opened; they come instead of `registry.listen`. */
   readonly inherited: readonly number[];
+  readonly monitor?: Pick<Monitor, 'answerHealth' | 'sent'>;
 }
 
 export interface Registry {
@@ -162,16 +165,20 @@ function openGate({ settings, run, log }: RegistryOptions): Gate {
 }
 
 function serve(
-  { settings, log }: RegistryOptions,
+  { settings, log, monitor }: RegistryOptions,
   site: Site,
   certificate: Certificate | undefined,
 ): RegistryServer {
   return new RegistryServer({
-    answer: (request) => site.endpoint.answer(request),
+    answer: async (request) =>
+      (await monitor?.answerHealth(request)) ?? (await site.endpoint.answer(request)),
     certificate,
     connections: settings.registry.connections,
     idleMs: settings.registry.idle,
-    onSent: ({ status, tookMs, isWhole }: Sent, { method, url, socket }) =>
+    onSent: (sent: Sent, request) => {
+      const { status, tookMs, isWhole } = sent;
+      const { method, url, socket } = request;
+      monitor?.sent(sent, request);
       log('debug', 'registry.request', {
         method,
         path: url?.slice(0, 300),
@@ -179,7 +186,8 @@ function serve(
         cut: isWhole ? undefined : true,
         from: socket.remoteAddress,
         took: `${(tookMs / 1000).toFixed(3)}s`,
-      }),
+      });
+    },
     onError: (error, { url }) =>
       log('error', 'registry.error', { path: url?.slice(0, 300), ...errorFields(error) }),
   });
@@ -187,11 +195,6 @@ function serve(
 
 function placesOf({ settings, inherited }: RegistryOptions): Listen[] {
   if (inherited.length > 0) return inherited.map((fd) => ({ fd }));
-  const { listen } = settings.registry;
-  if (listen === null) return [];
-  if (listen.startsWith('/')) return [{ path: listen }];
-  const colon = listen.lastIndexOf(':');
-  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
-  const port = Number(listen.slice(colon + 1));
-  return [host === '' ? { port } : { host, port }];
+  const place = placeOf(settings.registry.listen);
+  return place === undefined ? [] : [place];
 }

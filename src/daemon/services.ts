@@ -9,6 +9,7 @@ import type { PublishContext } from '../publish/turn.js';
 import type { Settings } from '../settings/schema.js';
 import type { Jobs } from '../threads/jobs.js';
 import { ThreadPool } from '../threads/pool.js';
+import { Notices } from './notices.js';
 
 export interface Services {
   readonly settings: Settings;
@@ -18,6 +19,9 @@ export interface Services {
   readonly owners: OwnerWatch;
   readonly run: RunJob<Jobs>;
   readonly log: Log;
+  /** What somebody is to be told. */
+  readonly notices: Notices;
+  readonly onLockWaited: Hands['onLockWaited'];
   readonly uid: number;
   /** The claims this process works on, by `claimKey`; others of its token were dropped by mistake. */
   readonly liveClaims: Set<string>;
@@ -38,14 +42,20 @@ export function publishContext(services: Services): PublishContext {
 /** Who does the disk work: worker threads, or whatever a test puts in their place. */
 export interface Hands {
   readonly run: RunJob<Jobs>;
+  /** Is told how long the daemon waited for a lock (ms). */
+  readonly onLockWaited?: ((waitedMs: number) => void) | undefined;
   close(): Promise<void>;
+}
+
+export function threadsFor({ threads }: Settings): Hands {
+  return new ThreadPool({ hashThreads: threads.hash || availableParallelism() });
 }
 
 /** Makes the directories that are missing and checks that they lie on one filesystem. */
 export async function openServices(
   settings: Settings,
   log: Log,
-  hands: Hands = new ThreadPool({ hashThreads: settings.threads.hash || availableParallelism() }),
+  hands: Hands = threadsFor(settings),
 ): Promise<Services> {
   const roots = {
     published: resolve(settings.paths.published),
@@ -56,13 +66,17 @@ export async function openServices(
     // Several signs of life must fit into the time after which silence means death.
     const owner = new Owner(ownersDirectory(roots), settings.lock.stale / 4);
     const monotonicMs = () => performance.now();
+    const notices = new Notices({ settings, roots, owner: owner.token, run: hands.run, log });
     return {
       settings,
       roots,
       inbox: resolve(settings.paths.inbox),
       owner,
       owners: new OwnerWatch(ownersDirectory(roots), settings.lock.stale, monotonicMs),
-      run: hands.run,
+      // Whoever flips, the daemon or a command: it is told of.
+      run: notices.run,
+      notices,
+      onLockWaited: hands.onLockWaited,
       log,
       liveClaims: new Set(),
       uid: process.getuid?.() ?? 0,

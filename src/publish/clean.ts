@@ -138,6 +138,8 @@ export interface SweepRequest {
 export interface SweepResult {
   readonly files: number;
   readonly bytes: number;
+  /** How much is left in the store: known here at no cost, for every file was looked at. */
+  readonly stays: { readonly files: number; readonly bytes: number };
 }
 
 /**
@@ -150,14 +152,20 @@ export function sweepContent(disk: Disk, request: SweepRequest, dryRun = false):
   const olderThanMs = Math.min(nowMs - graceMs, oldestTransactionMs(disk, roots));
   let files = 0;
   let bytes = 0;
+  const stays = { files: 0, bytes: 0 };
   eachStored(disk, roots, (path) => {
     const stat = statIfThere(disk, path);
-    if (stat?.kind !== 'file' || stat.links !== 1 || stat.ctimeMs >= olderThanMs) return;
+    if (stat?.kind !== 'file') return;
+    if (stat.links !== 1 || stat.ctimeMs >= olderThanMs) {
+      stays.files++;
+      stays.bytes += stat.size;
+      return;
+    }
     if (!dryRun) removeIfThere(disk, path);
     files++;
     bytes += stat.size;
   });
-  return { files, bytes };
+  return { files, bytes, stays };
 }
 
 function oldestTransactionMs(disk: Disk, roots: TreeRoots): number {

@@ -8,6 +8,7 @@ import type { RepositoryId } from '../image/names.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { buildSnapshot, checkMerge } from './build.js';
 import { buildEdit } from './build-edit.js';
+import { takeCensus } from './census.js';
 import {
   type CleanRequest,
   cleanRepository,
@@ -111,6 +112,7 @@ export const publishJobs = {
   repositoryOverview,
   repositoryHistory,
   emptyTrash,
+  census: takeCensus,
   sweep: sweepContent,
   planSweep: (disk: Disk, request: Parameters<typeof sweepContent>[1]) =>
     sweepContent(disk, request, true),

@@ -23,6 +23,8 @@ export interface LockOptions {
   readonly waitMs: number;
   /** Ends the waiting. */
   readonly signal?: AbortSignal;
+  /** Is told how long the waiting took, whether the lock was got or not. */
+  readonly onWaited?: ((waitedMs: number) => void) | undefined;
 }
 
 export interface RepositoryLock {
@@ -40,11 +42,16 @@ export async function lockRepository(
   id: RepositoryId,
   options: LockOptions,
 ): Promise<RepositoryLock> {
-  const deadline = performance.now() + options.waitMs;
+  const beganMs = performance.now();
+  const deadline = beganMs + options.waitMs;
   for (let waitMs = RETRY_MS_MIN; ; waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
     const lock = await tryLockRepository(roots, id, options.staleMs);
-    if (lock) return lock;
+    if (lock) {
+      options.onWaited?.(performance.now() - beganMs);
+      return lock;
+    }
     if (performance.now() + waitMs > deadline || options.signal?.aborted) {
+      options.onWaited?.(performance.now() - beganMs);
       throw new DropdockError('lock.busy', `Another publisher works on ${id}.`, { id });
     }
     // Some randomness, so that two who wait do not ask in step for ever.

@@ -11,6 +11,7 @@
  *     trash/                       what is being deleted
  *     locks/                       one file and one directory per repository, one file per process
  *     history/<id>.jsonl           one line per flip: when, to what, why
+ *     notify/                      what somebody is to be told (its inside is drawn by notify/spool.ts)
  */
 import { join } from 'node:path';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
@@ -32,6 +33,7 @@ export const trashDirectory = ({ state }: TreeRoots) => join(state, 'trash');
 export const locksDirectory = ({ state }: TreeRoots) => join(state, 'locks');
 export const ownersDirectory = ({ state }: TreeRoots) => join(state, 'locks', '.owners');
 export const historyDirectory = ({ state }: TreeRoots) => join(state, 'history');
+export const notifyDirectory = ({ state }: TreeRoots) => join(state, 'notify');
 
 export function allDirectories(roots: TreeRoots): string[] {
   return [

@@ -38,6 +38,8 @@ export interface Sent {
   readonly status: number;
   readonly tookMs: number;
   readonly isWhole: boolean;
+  /** Headers and body, as they went to the system. */
+  readonly bytes: number;
 }
 
 const HEADER_BYTES_MAX = 16 * 1024;
@@ -108,6 +110,8 @@ export class RegistryServer {
     // hold an open file before its turn.
     if (!(await hasTurn(request, response))) return;
     const began = performance.now();
+    const { socket } = request;
+    const sentBefore = socket.bytesWritten;
     // A body that nobody asked for is not read: the connection ends with the answer.
     const hasBody = request.headers['content-length'] ?? request.headers['transfer-encoding'];
     if (hasBody !== undefined && hasBody !== '0') response.shouldKeepAlive = false;
@@ -115,7 +119,8 @@ export class RegistryServer {
     const onError = (error: Error) => this.#options.onError(error, request);
     const isWhole = await send(answer, request, response, onError);
     const tookMs = performance.now() - began;
-    this.#options.onSent({ status: answer.status, tookMs, isWhole }, request);
+    const bytes = Math.max(0, socket.bytesWritten - sentBefore);
+    this.#options.onSent({ status: answer.status, tookMs, isWhole, bytes }, request);
     // Or it would be kept for a next request, and the end would wait for it.
     if (this.#isClosing) request.socket.destroySoon();
   }

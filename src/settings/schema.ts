@@ -83,6 +83,37 @@ const listen = z
     error: 'a port is at most 65535',
   });
 
+/** What somebody can be told of. */
+export const NOTICE_EVENTS = [
+  'published',
+  'rejected',
+  'rolled-back',
+  'untagged',
+  'removed',
+] as const;
+
+const notification = z
+  .strictObject({
+    on: z
+      .array(z.enum(NOTICE_EVENTS))
+      .min(1)
+      .default([...NOTICE_EVENTS]),
+    /** Patterns, as in `repositories`. */
+    repositories: z.array(z.string().min(1)).min(1).default(['**']),
+    /** A program and its arguments; no shell reads them. */
+    run: z.array(z.string()).min(1).optional(),
+    post: z.url({ protocol: /^https?$/, error: 'expected an http or https URL' }).optional(),
+    secretFile: z.string().min(1).optional(),
+    timeout: pause.prefault('30s'),
+  })
+  .refine(({ run, post }) => (run === undefined) !== (post === undefined), {
+    error: 'expected either run: [program, …] or post: URL',
+  })
+  .refine(({ post, secretFile }) => secretFile === undefined || post !== undefined, {
+    error: 'secretFile signs what is posted; it goes with post',
+  });
+export type NotifySettings = z.infer<typeof notification>;
+
 /** Settings that make no sense without another. */
 function checkRegistry(
   registry: Readonly<Record<'blobs' | 'blobsUrl' | 'htpasswd' | 'certificate' | 'key', unknown>> & {
@@ -161,6 +192,11 @@ const sections = z.strictObject({
     connections: z.int().positive().default(1000),
     idle: pause.prefault('60s'),
   }).superRefine(checkRegistry),
+  metrics: section({
+    listen: listen.nullable().default(null),
+    repositories: z.array(z.string().min(1)).default([]),
+  }),
+  notify: z.array(notification).default([]),
   shutdown: section({
     wait: pause.prefault('20s'),
   }),

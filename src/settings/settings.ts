@@ -67,8 +67,11 @@ export function environmentName(path: readonly string[]): string {
   return `DROPDOCK_${path.join('_').toUpperCase()}`;
 }
 
+/** What a program that notify runs finds in its environment; it may well be dropdock. */
+const OF_NOTICES = ['EVENT', 'ID', 'REPOSITORY', 'SNAPSHOT'].map((name) => `DROPDOCK_${name}`);
+
 function refuseUnknownVariables(environment: SettingsSources['environment']): void {
-  const known = new Set(settingPaths().map(environmentName));
+  const known = new Set([...settingPaths().map(environmentName), ...OF_NOTICES]);
   for (const name of Object.keys(environment)) {
     if (!name.startsWith('DROPDOCK_') || known.has(name)) continue;
     throw new DropdockError('settings.invalid', `${name}: no setting has this name`, {

@@ -1,11 +1,22 @@
 /** Every job a worker thread can do, by name, and which threads do it. */
 import { accessJobs } from '../access/jobs.js';
 import { inboxJobs } from '../inbox/jobs.js';
+import { notifyJobs } from '../notify/spool.js';
 import type { StageRequest } from '../publish/drop.js';
 import { publishJobs } from '../publish/jobs.js';
+import { settleFlip } from './flip-notice.js';
 import { examine, scan, stage } from './stage.js';
 
-export const jobs = { ...accessJobs, ...inboxJobs, ...publishJobs, scan, examine, stage } as const;
+export const jobs = {
+  ...accessJobs,
+  ...inboxJobs,
+  ...publishJobs,
+  ...notifyJobs,
+  scan,
+  examine,
+  stage,
+  settleFlip,
+} as const;
 
 export type Jobs = typeof jobs;
 
@@ -20,6 +31,7 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   ingest: 'hash',
   emptyTrash: 'background',
   deleteRetired: 'background',
+  census: 'background',
   sweep: 'background',
   planSweep: 'background',
   verifyRepository: 'background',

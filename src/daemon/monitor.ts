@@ -1,0 +1,224 @@
+/**
+ * Who watches: metrics and health learn what happens from the log, from the jobs of the threads and
+ * from answers that were sent, all of which pass through here on their way. Without
+ * `metrics.listen` the library for metrics is not even loaded.
+ */
+import type { IncomingMessage } from 'node:http';
+import { resolve } from 'node:path';
+import type { Log } from '../log.js';
+import { Health } from '../metrics/health.js';
+import type { Metrics } from '../metrics/metrics.js';
+import type { Answer } from '../registry/answer.js';
+import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
+import { errorFields } from '../report.js';
+import { matchesRepository } from '../settings/repository-policy.js';
+import type { Settings } from '../settings/schema.js';
+import { placeOf } from './listen.js';
+import type { Hands, Services } from './services.js';
+
+export interface MonitorOptions {
+  readonly settings: Settings;
+  readonly version: string;
+  /** False for `serve`, which reads only. */
+  readonly publishes: boolean;
+  readonly log: Log;
+  readonly hands: Hands;
+}
+
+/** What metrics ask of the daemon when somebody asks them. */
+export type Watched = Pick<Services, 'liveClaims' | 'run' | 'roots'> & {
+  readonly noticesWaiting: () => number;
+};
+
+export interface Monitor {
+  /** The log and the threads, watched. */
+  readonly log: Log;
+  readonly hands: Hands;
+  /** Answers /healthz and /readyz, which anybody may ask; undefined for every other path. */
+  answerHealth(request: IncomingMessage): Promise<Answer | undefined>;
+  sent(sent: Sent, request: IncomingMessage): void;
+  /** The daemon is there. */
+  watch(watched: Watched): void;
+  close(): Promise<void>;
+}
+
+/** Whoever scrapes needs one; a monitoring that has gone wild must not take all there are. */
+const CONNECTIONS = 20;
+const IDLE_MS = 30_000;
+const LISTEN_AGAIN_MS = 5000;
+
+export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
+  const { settings, publishes, hands, log } = options;
+  const { inbox, published } = settings.paths;
+  const places = publishes
+    ? ([
+        { name: 'inbox', path: resolve(inbox), use: 'write' },
+        { name: 'published', path: resolve(published), use: 'write' },
+      ] as const)
+    : ([{ name: 'published', path: resolve(published), use: 'read' }] as const);
+  const scanMs = publishes ? settings.inbox.scan : undefined;
+  const health = new Health({ places, scanMs, nowMs: () => performance.now() });
+  let watched: Watched | undefined;
+  const metrics =
+    settings.metrics.listen === null
+      ? undefined
+      : await loadMetrics(options, health, () => watched);
+  const watchedLog: Log = (level, event, fields = {}) => {
+    tell(() => metrics?.event(level, event, fields));
+    log(level, event, fields);
+  };
+  const seen = (job: string, request: unknown, result: unknown, tookMs: number) =>
+    tell(() => {
+      if (job === 'scan') health.scanned(tookMs);
+      metrics?.job(job, request, result, tookMs);
+    });
+  const server =
+    metrics && (await serveMetrics(settings.metrics.listen, metrics, health, watchedLog));
+  return {
+    log: watchedLog,
+    hands: {
+      run: (job, request) => {
+        const beganMs = performance.now();
+        const done = hands.run(job, request);
+        done.then(
+          (result) => seen(job, request, result, performance.now() - beganMs),
+          () => {},
+        );
+        return done;
+      },
+      onLockWaited: metrics && ((waitedMs) => metrics.lockWaited(waitedMs)),
+      close: () => hands.close(),
+    },
+    answerHealth: (request) => answerHealth(health, request),
+    sent: ({ status, tookMs, isWhole, bytes }, { method = '', url = '' }) =>
+      tell(() => {
+        const asked = { route: routeOf(url), method: knownMethod(method) };
+        metrics?.sent({ ...asked, status, tookMs, isWhole, bytes });
+      }),
+    watch: (given) => {
+      watched = given;
+      metrics?.count();
+    },
+    close: async () => server?.close(),
+  };
+
+  /** Whoever only watches must not fail what is watched. */
+  function tell(watcher: () => void): void {
+    try {
+      watcher();
+    } catch (error) {
+      log('warn', 'daemon.warning', { what: 'metrics', ...errorFields(error as Error) });
+    }
+  }
+}
+
+async function loadMetrics(
+  { settings, version, publishes }: MonitorOptions,
+  health: Health,
+  watched: () => Watched | undefined,
+): Promise<Metrics> {
+  const { Metrics } = await import('../metrics/metrics.js');
+  return new Metrics({
+    version,
+    publishes,
+    health,
+    isTold: (repository) =>
+      settings.metrics.repositories.some((pattern) => matchesRepository(pattern, repository)),
+    census: async () => {
+      const { run, roots } = watched() ?? {};
+      if (run === undefined || roots === undefined) throw new Error('starting');
+      return run('census', { roots });
+    },
+    claims: () => watched()?.liveClaims ?? [],
+    noticesWaiting: () => watched()?.noticesWaiting() ?? 0,
+    nowMs: () => Date.now(),
+  });
+}
+
+/** Its own address, for the endpoint's is public. A busy one keeps nobody from publishing. */
+async function serveMetrics(
+  listen: string | null,
+  metrics: Metrics,
+  health: Health,
+  log: Log,
+): Promise<{ close(): Promise<void> }> {
+  const server = new RegistryServer({
+    answer: async (request) =>
+      (await answerHealth(health, request)) ?? (await answerMetrics(metrics, request)),
+    certificate: undefined,
+    connections: CONNECTIONS,
+    idleMs: IDLE_MS,
+    onSent: () => {},
+    onError: (error) => log('error', 'metrics.failed', errorFields(error)),
+  });
+  let timer: NodeJS.Timeout | undefined;
+  const where: Listen | undefined = placeOf(listen);
+  let isListening = false;
+  await tryListen();
+  return {
+    close: async () => {
+      clearTimeout(timer);
+      if (isListening) await server.close(0);
+    },
+  };
+
+  async function tryListen(): Promise<void> {
+    if (where === undefined) return;
+    try {
+      await server.listen(where);
+      isListening = true;
+      log('info', 'metrics.ready', { url: server.url });
+    } catch (error) {
+      const hint = 'Everything else goes on. Free the address, or set metrics.listen to another.';
+      const retry = `${LISTEN_AGAIN_MS / 1000}s`;
+      log('error', 'metrics.failed', { ...errorFields(error as Error), hint, retry });
+      timer = setTimeout(tryListen, LISTEN_AGAIN_MS).unref();
+    }
+  }
+}
+
+async function answerMetrics(metrics: Metrics, { url }: IncomingMessage): Promise<Answer> {
+  if (pathOf(url) !== '/metrics') return answerText(404, 'not found: try /metrics\n');
+  return answerText(200, await metrics.text(), metrics.type);
+}
+
+async function answerHealth(
+  health: Health,
+  { url, method }: IncomingMessage,
+): Promise<Answer | undefined> {
+  const path = pathOf(url);
+  if (path !== '/healthz' && path !== '/readyz') return undefined;
+  if (method !== 'GET' && method !== 'HEAD') return answerText(405, 'GET or HEAD\n');
+  // Whoever gets this has an event loop that turns; that is all there is to being alive.
+  if (path === '/healthz') return answerText(200, 'ok\n');
+  const { isReady, problems } = await health.readiness();
+  return isReady ? answerText(200, 'ok\n') : answerText(503, `not ready\n${problems.join('\n')}\n`);
+}
+
+function answerText(status: number, text: string, type = 'text/plain; charset=utf-8'): Answer {
+  const body = Buffer.from(text);
+  const headers = {
+    'Content-Type': type,
+    'Content-Length': body.length,
+    'Cache-Control': 'no-store',
+  };
+  return { status, headers, body };
+}
+
+function pathOf(url = ''): string {
+  return url.split('?')[0] ?? '';
+}
+
+/** What was asked for, by the shape of the path alone: few values, whatever clients invent. */
+export function routeOf(url: string): string {
+  const path = pathOf(url);
+  const [, , kind] = /^\/v2\/(?:(.+)\/)?(manifests|blobs|tags|referrers)\/[^/]+$/.exec(path) ?? [];
+  if (kind !== undefined) return kind;
+  if (path === '/v2/' || path === '/v2') return 'base';
+  if (path === '/v2/_catalog') return 'catalog';
+  return path === '/healthz' || path === '/readyz' ? 'health' : 'other';
+}
+
+function knownMethod(method: string): string {
+  return method === 'GET' || method === 'HEAD' ? method : 'other';
+}

@@ -1,0 +1,41 @@
+/** Which step of a publish a job belongs to, and how many bytes it has hashed. Pure. */
+
+/** Jobs that tell of no step (a listing, a look at a link) are left out. */
+export const JOB_STEPS: Readonly<Record<string, string>> = {
+  scan: 'scan',
+  examine: 'examine',
+  takeClaim: 'claim',
+  mend: 'mend',
+  stage: 'read',
+  ingest: 'hash',
+  build: 'build',
+  buildEdit: 'build',
+  flip: 'flip',
+  afterFlip: 'link',
+  letGoPublished: 'receipt',
+  letGoRejected: 'receipt',
+  clean: 'clean',
+  emptyTrash: 'delete',
+  sweep: 'sweep',
+};
+
+interface Staged {
+  readonly content: {
+    readonly blobs: readonly { digest: string; size: number; source: unknown }[];
+  };
+  readonly blobs: readonly { readonly digest: string }[];
+}
+
+/**
+ * Each blob is hashed once: by a job of its own, or while the archive that holds it is unpacked.
+ * Manifests are small and not counted.
+ */
+export function hashedBytes(job: string, request: unknown, result: unknown): number {
+  if (job === 'ingest') return (request as { readonly size: number }).size;
+  if (job !== 'stage') return 0;
+  const { content, blobs } = result as Staged;
+  const byJobs = new Set(blobs.map(({ digest }) => digest));
+  return content.blobs
+    .filter(({ digest, source }) => source !== 'published' && !byJobs.has(digest))
+    .reduce((sum, { size }) => sum + size, 0);
+}
