@@ -17,6 +17,7 @@ export const EVENTS = [
   'drop.waiting',
   'drop.claimed',
   'drop.ignored',
+  'drop.gone',
   'drop.rejected',
   'publish.started',
   'publish.done',

@@ -120,7 +120,7 @@ export class Intake {
 
   /** @returns when to look again (ms) */
   async #scan(): Promise<number> {
-    const { run, inbox, settings, owner, monotonicMs } = this.#services;
+    const { run, inbox, settings, owner, monotonicMs, log } = this.#services;
     const marker = settings.settle.marker ?? undefined;
     const seen = await run('scan', { inbox, marker });
     // A drop made between the listing and the new watch is found by looking once more.
@@ -129,7 +129,11 @@ export class Intake {
     const paths = new Set(seen.drops.map(({ path }) => path));
     this.#settler.keepOnly(paths);
     for (const { path } of seen.ignored) paths.add(path);
-    for (const path of this.#said.keys()) if (!paths.has(path)) this.#said.delete(path);
+    for (const path of this.#said.keys()) {
+      if (paths.has(path)) continue;
+      this.#said.delete(path);
+      log('info', 'drop.gone', { drop: path });
+    }
     const soonest = fresh ? HINT_DELAY_MS * 10 : settings.inbox.scan;
     if (seen.drops.length === 0) return soonest;
     const filesystemMs = await run('inboxTime', { inbox, owner: owner.token });

@@ -1,4 +1,5 @@
 /** From claimed drops to receipts: whose turn it is, what is tried again, what is said about it. */
+import { newProgress } from '../disk/progress.js';
 import { DropdockError, faultOf } from '../errors.js';
 import { type Claim, claimKey, claimPath } from '../inbox/paths.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
@@ -238,8 +239,10 @@ export function toDrop(
   name: string,
   options: Pick<DropToPublish, 'tag' | 'tolerateAbsent' | 'kind' | 'fromInside'>,
 ): DropToPublish {
-  const { inbox, settings } = services;
+  const { inbox, settings, board } = services;
   const { ingest, archives } = settings;
   const path = claimPath(inbox, claim);
-  return { name, path, at: claim.at, ingest, compress: archives.compress, ...options };
+  const progress = newProgress();
+  board.take({ key: claimKey(claim), name, path, progress });
+  return { name, progress, path, at: claim.at, ingest, compress: archives.compress, ...options };
 }

@@ -1,24 +1,12 @@
 /** The registry endpoint as a running thing: where it listens, what it reads again, what it logs. */
-import type { IncomingMessage } from 'node:http';
-import { resolve } from 'node:path';
-import { Gate } from '../access/gate.js';
-import type { AccessJobs } from '../access/jobs.js';
-import type { RunJob } from '../disk/hands.js';
-import type { Log } from '../log.js';
-import type { TreeRoots } from '../publish/paths.js';
 import { type Certificate, CertificateWatch } from '../registry/certificate.js';
-import { Endpoint } from '../registry/endpoint.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
-import type { Settings } from '../settings/schema.js';
 import { placeOf } from './listen.js';
 import type { Monitor } from './monitor.js';
+import { Site, type SiteOptions } from './site.js';
 
-export interface RegistryOptions {
-  readonly settings: Settings;
-  readonly roots: TreeRoots;
-  readonly run: RunJob<AccessJobs>;
-  readonly log: Log;
+export interface RegistryOptions extends SiteOptions {
   /** Sockets that systemd opened; they come instead of `registry.listen`. */
   readonly inherited: readonly number[];
   readonly monitor?: Pick<Monitor, 'answerHealth' | 'sent'>;
@@ -67,6 +55,7 @@ export async function openRegistry(
     close: async () => {
       clearInterval(look);
       clearTimeout(timer);
+      site.close();
       await Promise.all(
         [...listening.values()].map((server) => server.close(settings.shutdown.wait)),
       );
@@ -106,62 +95,6 @@ export async function openRegistry(
       });
     }
   }
-}
-
-/** What answers, by the settings of the moment. */
-class Site {
-  readonly #options: RegistryOptions;
-  #gate: Gate;
-  #htpasswd: string | null;
-  #endpoint: Endpoint;
-
-  constructor(options: RegistryOptions) {
-    this.#options = options;
-    this.#htpasswd = options.settings.registry.htpasswd;
-    this.#gate = openGate(options);
-    this.#endpoint = openEndpoint(options, this.#gate);
-  }
-
-  get endpoint(): Endpoint {
-    return this.#endpoint;
-  }
-
-  /** Nobody is answered by new rules before the passwords that go with them are read. */
-  async refresh(): Promise<void> {
-    const { htpasswd } = this.#options.settings.registry;
-    if (htpasswd !== this.#htpasswd) this.#gate = openGate(this.#options);
-    this.#htpasswd = htpasswd;
-    await this.#gate.refresh({ now: true });
-    this.#endpoint = openEndpoint(this.#options, this.#gate);
-  }
-}
-
-function openEndpoint({ settings, roots, log }: RegistryOptions, gate: Gate): Endpoint {
-  const onRefused = (user: string, request: IncomingMessage) =>
-    log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
-  return new Endpoint({ roots, settings, gate, onRefused });
-}
-
-function openGate({ settings, run, log }: RegistryOptions): Gate {
-  const { htpasswd } = settings.registry;
-  return new Gate({
-    htpasswd: htpasswd === null ? undefined : resolve(htpasswd),
-    run,
-    nowMs: () => performance.now(),
-    onRead: ({ ignored, error, first }) => {
-      if (error) {
-        const what = first
-          ? 'the passwords cannot be read; nobody is let in'
-          : 'the passwords cannot be read; those before hold';
-        log('error', 'registry.error', { what, ...errorFields(error) });
-        return;
-      }
-      if (!first) log('info', 'registry.reloaded', { what: 'passwords' });
-      if (ignored.length === 0) return;
-      const names = ignored.slice(0, 10).join(', ');
-      log('warn', 'registry.error', { what: `no bcrypt hash (htpasswd -B): ${names}` });
-    },
-  });
 }
 
 function serve(

@@ -9,6 +9,7 @@ import type { PublishContext } from '../publish/turn.js';
 import type { Settings } from '../settings/schema.js';
 import type { Jobs } from '../threads/jobs.js';
 import { ThreadPool } from '../threads/pool.js';
+import { Board } from './board.js';
 import { Notices } from './notices.js';
 
 export interface Services {
@@ -22,6 +23,8 @@ export interface Services {
   /** What somebody is to be told. */
   readonly notices: Notices;
   readonly onLockWaited: Hands['onLockWaited'];
+  /** Hears everything that is logged, and knows what goes on. */
+  readonly board: Board;
   readonly uid: number;
   /** The claims this process works on, by `claimKey`; others of its token were dropped by mistake. */
   readonly liveClaims: Set<string>;
@@ -66,19 +69,28 @@ export async function openServices(
     // Several signs of life must fit into the time after which silence means death.
     const owner = new Owner(ownersDirectory(roots), settings.lock.stale / 4);
     const monotonicMs = () => performance.now();
-    const notices = new Notices({ settings, roots, owner: owner.token, run: hands.run, log });
+    const inbox = resolve(settings.paths.inbox);
+    const liveClaims = new Set<string>();
+    const board = new Board({ inbox, roots, run: hands.run, liveClaims, nowMs: () => Date.now() });
+    const heard: Log = (level, event, fields = {}) => {
+      board.hear(event, fields);
+      log(level, event, fields);
+    };
+    const { token } = owner;
+    const notices = new Notices({ settings, roots, owner: token, run: hands.run, log: heard });
     return {
       settings,
       roots,
-      inbox: resolve(settings.paths.inbox),
+      inbox,
       owner,
       owners: new OwnerWatch(ownersDirectory(roots), settings.lock.stale, monotonicMs),
       // Whoever flips, the daemon or a command: it is told of.
       run: notices.run,
       notices,
       onLockWaited: hands.onLockWaited,
-      log,
-      liveClaims: new Set(),
+      log: heard,
+      board,
+      liveClaims,
       uid: process.getuid?.() ?? 0,
       nowMs: () => Date.now(),
       monotonicMs,

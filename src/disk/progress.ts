@@ -14,3 +14,8 @@ export function addProgress(progress: Progress | undefined, bytes: number): void
 export function readProgress(progress: Progress): number {
   return Number(Atomics.load(progress, 0));
 }
+
+/** For work that begins again. */
+export function resetProgress(progress: Progress): void {
+  Atomics.store(progress, 0, 0n);
+}

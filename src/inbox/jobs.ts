@@ -1,6 +1,7 @@
 /** What the inbox asks of the worker threads, but for what needs the readers as well. */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
+import { bytesBelow } from '../disk/receive.js';
 import {
   claimKind,
   listClaims,
@@ -11,6 +12,7 @@ import {
 } from './claim.js';
 import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
 import { claimedDirectory } from './paths.js';
+import { listRejected } from './rejected.js';
 import { filesystemNow } from './scan.js';
 
 export const inboxJobs = {
@@ -23,6 +25,8 @@ export const inboxJobs = {
   deleteRetired,
   listClaims,
   takeOverClaims,
+  listRejected,
+  dropBytes: (_disk: Disk, { path }: { readonly path: string }): number => bytesBelow(path),
   inboxTime: (disk: Disk, { inbox, owner }: { readonly inbox: string; readonly owner: string }) =>
     filesystemNow(disk, join(claimedDirectory(inbox), `.clock-${owner}`)),
 } as const;

@@ -6,6 +6,7 @@ import { ingestBlob } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
+import { browseJobs } from './browse.js';
 import { buildSnapshot, checkMerge } from './build.js';
 import { buildEdit } from './build-edit.js';
 import { takeCensus } from './census.js';
@@ -111,6 +112,7 @@ export const publishJobs = {
   verifyContent,
   repositoryOverview,
   repositoryHistory,
+  ...browseJobs,
   emptyTrash,
   census: takeCensus,
   sweep: sweepContent,

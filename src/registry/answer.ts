@@ -2,7 +2,7 @@
  * From what was found to what is sent: status, headers, conditions and ranges. Which requests are
  * fresh and what a Range header asks for is judged by `fresh` and `range-parser`, as in Express.
  */
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import fresh from 'fresh';
 import parseRange from 'range-parser';
 import type { OpenFile } from '../disk/serving.js';
@@ -15,6 +15,8 @@ export interface Answer {
   readonly body:
     | Buffer
     | { readonly file: OpenFile; readonly start: number; readonly end: number }
+    /** Goes on until the client has gone or it is ended; resolves then. */
+    | { readonly live: (response: ServerResponse) => Promise<void> }
     | undefined;
 }
 

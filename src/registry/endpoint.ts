@@ -14,7 +14,10 @@ import { type Answer, answerRefusal } from './answer.js';
 import { answerBlob, type BlobsBy } from './blobs.js';
 import { answerCatalog, answerReferrers, answerTags, cutPage } from './discovery.js';
 import { type Asked, answerManifest } from './manifests.js';
-import { isRefusal, type Refusal } from './refusal.js';
+import type { Page as HumanPage } from './page.js';
+import { parsePageRoute } from './page-route.js';
+import { NOBODYS_ID, Permission } from './permission.js';
+import { isRefusal, type Refusal, refusalHeaders } from './refusal.js';
 import { type Page, parseRoute, type Route } from './route.js';
 import { type SnapshotReader, Snapshots } from './snapshot-reader.js';
 
@@ -22,6 +25,8 @@ export interface EndpointOptions {
   readonly roots: TreeRoots;
   readonly settings: Settings;
   readonly gate: Gate;
+  /** What people see at `/`; left out where there is no page. */
+  readonly page?: HumanPage | undefined;
   /** Somebody said a name and a password that are not right. */
   readonly onRefused: (user: string, request: IncomingMessage) => void;
 }
@@ -31,33 +36,27 @@ const CATALOG_PAGE_MAX = 1000;
 /** A snapshot can go only after the grace period; with none set, a request may meet that. */
 const TRIES = 3;
 const API_VERSION = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
-const CHALLENGE = { 'WWW-Authenticate': 'Basic realm="dropdock", charset="UTF-8"' };
-const RETRY_LATER = { 'Retry-After': '1' };
 
 type RepositoryRoute = Exclude<Route, { kind: 'base' } | { kind: 'catalog' }>;
-type ReadPolicy = ReturnType<typeof resolveRepository>;
 
 export class Endpoint {
   readonly #snapshots: Snapshots;
   readonly #blobsBy: BlobsBy;
-  /** Something here is not for everybody: then nobody without a name is told what exists. */
-  readonly #hasSecrets: boolean;
+  readonly #permission: Permission;
 
   constructor(readonly options: EndpointOptions) {
     const { roots, settings } = options;
     this.#snapshots = new Snapshots({ roots, rememberBytes: REMEMBER_BYTES });
     this.#blobsBy = blobsBy(settings.registry);
-    const protects = Object.values(settings.repositories).some(
-      (each) => each.protected === true || each.readers !== undefined,
-    );
-    this.#hasSecrets =
-      settings.registry.htpasswd !== null && (protects || !settings.registry.anonymous);
+    this.#permission = new Permission(settings);
   }
 
   async answer(request: IncomingMessage): Promise<Answer> {
     const { method = '', url = '', headers } = request;
+    const shown = await this.#answerOnPage(method, url, request);
+    if (shown) return shown;
     const answer = await this.#answer(method, url, request);
-    const done = isRefusal(answer) ? answerRefusal(answer, extraHeaders(answer)) : answer;
+    const done = isRefusal(answer) ? answerRefusal(answer, refusalHeaders(answer)) : answer;
     if (done.status === 401 || headers.authorization !== undefined) {
       return { ...done, headers: { ...done.headers, ...API_VERSION, Vary: vary(done) } };
     }
@@ -79,13 +78,32 @@ export class Endpoint {
     return this.#inRepository(caller, route, request);
   }
 
+  /** Undefined for what is not the page's. */
+  async #answerOnPage(
+    method: string,
+    url: string,
+    request: IncomingMessage,
+  ): Promise<Answer | undefined> {
+    const { page, gate, onRefused } = this.options;
+    const route = page && parsePageRoute(url);
+    if (route === undefined || (method !== 'GET' && method !== 'HEAD')) return undefined;
+    const caller = await gate.identify(request.headers.authorization);
+    if (caller.kind === 'refused') onRefused(caller.name, request);
+    return page?.answer(route, caller, request);
+  }
+
   /** end-1. */
   #base(caller: Caller, { headers }: IncomingMessage): Answer | Refusal {
     const isAnonymous = caller.kind === 'anonymous';
     const { anonymous } = this.options.settings.registry;
     const saidNothing = headers.authorization === undefined;
     if (isAnonymous && !anonymous) return { status: 401, code: 'UNAUTHORIZED' };
-    if (isAnonymous && this.#hasSecrets && saidNothing && asksOnlyHere(headers['user-agent'])) {
+    if (
+      isAnonymous &&
+      this.#permission.hasSecrets &&
+      saidNothing &&
+      asksOnlyHere(headers['user-agent'])
+    ) {
       return { status: 401, code: 'UNAUTHORIZED' };
     }
     const body = Buffer.from('{}');
@@ -107,18 +125,18 @@ export class Endpoint {
   ): Promise<Answer | Refusal> {
     const { settings } = this.options;
     const policy = resolveRepository(settings, route.repository);
-    const mayRead = this.#mayRead(caller, policy);
+    const mayRead = this.#permission.mayRead(caller, policy);
     for (let attempt = 1; ; attempt++) {
       // What may not be read is looked for under a name that nobody can have: forbidden takes as
       // long as absent does.
       const snapshot = await this.#snapshots.current(mayRead ? policy.id : NOBODYS_ID);
-      if (snapshot === undefined) return this.#unknown(caller);
+      if (snapshot === undefined) return this.#permission.unknown(caller);
       const isPrivate = policy.protected || !settings.registry.anonymous;
       const asked = { headers: request.headers, isPrivate, isHead: request.method === 'HEAD' };
       const isIts = (await snapshot.repository()) === route.repository;
       const answer = isIts
         ? await this.#fromSnapshot(snapshot, route, asked)
-        : this.#unknown(caller);
+        : this.#permission.unknown(caller);
       if (isIts && answer.status !== 404) return answer;
       if (attempt === TRIES || (await snapshot.exists())) return answer;
     }
@@ -141,30 +159,17 @@ export class Endpoint {
     }
   }
 
-  #mayRead(caller: Caller, policy: ReadPolicy): boolean {
-    if (!policy.protected)
-      return caller.kind === 'user' || this.options.settings.registry.anonymous;
-    if (caller.kind !== 'user') return false;
-    return policy.readers === undefined || policy.readers.includes(caller.name);
-  }
-
-  /** Absent, or not for this caller: it is not told which. */
-  #unknown(caller: Caller): Refusal {
-    return caller.kind === 'anonymous' && this.#hasSecrets
-      ? { status: 401, code: 'UNAUTHORIZED' }
-      : { status: 404, code: 'NAME_UNKNOWN' };
-  }
-
   async #catalog(
     caller: Caller,
     page: Page,
     { headers }: IncomingMessage,
   ): Promise<Answer | Refusal> {
     const { settings, roots } = this.options;
-    if (caller.kind === 'anonymous' && !settings.registry.anonymous) return this.#unknown(caller);
+    if (caller.kind === 'anonymous' && !settings.registry.anonymous)
+      return this.#permission.unknown(caller);
     const policies = (await listVisible(webDirectory(roots)))
       .map((id) => resolveRepositoryById(settings, id as RepositoryId))
-      .filter((policy) => this.#mayRead(caller, policy));
+      .filter((policy) => this.#permission.mayRead(caller, policy));
     const byName = new Map(policies.map((policy) => [policy.repository as string, policy.id]));
     const n = Math.min(page.n ?? CATALOG_PAGE_MAX, CATALOG_PAGE_MAX);
     const { items, next } = cutPage([...byName.keys()].sort(), { n, last: page.last });
@@ -172,7 +177,12 @@ export class Endpoint {
       items.map((name) => this.#isThere(byName.get(name) as RepositoryId, name as RepositoryName)),
     );
     const names = items.filter((_name, at) => there[at]);
-    return answerCatalog(names, next, { ...page, n }, { headers, isPrivate: this.#hasSecrets });
+    return answerCatalog(
+      names,
+      next,
+      { ...page, n },
+      { headers, isPrivate: this.#permission.hasSecrets },
+    );
   }
 
   async #isThere(id: RepositoryId, name: RepositoryName): Promise<boolean> {
@@ -185,9 +195,6 @@ export class Endpoint {
   }
 }
 
-/** Begins with a dot, as no repository's id does. */
-const NOBODYS_ID = '.nobody' as RepositoryId;
-
 /**
  * Clients that show their password only if `/v2/` asks for it: containers/image (skopeo, podman,
  * buildah, CRI-O) takes its challenges from there and nowhere else (docker_client.go,
@@ -196,12 +203,6 @@ const NOBODYS_ID = '.nobody' as RepositoryId;
  */
 function asksOnlyHere(userAgent = ''): boolean {
   return /\b(?:containers|skopeo|libpod|buildah|cri-o|podman)\//i.test(userAgent);
-}
-
-function extraHeaders({ status }: Refusal): Record<string, string> {
-  if (status === 401) return CHALLENGE;
-  if (status === 405) return { Allow: 'GET, HEAD' };
-  return status === 429 || status === 503 ? RETRY_LATER : {};
 }
 
 function vary({ headers }: Answer): string {

@@ -28,3 +28,13 @@ export function isRefusal(value: object): value is Refusal {
 export function refusalBody({ code, message = MESSAGES[code] }: Refusal): Buffer {
   return Buffer.from(`${JSON.stringify({ errors: [{ code, message }] })}\n`);
 }
+
+const CHALLENGE = { 'WWW-Authenticate': 'Basic realm="dropdock", charset="UTF-8"' };
+const RETRY_LATER = { 'Retry-After': '1' };
+
+/** What goes with a refusal's status. */
+export function refusalHeaders({ status }: Refusal): Record<string, string> {
+  if (status === 401) return CHALLENGE;
+  if (status === 405) return { Allow: 'GET, HEAD' };
+  return status === 429 || status === 503 ? RETRY_LATER : {};
+}

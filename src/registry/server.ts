@@ -151,6 +151,11 @@ async function send(
       response.end(isHead ? undefined : body);
       return true;
     }
+    if ('live' in body) {
+      if (isHead) response.end();
+      else await body.live(response);
+      return true;
+    }
     if (isHead) {
       await body.file.close();
       response.end();

@@ -189,6 +189,7 @@ const sections = z.strictObject({
     htpasswd: z.string().min(1).nullable().default(null),
     certificate: z.string().min(1).nullable().default(null),
     key: z.string().min(1).nullable().default(null),
+    page: z.boolean().default(true),
     connections: z.int().positive().default(1000),
     idle: pause.prefault('60s'),
   }).superRefine(checkRegistry),

@@ -148,3 +148,29 @@ export function parseSnapshot(bytes: Buffer, where: string): StoredSnapshot {
     },
   };
 }
+
+/** What a look at the tags alone finds. */
+export interface SnapshotTags {
+  readonly base: string | null;
+  readonly tags: ReadonlyMap<string, { readonly digest: string; readonly from: Origin }>;
+}
+
+/**
+ * Reads the tags alone, a small part of a large file. Lines of the outermost level are told by their
+ * one space, and no text in JSON holds a line break, so nothing in a snapshot can look like them.
+ * @throws layout.unsafe
+ */
+export function parseSnapshotTags(bytes: Buffer, where: string): SnapshotTags {
+  const start = bytes.indexOf('\n "tags": ');
+  const end = bytes.indexOf(',\n "untagged": ', start);
+  try {
+    if (start < 0 || end < 0) throw new Error('it has no tags');
+    const head = bytes.toString('utf8', 0, start).replace(/,$/, '');
+    const { base, version } = JSON.parse(`${head}\n}`) as Document;
+    if (version !== VERSION) throw new Error(`it is of version ${version}`);
+    const tags = JSON.parse(`{${bytes.toString('utf8', start, end)}}`).tags as Document['tags'];
+    return { base, tags: new Map(Object.entries(tags)) };
+  } catch (cause) {
+    throw new DropdockError('layout.unsafe', `${where} is damaged.`, { path: where }, cause);
+  }
+}

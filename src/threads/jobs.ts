@@ -22,9 +22,10 @@ export type Jobs = typeof jobs;
 
 /**
  * Threads of one lane do not wait for those of another: a flip must not queue behind 50 GB to hash,
- * nor hashing behind the deletion of old snapshots, nor anything behind somebody who guesses passwords.
+ * nor hashing behind the deletion of old snapshots, nor anything behind somebody who guesses passwords
+ * or looks at the page.
  */
-export type Lane = 'quick' | 'hash' | 'background' | 'password';
+export type Lane = 'quick' | 'hash' | 'background' | 'password' | 'page';
 
 const LANES: Partial<Record<keyof Jobs, Lane>> = {
   checkPassword: 'password',
@@ -37,6 +38,11 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   verifyRepository: 'background',
   repairRepository: 'background',
   verifyContent: 'background',
+  snapshotFacts: 'page',
+  snapshotSummary: 'page',
+  snapshotChanges: 'page',
+  listRejected: 'page',
+  dropBytes: 'page',
 };
 
 export function laneOf(job: keyof Jobs, request: unknown): Lane {

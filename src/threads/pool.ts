@@ -26,6 +26,7 @@ export class ThreadPool {
       hash: new ThreadLane(hashThreads),
       background: new ThreadLane(1),
       password: new ThreadLane(1),
+      page: new ThreadLane(1),
     };
   }
 

@@ -35,7 +35,7 @@ describe('answerFile', () => {
     if (file === undefined) throw new Error('no file');
     const answer = await answerFile(headers, FOUND, file);
     const { body } = answer;
-    const isSent = body !== undefined && !Buffer.isBuffer(body);
+    const isSent = body !== undefined && 'file' in body;
     expect(isOpen(file), 'open when it is sent, and only then').to.equal(isSent);
     if (isSent) await file.close();
     const bytes = isSent ? ` ${body.start}-${body.end}` : '';

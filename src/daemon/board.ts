@@ -1,0 +1,233 @@
+/**
+ * What goes on in the inbox, for whoever looks: it hears what the daemon logs and remembers the last
+ * of each drop. It decides nothing, and nothing waits for it.
+ */
+
+import type { RunJob } from '../disk/hands.js';
+import { type Progress, readProgress, resetProgress } from '../disk/progress.js';
+import { parseDropName, type RepositoryId, type RepositoryName } from '../image/names.js';
+import type { InboxJobs } from '../inbox/jobs.js';
+import type { RejectedDrop } from '../inbox/rejected.js';
+import type { LogEvent, LogFields } from '../log.js';
+import type { DropState } from '../page/inbox.js';
+import type { PublishJobs } from '../publish/jobs.js';
+import type { TreeRoots } from '../publish/paths.js';
+import type { DaemonView, KnownDrop, KnownFlip } from '../registry/daemon-view.js';
+import { timestampMs } from '../snapshot/timestamp.js';
+
+export interface BoardOptions {
+  readonly inbox: string;
+  readonly roots: TreeRoots;
+  readonly run: RunJob<InboxJobs & PublishJobs>;
+  /** The claims that are worked on: what is not among them does not run any more. */
+  readonly liveClaims: ReadonlySet<string>;
+  readonly nowMs: () => number;
+}
+
+/** A claim that is about to be published. */
+export interface TakenClaim {
+  readonly key: string;
+  /** The drop's path below the inbox. */
+  readonly name: string;
+  /** Where it lies now. */
+  readonly path: string;
+  readonly progress: Progress;
+}
+
+interface Running extends TakenClaim {
+  total: number | undefined;
+}
+
+/** What is known of a drop by its name. */
+interface Said {
+  readonly state: DropState;
+  readonly sinceMs: number;
+  readonly reason?: string;
+  readonly code?: string;
+}
+
+const PUBLISHED_MAX = 20;
+const REJECTED_MAX = 100;
+/** Whoever deletes a rejected drop tells nobody. */
+const REJECTED_LOOK_MS = 5000;
+
+export class Board implements DaemonView {
+  readonly #waiting = new Map<string, Said>();
+  readonly #running = new Map<string, Running>();
+  /** How it goes with those that run, by name. */
+  readonly #states = new Map<string, Said>();
+  #published: KnownDrop[] = [];
+  #rejected: Promise<readonly RejectedDrop[]> = Promise.resolve([]);
+  #rejectedMs = Number.NEGATIVE_INFINITY;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(readonly options: BoardOptions) {}
+
+  onChange(changed: () => void): () => void {
+    this.#listeners.add(changed);
+    return () => void this.#listeners.delete(changed);
+  }
+
+  isMoving(): boolean {
+    this.#forgetEnded();
+    return this.#running.size > 0;
+  }
+
+  /** Called before it is published, and again when it is taken up again. */
+  take(claim: TakenClaim): void {
+    const running: Running = { ...claim, total: undefined };
+    this.#running.set(claim.key, running);
+    // How much there is to read only makes a bar of a number.
+    this.options.run('dropBytes', { path: claim.path }).then(
+      (bytes) => {
+        running.total = bytes;
+      },
+      () => {},
+    );
+  }
+
+  hear(event: LogEvent, fields: LogFields): void {
+    if (typeof fields.drop !== 'string') return;
+    this.#note(event, fields.drop, fields);
+    for (const changed of this.#listeners) changed();
+  }
+
+  #note(event: LogEvent, drop: string, fields: LogFields): void {
+    const sinceMs = this.options.nowMs();
+    const { reason, code, message, next } = fields;
+    switch (event) {
+      case 'drop.seen':
+        this.#waiting.set(drop, { state: 'waiting', sinceMs });
+        break;
+      case 'drop.waiting':
+      case 'drop.ignored': {
+        const state = event === 'drop.ignored' ? 'ignored' : 'waiting';
+        const since = this.#waiting.get(drop)?.sinceMs ?? sinceMs;
+        this.#waiting.set(drop, { state, sinceMs: since, reason: this.#plain(reason) });
+        break;
+      }
+      case 'drop.gone':
+        this.#waiting.delete(drop);
+        break;
+      case 'drop.claimed':
+        this.#waiting.delete(drop);
+        this.#states.set(drop, { state: 'queued', sinceMs });
+        break;
+      case 'publish.started':
+        this.#states.set(drop, { state: 'publishing', sinceMs });
+        for (const { name, progress } of this.#running.values()) {
+          if (name === drop) resetProgress(progress);
+        }
+        break;
+      case 'publish.retry': {
+        const text = `${this.#plain(message)} It is tried again in ${next}.`;
+        this.#states.set(drop, { state: 'retrying', sinceMs, reason: text, code: String(code) });
+        break;
+      }
+      case 'publish.done':
+      case 'publish.unchanged':
+        this.#finish(drop, event === 'publish.done' ? 'published' : 'unchanged', fields);
+        break;
+      case 'drop.rejected':
+        this.#states.delete(drop);
+        this.#rejectedMs = Number.NEGATIVE_INFINITY;
+    }
+  }
+
+  #finish(drop: string, state: DropState, { repo, tags }: LogFields): void {
+    this.#states.delete(drop);
+    const repositories = repositoriesOf(drop);
+    const what = repositories.length > 0 ? tags : [repo, tags].filter(Boolean).join(': ');
+    const done = {
+      kind: 'published' as const,
+      drop,
+      state,
+      sinceMs: this.options.nowMs(),
+      repositories,
+      ...(what && { reason: String(what) }),
+    };
+    this.#published = [done, ...this.#published].slice(0, PUBLISHED_MAX);
+  }
+
+  /** Where on this host things lie is not for everybody who looks. */
+  #plain(text: LogFields[string]): string {
+    const { inbox, roots } = this.options;
+    return String(text ?? '')
+      .replaceAll(inbox, '<inbox>')
+      .replaceAll(roots.published, '<published>')
+      .replaceAll(roots.state, '<state>');
+  }
+
+  async drops(): Promise<readonly KnownDrop[]> {
+    this.#forgetEnded();
+    const running = [...this.#running.values()].map((each): KnownDrop => {
+      const said = this.#states.get(each.name) ?? {
+        state: 'queued',
+        sinceMs: this.options.nowMs(),
+      };
+      const progress = { done: readProgress(each.progress), total: each.total };
+      const repositories = repositoriesOf(each.name);
+      return { kind: 'running', drop: each.name, repositories, progress, ...said };
+    });
+    const waiting = [...this.#waiting].map(
+      ([drop, said]): KnownDrop => ({
+        kind: 'waiting',
+        drop,
+        repositories: repositoriesOf(drop),
+        ...said,
+      }),
+    );
+    const rejected = (await this.#listRejected()).map(
+      ({ drop, claim, at, code, message, hint }): KnownDrop => ({
+        kind: 'rejected',
+        state: 'rejected',
+        drop,
+        // A receipt that somebody wrote himself makes nothing visible that its place hides.
+        repositories: [claim, drop].some((name) => repositoriesOf(name).length === 0)
+          ? []
+          : [...new Set([...repositoriesOf(claim), ...repositoriesOf(drop)])],
+        sinceMs: timestampMs(at),
+        reason: this.#plain(message),
+        hint,
+        code,
+      }),
+    );
+    return [...running, ...waiting, ...rejected, ...this.#published];
+  }
+
+  history(id: RepositoryId): Promise<readonly KnownFlip[]> {
+    return this.options.run('repositoryHistory', { roots: this.options.roots, id });
+  }
+
+  #listRejected(): Promise<readonly RejectedDrop[]> {
+    const { run, inbox, nowMs } = this.options;
+    if (Math.abs(nowMs() - this.#rejectedMs) < REJECTED_LOOK_MS) return this.#rejected;
+    this.#rejectedMs = nowMs();
+    this.#rejected = run('listRejected', { inbox, count: REJECTED_MAX }).catch(() => []);
+    return this.#rejected;
+  }
+
+  #forgetEnded(): void {
+    for (const [key, { name }] of this.#running) {
+      if (this.options.liveClaims.has(key)) continue;
+      this.#running.delete(key);
+      const runs = [...this.#running.values()].some((each) => each.name === name);
+      if (!runs) this.#states.delete(name);
+    }
+  }
+}
+
+/**
+ * Whose a drop may be, by its name. Whether it is a directory or an archive is not known here, so it
+ * may be both: `app.tar` is of `app`, or a directory and of `app.tar`.
+ */
+function repositoriesOf(path: string): RepositoryName[] {
+  const names = [true, false].map((isFile) => {
+    try {
+      return parseDropName(path, isFile).repository;
+    } catch {
+      return undefined;
+    }
+  });
+  return names[0] === undefined ? [] : [...new Set(names.filter((name) => name !== undefined))];
+}

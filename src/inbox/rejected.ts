@@ -1,0 +1,65 @@
+/** What was refused and still lies there, newest first, with what its receipts say. Reads only. */
+import type { Disk } from '../disk/disk.js';
+import { listIfThere, readFile } from '../disk/durable.js';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { receiptPath, rejectedDirectory } from './paths.js';
+
+export interface RejectedDrop {
+  /** Its path as it lay in the inbox; its name as one component where no receipt is left. */
+  readonly drop: string;
+  /** Its name as one component, as in `.rejected/`. */
+  readonly claim: string;
+  /** When it was claimed. */
+  readonly at: Timestamp;
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** A receipt is a page of text; what is longer is not ours. */
+const RECEIPT_BYTES_MAX = 1024 * 1024;
+const TEXT_MAX = 2000;
+
+/** @param count of the newest so many */
+export function listRejected(
+  disk: Disk,
+  { inbox, count }: { readonly inbox: string; readonly count: number },
+): RejectedDrop[] {
+  return listIfThere(disk, rejectedDirectory(inbox))
+    .flatMap(({ name }) => parseRejected(name) ?? [])
+    .sort((a, b) => (a.at > b.at ? -1 : 1))
+    .slice(0, count)
+    .map(({ claim, at }) => ({ drop: claim, claim, at, ...readReceipt(disk, inbox, claim, at) }));
+}
+
+function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undefined {
+  const cut = file.lastIndexOf('@');
+  const [claim, at] = [file.slice(0, cut), file.slice(cut + 1)];
+  return cut > 0 && isTimestamp(at) ? { claim, at } : undefined;
+}
+
+/** Whoever may write there may have put anything in its place: only short texts are taken from it. */
+function readReceipt(
+  disk: Disk,
+  inbox: string,
+  name: string,
+  at: Timestamp,
+): Pick<RejectedDrop, 'code' | 'message' | 'hint'> & { drop?: string } {
+  try {
+    const bytes = readFile(disk, receiptPath(inbox, { name, at }), RECEIPT_BYTES_MAX);
+    const receipt = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
+    const text = (key: string) => {
+      const value = receipt[key];
+      return typeof value === 'string' ? value.slice(0, TEXT_MAX) : '';
+    };
+    const drop = text('drop');
+    return {
+      code: text('code'),
+      message: text('message'),
+      hint: text('hint'),
+      ...(drop !== '' && { drop }),
+    };
+  } catch {
+    return { code: '', message: 'Its receipt is gone.', hint: '' };
+  }
+}

@@ -1,0 +1,80 @@
+/** The frame around every view. Nothing in it comes from elsewhere, and nothing is inline. */
+import { type Html, html, type Shown } from './html.js';
+
+/** Addresses of the page. `/-/` begins no repository's name, no Pulp path and nothing of the spec. */
+export const PATHS = {
+  home: '/',
+  inbox: '/-/inbox',
+  live: '/-/live',
+  tags: '/-/tags/',
+  history: '/-/history/',
+  style: '/-/page.css',
+  script: '/-/page.js',
+  icon: '/-/icon.svg',
+  /** On the home page's own path, so that browsers show the password everywhere below. */
+  signIn: '/?sign-in',
+} as const;
+
+/** Who looks. */
+export interface Visitor {
+  /** Undefined for one who said no name. */
+  readonly user: string | undefined;
+  /** There is something he would have to say a name for. */
+  readonly maySignIn: boolean;
+}
+
+export interface Frame {
+  readonly title: string;
+  readonly visitor: Visitor;
+  readonly here: 'home' | 'inbox' | undefined;
+}
+
+export function layout({ title, visitor, here }: Frame, main: Shown): Html {
+  const link = (to: 'home' | 'inbox', text: string) =>
+    html`<a href="${PATHS[to]}"${here === to && html` aria-current="page"`}>${text}</a>`;
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="robots" content="noindex">
+<title>${title} · dropdock</title>
+<link rel="stylesheet" href="${PATHS.style}">
+<link rel="icon" href="${PATHS.icon}" type="image/svg+xml">
+<script src="${PATHS.script}" defer></script>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the content</a>
+<header>
+<a class="brand" href="${PATHS.home}">dropdock</a>
+<nav aria-label="Views">${link('home', 'Repositories')} ${link('inbox', 'Inbox')}</nav>
+<span class="who">${who(visitor)}</span>
+</header>
+<main id="main" tabindex="-1">
+${main}
+</main>
+</body>
+</html>
+`;
+}
+
+function who({ user, maySignIn }: Visitor): Shown {
+  if (user !== undefined) return html`Signed in as <b><bdi>${user}</bdi></b>`;
+  return maySignIn && html`<a href="${PATHS.signIn}">Sign in</a>`;
+}
+
+/** Where there is nothing to show: one sentence, and a way on. */
+export function notice(given: {
+  readonly title: string;
+  readonly text: string;
+  readonly visitor: Visitor;
+}): Html {
+  const { title, text, visitor } = given;
+  return layout(
+    { title, visitor, here: undefined },
+    html`<h1>${title}</h1>
+<p>${text}</p>
+<p>${visitor.maySignIn && visitor.user === undefined && html`<a href="${PATHS.signIn}">Sign in</a> or `}<a href="${PATHS.home}">see all repositories</a>.</p>`,
+  );
+}

@@ -1,0 +1,127 @@
+/** What people are shown of the published tree. Reads only, on a thread of its own: see threads/jobs. */
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { readFile } from '../disk/durable.js';
+import { hasErrno } from '../errors.js';
+import type { RepositoryId } from '../image/names.js';
+import { diffTags, type TagChange } from '../snapshot/diff.js';
+import { SNAPSHOT_FILE } from '../snapshot/render.js';
+import { parseSnapshotTags, type SnapshotTags } from '../snapshot/snapshot-file.js';
+import {
+  factsOf,
+  type SnapshotFacts,
+  type SnapshotSummary,
+  summarise,
+} from '../snapshot/summary.js';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { readSnapshot } from './current.js';
+import { snapshotPath, type TreeRoots } from './paths.js';
+
+export interface BrowseRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly snapshot: Timestamp;
+}
+
+/** What one snapshot changed. */
+export interface SnapshotChanges {
+  readonly snapshot: Timestamp;
+  /** Null for the first. */
+  readonly base: Timestamp | null;
+  /** Undefined where the one before is gone: then nobody knows. */
+  readonly changes: Readonly<Record<'added' | 'moved' | 'removed', ListedChanges>> | undefined;
+  /** The drops that its added and moved tags came from, at most so many as are shown. */
+  readonly drops: readonly string[];
+}
+
+export interface ListedChanges {
+  /** Of all of them, the first. */
+  readonly listed: readonly TagChange[];
+  readonly count: number;
+}
+
+/** Of each kind; a drop may move 50,000 tags at once. */
+const LISTED_CHANGES_MAX = 50;
+const LISTED_DROPS_MAX = 5;
+
+/** Undefined for a snapshot that is gone. */
+function snapshotFacts(
+  disk: Disk,
+  { roots, id, snapshot }: BrowseRequest,
+): SnapshotFacts | undefined {
+  return ifThere(() => factsOf(readSnapshot(disk, roots, id, snapshot)));
+}
+
+function snapshotSummary(
+  disk: Disk,
+  { roots, id, snapshot }: BrowseRequest,
+): SnapshotSummary | undefined {
+  return ifThere(() => summarise(readSnapshot(disk, roots, id, snapshot)));
+}
+
+/** From this snapshot back through those it was built on, as far as they are kept. Newest first. */
+function snapshotChanges(
+  disk: Disk,
+  { roots, id, snapshot, count }: BrowseRequest & { readonly count: number },
+): SnapshotChanges[] {
+  const found: SnapshotChanges[] = [];
+  let name: Timestamp | null = snapshot;
+  let tags = readTags(disk, { roots, id, snapshot });
+  while (name !== null && tags !== undefined && found.length < count) {
+    const base: Timestamp | null = toBase(tags.base);
+    const before = base === null ? NONE : readTags(disk, { roots, id, snapshot: base });
+    found.push({ snapshot: name, base, ...changesBetween(before, tags) });
+    [name, tags] = [base, before];
+  }
+  return found;
+}
+
+const NONE: SnapshotTags = { base: null, tags: new Map() };
+
+function toBase(text: string | null): Timestamp | null {
+  return text !== null && isTimestamp(text) ? text : null;
+}
+
+function readTags(disk: Disk, { roots, id, snapshot }: BrowseRequest): SnapshotTags | undefined {
+  const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
+  return ifThere(() => parseSnapshotTags(readFile(disk, path, Number.MAX_SAFE_INTEGER), path));
+}
+
+function changesBetween(
+  before: SnapshotTags | undefined,
+  after: SnapshotTags,
+): Pick<SnapshotChanges, 'changes' | 'drops'> {
+  if (before === undefined) return { changes: undefined, drops: [] };
+  const { added, moved, removed } = diffTags(digestsOf(before), digestsOf(after));
+  const drops = new Set<string>();
+  for (const { tag } of [...added, ...moved]) {
+    const from = after.tags.get(tag)?.from.drop;
+    if (from !== undefined && drops.size < LISTED_DROPS_MAX) drops.add(from);
+  }
+  const cut = (all: readonly TagChange[]) => ({
+    listed: all.slice(0, LISTED_CHANGES_MAX),
+    count: all.length,
+  });
+  return {
+    changes: { added: cut(added), moved: cut(moved), removed: cut(removed) },
+    drops: [...drops],
+  };
+}
+
+function digestsOf({ tags }: SnapshotTags): Map<string, string> {
+  return new Map([...tags].map(([tag, { digest }]) => [tag, digest]));
+}
+
+/** A snapshot can be cleaned away at any moment. */
+function ifThere<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+export const browseJobs = { snapshotFacts, snapshotSummary, snapshotChanges } as const;
+
+export type BrowseJobs = typeof browseJobs;
