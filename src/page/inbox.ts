@@ -1,7 +1,7 @@
 /** The inbox: what runs, what waits and why, what was refused and why, what came out of it last. */
 import { type Html, html, type Shown } from './html.js';
 import { layout, PATHS, type Visitor } from './layout.js';
-import { ago, formatSize, name, plural, table } from './parts.js';
+import { ago, formatSize, name, plural, shortenDigests, table } from './parts.js';
 
 export type DropState =
   | 'waiting'
@@ -108,7 +108,7 @@ function section(kind: Kind, { drops, count }: Part, nowMs: number): Html {
   ];
   return html`<section aria-labelledby="at-${kind}">
 <h2 id="at-${kind}">${HEADINGS[kind]}${count > 0 && html` <span class="count">${count}</span>`}</h2>
-${drops.length === 0 ? html`<p class="quiet">${EMPTY[kind]}</p>` : table(HEADINGS[kind], columns, rows)}
+${drops.length === 0 ? html`<p class="quiet">${EMPTY[kind]}</p>` : table(HEADINGS[kind], columns, rows, 'drops-table')}
 ${more(count - drops.length)}
 </section>
 `;
@@ -120,7 +120,7 @@ export function inboxBrief(view: InboxView, nowMs: number): Html {
   const parts = (['running', 'waiting', 'rejected'] as const).map((kind) => {
     const { drops, count } = view[kind];
     if (count === 0) return undefined;
-    const shown = drops.slice(0, BRIEF_MAX);
+    const shown = drops.slice(0, BRIEF_MAX).map(withShortReason);
     const items = shown.map(
       (
         drop,
@@ -135,6 +135,10 @@ ${more(count - shown.length)}`;
   });
   return html`${sentence(view)}
 ${parts}`;
+}
+
+function withShortReason({ reason, ...drop }: InboxDrop): InboxDrop {
+  return reason === undefined ? drop : { ...drop, reason: shortenDigests(reason) };
 }
 
 function more(count: number): Shown {
@@ -171,7 +175,7 @@ const TONES: Partial<Record<DropState, string>> = {
 };
 
 function details({ drop, state, reason, hint, code, progress }: InboxDrop): Html {
-  const word = state === 'waiting' && reason ? 'waits for what is missing' : WORDS[state];
+  const word = state === 'waiting' && reason ? 'waits' : WORDS[state];
   const text = reason && html`<span class="reason">${reason}</span>`;
   return html`<span class="state ${TONES[state]}">${word}${code && html` <code>${code}</code>`}</span>
 ${state === 'publishing' && progress && bar(drop, progress)}${text}${hint && html`<span class="hint">${hint}</span>`}`;

@@ -53,6 +53,14 @@ export function shortDigest(digest: string | null): Html {
   return html`<code class="digest" title="${digest}">${digest.slice(0, 19)}…</code>`;
 }
 
+/** A text for where there is little room: digests are cut to what tells them apart. */
+export function shortenDigests(text: string): string {
+  return text.replace(
+    /\b(sha256:|sha256\/|sha512:|sha512\/)?([0-9a-f]{12})[0-9a-f]{52,116}\b/g,
+    '$1$2…',
+  );
+}
+
 /** A command to copy. The button is added where there are scripts; its room is there before. */
 export function command(text: string): Html {
   return html`<div class="command"><code>${text}</code></div>`;
@@ -77,6 +85,7 @@ export function table(
   caption: string,
   columns: readonly Column[],
   rows: readonly (readonly Shown[])[],
+  kind?: string,
 ): Html {
   const head = columns.map(
     ({ label, isNumber }) =>
@@ -86,7 +95,7 @@ export function table(
     (cells) => html`<tr role="row">${cells.map((cell, at) => toCell(cell, columns[at], at))}</tr>
 `,
   );
-  return html`<table role="table"><caption class="hidden">${caption}</caption>
+  return html`<table role="table"${kind !== undefined && html` class="${kind}"`}><caption class="hidden">${caption}</caption>
 <thead role="rowgroup"><tr role="row">${head}</tr></thead>
 <tbody role="rowgroup">
 ${body}</tbody></table>`;

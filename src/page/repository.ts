@@ -28,11 +28,11 @@ export function tagsPage(view: TagsView, { visitor, nowMs }: Looked): Html {
   const path = `${PATHS.tags}${facts.repository}`;
   const sort = order === 'tag' ? 'tag' : undefined;
   const listed = rows.map((row) => [
-    html`${parts.name(row.tag)}${pull(view, row)}`,
+    pull(view, row),
     parts.shortDigest(row.digest),
     row.shownPlatforms.join(', ') || '–',
     parts.formatSize(row.bytes),
-    html`${parts.agoOf(row.at, nowMs)}`,
+    parts.agoOf(row.at, nowMs),
   ]);
   const orders = html`<p class="orders">Sorted by ${
     order === 'age'
@@ -49,7 +49,7 @@ export function tagsPage(view: TagsView, { visitor, nowMs }: Looked): Html {
     facts.tags > 1 && orders,
     rows.length === 0
       ? html`<p>${filter === '' ? 'It has no tags.' : `No tag holds “${filter}”.`}</p>`
-      : parts.table('Tags', COLUMNS, listed),
+      : parts.table('Tags', COLUMNS, listed, 'tags'),
     parts.pager({ path, query: { q: filter, sort }, page, pages }),
   ]);
 }
@@ -71,7 +71,7 @@ function pull({ facts, registry, isEncrypted }: TagsView, { tag, digest, drop }:
     `podman pull${unsafe} ${reference}:${tag}`,
     `skopeo copy${unsafe && ' --src-tls-verify=false'} docker://${reference}:${tag} oci:${tag}`,
   ];
-  return html`<details><summary>Pull<span class="hidden"> ${tag}</span></summary>
+  return html`<details class="tag"><summary>${parts.name(tag)}</summary>
 ${commands.map(parts.command)}
 <p class="quiet">From the drop ${parts.name(drop)}</p></details>`;
 }

@@ -64,6 +64,15 @@ tbody th { text-align: left; font-weight: 500; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tbody tr:hover { background: var(--raised); }
 .digest { color: var(--quiet); }
+@media (min-width: 44.01rem) {
+  .tags, .drops-table { table-layout: fixed; }
+  .tags th:nth-child(2) { width: 12.5rem; }
+  .tags th:nth-child(3) { width: 24%; }
+  .tags th:nth-child(4) { width: 6.5rem; }
+  .tags th:nth-child(5) { width: 7rem; }
+  .drops-table th:first-child { width: 30%; }
+  .drops-table th:last-child { width: 7rem; }
+}
 .count { font-weight: 500; color: var(--quiet); font-variant-numeric: tabular-nums; }
 
 form.search { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .75rem 0; }
@@ -78,7 +87,11 @@ button { background: var(--raised); cursor: pointer; }
 .tabs [aria-current=page] { border-bottom: 2px solid var(--ink); }
 
 summary { cursor: pointer; color: var(--link); width: fit-content; }
-details > summary { font-weight: 400; font-size: .875rem; }
+details:not(.tag) > summary { font-size: .875rem; }
+.tag[open] { padding-bottom: .4rem; }
+.tag > summary { font-weight: 500; color: inherit; width: auto; }
+.tag > summary::marker { color: var(--link); }
+.tag > summary:hover { text-decoration: underline; }
 .command { position: relative; background: var(--raised); border-radius: 3px; margin: .3rem 0;
   padding: .35rem 5.5rem .35rem .6rem; max-width: 70rem; font-weight: 400; }
 .command code { user-select: all; }

@@ -11,7 +11,7 @@ import { PATHS, type Visitor } from '../page/layout.js';
 import { repositoriesPage } from '../page/repositories.js';
 import { historyPage, tagsPage } from '../page/repository.js';
 import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
-import { findRows } from '../snapshot/summary.js';
+import { findPage, findRows } from '../snapshot/summary.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import type { Answer } from './answer.js';
 import type { DaemonView } from './daemon-view.js';
@@ -133,11 +133,12 @@ export class Page {
     return { status: 303, headers: { ...headers, 'Content-Length': 0 }, body: undefined };
   }
 
-  async #home({ filter, page }: Extract<PageRoute, { kind: 'home' }>, caller: Caller) {
+  async #home(route: Extract<PageRoute, { kind: 'home' }>, caller: Caller) {
+    const { filter } = route;
     const all = (await this.#reader.repositories()).filter(
       (policy) => policy.repository.includes(filter) && this.#permission.mayRead(caller, policy),
     );
-    const skip = (page - 1) * REPOSITORIES_PER_PAGE;
+    const { page, pages, skip } = findPage(all.length, route.page, REPOSITORIES_PER_PAGE);
     const wanted = all.slice(skip, skip + REPOSITORIES_PER_PAGE);
     const facts = await this.#reader.factsOf(wanted.map(({ id }) => id));
     const rows = wanted.flatMap(({ repository }, at) => {
@@ -147,7 +148,6 @@ export class Page {
       const isAnothers = typeof found === 'object' && found.repository !== repository;
       return isAnothers ? [] : [{ repository, facts: found }];
     });
-    const pages = Math.max(1, Math.ceil(all.length / REPOSITORIES_PER_PAGE));
     return repositoriesPage({
       repositories: { rows, matching: all.length, filter, page, pages },
       inbox: await this.#inbox(caller),
@@ -207,10 +207,9 @@ export class Page {
   ) {
     const summary = await this.#reader.summary(snapshot);
     if (summary === undefined || summary.facts.repository !== route.repository) return undefined;
-    const { filter, order, page } = route;
-    const wanted = { filter, order, skip: (page - 1) * TAGS_PER_PAGE, count: TAGS_PER_PAGE };
-    const { rows, matching } = findRows(summary, wanted);
-    const pages = Math.max(1, Math.ceil(matching / TAGS_PER_PAGE));
+    const { filter, order } = route;
+    const wanted = { filter, order, page: route.page, perPage: TAGS_PER_PAGE };
+    const { rows, ...found } = findRows(summary, wanted);
     const shown = await Promise.all(
       rows.map(async (row) => ({
         ...row,
@@ -218,16 +217,7 @@ export class Page {
       })),
     );
     return tagsPage(
-      {
-        facts: summary.facts,
-        rows: shown,
-        matching,
-        filter,
-        order,
-        page,
-        pages,
-        ...registryName(request),
-      },
+      { ...found, facts: summary.facts, rows: shown, filter, order, ...registryName(request) },
       { visitor: this.#visitor(caller), nowMs: this.options.nowMs() },
     );
   }

@@ -78,23 +78,43 @@ export interface RowsWanted {
   readonly order: 'tag' | 'age';
   /** Only tags that hold this text. */
   readonly filter: string;
-  readonly skip: number;
-  readonly count: number;
+  /** Counted from 1; the last one where there are not so many. */
+  readonly page: number;
+  readonly perPage: number;
 }
 
-/** @returns the rows that are wanted, and how many there are with all others that match */
+export interface RowsFound {
+  readonly rows: TagRow[];
+  /** How many there are with those of other pages. */
+  readonly matching: number;
+  readonly page: number;
+  readonly pages: number;
+}
+
 export function findRows(
   { text, byTag, byAge }: SnapshotSummary,
-  { order, filter, skip, count }: RowsWanted,
-): { rows: TagRow[]; matching: number } {
+  { order, filter, page: asked, perPage }: RowsWanted,
+): RowsFound {
   const starts = order === 'tag' ? byTag : byAge;
   const found =
     filter === '' ? starts : starts.filter((start) => tagAt(text, start).includes(filter));
-  const rows = [...found.subarray(skip, skip + count)].map((start) => {
+  const { page, pages, skip } = findPage(found.length, asked, perPage);
+  const rows = [...found.subarray(skip, skip + perPage)].map((start) => {
     const end = text.indexOf('\n', start);
     return JSON.parse(text.slice(text.indexOf('\t', start) + 1, end)) as TagRow;
   });
-  return { rows, matching: found.length };
+  return { rows, matching: found.length, page, pages };
+}
+
+/** Which page is shown of how many, and how much comes before it. */
+export function findPage(
+  count: number,
+  asked: number,
+  perPage: number,
+): { page: number; pages: number; skip: number } {
+  const pages = Math.max(1, Math.ceil(count / perPage));
+  const page = Math.min(asked, pages);
+  return { page, pages, skip: (page - 1) * perPage };
 }
 
 function tagAt(text: string, start: number): string {

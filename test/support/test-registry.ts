@@ -3,7 +3,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Gate } from '#src/access/gate.js';
 import { nodeDisk } from '#src/disk/disk.js';
+import type { DaemonView } from '#src/registry/daemon-view.js';
 import { Endpoint } from '#src/registry/endpoint.js';
+import { Page } from '#src/registry/page.js';
 import { RegistryServer, type Sent } from '#src/registry/server.js';
 import { type Asked, ask, type Reply } from './ask.js';
 import { deliver, dropPath } from './deliver.js';
@@ -14,6 +16,8 @@ export interface RegistryOptions {
   readonly yaml?: string;
   readonly connections?: number;
   readonly idleMs?: number;
+  /** With the page, and what it is told of the inbox. */
+  readonly page?: { readonly daemon?: DaemonView };
 }
 
 export class TestRegistry {
@@ -26,6 +30,7 @@ export class TestRegistry {
     readonly services: TestServices,
     readonly gate: Gate,
     readonly server: RegistryServer,
+    readonly page: Page | undefined,
   ) {}
 
   /** Listens on any port. The inbox is there, and nothing is taken from it but by `drop`. */
@@ -43,7 +48,19 @@ export class TestRegistry {
       onRead: () => {},
     });
     const onRefused = (user: string) => void registry.refused.push(user);
-    const endpoint = new Endpoint({ roots, settings, gate, onRefused });
+    const page =
+      options.page &&
+      new Page({
+        settings,
+        roots,
+        run,
+        daemon: options.page.daemon,
+        identify: (authorization) => gate.identify(authorization),
+        nowMs: () => Date.now(),
+        monotonicMs: () => performance.now(),
+        onError: (error) => void registry.errors.push(error),
+      });
+    const endpoint = new Endpoint({ roots, settings, gate, page, onRefused });
     const server = new RegistryServer({
       answer: (request) => endpoint.answer(request),
       certificate: undefined,
@@ -52,7 +69,7 @@ export class TestRegistry {
       onSent: (sent) => void registry.sent.push(sent),
       onError: (error) => void registry.errors.push(error),
     });
-    const registry = new TestRegistry(root, services, gate, server);
+    const registry = new TestRegistry(root, services, gate, server, page);
     await server.listen({ host: '127.0.0.1', port: 0 });
     return registry;
   }
@@ -92,6 +109,7 @@ export class TestRegistry {
   }
 
   async close(): Promise<void> {
+    this.page?.close();
     await this.server.close(0);
     await this.services.close();
   }

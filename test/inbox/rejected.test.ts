@@ -1,0 +1,58 @@
+/** What was refused is listed with its reasons, whatever somebody put in a receipt's place. */
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { nodeDisk } from '#src/disk/disk.js';
+import { listRejected } from '#src/inbox/rejected.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+
+const at = (n: number) => `2026112${n}T000000.000Z`;
+
+describe('the list of what was refused', () => {
+  let inbox: string;
+
+  beforeEach(() => {
+    inbox = tempDir();
+    for (const name of ['.rejected', '.receipts']) mkdirSync(join(inbox, name));
+  });
+  afterEach(removeTempDirs);
+
+  function reject(name: string, receipt?: string): void {
+    mkdirSync(join(inbox, '.rejected', name));
+    if (receipt !== undefined) writeFileSync(join(inbox, '.receipts', `${name}.json`), receipt);
+  }
+
+  it('is newest first, cut, and empty where there is nothing', () => {
+    expect(listRejected(nodeDisk, { inbox: join(inbox, 'none'), count: 9 })).to.deep.equal([]);
+    const receipt = { drop: 'team/a@b:1', code: 'digest.mismatch', message: 'why', hint: 'do' };
+    reject(`team~a@b:1@${at(1)}`, JSON.stringify(receipt));
+    for (const n of [3, 2]) reject(`app@${at(n)}`);
+    reject('stranger');
+    expect(listRejected(nodeDisk, { inbox, count: 2 }).map((each) => each.at)).to.deep.equal([
+      at(3),
+      at(2),
+    ]);
+    const [, , oldest] = listRejected(nodeDisk, { inbox, count: 9 });
+    expect(oldest).to.deep.equal({ ...receipt, claim: 'team~a@b:1', at: at(1) });
+  });
+
+  it('takes nothing but short texts from a receipt', () => {
+    reject(`a@${at(1)}`, '{"code": 7, "message": ["x"], "hint": null}');
+    reject(`b@${at(2)}`, 'broken');
+    reject(`c@${at(3)}`, JSON.stringify({ message: 'x'.repeat(10_000) }));
+    reject(`d@${at(4)}`, 'null');
+    reject(`e@${at(5)}`);
+    symlinkSync('/etc/passwd', join(inbox, '.receipts', `e@${at(5)}.json`));
+    const found = listRejected(nodeDisk, { inbox, count: 9 });
+    expect(found.map(({ drop }) => drop)).to.deep.equal(['e', 'd', 'c', 'b', 'a']);
+    const gone = 'Its receipt is gone.';
+    expect(found.map(({ message }) => message.slice(0, 20))).to.deep.equal([
+      gone,
+      gone,
+      'x'.repeat(20),
+      gone,
+      '',
+    ]);
+    expect(found[2]?.message).to.have.length(2000);
+  });
+});
