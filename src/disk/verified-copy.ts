@@ -32,7 +32,7 @@ export interface BlobToIngest {
   /** Where it goes, and a name of ours on the same filesystem for the way. */
   readonly destination: string;
   readonly temporary: string;
-  /** 'auto' links a file that nobody else can still write; 'copy' never links. */
+  /** 'auto' may link a file that nobody else can write; 'copy' never links. */
   readonly ingest: 'auto' | 'copy';
   /** Counts the bytes that were read. */
   readonly progress?: Progress | undefined;
@@ -97,14 +97,19 @@ function place(
 ): Ingested {
   removeIfThere(disk, blob.temporary);
   if (blob.offset === undefined) {
-    if (mayLink(blob, stat) && tryLink(disk, blob, inside, fd, stat)) return 'linked';
+    // A clone is as cheap as a link, and what is written to the file from now on is not in it.
     if (tryClone(disk, blob, fd, stat)) return 'cloned';
+    if (mayLink(blob, stat) && tryLink(disk, blob, inside, fd, stat)) return 'linked';
   }
   copyWhileHashing(disk, blob, fd);
   return 'copied';
 }
 
-/** Nobody else can write it: our own file, no other name for it, no permission for others. */
+/**
+ * Nobody else can open it for writing: our own file, no other name for it, no permission for others.
+ * The kernel does not tell who has it open already, so whoever wrote it as us, or before it was made
+ * ours, is trusted to be done; where he is not, `ingest: copy`.
+ */
 export function mayLink(
   { ingest, uid }: Pick<BlobToIngest, 'ingest' | 'uid'>,
   stat: Stat,

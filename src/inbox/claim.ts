@@ -4,36 +4,32 @@
  */
 import { basename, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import {
-  ensureDirectory,
-  listIfThere,
-  readFile,
-  removeIfThere,
-  statIfThere,
-} from '../disk/durable.js';
+import { ensureDirectory, readFile, removeIfThere, statIfThere } from '../disk/durable.js';
 import { InsideDirectory } from '../disk/inside.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { flatDropName } from '../image/names.js';
 import { type Timestamp, timestampMs, toTimestamp } from '../snapshot/timestamp.js';
 import { finishHalfReceipts, moveToRejected, retire } from './let-go.js';
 import { lookAt } from './look.js';
+import { ensureOwn, inOwn, listOwn } from './own-directory.js';
 import {
   type Claim,
   claimedDirectory,
-  claimPath,
+  claimFile,
   parseClaim,
-  receiptPath,
+  receiptFile,
   receiptsDirectory,
   rejectedDirectory,
-  rejectedPath,
+  rejectedFile,
 } from './paths.js';
+
+const RECEIPT_BYTES_MAX = 64 * 1024 * 1024;
 
 export function prepareInbox(disk: Disk, { inbox }: { readonly inbox: string }): void {
   ensureDirectory(disk, inbox);
-  // Nobody but us has business among the claims.
-  ensureDirectory(disk, claimedDirectory(inbox), 0o700);
-  ensureDirectory(disk, rejectedDirectory(inbox));
-  ensureDirectory(disk, receiptsDirectory(inbox));
+  for (const own of [claimedDirectory, rejectedDirectory, receiptsDirectory]) {
+    ensureOwn(disk, own(inbox));
+  }
 }
 
 export interface ClaimRequest {
@@ -54,61 +50,82 @@ export function takeClaim(disk: Disk, request: ClaimRequest): Claim | 'gone' | '
   const { inbox, path, signature, owner, nowMs, marker } = request;
   const name = flatDropName(path);
   const claim = { name, owner, at: freeMoment(disk, inbox, name, nowMs) };
-  const claimed = claimPath(inbox, claim);
-  // Through no link: whoever owns a directory on the way may swap it for one at any moment.
-  const taken = InsideDirectory.use(disk, inbox, (inside) =>
-    inside.reach(path, (full) => {
-      disk.rename(full, claimed);
-      return true;
-    }),
+  return inOwn(disk, claimedDirectory(inbox), (own) => {
+    const claimed = own.at(claimFile(claim));
+    // Through no link: whoever owns a directory on the way may swap it for one at any moment.
+    const taken = InsideDirectory.use(disk, inbox, (inside) =>
+      inside.reach(path, (full) => {
+        disk.rename(full, claimed);
+        return true;
+      }),
+    );
+    if (!taken) return 'gone';
+    if (lookAt(disk, claimed).signature !== signature) {
+      giveBack(disk, { inbox, claim, path });
+      return 'changed';
+    }
+    if (marker !== undefined) removeMarker(disk, inbox, path + marker);
+    return claim;
+  });
+}
+
+function removeMarker(disk: Disk, inbox: string, path: string): void {
+  InsideDirectory.use(disk, inbox, (inside) =>
+    inside.reach(path, (full) => removeIfThere(disk, full)),
   );
-  if (!taken) return 'gone';
-  if (lookAt(disk, claimed).signature !== signature) {
-    giveBack(disk, inbox, claim, path);
-    return 'changed';
-  }
-  if (marker !== undefined) removeIfThere(disk, join(inbox, path + marker));
-  return claim;
 }
 
 /** A moment of which no receipt and no rejected drop of this name speaks yet. */
 function freeMoment(disk: Disk, inbox: string, name: string, nowMs: number): Timestamp {
-  for (let ms = nowMs; ; ms++) {
-    const at = toTimestamp(ms);
-    const taken = [receiptPath(inbox, { name, at }), rejectedPath(inbox, { name, at })];
-    if (taken.every((path) => statIfThere(disk, path) === undefined)) return at;
-  }
+  return inOwn(disk, receiptsDirectory(inbox), (receipts) =>
+    inOwn(disk, rejectedDirectory(inbox), (rejected) => {
+      for (let ms = nowMs; ; ms++) {
+        const at = toTimestamp(ms);
+        const taken = [
+          receipts.at(receiptFile({ name, at })),
+          rejected.at(rejectedFile({ name, at })),
+        ];
+        if (taken.every((path) => statIfThere(disk, path) === undefined)) return at;
+      }
+    }),
+  );
+}
+
+interface Returned {
+  readonly inbox: string;
+  readonly claim: Claim;
+  /** Where it lay. */
+  readonly path: string;
 }
 
 /** Gives a drop back that turned out to be still on its way. */
-export function returnClaim(
-  disk: Disk,
-  { inbox, claim, path }: { readonly inbox: string; readonly claim: Claim; readonly path: string },
-): void {
-  giveBack(disk, inbox, claim, path);
+export function returnClaim(disk: Disk, returned: Returned): void {
+  giveBack(disk, returned);
 }
 
 /** To where it was; beside it, with a label, when its writer has begun anew there. */
-function giveBack(disk: Disk, inbox: string, claim: Claim, path: string): void {
-  const claimed = claimPath(inbox, claim);
-  try {
-    const back = InsideDirectory.use(disk, inbox, (inside) =>
-      inside.reach(path, (full) => {
-        moveWithoutReplacing(disk, claimed, full);
-        return true;
-      }),
-    );
-    if (!back) moveBeside(disk, inbox, claim, path);
-  } catch (error) {
-    const isTaken = hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT');
-    if (!isTaken && !(error instanceof DropdockError)) throw error;
-    moveBeside(disk, inbox, claim, path);
-  }
+function giveBack(disk: Disk, { inbox, claim, path }: Returned): void {
+  inOwn(disk, claimedDirectory(inbox), (own) => {
+    const claimed = own.at(claimFile(claim));
+    try {
+      const back = InsideDirectory.use(disk, inbox, (inside) =>
+        inside.reach(path, (full) => {
+          moveWithoutReplacing(disk, claimed, full);
+          return true;
+        }),
+      );
+      if (!back) moveBeside(disk, claimed, { inbox, claim, path });
+    } catch (error) {
+      const isTaken = hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT');
+      if (!isTaken && !(error instanceof DropdockError)) throw error;
+      moveBeside(disk, claimed, { inbox, claim, path });
+    }
+  });
 }
 
-function moveBeside(disk: Disk, inbox: string, claim: Claim, path: string): void {
+function moveBeside(disk: Disk, claimed: string, { inbox, claim, path }: Returned): void {
   const label = basename(path).includes('@') ? '-returned-' : '@returned-';
-  disk.rename(claimPath(inbox, claim), join(inbox, `${claim.name}${label}${claim.at}`));
+  disk.rename(claimed, join(inbox, `${claim.name}${label}${claim.at}`));
 }
 
 /** A rename replaces a file, which may be a newer one; it never replaces a directory with files. */
@@ -123,7 +140,7 @@ function moveWithoutReplacing(disk: Disk, from: string, to: string): void {
 
 /** All claims, and whose they are. */
 export function listClaims(disk: Disk, { inbox }: { readonly inbox: string }): Claim[] {
-  return listIfThere(disk, claimedDirectory(inbox)).flatMap(({ name }) => parseClaim(name) ?? []);
+  return listOwn(disk, claimedDirectory(inbox)).flatMap(({ name }) => parseClaim(name) ?? []);
 }
 
 export interface TakeOverRequest {
@@ -147,12 +164,7 @@ export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverReque
   for (const left of listClaims(disk, { inbox })) {
     if (!dead.includes(left.owner)) continue;
     const claim = { ...left, owner };
-    try {
-      disk.rename(claimPath(inbox, left), claimPath(inbox, claim));
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) continue;
-      throw error;
-    }
+    if (!changeOwner(disk, inbox, left, claim)) continue;
     const status = receiptStatus(disk, inbox, claim);
     if (status === undefined) {
       taken.push({ claim, kind: claimKind(disk, { inbox, claim }) ?? 'directory' });
@@ -163,24 +175,42 @@ export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverReque
   return taken.sort((a, b) => timestampMs(a.claim.at) - timestampMs(b.claim.at));
 }
 
+/** @returns false when another daemon was faster */
+function changeOwner(disk: Disk, inbox: string, from: Claim, to: Claim): boolean {
+  return inOwn(disk, claimedDirectory(inbox), (own) => {
+    try {
+      disk.rename(own.at(claimFile(from)), own.at(claimFile(to)));
+      return true;
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return false;
+      throw error;
+    }
+  });
+}
+
 /** Undefined for a claim that is gone. */
 export function claimKind(
   disk: Disk,
   { inbox, claim }: { readonly inbox: string; readonly claim: Claim },
 ): TakenClaim['kind'] | undefined {
-  const stat = statIfThere(disk, claimPath(inbox, claim));
+  const stat = inOwn(disk, claimedDirectory(inbox), (own) =>
+    statIfThere(disk, own.at(claimFile(claim))),
+  );
   if (stat === undefined) return undefined;
   return stat.kind === 'file' ? 'file' : 'directory';
 }
 
 function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefined {
-  const path = receiptPath(inbox, claim);
-  if (statIfThere(disk, path) === undefined) return undefined;
-  try {
-    const receipt = JSON.parse(readFile(disk, path, 64 * 1024 * 1024).toString('utf8'));
-    return (receipt as { status?: string }).status;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  return inOwn(disk, receiptsDirectory(inbox), (own) => {
+    const path = own.at(receiptFile(claim));
+    // Somebody else's directory or link of that name is no receipt.
+    if (statIfThere(disk, path)?.kind !== 'file') return undefined;
+    try {
+      const receipt = JSON.parse(readFile(disk, path, RECEIPT_BYTES_MAX).toString('utf8'));
+      return (receipt as { status?: string }).status;
+    } catch (error) {
+      if (error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  });
 }

@@ -1,5 +1,4 @@
 /** What the inbox asks of the worker threads, but for what needs the readers as well. */
-import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { bytesBelow } from '../disk/receive.js';
 import {
@@ -11,6 +10,7 @@ import {
   takeOverClaims,
 } from './claim.js';
 import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
+import { inOwn } from './own-directory.js';
 import { claimedDirectory } from './paths.js';
 import { listRejected } from './rejected.js';
 import { filesystemNow } from './scan.js';
@@ -28,7 +28,7 @@ export const inboxJobs = {
   listRejected,
   dropBytes: (_disk: Disk, { path }: { readonly path: string }): number => bytesBelow(path),
   inboxTime: (disk: Disk, { inbox, owner }: { readonly inbox: string; readonly owner: string }) =>
-    filesystemNow(disk, join(claimedDirectory(inbox), `.clock-${owner}`)),
+    inOwn(disk, claimedDirectory(inbox), (own) => filesystemNow(disk, own.at(`.clock-${owner}`))),
 } as const;
 
 export type InboxJobs = typeof inboxJobs;

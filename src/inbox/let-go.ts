@@ -3,31 +3,30 @@
  * refused, moved whole to where its owner finds it.
  */
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import {
-  ensureDirectory,
   forEach,
-  listIfThere,
   readFile,
   removeIfThere,
   statIfThere,
-  syncDirectory,
+  withOpen,
   writeNewFile,
 } from '../disk/durable.js';
 import { removeTree } from '../disk/remove-tree.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { isTimestamp } from '../snapshot/timestamp.js';
+import { within } from './look.js';
+import { inOwn, listOwn, type OwnDirectory, renameInto, setAside } from './own-directory.js';
 import {
   type Claim,
   claimedDirectory,
-  claimPath,
-  donePath,
+  claimFile,
+  doneFile,
   isDone,
-  receiptPath,
+  receiptFile,
   receiptsDirectory,
   rejectedDirectory,
-  rejectedPath,
+  rejectedFile,
 } from './paths.js';
 
 export interface LetGoRequest {
@@ -44,8 +43,10 @@ export interface LetGoRequest {
  */
 export function letGoPublished(disk: Disk, { inbox, claim, receipt }: LetGoRequest): void {
   checkOurs(disk, inbox, claim);
-  disk.rename(writeUnnamed(disk, inbox, claim, receipt), receiptPath(inbox, claim));
-  syncDirectory(disk, receiptsDirectory(inbox));
+  inOwn(disk, receiptsDirectory(inbox), (own) => {
+    renameInto(disk, writeUnnamed(disk, own, claim, receipt), own, receiptFile(claim));
+    own.sync();
+  });
   retire(disk, inbox, claim);
 }
 
@@ -56,38 +57,64 @@ export function letGoPublished(disk: Disk, { inbox, claim, receipt }: LetGoReque
  */
 export function letGoRejected(disk: Disk, { inbox, claim, receipt }: LetGoRequest): void {
   checkOurs(disk, inbox, claim);
-  const unnamed = writeUnnamed(disk, inbox, claim, receipt);
-  syncDirectory(disk, receiptsDirectory(inbox));
-  moveToRejected(disk, inbox, claim);
-  disk.rename(unnamed, receiptPath(inbox, claim));
-  syncDirectory(disk, receiptsDirectory(inbox));
+  inOwn(disk, receiptsDirectory(inbox), (own) => {
+    const unnamed = writeUnnamed(disk, own, claim, receipt);
+    own.sync();
+    moveToRejected(disk, inbox, claim);
+    renameInto(disk, unnamed, own, receiptFile(claim));
+    own.sync();
+  });
 }
 
 /** Two drops may be claimed in one millisecond, and two threads write their receipts. */
-function writeUnnamed(disk: Disk, inbox: string, { owner }: Claim, receipt: string): string {
-  const name = `.${owner}-${randomBytes(8).toString('hex')}`;
-  const path = join(receiptsDirectory(inbox), name);
+function writeUnnamed(disk: Disk, own: OwnDirectory, { owner }: Claim, receipt: string): string {
+  const path = own.at(`.${owner}-${randomBytes(8).toString('hex')}`);
   writeNewFile(disk, path, Buffer.from(receipt), { mode: 0o644 });
   return path;
 }
 
 /** It is no drop from here on. */
 export function retire(disk: Disk, inbox: string, claim: Claim): void {
-  disk.rename(claimPath(inbox, claim), donePath(inbox, claim));
+  inOwn(disk, claimedDirectory(inbox), (own) =>
+    disk.rename(own.at(claimFile(claim)), own.at(doneFile(claim))),
+  );
 }
 
 export function moveToRejected(disk: Disk, inbox: string, claim: Claim): void {
-  const target = rejectedPath(inbox, claim);
-  if (checkOurs(disk, inbox, claim) === 'directory') disk.rename(claimPath(inbox, claim), target);
-  else {
-    ensureDirectory(disk, target);
-    disk.rename(claimPath(inbox, claim), join(target, claim.name));
-  }
-  syncDirectory(disk, rejectedDirectory(inbox));
+  const kind = checkOurs(disk, inbox, claim);
+  const name = rejectedFile(claim);
+  inOwn(disk, claimedDirectory(inbox), (claimed) =>
+    inOwn(disk, rejectedDirectory(inbox), (rejected) => {
+      const from = claimed.at(claimFile(claim));
+      if (kind === 'directory') renameInto(disk, from, rejected, name);
+      else moveIntoNew(disk, from, rejected, { directory: name, name: claim.name });
+      rejected.sync();
+    }),
+  );
+}
+
+/** A file is rejected in a directory too, which a crash may have left behind. */
+function moveIntoNew(
+  disk: Disk,
+  from: string,
+  rejected: OwnDirectory,
+  to: { readonly directory: string; readonly name: string },
+): void {
+  const target = rejected.at(to.directory);
+  const kind = statIfThere(disk, target)?.kind;
+  if (kind !== undefined && kind !== 'directory') setAside(disk, rejected, to.directory);
+  if (kind !== 'directory') disk.makeDirectory(target);
+  withOpen(disk, target, 'directory', (fd) => {
+    disk.setMode(fd, 0o755);
+    renameInto(disk, from, { at: (name) => within(fd, name) }, to.name);
+    disk.sync(fd);
+  });
 }
 
 function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
-  const stat = statIfThere(disk, claimPath(inbox, claim));
+  const stat = inOwn(disk, claimedDirectory(inbox), (own) =>
+    statIfThere(disk, own.at(claimFile(claim))),
+  );
   if (stat) return stat.kind;
   throw new DropdockError('claim.lost', `The claim on ${claim.name} is gone.`, {
     path: claim.name,
@@ -96,25 +123,39 @@ function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
 
 /** Deletes what was published. @returns how many drops */
 export function deleteRetired(disk: Disk, { inbox }: { readonly inbox: string }): number {
-  const retired = listIfThere(disk, claimedDirectory(inbox)).filter(({ name }) => isDone(name));
-  forEach(retired, ({ name }) => removeTree(disk, join(claimedDirectory(inbox), name)));
+  const retired = listOwn(disk, claimedDirectory(inbox)).filter(({ name }) => isDone(name));
+  if (retired.length === 0) return 0;
+  inOwn(disk, claimedDirectory(inbox), (own) =>
+    forEach(retired, ({ name }) => removeTree(disk, own.at(name))),
+  );
   return retired.length;
 }
 
 /** Receipts that dead processes wrote and had no time to name. */
 export function finishHalfReceipts(disk: Disk, inbox: string, dead: readonly string[]): void {
-  const directory = receiptsDirectory(inbox);
-  for (const { name } of listIfThere(disk, directory)) {
-    if (!dead.some((token) => name.startsWith(`.${token}-`))) continue;
-    const path = join(directory, name);
-    // Another daemon may be doing the same.
-    if (!statIfThere(disk, path)) continue;
-    const about = rejectionIn(readFile(disk, path, Number.MAX_SAFE_INTEGER));
-    const isMoved = about && statIfThere(disk, rejectedPath(inbox, about)) !== undefined;
-    if (isMoved && !statIfThere(disk, receiptPath(inbox, about))) {
-      renameIfThere(disk, path, receiptPath(inbox, about));
-    } else removeIfThere(disk, path);
-  }
+  const isTheirs = (name: string) => dead.some((token) => name.startsWith(`.${token}-`));
+  const half = listOwn(disk, receiptsDirectory(inbox)).filter(({ name }) => isTheirs(name));
+  if (half.length === 0) return;
+  inOwn(disk, receiptsDirectory(inbox), (receipts) =>
+    inOwn(disk, rejectedDirectory(inbox), (rejected) => {
+      for (const { name } of half) finishHalf(disk, receipts.at(name), receipts, rejected);
+    }),
+  );
+}
+
+function finishHalf(
+  disk: Disk,
+  path: string,
+  receipts: OwnDirectory,
+  rejected: OwnDirectory,
+): void {
+  // Another daemon may be doing the same; a link or a directory is not what we left.
+  if (statIfThere(disk, path)?.kind !== 'file') return;
+  const about = rejectionIn(readFile(disk, path, Number.MAX_SAFE_INTEGER));
+  const isMoved = about && statIfThere(disk, rejected.at(rejectedFile(about))) !== undefined;
+  if (isMoved && !statIfThere(disk, receipts.at(receiptFile(about)))) {
+    renameIfThere(disk, path, receipts.at(receiptFile(about)));
+  } else removeIfThere(disk, path);
 }
 
 function renameIfThere(disk: Disk, from: string, to: string): void {

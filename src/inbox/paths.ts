@@ -20,8 +20,12 @@ export interface Claim {
   readonly owner: string;
 }
 
-export function claimPath(inbox: string, { name, at, owner }: Claim): string {
-  return join(claimedDirectory(inbox), `${name}@${at}.${owner}`);
+export function claimFile({ name, at, owner }: Claim): string {
+  return `${name}@${at}.${owner}`;
+}
+
+export function claimPath(inbox: string, claim: Claim): string {
+  return join(claimedDirectory(inbox), claimFile(claim));
 }
 
 /** Names a claim among the claims of one process. */
@@ -38,18 +42,18 @@ export function parseClaim(file: string): Claim | undefined {
 }
 
 /** A claim that is being deleted: what a crash leaves of it is no drop any more. */
-export function donePath(inbox: string, { name, at, owner }: Claim): string {
-  return join(claimedDirectory(inbox), `.done-${name}@${at}.${owner}`);
+export function doneFile(claim: Claim): string {
+  return `.done-${claimFile(claim)}`;
 }
 
 export function isDone(file: string): boolean {
   return file.startsWith('.done-');
 }
 
-export function receiptPath(inbox: string, { name, at }: Omit<Claim, 'owner'>): string {
-  return join(receiptsDirectory(inbox), `${name}@${at}.json`);
+export function receiptFile({ name, at }: Omit<Claim, 'owner'>): string {
+  return `${name}@${at}.json`;
 }
 
-export function rejectedPath(inbox: string, { name, at }: Omit<Claim, 'owner'>): string {
-  return join(rejectedDirectory(inbox), `${name}@${at}`);
+export function rejectedFile({ name, at }: Omit<Claim, 'owner'>): string {
+  return `${name}@${at}`;
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { nodeDisk } from '#src/disk/disk.js';
 import { deliver, prepareSweepIn, SWEEP_YAML, SWEPT_DROP } from '../support/deliver.js';
 import { interfereWith } from '../support/faulty-disk.js';
+import { plainPath } from '../support/plain-path.js';
 import { receipts, testDaemon, testServices } from '../support/service.js';
 import { waitFor } from '../support/wait-for.js';
 import { FilesystemImage, type FilesystemType } from './filesystem-image.js';
@@ -91,7 +92,7 @@ async function deliverWithCuts(
     ...allVerbs(counting),
     open: (...given: Parameters<typeof nodeDisk.open>) => {
       const fd = counting.open(...given);
-      opened.set(fd, String(given[0]));
+      opened.set(fd, plainPath(String(given[0])));
       return fd;
     },
     sync: (fd: number) => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { listClaims, prepareInbox, returnClaim, takeOverClaims } from '#src/inbox/claim.js';
-import { claimPath, donePath, parseClaim } from '#src/inbox/paths.js';
+import { claimPath, doneFile, parseClaim } from '#src/inbox/paths.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { InboxFixture, NOW } from './inbox-fixture.js';
 
@@ -173,7 +173,9 @@ describe('taking over', () => {
     writeFileSync(given.at('.receipts', `good@${AT}.json`), '{"status":"published"}');
     writeFileSync(given.at('.receipts', `bad@${AT}.json`), '{"status":"rejected"}');
     expect(takeOver('dead')).to.deep.equal([]);
-    expect(existsSync(donePath(given.inbox, { ...published, owner: 'heir' }))).to.equal(true);
+    expect(existsSync(given.at('.claimed', doneFile({ ...published, owner: 'heir' })))).to.equal(
+      true,
+    );
     expect(existsSync(join(given.at('.rejected'), `bad@${AT}`, 'index.json'))).to.equal(true);
     expect(listClaims(nodeDisk, given)).to.deep.equal([]);
     expect(given.holds(rejected)).to.equal(false);

@@ -1,5 +1,6 @@
 /** A disk whose k-th operation fails, or ends the process, or is slow. */
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { plainPath } from './plain-path.js';
 
 export interface DiskOperation {
   /** Counted from 1. */
@@ -18,7 +19,8 @@ export function interfereWith(disk: Disk, interfere: Interference): Disk {
     get(target, verb: keyof Disk) {
       const original = target[verb] as (...given: unknown[]) => unknown;
       return (...given: unknown[]) => {
-        const paths = given.filter((each) => typeof each === 'string').join(' ');
+        const strings = given.filter((each) => typeof each === 'string');
+        const paths = strings.map(plainPath).join(' ');
         interfere({ number: ++number, verb, paths });
         return original.apply(target, given);
       };

@@ -1,5 +1,6 @@
 /** Notes what was done to which path, in order: descriptors are named by the path they were opened at. */
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { plainPath } from './plain-path.js';
 
 export interface Recorded {
   readonly verb: string;
@@ -15,8 +16,8 @@ export function recordingDisk(): { disk: Disk; log: Recorded[] } {
     ...nodeDisk,
     open: (path, mode) => {
       const fd = nodeDisk.open(path, mode);
-      names.set(fd, String(path));
-      if (mode === 'create') log.push({ verb: 'create', path: String(path) });
+      names.set(fd, plainPath(String(path)));
+      if (mode === 'create') log.push({ verb: 'create', path: nameOf(fd) });
       return fd;
     },
     sync: (fd) => {
@@ -36,8 +37,10 @@ export function recordingDisk(): { disk: Disk; log: Recorded[] } {
       log.push({ verb: 'symlink', path, to: target });
     },
     rename: (path, to) => {
+      // Named before it happens: a directory on the way may be what is renamed.
+      const named = { path: plainPath(String(path)), to: plainPath(to) };
       nodeDisk.rename(path, to);
-      log.push({ verb: 'rename', path: String(path), to });
+      log.push({ verb: 'rename', ...named });
     },
   };
   return { disk, log };

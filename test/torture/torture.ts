@@ -30,6 +30,10 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   'full-disk': { files: ['crash/full-disk'], environment: {} },
   publishers: { files: ['crash/publishers'], environment: { DROPDOCK_TEST_MERGES: '5000' } },
   soak: { files: ['crash/soak'], environment: { DROPDOCK_TEST_SOAK: '50000' } },
+  neighbours: {
+    files: ['publish/hostile-sweep', 'publish/hostile-inbox'],
+    environment: { DROPDOCK_TEST_POINTS: 'all' },
+  },
   readers: { files: ['interop/flips'], environment: { DROPDOCK_TEST_FLIPS: '1000' } },
   drops: { files: ['fuzz/mutated-drops'], environment: { DROPDOCK_TEST_DROPS: '20000' } },
 };

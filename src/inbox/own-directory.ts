@@ -1,0 +1,91 @@
+/**
+ * The directories of the inbox that are ours. Whoever may write to the inbox can rename them and put
+ * something else in their place, so each is opened through no link, and what is done in it is done
+ * relative to what was opened: nothing outside the inbox is reached.
+ */
+import { randomBytes } from 'node:crypto';
+import { basename, dirname, join } from 'node:path';
+import type { Disk, Entry } from '../disk/disk.js';
+import { ensureDirectory, statIfThere } from '../disk/durable.js';
+import { hasErrno } from '../errors.js';
+import { within } from './look.js';
+
+export interface OwnDirectory {
+  /** A path to an entry, good for as long as the directory is in use. */
+  at(name: string): string;
+  list(): Entry[];
+  sync(): void;
+}
+
+/** Nobody but us has business among the claims. */
+const MODES: Readonly<Record<string, number>> = { '.claimed': 0o700 };
+
+/** Makes one of our directories; what is none and has its name is moved aside, to be looked at. */
+export function ensureOwn(disk: Disk, path: string): void {
+  const kind = statIfThere(disk, path)?.kind;
+  if (kind !== undefined && kind !== 'directory') {
+    const aside = `${basename(path)}-set-aside-${randomBytes(4).toString('hex')}`;
+    disk.rename(path, join(dirname(path), aside));
+  }
+  ensureDirectory(disk, path, MODES[basename(path)] ?? 0o755);
+}
+
+/** Runs `use` with one of our directories open; it is made again where it is gone. */
+export function inOwn<T>(disk: Disk, path: string, use: (own: OwnDirectory) => T): T {
+  let fd = openIfDirectory(disk, path);
+  if (fd === undefined) {
+    ensureOwn(disk, path);
+    fd = disk.open(path, 'directory');
+  }
+  return useOpen(disk, fd, use);
+}
+
+/** The entries of one of our directories; none where it is not there, or something else is. */
+export function listOwn(disk: Disk, path: string): Entry[] {
+  const fd = openIfDirectory(disk, path);
+  return fd === undefined ? [] : useOpen(disk, fd, (own) => own.list());
+}
+
+function useOpen<T>(disk: Disk, fd: number, use: (own: OwnDirectory) => T): T {
+  try {
+    return use({
+      at: (name) => within(fd, name),
+      list: () => disk.list(within(fd)),
+      sync: () => disk.sync(fd),
+    });
+  } finally {
+    disk.close(fd);
+  }
+}
+
+function openIfDirectory(disk: Disk, path: string): number | undefined {
+  try {
+    return disk.open(path, 'directory');
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Gives something its name in one of our directories. What was put there beforehand by somebody
+ * else, and cannot be replaced, is moved aside within it.
+ */
+export function renameInto(
+  disk: Disk,
+  from: string,
+  own: Pick<OwnDirectory, 'at'>,
+  name: string,
+): void {
+  try {
+    disk.rename(from, own.at(name));
+  } catch (error) {
+    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'EISDIR', 'ENOTDIR')) throw error;
+    setAside(disk, own, name);
+    disk.rename(from, own.at(name));
+  }
+}
+
+export function setAside(disk: Disk, own: Pick<OwnDirectory, 'at'>, name: string): void {
+  disk.rename(own.at(name), own.at(`.set-aside-${randomBytes(8).toString('hex')}`));
+}
