@@ -4,6 +4,7 @@
  * passed as a value, so that a test can make the k-th verb fail, or kill the process there.
  */
 import fs from 'node:fs';
+import { hasErrno } from '../errors.js';
 
 export type EntryKind = 'file' | 'directory' | 'symlink' | 'other';
 
@@ -88,7 +89,7 @@ export const nodeDisk: Disk = {
   stat: (path) => toStat(fs.lstatSync(path)),
   open: (path, mode) => fs.openSync(path, OPEN_FLAGS[mode], 0o644),
   statOpen: (fd) => toStat(fs.fstatSync(fd)),
-  read: (fd, into, length, position) => fs.readSync(fd, into, 0, length, position),
+  read: readThroughSignals,
   write: (fd, from, offset, position) =>
     fs.writeSync(fd, from, offset, from.length - offset, position),
   setMode: (fd, mode) => fs.fchmodSync(fd, mode),
@@ -109,6 +110,22 @@ export const nodeDisk: Disk = {
   clone: (from, to) =>
     fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE_FORCE),
 };
+
+/** Node begins every call anew that a signal cut off (NFS, FUSE), but for a read. */
+function readThroughSignals(
+  fd: number,
+  into: Uint8Array,
+  length: number,
+  position: number,
+): number {
+  for (;;) {
+    try {
+      return fs.readSync(fd, into, 0, length, position);
+    } catch (error) {
+      if (!hasErrno(error, 'EINTR')) throw error;
+    }
+  }
+}
 
 function toStat(stat: fs.Stats): Stat {
   return {

@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { hasErrno } from '../errors.js';
+import { discard } from './durable.js';
 import { isUnlocked, type KernelLock, tryKernelLock } from './kernel-lock.js';
 
 /** Identifies the running kernel: processes that share it can see each other's locks. */
@@ -43,13 +44,20 @@ export class Owner {
     fs.writeFileSync(unnamed, `${bootId()}\n`, { mode: 0o644 });
     const lock = tryKernelLock(unnamed);
     this.#lock = typeof lock === 'string' ? undefined : lock;
-    fs.renameSync(unnamed, this.#path);
+    try {
+      fs.renameSync(unnamed, this.#path);
+    } catch (error) {
+      // It is tried again and again while the disk is in trouble: nothing may be left open.
+      this.#lock?.release();
+      throw error;
+    }
   }
 
+  /** Never fails: what was done is done, and a file left behind is found to be a dead one's. */
   release(): void {
     clearInterval(this.#heartbeat);
-    fs.rmSync(this.#path, { force: true });
-    this.#lock?.release();
+    discard(() => fs.rmSync(this.#path, { force: true }));
+    discard(() => this.#lock?.release());
   }
 
   #renew(): void {

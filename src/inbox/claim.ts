@@ -4,7 +4,7 @@
  */
 import { basename, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { ensureDirectory, readFile, removeIfThere, statIfThere } from '../disk/durable.js';
+import { discard, ensureDirectory, readFile, removeIfThere, statIfThere } from '../disk/durable.js';
 import { InsideDirectory } from '../disk/inside.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { flatDropName } from '../image/names.js';
@@ -60,7 +60,15 @@ export function takeClaim(disk: Disk, request: ClaimRequest): Claim | 'gone' | '
       }),
     );
     if (!taken) return 'gone';
-    if (lookAt(disk, claimed).signature !== signature) {
+    let seen: string;
+    try {
+      seen = lookAt(disk, claimed).signature;
+    } catch (error) {
+      // Back at once, to be looked at again; else nobody would know of it until the next takeover.
+      discard(() => giveBack(disk, { inbox, claim, path }));
+      throw error;
+    }
+    if (seen !== signature) {
       giveBack(disk, { inbox, claim, path });
       return 'changed';
     }

@@ -1,18 +1,29 @@
 /**
- * A delivery on a real filesystem, with the power cut before each of its disk operations; afterwards
+ * A change on a real filesystem, with the power cut before each of its disk operations; afterwards
  * each cut is mounted as after a reboot, looked at by a reader from outside, and given to a daemon.
  */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeDisk } from '#src/disk/disk.js';
-import { deliver, prepareSweepIn, SWEEP_YAML, SWEPT_DROP } from '../support/deliver.js';
+import { SWEEP_YAML } from '../support/deliver.js';
 import { interfereWith } from '../support/faulty-disk.js';
 import { plainPath } from '../support/plain-path.js';
-import { receipts, testDaemon, testServices } from '../support/service.js';
-import { waitFor } from '../support/wait-for.js';
+import { testServices } from '../support/service.js';
+import { removeTempDir } from '../support/temp-dir.js';
+import {
+  CHANGED,
+  type Change,
+  copyTree,
+  type Expected,
+  expectedOf,
+  judge,
+  settle,
+} from './changes.js';
 import { FilesystemImage, type FilesystemType } from './filesystem-image.js';
 
 export interface CutPlan {
   readonly type: FilesystemType;
+  readonly change: Change;
   /** Is the power cut before this operation? Counted from 1. */
   readonly isCut: (operation: number) => boolean;
   /** Does the filesystem write its metadata before this operation, of its own accord? */
@@ -26,7 +37,7 @@ export interface CutResult {
   readonly old: number;
   readonly new: number;
   readonly violations: readonly string[];
-  /** How many operations and syncs the delivery had. */
+  /** How many operations and syncs the change had. */
   readonly operations: number;
   readonly syncs: number;
 }
@@ -34,25 +45,31 @@ export interface CutResult {
 interface Cut {
   readonly image: FilesystemImage;
   readonly operation: number;
-  /** The flip was synced: from here on only the new snapshot is right. */
+  /** The flip was synced: from here on only the new state is right. */
   readonly isDurable: boolean;
 }
 
 const ROOT = 'root';
 
 export async function cutPower(plan: CutPlan): Promise<CutResult> {
-  const image = FilesystemImage.make(plan.type);
+  const { change, type } = plan;
+  const image = FilesystemImage.make(type);
   try {
-    const { cuts, look, operations, syncs } = await deliverWithCuts(image, plan);
+    const root = join(image.mountPoint, ROOT);
+    mkdirSync(root);
+    await change.prepare(root);
+    const copy = copyTree(root);
+    const expected = await expectedOf(change, copy);
+    removeTempDir(copy);
+    const { cuts, operations, syncs } = await changeWithCuts(image, plan);
     image.unmount();
     const seen = { cuts: cuts.length, old: 0, new: 0, violations: [] as string[] };
     for (const cut of cuts) {
       try {
-        seen[await survive(cut, look)]++;
+        seen[await survive(cut, change, expected)]++;
       } catch (error) {
-        seen.violations.push(
-          `${plan.type}, before operation ${cut.operation}: ${messageOf(error)}`,
-        );
+        const what = (error as Error).message.slice(0, 600);
+        seen.violations.push(`${type}, before operation ${cut.operation}: ${what}`);
       } finally {
         cut.image.remove();
       }
@@ -63,14 +80,12 @@ export async function cutPower(plan: CutPlan): Promise<CutResult> {
   }
 }
 
-type Look = (root: string) => 'old' | 'new';
-
-async function deliverWithCuts(
+async function changeWithCuts(
   image: FilesystemImage,
-  { isCut, isCommitted, withoutSync }: CutPlan,
-): Promise<{ cuts: Cut[]; look: Look; operations: number; syncs: number }> {
+  { change, isCut, isCommitted, withoutSync }: CutPlan,
+): Promise<{ cuts: Cut[]; operations: number; syncs: number }> {
   const root = join(image.mountPoint, ROOT);
-  const look = await prepareSweepIn(root);
+  const pivot = join(root, 'published', 'web', CHANGED);
   const cuts: Cut[] = [];
   let armed = false;
   let number = 0;
@@ -86,7 +101,8 @@ async function deliverWithCuts(
     if (isCommitted(number)) image.commitMetadata();
     if (isCut(number)) cut();
     if (flipped && verb === 'rename') isDurable = true;
-    if (verb === 'rename' && / \S*\/published\/web\/[^/.]+$/.test(paths)) flipped = true;
+    if (verb === 'rename' && paths.endsWith(` ${pivot}`)) flipped = true;
+    if (verb === 'unlink' && paths === pivot) flipped = true;
   });
   const disk = {
     ...allVerbs(counting),
@@ -101,34 +117,36 @@ async function deliverWithCuts(
       else counting.sync(fd);
     },
   };
-  const services = await testServices(root, { disk, yaml: SWEEP_YAML });
-  // The start is over, and so is whoever made the drop.
-  image.sync();
-  armed = true;
-  await deliver(services, SWEPT_DROP);
+  const yaml = SWEEP_YAML + (change.yaml ?? '');
+  const services = await testServices(root, { disk, yaml });
+  const arm = () => {
+    // The start is over, and so is whoever made the drop.
+    if (!armed) image.sync();
+    armed = true;
+  };
+  if (!change.beginsLate) arm();
+  await change.act(services, { begin: arm, unseen: (look) => look() });
   armed = false;
   number++;
   if (isCut(number)) cut();
   await services.close();
   if (withoutSync && leftOut === 0) throw new Error(`nothing syncs ${withoutSync}`);
-  return { cuts, look, operations: number, syncs };
+  return { cuts, operations: number, syncs };
 }
 
 /** Mounts what is left, looks, lets a daemon start, looks again. @throws what was promised and is not so */
-async function survive({ image, isDurable }: Cut, look: Look): Promise<'old' | 'new'> {
+async function survive(
+  { image, isDurable }: Cut,
+  change: Change,
+  expected: Expected,
+): Promise<'old' | 'new'> {
   image.mount();
   const root = join(image.mountPoint, ROOT);
-  const seen = look(root);
-  if (isDurable && seen === 'old') throw new Error('what was flipped and synced is gone');
-  const { services, stop } = await testDaemon(root, { disk: nodeDisk, yaml: SWEEP_YAML });
-  try {
-    await waitFor('the receipt', () => receipts(root).length === 2, 30_000);
-  } catch (error) {
-    throw new Error(`${messageOf(error)}: ${JSON.stringify(services.lines)}`);
-  } finally {
-    await stop();
-  }
-  if (look(root) === 'old') throw new Error('the drop was lost');
+  const seen = judge(root, expected);
+  // Of a cleaning nothing is promised to be done.
+  const mustBeDone = isDurable && expected.before.state !== expected.after.state;
+  if (mustBeDone && seen === 'old') throw new Error('what was flipped and synced is gone');
+  await settle(root, change, expected);
   return seen;
 }
 
@@ -136,8 +154,4 @@ async function survive({ image, isDurable }: Cut, look: Look): Promise<'old' | '
 function allVerbs(disk: typeof nodeDisk): typeof nodeDisk {
   const verbs = Object.keys(nodeDisk) as (keyof typeof nodeDisk)[];
   return Object.fromEntries(verbs.map((verb) => [verb, disk[verb]])) as unknown as typeof nodeDisk;
-}
-
-function messageOf(error: unknown): string {
-  return (error as Error).message.slice(0, 600);
 }

@@ -45,6 +45,15 @@ export function readRepository(published: string, id: string): SeenRepository | 
   return readSnapshot(web, id);
 }
 
+/** Reads every directory that has a snapshot's name, current or not (I2). @returns their names */
+export function readSnapshots(published: string, id: string): string[] {
+  const place = join(published, 'master', id);
+  const names = existsSync(place) ? readdirSync(place) : [];
+  const snapshots = names.filter((name) => /^\d{8}T\d{6}\.\d{3}Z$/.test(name)).sort();
+  for (const name of snapshots) readSnapshot(join(place, name), id);
+  return snapshots;
+}
+
 /** 'old' or 'new' and nothing else. */
 export function oldOrNew(
   published: string,

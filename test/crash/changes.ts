@@ -1,0 +1,286 @@
+/**
+ * Everything dropdock does to a tree, each with the tree it begins with, what is seen from outside
+ * before and after, and what must come of it whatever happened: for the sweeps that fail, kill and
+ * cut the power at every point of it.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, renameSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startDaemon } from '#src/daemon/daemon.js';
+import { publishContext, type Services } from '#src/daemon/services.js';
+import { cleanAll } from '#src/daemon/upkeep.js';
+import { nodeDisk } from '#src/disk/disk.js';
+import { lockFileSystem } from '#src/disk/lock-files.js';
+import { bootId } from '#src/disk/owner.js';
+import { DropdockError } from '#src/errors.js';
+import { parseRepositoryName } from '#src/image/names.js';
+import { type Edit, editRepository } from '#src/publish/edit.js';
+import { resolveRepository } from '#src/settings/repository-policy.js';
+import { deliver, dropPath, SWEEP_YAML } from '../support/deliver.js';
+import { makeLayout } from '../support/make-image.js';
+import { readRepository, readSnapshots } from '../support/outside-reader.js';
+import { receipts, testDaemon, testServices } from '../support/service.js';
+import { tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+
+export interface Change {
+  /** On top of SWEEP_YAML. */
+  readonly yaml?: string;
+  /** Brings an empty directory to where the change begins; nothing fails here. */
+  readonly prepare: (root: string) => Promise<void>;
+  readonly act: (services: Services, stage: Stage) => Promise<unknown>;
+  /** It works on a drop, which must not be lost whatever happens. */
+  readonly hasDrop?: boolean;
+  /** It begins only when something else is done. */
+  readonly beginsLate?: boolean;
+}
+
+/** What the one who disturbs a change is told by it. */
+export interface Stage {
+  /** The change begins now; before that nothing may fail. */
+  readonly begin: () => void;
+  /** Around what the test itself looks at: this is not to be disturbed. */
+  readonly unseen: <T>(look: () => T) => T;
+}
+
+const CALM: Stage = { begin: () => {}, unseen: (look) => look() };
+
+export const CHANGED = 'app';
+const LATER_MS = 2 * 3_600_000;
+/** Where the drop for the running daemon waits; on the inbox's filesystem, and no drop yet. */
+const ASIDE = '.aside';
+
+const edit = (services: Services, what: Edit) =>
+  editRepository(
+    publishContext(services),
+    resolveRepository(services.settings, parseRepositoryName(CHANGED)),
+    what,
+  );
+
+const clean = (services: Services) => {
+  Object.assign(services, { nowMs: () => Date.now() + LATER_MS });
+  return cleanAll(services);
+};
+
+const twoTags = (root: string) => publishAll(root, [{ tag: '1' }, { tag: '2' }]);
+
+export const CHANGES = {
+  publish: {
+    prepare: async (root) => {
+      await publishAll(root, [{ tag: '1' }]);
+      makeDrop(root, { tag: '1', layer: 'new' });
+    },
+    act: async (services) => {
+      if (await deliver(services, `${CHANGED}:1`)) return;
+      // What cannot be read is left alone, and looked at again.
+      throw new DropdockError('content.vanished', 'The drop was not taken.');
+    },
+    hasDrop: true,
+  },
+  'a running daemon': {
+    // A claim that was cut off between its rename and what follows is taken up again after two of these.
+    yaml: 'lock: {stale: 2s}\n',
+    prepare: async (root) => {
+      await publishAll(root, [{ tag: '1' }]);
+      makeLayout(join(root, 'inbox', ASIDE), { layers: ['base', 'new'] });
+    },
+    act: async (services, stage) => {
+      const daemon = await startDaemon(services);
+      const drop = join(services.inbox, `${CHANGED}:1`);
+      renameSync(join(services.inbox, ASIDE), drop);
+      stage.begin();
+      try {
+        await Promise.race([daemon.failed, receiptIsThere(join(services.inbox, '..'), stage)]);
+      } finally {
+        await daemon.stop();
+      }
+    },
+    hasDrop: true,
+    beginsLate: true,
+  },
+  rollback: {
+    prepare: twoTags,
+    act: (services) => edit(services, { kind: 'rollback', to: undefined }),
+  },
+  untag: { prepare: twoTags, act: (services) => edit(services, { kind: 'untag', tags: ['1'] }) },
+  remove: { prepare: twoTags, act: (services) => edit(services, { kind: 'remove' }) },
+  'the end of a removal': {
+    prepare: async (root) => {
+      await twoTags(root);
+      await withServices(root, (services) => edit(services, { kind: 'remove' }));
+    },
+    act: clean,
+  },
+  cleaning: {
+    yaml: 'retention: {keep: 1}\n',
+    prepare: (root) =>
+      publishAll(
+        root,
+        ['a', 'b', 'c'].map((layer) => ({ tag: '1', layer })),
+      ),
+    act: clean,
+  },
+  'recovery before the flip': recovery(/^rename .*\/published\/web\/[^/.]+$/),
+  'recovery after the flip': recovery(/^rename .*\/published\/app\/[^/.]+\.json$/),
+  'recovery with a receipt': recovery(/^rename .*\/\.done-/),
+} satisfies Record<string, Change> as Readonly<Record<string, Change>>;
+
+/** A publish was killed before the operation that matches; the next daemon starts. */
+function recovery(killedBefore: RegExp): Change {
+  return {
+    prepare: async (root) => {
+      await publishAll(root, [{ tag: '1' }]);
+      makeDrop(root, { tag: '1', layer: 'new' });
+      await dieAt(root, `${CHANGED}:1`, killedBefore);
+    },
+    act: async (services, stage) => {
+      const daemon = await startDaemon(services);
+      try {
+        await Promise.race([daemon.failed, receiptIsThere(join(services.inbox, '..'), stage)]);
+      } finally {
+        await daemon.stop();
+      }
+    },
+    hasDrop: true,
+  };
+}
+
+const DIE_AT = fileURLToPath(new URL('./die-at.js', import.meta.url));
+
+async function dieAt(root: string, drop: string, { source }: RegExp): Promise<void> {
+  const child = spawn(process.execPath, [DIE_AT, root, drop, source], { stdio: 'inherit' });
+  await once(child, 'exit');
+  if (child.signalCode !== 'SIGKILL') throw new Error(`nothing is a ${source}`);
+}
+
+/** What is seen from outside; every snapshot there is must be whole. @throws on anything else */
+export function lookFromOutside(root: string): { readonly state: string; readonly count: number } {
+  const seen = readRepository(join(root, 'published'), CHANGED);
+  const count = readSnapshots(join(root, 'published'), CHANGED).length;
+  return { state: seen ? JSON.stringify(seen.tags) : 'gone', count };
+}
+
+export interface Expected {
+  readonly before: ReturnType<typeof lookFromOutside>;
+  readonly after: ReturnType<typeof lookFromOutside>;
+}
+
+/** A copy in which a lock that a dead process left is known as such, as it is in the original. */
+export function copyTree(from: string): string {
+  const root = tempDir();
+  execFileSync('cp', ['-a', `${from}/.`, root]);
+  const place = join(root, 'state', 'locks');
+  for (const name of readdirSync(place).filter((each) => each.endsWith('.held'))) {
+    rmdirSync(join(place, name));
+    const holder = join(place, name.replace(/held$/, 'holder'));
+    lockFileSystem.with(holder, bootId()).mkdir(join(place, name), () => {});
+  }
+  return root;
+}
+
+/** Does it once where nothing fails, in a tree that is prepared. */
+export async function expectedOf(change: Change, root: string): Promise<Expected> {
+  const before = lookFromOutside(root);
+  await withServices(root, (services) => change.act(services, CALM), change.yaml);
+  const after = lookFromOutside(root);
+  const isSame = JSON.stringify(before) === JSON.stringify(after);
+  // A recovery after the flip only has to let go of the drop.
+  if (isSame && !change.hasDrop) throw new Error('it changed nothing');
+  return { before, after };
+}
+
+/** @throws when it is neither the old state nor the new one */
+export function judge(root: string, { before, after }: Expected): 'old' | 'new' {
+  const { state, count } = lookFromOutside(root);
+  if (before.state === after.state) return count === after.count ? 'new' : 'old';
+  if (state === after.state) return 'new';
+  if (state !== before.state) throw new Error(`neither old nor new: ${state}`);
+  return 'old';
+}
+
+/** The next start, and the change again where it is still to be done. @throws what is not as promised */
+export async function settle(root: string, change: Change, expected: Expected): Promise<void> {
+  const { yaml = '' } = change;
+  const aside = join(root, 'inbox', ASIDE);
+  if (readdirSync(join(root, 'inbox')).includes(ASIDE)) {
+    renameSync(aside, dropPath(root, `${CHANGED}:1`));
+  }
+  const { services, stop } = await testDaemon(root, { disk: nodeDisk, yaml: SWEEP_YAML + yaml });
+  try {
+    if (change.hasDrop) await dropIsDone(root);
+    // Of a cleaning that is done in part the rest is done by the next.
+    else if (judge(root, expected) === 'old' || change.act === clean) {
+      await change.act(services, CALM);
+    }
+    const { roots, run } = services;
+    await run('emptyTrash', { roots });
+    if ((await run('findBroken', { roots })).length > 0) throw new Error('a link is broken');
+    const findings = [...(await run('verifyContent', { roots })).findings];
+    for (const id of await run('listRepositories', { roots })) {
+      findings.push(...(await run('verifyRepository', { roots, id })).findings);
+    }
+    if (findings.length > 0) throw new Error(`verify finds ${JSON.stringify(findings)}`);
+  } catch (error) {
+    throw new Error(`${(error as Error).message} ${JSON.stringify(services.lines)}`);
+  } finally {
+    await stop();
+  }
+  if (judge(root, expected) !== 'new') throw new Error('it is not done in the end');
+  checkNothingIsLeft(root, expected.after.state === 'gone');
+}
+
+function checkNothingIsLeft(root: string, isGone: boolean): void {
+  const left = ['published/web', 'published/app', 'state/work', 'state/trash', 'inbox/.claimed']
+    .flatMap((place) => readdirSync(join(root, place)).map((name) => `${place}/${name}`))
+    .filter((path) => path.includes('/.') || !path.startsWith('published'));
+  if (isGone) left.push(...readdirSync(join(root, 'published/master')));
+  left.push(...readdirSync(join(root, 'state/locks/.owners')));
+  if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);
+}
+
+/** One is of the publish before. */
+const hasReceipt = (root: string) => receipts(root).length === 2;
+
+function receiptIsThere(root: string, { unseen }: Stage): Promise<boolean> {
+  return waitFor('the receipt', () => unseen(() => hasReceipt(root)));
+}
+
+async function dropIsDone(root: string): Promise<void> {
+  const isEmpty = (path: string) => readdirSync(join(root, path)).length === 0;
+  await waitFor(
+    'the drop to be published and gone',
+    () => hasReceipt(root) && ['inbox/.claimed', 'state/trash', 'state/work'].every(isEmpty),
+  );
+}
+
+async function publishAll(
+  root: string,
+  drops: readonly { tag: string; layer?: string }[],
+): Promise<void> {
+  await withServices(root, async (services) => {
+    await services.run('prepareInbox', { inbox: services.inbox });
+    for (const drop of drops) {
+      makeDrop(root, drop);
+      await deliver(services, `${CHANGED}:${drop.tag}`);
+    }
+  });
+}
+
+function makeDrop(root: string, { tag, layer = tag }: { tag: string; layer?: string }): void {
+  makeLayout(dropPath(root, `${CHANGED}:${tag}`), { layers: ['base', layer] });
+}
+
+async function withServices(
+  root: string,
+  use: (services: Services) => Promise<unknown>,
+  yaml = '',
+): Promise<void> {
+  const services = await testServices(root, { disk: nodeDisk, yaml: SWEEP_YAML + yaml });
+  try {
+    await use(services);
+  } finally {
+    await services.close();
+  }
+}
