@@ -1,8 +1,10 @@
 /** What the intake hands on: drops that were taken, and drops that never can be. */
 import type { DropdockError } from '../errors.js';
+import { type DropName, parseDropName } from '../image/names.js';
 import type { Claim } from '../inbox/paths.js';
 import type { Observation } from '../inbox/scan.js';
 import type { SettleSettings } from '../inbox/settle.js';
+import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import type { ClaimedDrop } from './publisher.js';
 
@@ -19,6 +21,17 @@ export interface TakenDrop {
   readonly kind: Observation['kind'];
   readonly tolerateAbsent: boolean;
   readonly look?: ClaimedDrop['look'];
+}
+
+/** What a drop's name says. @throws name.invalid, tag.invalid */
+export function resolveDrop(
+  settings: Settings,
+  path: string,
+  kind: Observation['kind'],
+): { policy: ResolvedRepository | undefined; name: DropName } {
+  const name = parseDropName(path, kind === 'file');
+  const { repository } = name;
+  return { name, policy: repository && resolveRepository(settings, repository) };
 }
 
 /** Read anew each time: a reload may have changed them. */

@@ -4,14 +4,12 @@
  */
 import { join } from 'node:path';
 import { DropdockError, faultOf, isSystemError } from '../errors.js';
-import { type DropName, parseDropName } from '../image/names.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
 import { type Decision, incomplete, Settler, type Times, type Verdict } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
 import { errorFields } from '../report.js';
-import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
-import { type IntakeHooks, settleSettings, type TakenDrop } from './intake-hooks.js';
+import { type IntakeHooks, resolveDrop, settleSettings, type TakenDrop } from './intake-hooks.js';
 import { type ClaimedDrop, toDrop } from './publisher.js';
 import type { Services } from './services.js';
 
@@ -173,9 +171,9 @@ export class Intake {
   }
 
   async #examine({ path, kind }: Observation): Promise<Verdict> {
-    const { run, roots, inbox } = this.#services;
+    const { run, roots, inbox, settings } = this.#services;
     try {
-      const { policy, name } = this.#resolve(path, kind);
+      const { policy, name } = resolveDrop(settings, path, kind);
       const drop = join(inbox, path);
       return await run('examine', { roots, id: policy?.id, path: drop, kind, tag: name.tag });
     } catch (error) {
@@ -184,16 +182,6 @@ export class Intake {
       // It cannot be read now (permissions?); saying so beats taking it.
       return incomplete(error.message);
     }
-  }
-
-  #resolve(
-    path: string,
-    kind: Observation['kind'],
-  ): { policy: ResolvedRepository | undefined; name: DropName } {
-    const name = parseDropName(path, kind === 'file');
-    const { repository } = name;
-    const policy = repository && resolveRepository(this.#services.settings, repository);
-    return { name, policy };
   }
 
   async #take(
@@ -216,10 +204,10 @@ export class Intake {
   /** Hands a claim on: to be published, or to be refused for its name. */
   async adopt(claim: Claim, taken: TakenDrop): Promise<void> {
     const { path, kind, tolerateAbsent, look } = taken;
-    const { monotonicMs, liveClaims } = this.#services;
+    const { monotonicMs, liveClaims, settings } = this.#services;
     liveClaims.add(claimKey(claim));
     try {
-      const { policy, name } = this.#resolve(path, kind);
+      const { policy, name } = resolveDrop(settings, path, kind);
       const fromInside = policy === undefined;
       const options = { tag: name.tag, kind, tolerateAbsent, fromInside };
       const drop = toDrop(this.#services, claim, path, options);

@@ -42,8 +42,17 @@ export function inOwn<T>(disk: Disk, path: string, use: (own: OwnDirectory) => T
 
 /** The entries of one of our directories; none where it is not there, or something else is. */
 export function listOwn(disk: Disk, path: string): Entry[] {
+  return inOwnIfThere(disk, path, (own) => own.list()) ?? [];
+}
+
+/** Runs `use` with one of our directories open; undefined where it is not there. */
+export function inOwnIfThere<T>(
+  disk: Disk,
+  path: string,
+  use: (own: OwnDirectory) => T,
+): T | undefined {
   const fd = openIfDirectory(disk, path);
-  return fd === undefined ? [] : useOpen(disk, fd, (own) => own.list());
+  return fd === undefined ? undefined : useOpen(disk, fd, use);
 }
 
 function useOpen<T>(disk: Disk, fd: number, use: (own: OwnDirectory) => T): T {

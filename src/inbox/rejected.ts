@@ -1,8 +1,9 @@
 /** What was refused and still lies there, newest first, with what its receipts say. Reads only. */
 import type { Disk } from '../disk/disk.js';
-import { listIfThere, readFile } from '../disk/durable.js';
+import { readFile } from '../disk/durable.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { receiptPath, rejectedDirectory } from './paths.js';
+import { inOwnIfThere, listOwn, type OwnDirectory } from './own-directory.js';
+import { receiptFile, receiptsDirectory, rejectedDirectory } from './paths.js';
 
 export interface RejectedDrop {
   /** Its path as it lay in the inbox; its name as one component where no receipt is left. */
@@ -25,11 +26,13 @@ export function listRejected(
   disk: Disk,
   { inbox, count }: { readonly inbox: string; readonly count: number },
 ): RejectedDrop[] {
-  return listIfThere(disk, rejectedDirectory(inbox))
+  const newest = listOwn(disk, rejectedDirectory(inbox))
     .flatMap(({ name }) => parseRejected(name) ?? [])
     .sort((a, b) => (a.at > b.at ? -1 : 1))
-    .slice(0, count)
-    .map(({ claim, at }) => ({ drop: claim, claim, at, ...readReceipt(disk, inbox, claim, at) }));
+    .slice(0, count);
+  const described = (receipts: OwnDirectory | undefined) =>
+    newest.map((each) => ({ drop: each.claim, ...each, ...readReceipt(disk, receipts, each) }));
+  return inOwnIfThere(disk, receiptsDirectory(inbox), described) ?? described(undefined);
 }
 
 function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undefined {
@@ -41,12 +44,13 @@ function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undef
 /** Whoever may write there may have put anything in its place: only short texts are taken from it. */
 function readReceipt(
   disk: Disk,
-  inbox: string,
-  name: string,
-  at: Timestamp,
+  receipts: OwnDirectory | undefined,
+  { claim: name, at }: Pick<RejectedDrop, 'claim' | 'at'>,
 ): Pick<RejectedDrop, 'code' | 'message' | 'hint'> & { drop?: string } {
+  const nothing = { code: '', message: 'Its receipt is gone.', hint: '' };
+  if (receipts === undefined) return nothing;
   try {
-    const bytes = readFile(disk, receiptPath(inbox, { name, at }), RECEIPT_BYTES_MAX);
+    const bytes = readFile(disk, receipts.at(receiptFile({ name, at })), RECEIPT_BYTES_MAX);
     const receipt = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
     const text = (key: string) => {
       const value = receipt[key];
@@ -60,6 +64,6 @@ function readReceipt(
       ...(drop !== '' && { drop }),
     };
   } catch {
-    return { code: '', message: 'Its receipt is gone.', hint: '' };
+    return nothing;
   }
 }

@@ -25,6 +25,7 @@ const LIVE: readonly string[] = [
   'registry.accelPrefix',
   'registry.anonymous',
   'registry.htpasswd',
+  'registry.page',
   'shutdown.wait',
   'log.level',
   'log.format',

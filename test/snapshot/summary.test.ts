@@ -15,6 +15,7 @@ const digest = (n: number) => `sha256:${String(n).padStart(64, '0')}` as Digest;
 const HEADER = {
   snapshot: '20261124T000000.000Z',
   base: '20261123T000000.000Z',
+  reason: { why: 'publish' as const, drops: [] },
   freshTime: 0,
   redirectOci: 'omit' as const,
 };

@@ -5,7 +5,7 @@ export class FakeDaemon implements DaemonView {
   known: KnownDrop[] = [];
   flips: KnownFlip[] = [];
   moving = false;
-  readonly #listeners: (() => void)[] = [];
+  readonly #listeners = new Set<() => void>();
 
   async drops(): Promise<readonly KnownDrop[]> {
     return this.known;
@@ -19,8 +19,9 @@ export class FakeDaemon implements DaemonView {
     return this.moving;
   }
 
-  onChange(changed: () => void): void {
-    this.#listeners.push(changed);
+  onChange(changed: () => void): () => void {
+    this.#listeners.add(changed);
+    return () => void this.#listeners.delete(changed);
   }
 
   /** From now on this is what goes on. */
