@@ -1,0 +1,65 @@
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { Health } from '#src/metrics/health.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+
+describe('readiness', () => {
+  let nowMs: number;
+  let inbox: string;
+  let health: Health;
+
+  beforeEach(() => {
+    nowMs = 0;
+    const root = tempDir();
+    inbox = join(root, 'inbox');
+    mkdirSync(inbox);
+    const places = [
+      { name: 'inbox', path: inbox, use: 'write' },
+      { name: 'published', path: root, use: 'read' },
+    ] as const;
+    health = new Health({ places, scanMs: 30_000, nowMs: () => nowMs });
+  });
+  afterEach(removeTempDirs);
+
+  const problems = async () => (await health.readiness()).problems;
+
+  it('comes with the first scan', async () => {
+    expect(await problems()).to.deep.equal(['scanner: starting']);
+    health.scanned(5);
+    expect(await health.readiness()).to.deep.equal({ isReady: true, problems: [] });
+  });
+
+  it('goes when nothing has been scanned for three intervals, and comes back', async () => {
+    health.scanned(5);
+    nowMs += 100_000;
+    expect(await problems()).to.deep.equal([]);
+    nowMs += 1000;
+    expect(await problems()).to.deep.equal(['scanner: silent for 101 s']);
+    health.scanned(5);
+    expect(await problems()).to.deep.equal([]);
+  });
+
+  it('gives a scan that takes long the time that it is given', async () => {
+    health.scanned(20_000);
+    nowMs += 290_000;
+    expect(await problems()).to.deep.equal([]);
+    nowMs += 11_000;
+    expect(await problems()).to.deep.equal(['scanner: silent for 301 s']);
+  });
+
+  it('names what cannot be reached, and no path', async () => {
+    health.scanned(5);
+    rmSync(inbox, { recursive: true });
+    expect(await problems()).to.deep.equal(['inbox: unreachable (ENOENT)']);
+    writeFileSync(inbox, '');
+    mkdirSync(`${inbox}.d`);
+    chmodSync(inbox, 0o000);
+    expect((await problems())[0]).to.match(/^inbox: unreachable \(E(ACCES|NOTDIR)\)$/);
+  });
+
+  it('knows how full the disk is', async () => {
+    const [first] = await health.reach();
+    expect(first?.reach?.freeBytes).to.be.within(1, first?.reach?.allBytes ?? 0);
+  });
+});
