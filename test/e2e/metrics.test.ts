@@ -44,7 +44,7 @@ describe('metrics and health of a process', function () {
   const place = ({ output }: DaemonProcess) => /metrics\.ready url=(\S+)/.exec(output)?.[1] ?? '';
   const scrape = async (daemon: DaemonProcess) =>
     String((await ask(place(daemon), '/metrics')).body);
-  const valueOf = (text: string, sample: string) =>
+  const sampleOf = (text: string, sample: string) =>
     Number(
       text
         .split('\n')
@@ -74,16 +74,16 @@ describe('metrics and health of a process', function () {
     expect((await ask(daemon.url, '/metrics')).status).to.equal(404);
     const text = await waitFor('the census', async () => {
       const got = await scrape(daemon);
-      return valueOf(got, 'dropdock_publishes_total{result="rejected"}') === 1 && got;
+      return sampleOf(got, 'dropdock_publishes_total{result="rejected"}') === 1 && got;
     });
-    expect(valueOf(text, 'dropdock_publishes_total{result="published"}')).to.equal(1);
-    expect(valueOf(text, 'dropdock_flips_total')).to.equal(1);
-    expect(valueOf(text, 'dropdock_ready')).to.equal(1);
-    expect(valueOf(text, 'dropdock_lock_wait_seconds_count')).to.equal(1);
+    expect(sampleOf(text, 'dropdock_publishes_total{result="published"}')).to.equal(1);
+    expect(sampleOf(text, 'dropdock_flips_total')).to.equal(1);
+    expect(sampleOf(text, 'dropdock_ready')).to.equal(1);
+    expect(sampleOf(text, 'dropdock_lock_wait_seconds_count')).to.equal(1);
     const pull = 'dropdock_requests_total{route="manifests",method="GET",status=';
-    expect(valueOf(text, `${pull}"200"}`)).to.equal(1);
-    expect(valueOf(text, `${pull}"404"}`)).to.be.at.least(1);
-    expect(valueOf(text, 'dropdock_sent_bytes_total')).to.be.greaterThan(500);
+    expect(sampleOf(text, `${pull}"200"}`)).to.equal(1);
+    expect(sampleOf(text, `${pull}"404"}`)).to.be.at.least(1);
+    expect(sampleOf(text, 'dropdock_sent_bytes_total')).to.be.greaterThan(500);
     expect(text).not.to.include('team');
     const { headers } = await ask(place(daemon), '/metrics');
     expect(headers['content-type']).to.match(/^text\/plain; version=0\.0\.4/);
@@ -104,7 +104,7 @@ describe('metrics and health of a process', function () {
       expect(String(body)).to.equal('not ready\ninbox: unreachable (ENOENT)\n');
     }
     for (const { status } of await asked('/healthz')) expect(status).to.equal(200);
-    expect(valueOf(await scrape(daemon), 'dropdock_ready')).to.equal(0);
+    expect(sampleOf(await scrape(daemon), 'dropdock_ready')).to.equal(0);
     renameSync(join(root, 'gone'), join(root, 'inbox'));
     await waitFor('it to be ready', async () => (await ask(daemon.url, '/readyz')).status === 200);
   });
@@ -127,7 +127,7 @@ describe('metrics and health of a process', function () {
     expect((await ask(serve.url, '/v2/team/app/tags/list')).status).to.equal(200);
     const text = await scrape(serve);
     expect(
-      valueOf(text, 'dropdock_requests_total{route="tags",method="GET",status="200"}'),
+      sampleOf(text, 'dropdock_requests_total{route="tags",method="GET",status="200"}'),
     ).to.equal(1);
     expect(text).not.to.include('dropdock_publishes_total');
     promtool(['check', 'metrics'], text);
