@@ -32,9 +32,8 @@ export interface FlipNotice extends NoticeFrame {
   /** Images that came and have no tag. */
   readonly untagged: readonly string[];
   readonly drops: readonly string[];
+  /** Which snapshot was rolled back to, or which tags were taken away. */
   readonly detail: string | null;
-  /** A crash took what was known of it: it may have been a rollback or an untagging. */
-  readonly recovered: boolean;
 }
 
 export interface RejectionNotice extends NoticeFrame {
@@ -119,11 +118,10 @@ export function targetOf(entry: {
 /** @param matches whether a pattern names a repository */
 export function wants(
   { on, repositories }: Pick<Target, 'on' | 'repositories'>,
-  { event, repository, ...rest }: Pick<Notice, 'event' | 'repository'> & { recovered?: boolean },
+  { event, repository }: Pick<Notice, 'event' | 'repository'>,
   matches: (pattern: string, repository: string) => boolean,
 ): boolean {
-  const isOfFlip = rest.recovered === true && on.some((each) => each !== 'rejected');
-  if (!on.includes(event) && !isOfFlip) return false;
+  if (!on.includes(event)) return false;
   // A drop whose name says no repository is nobody's in particular.
   return repositories.some((pattern) =>
     repository === null ? pattern === '**' : matches(pattern, repository),

@@ -1,16 +1,17 @@
 /** A job that needs two rooms: what a flip changed is read from what is published, and spooled. */
 import type { Disk } from '../disk/disk.js';
-import { hasErrno } from '../errors.js';
+import { DropdockError, hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { FlipNotice, Target } from '../notify/notice.js';
 import { wants } from '../notify/notice.js';
 import { type FlipNote, forgetFlip, isNoted, spoolNotice } from '../notify/spool.js';
 import { readPivot, readSnapshot } from '../publish/current.js';
-import { type FlipRecord, readHistory } from '../publish/history.js';
+import { readHistory } from '../publish/history.js';
 import type { TreeRoots } from '../publish/paths.js';
 import { matchesRepository } from '../settings/repository-policy.js';
 import { tagMoves } from '../snapshot/merge.js';
-import { emptyState, type RepositoryState } from '../snapshot/state.js';
+import type { SnapshotReason, StoredSnapshot } from '../snapshot/snapshot-file.js';
+import { emptyState } from '../snapshot/state.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 
 export interface SettleFlipRequest {
@@ -22,9 +23,8 @@ export interface SettleFlipRequest {
   readonly isLeft: boolean;
 }
 
-const EVENTS: Readonly<Record<FlipRecord['why'], FlipNotice['event']>> = {
+const EVENTS: Readonly<Record<SnapshotReason['why'], FlipNotice['event']>> = {
   publish: 'published',
-  recovered: 'published',
   rollback: 'rolled-back',
   untag: 'untagged',
   remove: 'removed',
@@ -41,7 +41,7 @@ export function settleFlip(disk: Disk, request: SettleFlipRequest): number {
   const record = readHistory(disk, roots, id).findLast((each) => each.snapshot === note.snapshot);
   let dropped = 0;
   if (record !== undefined || readPivot(disk, roots, id) === note.snapshot) {
-    const notice = flipNotice(disk, roots, note, record);
+    const notice = flipNotice(disk, roots, note, record?.at ?? note.snapshot);
     const keys = targets
       .filter((target) => notice !== undefined && wants(target, notice, matchesRepository))
       .map(({ key }) => key);
@@ -56,40 +56,41 @@ function flipNotice(
   disk: Disk,
   roots: TreeRoots,
   { id, snapshot, base }: FlipNote,
-  record: FlipRecord | undefined,
+  at: string,
 ): FlipNotice | undefined {
-  const now = stateOf(disk, roots, id, snapshot);
-  if (now === undefined) return undefined;
+  const stored = readIfWhole(disk, roots, id, snapshot);
+  if (stored === undefined) return undefined;
+  const { state: now, reason } = stored;
   // Told so late that the cleaning was there before: then everything counts as new.
-  const before = stateOf(disk, roots, id, base) ?? emptyState(now.repository, now.id);
-  const why = record?.why ?? 'recovered';
+  const before = readIfWhole(disk, roots, id, base)?.state ?? emptyState(now.repository, now.id);
   return {
     version: 1,
-    event: why === 'recovered' && now.removed ? 'removed' : EVENTS[why],
+    event: EVENTS[reason.why],
     id: `${id}@${snapshot}`,
-    at: record?.at ?? snapshot,
+    at,
     repository: now.repository,
     snapshot,
     base,
     tags: tagMoves(before.tags, now.tags),
     untagged: [...now.untagged.keys()].filter((digest) => !before.untagged.has(digest)).sort(),
-    drops: (record?.drops ?? []).map(({ drop }) => drop),
-    detail: record?.detail ?? null,
-    recovered: why === 'recovered',
+    drops: reason.drops.map(({ drop }) => drop),
+    detail: reason.detail ?? null,
   };
 }
 
-function stateOf(
+/** A damaged one is the business of `verify --repair`, and never read better by trying again. */
+function readIfWhole(
   disk: Disk,
   roots: TreeRoots,
   id: string,
   snapshot: string | null,
-): RepositoryState | undefined {
+): StoredSnapshot | undefined {
   if (snapshot === null) return undefined;
   try {
-    return readSnapshot(disk, roots, id as RepositoryId, snapshot as Timestamp).state;
+    return readSnapshot(disk, roots, id as RepositoryId, snapshot as Timestamp);
   } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined;
+    const isDamaged = error instanceof DropdockError && error.code === 'layout.unsafe';
+    if (isDamaged || hasErrno(error, 'ENOENT')) return undefined;
     throw error;
   }
 }

@@ -196,8 +196,7 @@ describe('being told', function () {
       else {
         await toldOf('published');
         const [one] = told();
-        const recovered = job === 'afterFlip';
-        expect(one).to.deep.include({ repository: 'app', recovered, base: null });
+        expect(one).to.deep.include({ repository: 'app', base: null, drops: ['app:1'] });
         expect(one?.tags).to.have.length(1);
         expect(told()).to.have.length(1);
       }

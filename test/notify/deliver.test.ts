@@ -11,15 +11,7 @@ import { waitFor } from '../support/wait-for.js';
 
 const NOTICE = {
   ...{ version: 1, event: 'published', id: 'team~app@T', at: 'T', repository: 'team/app' },
-  ...{
-    snapshot: 'S',
-    base: null,
-    tags: [],
-    untagged: [],
-    drops: [],
-    detail: null,
-    recovered: false,
-  },
+  ...{ snapshot: 'S', base: null, tags: [], untagged: [], drops: [], detail: null },
 } as unknown as Notice;
 const BODY = Buffer.from(`${JSON.stringify(NOTICE)}\n`);
 

@@ -59,13 +59,6 @@ describe('who wants a notice', () => {
     [['rejected'], ['team/*'], { event: 'rejected', repository: null }, false],
     [['rejected'], ['team/*', 'x'], { event: 'rejected', repository: 'x' }, true],
     [['rejected'], ['team/*'], { event: 'rejected', repository: 'team/a/b' }, false],
-    [['removed'], ['**'], { event: 'published', repository: 'a', recovered: true } as never, true],
-    [
-      ['rejected'],
-      ['**'],
-      { event: 'published', repository: 'a', recovered: true } as never,
-      false,
-    ],
   ];
   for (const [on, repositories, notice, wanted] of cases) {
     it(`${wanted ? 'is' : 'is not'} ${on} of ${repositories} for ${JSON.stringify(notice)}`, () => {
