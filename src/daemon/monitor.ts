@@ -56,8 +56,12 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
         { name: 'published', path: resolve(published), use: 'write' },
       ] as const)
     : ([{ name: 'published', path: resolve(published), use: 'read' }] as const);
-  const scanMs = publishes ? settings.inbox.scan : undefined;
-  const health = new Health({ places, scanMs, nowMs: () => performance.now() });
+  const health = new Health({
+    places,
+    // As the settings are now: a reload may have changed it.
+    scanMs: () => (publishes ? settings.inbox.scan : undefined),
+    nowMs: () => performance.now(),
+  });
   let watched: Watched | undefined;
   const metrics =
     settings.metrics.listen === null

@@ -124,7 +124,7 @@ function courierFor(
       remove: (name) => run('removeNotice', { ...inBox, name }),
     },
     deliver: (notice, body, signal) => deliver({ target, notice, body, environment, signal }),
-    retry: settings.retry,
+    retry: () => settings.retry,
     nowMs,
     onSent: (notice, tookMs) =>
       log('info', 'notify.sent', { ...about(notice), took: `${(tookMs / 1000).toFixed(3)}s` }),

@@ -13,7 +13,7 @@ export interface HealthOptions {
     readonly use: 'read' | 'write';
   }[];
   /** Scans of the inbox are at most so far apart; undefined where nothing scans. */
-  readonly scanMs: number | undefined;
+  readonly scanMs: () => number | undefined;
   /** Milliseconds, of a clock that is never set. */
   readonly nowMs: () => number;
 }
@@ -42,7 +42,7 @@ export class Health {
   constructor(options: HealthOptions) {
     this.#options = options;
     // Where something scans, it is ready when it has scanned once.
-    this.#isOpen = options.scanMs === undefined;
+    this.#isOpen = options.scanMs() === undefined;
     this.#scannedMs = options.nowMs();
   }
 
@@ -82,7 +82,8 @@ export class Health {
   }
 
   #scannerProblem(): string | undefined {
-    const { scanMs, nowMs } = this.#options;
+    const { nowMs } = this.#options;
+    const scanMs = this.#options.scanMs();
     if (scanMs === undefined) return undefined;
     if (!this.#isOpen) return 'starting';
     const silentMs = nowMs() - this.#scannedMs;

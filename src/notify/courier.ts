@@ -17,7 +17,7 @@ export interface CourierOptions {
   readonly box: Box;
   readonly deliver: (notice: Notice, body: Buffer, signal: AbortSignal) => Promise<Delivery>;
   /** The first delay after a failure, which doubles, and the longest (ms). */
-  readonly retry: { readonly first: number; readonly most: number };
+  readonly retry: () => { readonly first: number; readonly most: number };
   /** The wall clock. */
   readonly nowMs: () => number;
   readonly onSent: (notice: Notice, tookMs: number) => void;
@@ -112,7 +112,7 @@ export class Courier {
       onDropped(notice, delivery.what);
       return true;
     }
-    const delayMs = Math.min(retry.first * 2 ** (times - 1), retry.most);
+    const delayMs = Math.min(retry().first * 2 ** (times - 1), retry().most);
     onFailed(notice, delivery.what, times, delayMs);
     await this.#pause(delayMs);
     return false;

@@ -26,6 +26,7 @@ const LIVE: readonly string[] = [
   'registry.anonymous',
   'registry.htpasswd',
   'registry.page',
+  'metrics.repositories',
   'shutdown.wait',
   'log.level',
   'log.format',

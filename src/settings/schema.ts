@@ -2,38 +2,8 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { isRepositoryId } from '../image/names.js';
-
-/** What a timer can wait; a longer one would fire at once. */
-const TIMER_MS_MAX = 24 * 86_400_000;
-
-const UNITS_MS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  min: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
-
-/** `500ms`, `1s`, `10m`, `1h`, `2d`; a bare number is seconds. Becomes milliseconds. */
-export const duration = z.union([z.string(), z.number()]).transform((value, context) => {
-  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(String(value).trim());
-  const unit = UNITS_MS[match?.[2] || 's'];
-  if (match?.[1] === undefined || unit === undefined) {
-    context.addIssue({
-      code: 'custom',
-      message: 'expected a duration such as 500ms, 1s, 10m, 1h or 2d',
-    });
-    return z.NEVER;
-  }
-  return Number(match[1]) * unit;
-});
-
-/** For what is repeated: without end would be without pause. */
-const pause = duration.refine(
-  (ms) => ms >= 10 && ms <= TIMER_MS_MAX,
-  'expected at least 10ms and at most 24d',
-);
+import { duration, pause, UNITS_MS } from './duration.js';
+import { notification } from './notify.js';
 
 const repository = z.strictObject({
   mode: z.enum(['merge', 'replace']).optional(),
@@ -82,37 +52,6 @@ const listen = z
   .refine((text) => text.startsWith('/') || Number(text.split(':').at(-1)) < 65_536, {
     error: 'a port is at most 65535',
   });
-
-/** What somebody can be told of. */
-export const NOTICE_EVENTS = [
-  'published',
-  'rejected',
-  'rolled-back',
-  'untagged',
-  'removed',
-] as const;
-
-const notification = z
-  .strictObject({
-    on: z
-      .array(z.enum(NOTICE_EVENTS))
-      .min(1)
-      .default([...NOTICE_EVENTS]),
-    /** Patterns, as in `repositories`. */
-    repositories: z.array(z.string().min(1)).min(1).default(['**']),
-    /** A program and its arguments; no shell reads them. */
-    run: z.array(z.string()).min(1).optional(),
-    post: z.url({ protocol: /^https?$/, error: 'expected an http or https URL' }).optional(),
-    secretFile: z.string().min(1).optional(),
-    timeout: pause.prefault('30s'),
-  })
-  .refine(({ run, post }) => (run === undefined) !== (post === undefined), {
-    error: 'expected either run: [program, …] or post: URL',
-  })
-  .refine(({ post, secretFile }) => secretFile === undefined || post !== undefined, {
-    error: 'secretFile signs what is posted; it goes with post',
-  });
-export type NotifySettings = z.infer<typeof notification>;
 
 /** Settings that make no sense without another. */
 function checkRegistry(

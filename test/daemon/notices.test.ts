@@ -225,9 +225,11 @@ describe('being told', function () {
     expect(spooled()).to.have.length(1);
     const other = await open(`${QUICK}notify: [{run: ["true"]}]\n`);
     tell(other);
-    await waitFor('it to be dropped', () => spooled().length === 0);
-    const line = other.lines.find(({ event }) => event === 'notify.dropped');
-    expect(line?.fields.count).to.equal(1);
+    const line = await waitFor('it to be dropped', () =>
+      other.lines.find(({ event }) => event === 'notify.dropped'),
+    );
+    expect(line.fields.count).to.equal(1);
+    expect(spooled()).to.deep.equal([]);
     expect(told()).to.deep.equal([]);
   });
 

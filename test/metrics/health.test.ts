@@ -18,7 +18,7 @@ describe('readiness', () => {
       { name: 'inbox', path: inbox, use: 'write' },
       { name: 'published', path: root, use: 'read' },
     ] as const;
-    health = new Health({ places, scanMs: 30_000, nowMs: () => nowMs });
+    health = new Health({ places, scanMs: () => 30_000, nowMs: () => nowMs });
   });
   afterEach(removeTempDirs);
 

@@ -14,7 +14,7 @@ function metrics(more: Partial<MetricsOptions> = {}): Metrics {
   return new Metrics({
     version: '1.2.3',
     publishes: true,
-    health: new Health({ places: [], scanMs: undefined, nowMs: () => 0 }),
+    health: new Health({ places: [], scanMs: () => undefined, nowMs: () => 0 }),
     isTold: () => false,
     census: async () => ({ repositories: 7, snapshots: 9 }),
     claims: () => [],

@@ -28,7 +28,7 @@ class World {
         this.tried.push(id);
         return deliver(id, signal, this.tried.filter((each) => each === id).length);
       },
-      retry: { first: 1, most: 4 },
+      retry: () => ({ first: 1, most: 4 }),
       nowMs: () => this.nowMs,
       onSent: ({ id }) => this.said.push(`sent ${id}`),
       onFailed: ({ id }, _what, attempt, next) => this.said.push(`failed ${id} ${attempt} ${next}`),
@@ -159,7 +159,9 @@ describe('a courier', () => {
     await waitFor('the attempt', () => hanging.tried.length === 1);
     await hanging.courier.stop(10);
     expect([...hanging.box.keys()]).to.deep.equal(['a']);
-    const waiting = new World(() => absent, { retry: { first: 3_600_000, most: 3_600_000 } });
+    const waiting = new World(() => absent, {
+      retry: () => ({ first: 3_600_000, most: 3_600_000 }),
+    });
     waiting.put('a');
     waiting.courier.look();
     await waitFor('the failure', () => waiting.said.length === 1);

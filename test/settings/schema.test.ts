@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { duration, settingPaths } from '#src/settings/schema.js';
+import { duration } from '#src/settings/duration.js';
+import { settingPaths } from '#src/settings/schema.js';
 
 describe('durations', () => {
   const right: readonly [string | number, number][] = [
