@@ -53,6 +53,20 @@ describe('web servers that people have', function () {
     });
   }
 
+  it('nginx and dropdock: the page and all it needs; nginx alone has none', async () => {
+    for (const path of ['/', '/-/page.css', '/-/page.js', '/-/tags/app', '/-/inbox', '/?q=app']) {
+      const { status, headers } = await ask('nginx and dropdock', path);
+      expect([status, headers.get('content-security-policy') !== null], path).to.deep.equal([
+        200,
+        true,
+      ]);
+      expect((await ask('nginx', path)).status, path).to.equal(404);
+    }
+    const { host } = new URL(servers['nginx and dropdock']?.url ?? '');
+    const tags = await (await ask('nginx and dropdock', '/-/tags/app')).text();
+    expect(tags).to.contain(`docker pull ${host}/app:`);
+  });
+
   for (const way of ['nginx', 'nginx and dropdock']) {
     it(`${way}: the exact type of each form, chosen by what the client takes`, async () => {
       const forms: [string, string, string][] = [
