@@ -119,18 +119,16 @@ export class Intake {
   /** @returns when to look again (ms) */
   async #scan(): Promise<number> {
     const { run, inbox, settings, owner, monotonicMs, log } = this.#services;
-    const marker = settings.settle.marker ?? undefined;
-    const seen = await run('scan', { inbox, marker });
+    const seen = await run('scan', { inbox, marker: settings.settle.marker ?? undefined });
     // A drop made between the listing and the new watch is found by looking once more.
     const fresh = this.#watch?.follow(seen.directories) ?? false;
     this.#mentionIgnored(seen);
     const paths = new Set(seen.drops.map(({ path }) => path));
     this.#settler.keepOnly(paths);
     for (const { path } of seen.ignored) paths.add(path);
-    for (const path of this.#said.keys()) {
-      if (paths.has(path)) continue;
-      this.#said.delete(path);
-      log('info', 'drop.gone', { drop: path });
+    for (const drop of [...this.#said.keys()].filter((path) => !paths.has(path))) {
+      this.#said.delete(drop);
+      log('info', 'drop.gone', { drop });
     }
     const soonest = fresh ? HINT_DELAY_MS * 10 : settings.inbox.scan;
     if (seen.drops.length === 0) return soonest;

@@ -42,14 +42,14 @@ export function inOwn<T>(disk: Disk, path: string, use: (own: OwnDirectory) => T
 
 /** The entries of one of our directories; none where it is not there, or something else is. */
 export function listOwn(disk: Disk, path: string): Entry[] {
-  return inOwnIfThere(disk, path, (own) => own.list()) ?? [];
+  return lookInOwn(disk, path, (own) => own.list()) ?? [];
 }
 
-/** Runs `use` with one of our directories open; undefined where it is not there. */
-export function inOwnIfThere<T>(
+/** For those who only look: undefined where one of our directories is not there. */
+export function lookInOwn<T>(
   disk: Disk,
   path: string,
-  use: (own: OwnDirectory) => T,
+  use: (own: Pick<OwnDirectory, 'at' | 'list'>) => T,
 ): T | undefined {
   const fd = openIfDirectory(disk, path);
   return fd === undefined ? undefined : useOpen(disk, fd, use);

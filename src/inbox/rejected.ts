@@ -2,7 +2,7 @@
 import type { Disk } from '../disk/disk.js';
 import { readFile } from '../disk/durable.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { inOwnIfThere, listOwn, type OwnDirectory } from './own-directory.js';
+import { listOwn, lookInOwn } from './own-directory.js';
 import { receiptFile, receiptsDirectory, rejectedDirectory } from './paths.js';
 
 export interface RejectedDrop {
@@ -26,13 +26,11 @@ export function listRejected(
   disk: Disk,
   { inbox, count }: { readonly inbox: string; readonly count: number },
 ): RejectedDrop[] {
-  const newest = listOwn(disk, rejectedDirectory(inbox))
+  return listOwn(disk, rejectedDirectory(inbox))
     .flatMap(({ name }) => parseRejected(name) ?? [])
     .sort((a, b) => (a.at > b.at ? -1 : 1))
-    .slice(0, count);
-  const described = (receipts: OwnDirectory | undefined) =>
-    newest.map((each) => ({ drop: each.claim, ...each, ...readReceipt(disk, receipts, each) }));
-  return inOwnIfThere(disk, receiptsDirectory(inbox), described) ?? described(undefined);
+    .slice(0, count)
+    .map(({ claim, at }) => ({ drop: claim, claim, at, ...readReceipt(disk, inbox, claim, at) }));
 }
 
 function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undefined {
@@ -44,14 +42,15 @@ function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undef
 /** Whoever may write there may have put anything in its place: only short texts are taken from it. */
 function readReceipt(
   disk: Disk,
-  receipts: OwnDirectory | undefined,
-  { claim: name, at }: Pick<RejectedDrop, 'claim' | 'at'>,
+  inbox: string,
+  name: string,
+  at: Timestamp,
 ): Pick<RejectedDrop, 'code' | 'message' | 'hint'> & { drop?: string } {
-  const nothing = { code: '', message: 'Its receipt is gone.', hint: '' };
-  if (receipts === undefined) return nothing;
   try {
-    const bytes = readFile(disk, receipts.at(receiptFile({ name, at })), RECEIPT_BYTES_MAX);
-    const receipt = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
+    const bytes = lookInOwn(disk, receiptsDirectory(inbox), (own) =>
+      readFile(disk, own.at(receiptFile({ name, at })), RECEIPT_BYTES_MAX),
+    );
+    const receipt = JSON.parse(bytes?.toString('utf8') ?? '') as Record<string, unknown>;
     const text = (key: string) => {
       const value = receipt[key];
       return typeof value === 'string' ? value.slice(0, TEXT_MAX) : '';
@@ -64,6 +63,6 @@ function readReceipt(
       ...(drop !== '' && { drop }),
     };
   } catch {
-    return nothing;
+    return { code: '', message: 'Its receipt is gone.', hint: '' };
   }
 }

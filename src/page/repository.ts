@@ -82,8 +82,7 @@ export interface HistoryEntry {
   /** When it became current, as a timestamp. */
   readonly at: string;
   readonly state: 'current' | 'kept' | 'gone';
-  /** Why; undefined where this process cannot know. */
-  readonly why: string | undefined;
+  readonly why: string;
   /** Which snapshot was rolled back to, or which tags were taken away. */
   readonly detail: string | undefined;
   readonly drops: readonly string[];
@@ -126,7 +125,7 @@ function item(
   { snapshot, at, state, why, detail, drops, changes }: HistoryEntry,
   nowMs: number,
 ): Html {
-  const said = why === undefined ? 'Published' : (WHY[why] ?? why);
+  const said = WHY[why] ?? why;
   const from =
     drops.length > 0 &&
     html` from ${drops.map((drop, n) => html`${n > 0 && ', '}${parts.name(drop)}`)}`;

@@ -6,7 +6,11 @@ import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { diffTags, type TagChange } from '../snapshot/diff.js';
 import { SNAPSHOT_FILE } from '../snapshot/render.js';
-import { parseSnapshotTags, type SnapshotTags } from '../snapshot/snapshot-file.js';
+import {
+  parseSnapshotTags,
+  type SnapshotReason,
+  type SnapshotTags,
+} from '../snapshot/snapshot-file.js';
 import {
   factsOf,
   type SnapshotFacts,
@@ -30,7 +34,9 @@ export interface SnapshotChanges {
   readonly base: Timestamp | null;
   /** Undefined where the one before is gone: then nobody knows. */
   readonly changes: Readonly<Record<'added' | 'moved' | 'removed', ListedChanges>> | undefined;
-  /** The drops that its added and moved tags came from, at most so many as are shown. */
+  readonly why: SnapshotReason['why'];
+  readonly detail: string | undefined;
+  /** At most so many as are shown. */
   readonly drops: readonly string[];
 }
 
@@ -70,13 +76,22 @@ function snapshotChanges(
   while (name !== null && tags !== undefined && found.length < count) {
     const base: Timestamp | null = toBase(tags.base);
     const before = base === null ? NONE : readTags(disk, { roots, id, snapshot: base });
-    found.push({ snapshot: name, base, ...changesBetween(before, tags) });
-    [name, tags] = [base, before];
+    const { why, detail, drops } = tags.reason;
+    found.push({
+      snapshot: name,
+      base,
+      changes: before && changesBetween(before, tags),
+      why,
+      detail,
+      drops: drops.slice(0, LISTED_DROPS_MAX).map(({ drop }) => drop),
+    });
+    [name, tags] = [base, before === NONE ? undefined : before];
   }
   return found;
 }
 
-const NONE: SnapshotTags = { base: null, tags: new Map() };
+/** Before the first snapshot. */
+const NONE: SnapshotTags = { base: null, reason: { why: 'publish', drops: [] }, tags: new Map() };
 
 function toBase(text: string | null): Timestamp | null {
   return text !== null && isTimestamp(text) ? text : null;
@@ -88,24 +103,15 @@ function readTags(disk: Disk, { roots, id, snapshot }: BrowseRequest): SnapshotT
 }
 
 function changesBetween(
-  before: SnapshotTags | undefined,
+  before: SnapshotTags,
   after: SnapshotTags,
-): Pick<SnapshotChanges, 'changes' | 'drops'> {
-  if (before === undefined) return { changes: undefined, drops: [] };
+): NonNullable<SnapshotChanges['changes']> {
   const { added, moved, removed } = diffTags(digestsOf(before), digestsOf(after));
-  const drops = new Set<string>();
-  for (const { tag } of [...added, ...moved]) {
-    const from = after.tags.get(tag)?.from.drop;
-    if (from !== undefined && drops.size < LISTED_DROPS_MAX) drops.add(from);
-  }
   const cut = (all: readonly TagChange[]) => ({
     listed: all.slice(0, LISTED_CHANGES_MAX),
     count: all.length,
   });
-  return {
-    changes: { added: cut(added), moved: cut(moved), removed: cut(removed) },
-    drops: [...drops],
-  };
+  return { added: cut(added), moved: cut(moved), removed: cut(removed) };
 }
 
 function digestsOf({ tags }: SnapshotTags): Map<string, string> {

@@ -33,9 +33,9 @@ async function fromSnapshots(
   // What is newer than the current one was never current.
   const from = before !== undefined && before < current ? before : current;
   const chain = await reader.changes(id, from, ENTRIES_MAX);
-  const entries = chain.map(({ snapshot, changes, drops }): HistoryEntry => {
+  const entries = chain.map(({ snapshot, changes, why, detail, drops }): HistoryEntry => {
     const state = snapshot === current ? 'current' : 'kept';
-    return { snapshot, at: snapshot, state, why: undefined, detail: undefined, drops, changes };
+    return { snapshot, at: snapshot, state, why, detail, drops, changes };
   });
   const last = chain.at(-1);
   const goesOn = chain.length === ENTRIES_MAX && last?.changes !== undefined;

@@ -152,6 +152,7 @@ export function parseSnapshot(bytes: Buffer, where: string): StoredSnapshot {
 /** What a look at the tags alone finds. */
 export interface SnapshotTags {
   readonly base: string | null;
+  readonly reason: SnapshotReason;
   readonly tags: ReadonlyMap<string, { readonly digest: string; readonly from: Origin }>;
 }
 
@@ -166,10 +167,10 @@ export function parseSnapshotTags(bytes: Buffer, where: string): SnapshotTags {
   try {
     if (start < 0 || end < 0) throw new Error('it has no tags');
     const head = bytes.toString('utf8', 0, start).replace(/,$/, '');
-    const { base, version } = JSON.parse(`${head}\n}`) as Document;
+    const { base, reason, version } = JSON.parse(`${head}\n}`) as Document;
     if (version !== VERSION) throw new Error(`it is of version ${version}`);
     const tags = JSON.parse(`{${bytes.toString('utf8', start, end)}}`).tags as Document['tags'];
-    return { base, tags: new Map(Object.entries(tags)) };
+    return { base, reason, tags: new Map(Object.entries(tags)) };
   } catch (cause) {
     throw new DropdockError('layout.unsafe', `${where} is damaged.`, { path: where }, cause);
   }

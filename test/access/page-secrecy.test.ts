@@ -119,7 +119,7 @@ describe('visitors of the page', () => {
   });
 
   it('see what is protected from nobody where there are no passwords', async () => {
-    await reopen(REPOSITORIES.replace('readers: [alice]', 'protected: true'));
+    await reopen('repositories:\n  secret/**: {protected: true}\n');
     expect(names(await registry.get('/'))).to.deep.equal(['open']);
     expect(drops(await registry.get('/-/inbox'))).to.deep.equal(['open']);
     expect((await registry.get('/')).body.toString()).to.not.contain('sign-in');

@@ -248,9 +248,8 @@ describe('the page', () => {
 
 describe('the end of the page', () => {
   it('does not wait for those who look', async () => {
-    const registry = await TestRegistry.open(join(tempDir(), 'x'), {
-      page: { daemon: new FakeDaemon() },
-    });
+    const daemon = new FakeDaemon();
+    const registry = await TestRegistry.open(join(tempDir(), 'x'), { page: { daemon } });
     const { hostname, port } = new URL(registry.server.url);
     const socket = connect(Number(port), hostname);
     socket.write('GET /-/live HTTP/1.1\r\nHost: x\r\n\r\n');
@@ -263,6 +262,7 @@ describe('the end of the page', () => {
     registry.page?.close();
     await registry.server.close(10_000);
     expect(performance.now() - began).to.be.lessThan(3000);
+    expect(daemon.listeners).to.equal(0);
     await registry.close();
     removeTempDirs();
   });

@@ -24,6 +24,10 @@ export class FakeDaemon implements DaemonView {
     return () => void this.#listeners.delete(changed);
   }
 
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
   /** From now on this is what goes on. */
   set(...known: KnownDrop[]): void {
     this.known = known;
