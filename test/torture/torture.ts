@@ -34,6 +34,7 @@ const TRIALS: Readonly<Record<string, Trial>> = {
     files: ['publish/hostile-sweep', 'publish/hostile-inbox'],
     environment: { DROPDOCK_TEST_POINTS: 'all' },
   },
+  lookers: { files: ['crash/readers'], environment: { DROPDOCK_TEST_FLIPS: '10000' } },
   readers: { files: ['interop/flips'], environment: { DROPDOCK_TEST_FLIPS: '1000' } },
   drops: { files: ['fuzz/mutated-drops'], environment: { DROPDOCK_TEST_DROPS: '20000' } },
 };
