@@ -138,7 +138,10 @@ export async function verify(
   const findings: Finding[] = [];
   let files = 0;
   const results = ids.map((id) => runHere('verifyRepository', { roots, id }));
-  if (repository === undefined) results.push(runHere('verifyContent', { roots }));
+  if (repository === undefined) {
+    results.push(runHere('verifyContent', { roots }));
+    results.push(runHere('verifyTrash', { roots, nowMs: Date.now() }));
+  }
   for (const result of await Promise.all(results)) {
     findings.push(...result.findings);
     files += result.files;
@@ -175,6 +178,8 @@ async function mendAll(
       });
       mended.push(...done.map((what) => `${id}: ${what}`));
     }
+    const deleted = await services.run('emptyTrash', { roots: services.roots });
+    if (deleted > 0) mended.push(`deleted what was left in the trash: ${deleted}`);
   } catch (error) {
     if (!isSystemError(error)) throw error;
     mended.push(`stopped: ${error.message}`);

@@ -34,7 +34,7 @@ import { prepareTree } from './prepare.js';
 import { findPublished } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
-import { verifyContent, verifyRepository } from './verify.js';
+import { verifyContent, verifyRepository, verifyTrash } from './verify.js';
 
 export interface Place {
   readonly roots: TreeRoots;
@@ -110,6 +110,7 @@ export const publishJobs = {
   verifyRepository,
   repairRepository,
   verifyContent,
+  verifyTrash,
   repositoryOverview,
   repositoryHistory,
   ...browseJobs,

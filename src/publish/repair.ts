@@ -12,6 +12,7 @@ import {
   replaceFile,
   statIfThere,
   syncDirectory,
+  withOpen,
 } from '../disk/durable.js';
 import { digestOfFile } from '../disk/hash-file.js';
 import { STORED_MODE } from '../disk/stored.js';
@@ -27,6 +28,7 @@ import { expectedFiles, type RedirectSettings } from './expected.js';
 import { turnPivot } from './flip.js';
 import { readHistory } from './history.js';
 import { contentPath, snapshotPath, type TreeRoots } from './paths.js';
+import { DIRECTORY_MODE } from './tree-writer.js';
 
 export interface RepairRequest {
   readonly roots: TreeRoots;
@@ -48,6 +50,7 @@ class Repair {
   readonly snapshots: readonly Timestamp[];
   readonly #expected = new Map<Timestamp, readonly RenderedFile[]>();
   /** Whether the bytes behind an inode are those of a digest; each is read once. */
+  readonly #seen = new Set<string>();
   readonly #good = new Map<string, boolean>();
 
   constructor(
@@ -84,11 +87,41 @@ class Repair {
   snapshot(name: Timestamp): void {
     const { roots, id } = this.request;
     const root = snapshotPath(roots, id, name);
+    this.#mode(root, DIRECTORY_MODE, name);
     for (const file of this.#expected.get(name) ?? []) {
       const path = join(root, file.path);
-      if ('text' in file) this.#text(path, file.text, `${name}/${file.path}`);
-      else this.#content(path, file, `${name}/${file.path}`);
+      const shown = `${name}/${file.path}`;
+      this.#directories(root, dirname(file.path), name);
+      this.#clear(path, shown);
+      if ('text' in file) this.#text(path, file.text, shown);
+      else this.#content(path, file, shown);
+      this.#mode(path, STORED_MODE, shown);
     }
+  }
+
+  /** Something that is no file cannot be replaced by one. */
+  #clear(path: string, shown: string): void {
+    const kind = statIfThere(this.disk, path)?.kind;
+    if (kind === undefined || kind === 'file') return;
+    moveToTrash(this.disk, this.request.roots, path, `in-the-way@${basename(path)}`);
+    this.mended.push(`took the ${kind} away that was in the place of ${shown}`);
+  }
+
+  #directories(root: string, below: string, name: Timestamp): void {
+    if (below === '.' || this.#seen.has(join(root, below))) return;
+    this.#seen.add(join(root, below));
+    this.#directories(root, dirname(below), name);
+    this.#mode(join(root, below), DIRECTORY_MODE, `${name}/${below}`);
+  }
+
+  /** A web server is another user: it must be able to read. */
+  #mode(path: string, wanted: number, shown: string): void {
+    const stat = statIfThere(this.disk, path);
+    if (stat === undefined || (stat.mode & wanted & 0o555) === (wanted & 0o555)) return;
+    if (stat.kind !== 'file' && stat.kind !== 'directory') return;
+    const how = stat.kind === 'file' ? 'read' : 'directory';
+    withOpen(this.disk, path, how, (fd) => this.disk.setMode(fd, wanted));
+    this.mended.push(`made ${shown} readable for web servers`);
   }
 
   #text(path: string, text: string, shown: string): void {
@@ -104,7 +137,13 @@ class Repair {
   #content(path: string, file: RenderedFile, shown: string): void {
     const { disk } = this;
     const digest = digestIn(file);
-    if (digest === undefined || this.#isGood(path, digest)) return;
+    if (digest === undefined) return;
+    if (this.#isGood(path, digest)) {
+      // The next drop would be told that the store has it already.
+      const stored = contentPath(this.request.roots, digest);
+      if (statIfThere(disk, stored) !== undefined) this.#goodInStore(digest);
+      return;
+    }
     const stored = this.#goodInStore(digest);
     if (stored === undefined) return;
     ensureDirectory(disk, dirname(path));

@@ -42,7 +42,7 @@ export interface TreeToWrite {
   readonly freshTime: number;
 }
 
-const DIRECTORY_MODE = 0o755;
+export const DIRECTORY_MODE = 0o755;
 
 /** Steps 6 to 8 of a publish. @throws system errors; then nothing but the work directory is left */
 export function writeTree(disk: Disk, tree: TreeToWrite): void {

@@ -17,10 +17,12 @@ import {
   contentDirectory,
   snapshotPath,
   type TreeRoots,
+  trashDirectory,
+  trashPath,
 } from './paths.js';
 
 export interface Finding {
-  readonly problem: 'damaged' | 'missing' | 'foreign' | 'wrong-link' | 'unreadable';
+  readonly problem: 'damaged' | 'missing' | 'foreign' | 'wrong-link' | 'unreadable' | 'leftover';
   /** Below the published tree or the state. */
   readonly path: string;
   readonly detail: string;
@@ -59,6 +61,12 @@ export function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots
       findings.push({ problem: 'foreign', path: shown, detail: 'not named by a digest' });
       return;
     }
+    const kind = statIfThere(disk, path)?.kind;
+    if (kind === undefined) return;
+    if (kind !== 'file') {
+      findings.push({ problem: 'damaged', path: shown, detail: `a ${kind} is in its place` });
+      return;
+    }
     files++;
     const found = digestOfFile(disk, path, digestAlgorithm(digest));
     if (found !== digest) {
@@ -66,6 +74,24 @@ export function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots
     }
   });
   return { findings, files };
+}
+
+/** Longer than anything lies in the trash while somebody empties it (ms). */
+const TRASH_MS = 60_000;
+
+/** What was to be deleted and was not: it takes up room, and the next start or `--repair` ends it. */
+export function verifyTrash(
+  disk: Disk,
+  { roots, nowMs }: { readonly roots: TreeRoots; readonly nowMs: number },
+): VerifyResult {
+  const findings = listIfThere(disk, trashDirectory(roots)).flatMap(({ name }): Finding[] => {
+    const path = trashPath(roots, name);
+    const stat = statIfThere(disk, path);
+    if (stat === undefined || nowMs - stat.ctimeMs < TRASH_MS) return [];
+    const detail = 'deleting it was not finished';
+    return [{ problem: 'leftover', path: relative(roots.state, path), detail }];
+  });
+  return { findings, files: 0 };
 }
 
 class SnapshotCheck implements VerifyResult {
@@ -122,8 +148,11 @@ class SnapshotCheck implements VerifyResult {
     const path = join(root, file.path);
     const stat = statIfThere(this.disk, path);
     if (stat?.kind !== 'file') {
-      this.find('missing', path, 'not there');
-    } else if ('text' in file) {
+      this.find('missing', path, stat ? `a ${stat.kind} is in its place` : 'not there');
+      return;
+    }
+    this.#readable(path, stat.mode, 0o444);
+    if ('text' in file) {
       const same =
         readFile(this.disk, path, Number.MAX_SAFE_INTEGER).toString('utf8') === file.text;
       if (!same) this.find('damaged', path, 'other text than its snapshot says');
@@ -132,6 +161,12 @@ class SnapshotCheck implements VerifyResult {
       const found = this.#digestOf(path, `${stat.dev}:${stat.ino}`, digest);
       if (found !== digest) this.find('damaged', path, `its bytes are ${found}`);
     }
+  }
+
+  /** A web server is another user. */
+  #readable(path: string, mode: number, wanted: number): void {
+    if ((mode & wanted) === wanted) return;
+    this.find('unreadable', path, `its mode is ${mode.toString(8)}: a web server cannot read it`);
   }
 
   #digestOf(path: string, inode: string, expected: Digest): Digest {
@@ -146,6 +181,8 @@ class SnapshotCheck implements VerifyResult {
   }
 
   #strangers(root: string, expected: ReadonlySet<string>, below = ''): void {
+    const { kind: itself, mode } = this.disk.stat(join(root, below));
+    if (itself === 'directory') this.#readable(join(root, below), mode, 0o555);
     for (const { name, kind } of listIfThere(this.disk, join(root, below))) {
       const path = join(below, name);
       if (kind === 'directory') this.#strangers(root, expected, path);

@@ -38,6 +38,7 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   verifyRepository: 'background',
   repairRepository: 'background',
   verifyContent: 'background',
+  verifyTrash: 'background',
   snapshotFacts: 'page',
   snapshotSummary: 'page',
   snapshotChanges: 'page',

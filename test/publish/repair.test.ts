@@ -2,7 +2,15 @@
  * verify finds every kind of damage, and --repair puts right what has a good copy: from the store,
  * from other files of the snapshots, from what a snapshot says of itself. What has none is said.
  */
-import { chmodSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
@@ -68,6 +76,11 @@ describe('verify and repair', () => {
     writeFileSync(path, bytes.fill('x'));
   };
 
+  const swap = (path: string, put: (path: string) => void) => {
+    rmSync(path);
+    put(path);
+  };
+
   const MENDABLE: Record<string, { harm: () => void; finds: string }> = {
     'a blob that is missing': {
       harm: () => rmSync(web('blobs', blobOf('1'))),
@@ -92,6 +105,30 @@ describe('verify and repair', () => {
     'a directory that is gone': {
       harm: () => rmSync(web('manifests/2'), { recursive: true }),
       finds: 'missing',
+    },
+    'a blob that is a link': {
+      harm: () => swap(web('blobs', blobOf('1')), (path) => symlinkSync('/etc/hostname', path)),
+      finds: 'missing',
+    },
+    'a blob that is a directory': {
+      harm: () =>
+        swap(web('blobs', blobOf('1')), (path) => mkdirSync(join(path, 'x'), { recursive: true })),
+      finds: 'missing',
+    },
+    'a blob that is a link in the store': {
+      harm: () =>
+        swap(contentPath(services.roots, blobOf('1')), (path) =>
+          symlinkSync('/etc/hostname', path),
+        ),
+      finds: 'damaged',
+    },
+    'a tag that a web server cannot read': {
+      harm: () => chmodSync(web('manifests/oci/2'), 0o400),
+      finds: 'unreadable',
+    },
+    'a directory that a web server cannot enter': {
+      harm: () => chmodSync(web('manifests/oci'), 0o700),
+      finds: 'unreadable',
     },
     'a manifest that is spoilt in the store, and whose tag has a file of its own': {
       harm: () => spoil(contentPath(services.roots, digestOf('manifests/oci/2'))),
@@ -121,6 +158,45 @@ describe('verify and repair', () => {
       '1',
     ]);
   });
+
+  it('finds what was to be deleted and was not', async () => {
+    const { roots, run } = services;
+    mkdirSync(join(root, 'state/trash/app@half/blobs'), { recursive: true });
+    const find = async (laterMs: number) =>
+      (await run('verifyTrash', { roots, nowMs: Date.now() + laterMs })).findings;
+    expect(await find(0), 'somebody may be at it').to.deep.equal([]);
+    const [found] = await find(120_000);
+    expect(found).to.include({ problem: 'leftover', path: 'trash/app@half' });
+    expect(await run('emptyTrash', { roots })).to.equal(1);
+    expect(await find(120_000)).to.deep.equal([]);
+  });
+
+  it('finds a link for Crane that leads elsewhere, or is gone; mending places it', async () => {
+    const app = join(root, 'published/app/app.json');
+    for (const harm of [() => symlinkSync('elsewhere', app), () => {}]) {
+      rmSync(app);
+      harm();
+      expect(await problems()).to.deep.equal(['wrong-link']);
+      const { roots, owner } = services;
+      await services.run('mend', { roots, id: ID, owner: owner.token });
+      expect(await problems()).to.deep.equal([]);
+    }
+  });
+
+  for (const [what, harm] of Object.entries({
+    'is gone': (path: string) => rmSync(path),
+    'is torn': (path: string) => {
+      chmodSync(path, 0o644);
+      writeFileSync(path, '{"version":');
+    },
+  })) {
+    it(`says of a snapshot whose own description ${what} that it cannot be told, and goes on`, async () => {
+      harm(web('.snapshot.json'));
+      expect(await problems()).to.deep.equal(['unreadable']);
+      expect(await repair()).to.deep.equal([]);
+      expect(await problems(), 'it is still said').to.deep.equal(['unreadable']);
+    });
+  }
 
   it('leaves alone what it does not know, and says so', async () => {
     writeFileSync(web('stranger'), 'x');
