@@ -3,7 +3,7 @@
  * inbox.scan; a hint only makes it sooner.
  */
 import { join } from 'node:path';
-import { DropdockError, faultOf, isSystemError } from '../errors.js';
+import { DropdockError, faultOf } from '../errors.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
 import { type Decision, incomplete, Settler, type Times, type Verdict } from '../inbox/settle.js';
@@ -176,9 +176,8 @@ export class Intake {
       return await run('examine', { roots, id: policy?.id, path: drop, kind, tag: name.tag });
     } catch (error) {
       if (faultOf(error) === 'content') return { kind: 'refused' };
-      if (!isSystemError(error)) throw error;
-      // It cannot be read now (permissions?); saying so beats taking it.
-      return incomplete(error.message);
+      // That it cannot be read now says nothing about it: no verdict, it is examined again.
+      throw error;
     }
   }
 
@@ -226,8 +225,10 @@ export class Intake {
   #warn(drop: string, error: unknown): number {
     if (faultOf(error) === 'bug') throw error;
     const { message, code } = errorFields(error as Error);
-    if (!this.#stopped) this.#mention(drop, 'drop.waiting', `${message} (${code})`);
-    return this.#services.settings.retry.first;
+    const { first } = this.#services.settings.retry;
+    const reason = `${message} (${code}), next look within ${first / 1000}s`;
+    if (!this.#stopped) this.#mention(drop, 'drop.waiting', reason);
+    return first;
   }
 
   #mention(path: string, event: 'drop.waiting' | 'drop.ignored', reason: string): void {

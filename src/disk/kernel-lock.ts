@@ -41,7 +41,8 @@ export function tryKernelLock(path: string): KernelLock | 'busy' | 'unsupported'
     if (['ENOLCK', 'EOPNOTSUPP', 'ENOTSUP', 'EINVAL', 'ENOSYS'].includes(code ?? '')) {
       return 'unsupported';
     }
-    throw error;
+    // The binding does not say that it was a call that failed; a network's lock server may (EIO).
+    throw Object.assign(error as Error, { syscall: 'fcntl', path });
   }
   fs.closeSync(fd);
   return 'busy';

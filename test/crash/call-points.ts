@@ -79,8 +79,10 @@ async function tryPoint(
 ): Promise<{ seen: 'old' | 'new'; isSilent: boolean } | undefined> {
   const { error, services } = await once(root, weather, at);
   const isReached = interference.hit() !== undefined;
+  if (error !== undefined && change.beginsLate) {
+    throw new Error(`${(error as Error).message} ${JSON.stringify(services?.lines)}`);
+  }
   if (error !== undefined && faultOf(error) === 'bug') throw error;
-  if (error !== undefined && change.beginsLate) throw error;
   const seen = judge(root, expected);
   const isSaidDone = error === undefined && expected.before.state !== expected.after.state;
   if (isSaidDone && seen === 'old' && !(services && hasWarned(services))) {

@@ -108,6 +108,14 @@ export class FilesystemImage {
     closeSync(fd);
   }
 
+  /**
+   * The filesystem gives up, as it does when its disk fails: every call gets EIO until it is mounted
+   * again. Not for btrfs. @param writes what it had not written of its log yet
+   */
+  shutDown({ writes }: { readonly writes: boolean }): void {
+    run('xfs_io', '-x', '-c', writes ? 'shutdown -f' : 'shutdown', this.mountPoint);
+  }
+
   /** What the disk holds now, as an image of its own that is not mounted. */
   cut(name: string): FilesystemImage {
     const place = join(this.place, name);

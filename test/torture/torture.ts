@@ -23,6 +23,11 @@ const TRIALS: Readonly<Record<string, Trial>> = {
     files: ['crash/fault-sweep', 'crash/kill-sweep'],
     environment: { DROPDOCK_TEST_POINTS: 'all' },
   },
+  shutdown: { files: ['crash/shutdown'], environment: { DROPDOCK_TEST_CUTS: 'all' } },
+  'every-call': {
+    files: ['crash/call-sweep'],
+    environment: { DROPDOCK_TEST_POINTS: 'all' },
+  },
   'system-calls': {
     files: ['crash/system-calls'],
     environment: { DROPDOCK_TEST_POINTS: 'all' },
