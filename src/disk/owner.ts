@@ -41,14 +41,15 @@ export class Owner {
   #register(): void {
     // Locked before it gets its name, so that nobody sees it unlocked and takes us for dead.
     const unnamed = join(this.directory, `.${this.token}`);
-    fs.writeFileSync(unnamed, `${bootId()}\n`, { mode: 0o644 });
-    const lock = tryKernelLock(unnamed);
-    this.#lock = typeof lock === 'string' ? undefined : lock;
     try {
+      fs.writeFileSync(unnamed, `${bootId()}\n`, { mode: 0o644 });
+      const lock = tryKernelLock(unnamed);
+      this.#lock = typeof lock === 'string' ? undefined : lock;
       fs.renameSync(unnamed, this.#path);
     } catch (error) {
-      // It is tried again and again while the disk is in trouble: nothing may be left open.
-      this.#lock?.release();
+      // It is tried again while the disk is in trouble: nothing may be left open, or lie there.
+      discard(() => this.#lock?.release());
+      discard(() => fs.rmSync(unnamed, { force: true }));
       throw error;
     }
   }
