@@ -42,6 +42,7 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
   const claims = await run('listClaims', { inbox });
   const tokens = new Set([
     ...claims.map((claim) => claim.owner),
+    ...(await run('clockOwners', { inbox })),
     ...(await run('workOwners', { roots })),
     ...owners.tokens(),
   ]);

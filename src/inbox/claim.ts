@@ -16,6 +16,8 @@ import {
   type Claim,
   claimedDirectory,
   claimFile,
+  clockFile,
+  clockOwner,
   parseClaim,
   receiptFile,
   receiptsDirectory,
@@ -151,6 +153,11 @@ export function listClaims(disk: Disk, { inbox }: { readonly inbox: string }): C
   return listOwn(disk, claimedDirectory(inbox)).flatMap(({ name }) => parseClaim(name) ?? []);
 }
 
+/** Who has asked for the inbox's time and has not tidied up yet. */
+export function clockOwners(disk: Disk, { inbox }: { readonly inbox: string }): string[] {
+  return listOwn(disk, claimedDirectory(inbox)).flatMap(({ name }) => clockOwner(name) ?? []);
+}
+
 export interface TakeOverRequest {
   readonly inbox: string;
   readonly owner: string;
@@ -180,6 +187,9 @@ export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverReque
     else retire(disk, inbox, claim);
   }
   finishHalfReceipts(disk, inbox, dead);
+  inOwn(disk, claimedDirectory(inbox), (own) => {
+    for (const token of dead) removeIfThere(disk, own.at(clockFile(token)));
+  });
   return taken.sort((a, b) => timestampMs(a.claim.at) - timestampMs(b.claim.at));
 }
 

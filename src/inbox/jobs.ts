@@ -3,6 +3,7 @@ import type { Disk } from '../disk/disk.js';
 import { bytesBelow } from '../disk/receive.js';
 import {
   claimKind,
+  clockOwners,
   listClaims,
   prepareInbox,
   returnClaim,
@@ -11,13 +12,14 @@ import {
 } from './claim.js';
 import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
 import { inOwn } from './own-directory.js';
-import { claimedDirectory } from './paths.js';
+import { claimedDirectory, clockFile } from './paths.js';
 import { listRejected } from './rejected.js';
 import { filesystemNow } from './scan.js';
 
 export const inboxJobs = {
   prepareInbox,
   claimKind,
+  clockOwners,
   takeClaim,
   returnClaim,
   letGoPublished,
@@ -28,7 +30,7 @@ export const inboxJobs = {
   listRejected,
   dropBytes: (_disk: Disk, { path }: { readonly path: string }): number => bytesBelow(path),
   inboxTime: (disk: Disk, { inbox, owner }: { readonly inbox: string; readonly owner: string }) =>
-    inOwn(disk, claimedDirectory(inbox), (own) => filesystemNow(disk, own.at(`.clock-${owner}`))),
+    inOwn(disk, claimedDirectory(inbox), (own) => filesystemNow(disk, own.at(clockFile(owner)))),
 } as const;
 
 export type InboxJobs = typeof inboxJobs;

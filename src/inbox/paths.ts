@@ -13,6 +13,8 @@ export const claimedDirectory = (inbox: string) => join(inbox, '.claimed');
 export const rejectedDirectory = (inbox: string) => join(inbox, '.rejected');
 export const receiptsDirectory = (inbox: string) => join(inbox, '.receipts');
 
+const CLOCK = '.clock-';
+
 /** A claim's parts; `name` is the drop's path as one component and means the same drop. */
 export interface Claim {
   readonly name: string;
@@ -48,6 +50,16 @@ export function doneFile(claim: Claim): string {
 
 export function isDone(file: string): boolean {
   return file.startsWith('.done-');
+}
+
+/** The file by which a process asks for the inbox's own time; what a crash leaves of it is litter. */
+export function clockFile(owner: string): string {
+  return `${CLOCK}${owner}`;
+}
+
+/** Undefined for what is no such file. */
+export function clockOwner(file: string): string | undefined {
+  return file.startsWith(CLOCK) ? file.slice(CLOCK.length) : undefined;
 }
 
 export function receiptFile({ name, at }: Omit<Claim, 'owner'>): string {

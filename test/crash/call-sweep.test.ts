@@ -8,6 +8,8 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { makeRandom } from '../support/random.js';
@@ -32,7 +34,9 @@ describe('every system call', function () {
     needTools(this, 'gcc');
     console.info(`      seed ${SEED}`);
     place = tempDir();
-    env = { ...interferenceEnvironment(place, place), TMPDIR: place };
+    // All trees of this test lie below directories of that name, in this process and in others.
+    const below = join(tmpdir(), 'dropdock-test-');
+    env = { ...interferenceEnvironment(place, below), TMPDIR: place };
   });
 
   after(removeTempDirs);

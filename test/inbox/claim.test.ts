@@ -2,8 +2,14 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
-import { listClaims, prepareInbox, returnClaim, takeOverClaims } from '#src/inbox/claim.js';
-import { claimPath, doneFile, parseClaim } from '#src/inbox/paths.js';
+import {
+  clockOwners,
+  listClaims,
+  prepareInbox,
+  returnClaim,
+  takeOverClaims,
+} from '#src/inbox/claim.js';
+import { claimedDirectory, claimPath, clockFile, doneFile, parseClaim } from '#src/inbox/paths.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { InboxFixture, NOW } from './inbox-fixture.js';
 
@@ -141,6 +147,14 @@ describe('taking over', () => {
   const given = new InboxFixture();
   const takeOver = (...dead: string[]) =>
     takeOverClaims(nodeDisk, { inbox: given.inbox, owner: 'heir', dead });
+
+  it('removes the clock of one that died while it asked for the time', () => {
+    const clock = (name: string) => join(claimedDirectory(given.inbox), clockFile(name));
+    for (const name of ['dead', 'me']) writeFileSync(clock(name), '');
+    expect(clockOwners(nodeDisk, given).sort()).to.deep.equal(['dead', 'me']);
+    takeOver('dead');
+    expect(given.names('.claimed')).to.deep.equal(['.clock-me']);
+  });
 
   it('takes the claims of the dead, oldest first, and leaves those of the living', () => {
     given.claim('b', { owner: 'dead', nowMs: NOW + 5 });
