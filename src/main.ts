@@ -8,9 +8,10 @@ import { remove, rollback, untag } from './commands/change.js';
 import { complain } from './commands/complain.js';
 import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
 import { openLogOutput } from './commands/log-output.js';
-import { config, history, status } from './commands/look.js';
+import { config, history } from './commands/look.js';
 import { publishByHand } from './commands/publish.js';
 import { type Process, runDaemon, serveRegistry } from './commands/run.js';
+import { status } from './commands/status.js';
 import { managerAddress } from './daemon/systemd.js';
 import { DropdockError, faultOf } from './errors.js';
 import type { Log } from './log.js';
@@ -153,9 +154,16 @@ function defineCommands(
         },
       }),
   ).option('--as <ref>', '<repository>[:<tag>] (default: the last part of the path)');
-  command('status [repository]', 'what is published, what waits', (context, _log, [repository]) =>
-    status(context, text(repository)),
-  );
+  command(
+    'status [repository]',
+    'what is published, what waits and why, what runs',
+    (context, _log, [repository], { watch }) =>
+      status(context, {
+        repository: text(repository),
+        watch: watch === true,
+        isTerminal: process.stdout.isTTY === true,
+      }),
+  ).option('--watch', 'again every second');
   command('history <repository>', 'which snapshots were current, and why', (context, _log, given) =>
     history(context, String(given[0])),
   );

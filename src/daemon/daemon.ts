@@ -3,6 +3,7 @@ import { DropdockError } from '../errors.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import { errorFields, formatReceipt, rejectedReceipt } from '../report.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
+import { BoardKeeper } from './board-keeper.js';
 import { Intake } from './intake.js';
 import { Publisher } from './publisher.js';
 import type { Services } from './services.js';
@@ -43,6 +44,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   });
   await recover(services, intake);
   await intake.start();
+  const keeper = new BoardKeeper(services);
   const upkeep = repeat(settings.retention.interval, () => cleanAll(services));
   const takeover = repeat(settings.lock.stale, () => takeOverFromDead(services, intake));
   log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
@@ -79,6 +81,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
 
   async function stop(): Promise<void> {
     log('info', 'daemon.stopping', {});
+    await keeper.stop();
     const ended = Promise.all([intake.stop(), publisher.stop(), upkeep(), takeover()]);
     let timer: NodeJS.Timeout | undefined;
     const impatience = new Promise((resolve) => {

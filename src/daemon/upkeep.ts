@@ -52,6 +52,7 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
   if (dead.length === 0) return 0;
   const taken = await run('takeOverClaims', { inbox, owner: owner.token, dead });
   await run('trashAbandonedWork', { roots, dead });
+  await run('removeBoards', { roots, owners: dead });
   owners.forget(dead);
   for (const { claim, kind } of taken) {
     log('info', 'daemon.recovered', { drop: claim.name, what: 'took over a claimed drop' });

@@ -6,6 +6,7 @@ import { ingestBlob } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
+import { readBoards, removeBoards, writeBoard } from './boards.js';
 import { browseJobs } from './browse.js';
 import { buildSnapshot, checkMerge } from './build.js';
 import { buildEdit } from './build-edit.js';
@@ -28,7 +29,7 @@ import {
   trashAbandonedWork,
   workOwners,
 } from './mend.js';
-import { repositoryHistory, repositoryOverview } from './overview.js';
+import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
 import { findPublished } from './published-before.js';
@@ -112,6 +113,10 @@ export const publishJobs = {
   verifyContent,
   verifyTrash,
   repositoryOverview,
+  repositoryContents,
+  writeBoard,
+  readBoards,
+  removeBoards,
   repositoryHistory,
   ...browseJobs,
   emptyTrash,

@@ -1,6 +1,8 @@
 /** What status and history tell of a repository. Reads only. */
 import type { Disk } from '../disk/disk.js';
+import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
+import type { RepositoryState } from '../snapshot/state.js';
 import { isTimestamp } from '../snapshot/timestamp.js';
 import { listSnapshots, readPivot, readSnapshot } from './current.js';
 import { type FlipRecord, readHistory } from './history.js';
@@ -33,10 +35,7 @@ export function repositoryOverview(
   if (snapshot === null) return undefined;
   const { state } = readSnapshot(disk, roots, id, snapshot);
   const sizes = new Map<string, number>();
-  for (const [digest, { size, blobs }] of state.manifests) {
-    sizes.set(digest, size);
-    for (const blob of blobs) sizes.set(blob.digest, blob.size);
-  }
+  addSizes(state, sizes);
   return {
     repository: state.repository,
     id,
@@ -47,6 +46,30 @@ export function repositoryOverview(
     manifests: state.manifests.size,
     bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
   };
+}
+
+/** Sizes of everything the kept snapshots of a repository serve, by digest. */
+export function repositoryContents(
+  disk: Disk,
+  { roots, id }: OverviewRequest,
+): Map<string, number> {
+  const sizes = new Map<string, number>();
+  for (const name of listSnapshots(disk, roots, id).filter(isTimestamp)) {
+    try {
+      addSizes(readSnapshot(disk, roots, id, name).state, sizes);
+    } catch (error) {
+      // Cleaned away meanwhile.
+      if (!hasErrno(error, 'ENOENT')) throw error;
+    }
+  }
+  return sizes;
+}
+
+function addSizes({ manifests }: RepositoryState, sizes: Map<string, number>): void {
+  for (const [digest, { size, blobs }] of manifests) {
+    sizes.set(digest, size);
+    for (const blob of blobs) sizes.set(blob.digest, blob.size);
+  }
 }
 
 export interface HistoryEntry extends FlipRecord {

@@ -33,6 +33,7 @@ export const trashDirectory = ({ state }: TreeRoots) => join(state, 'trash');
 export const locksDirectory = ({ state }: TreeRoots) => join(state, 'locks');
 export const ownersDirectory = ({ state }: TreeRoots) => join(state, 'locks', '.owners');
 export const historyDirectory = ({ state }: TreeRoots) => join(state, 'history');
+export const boardsDirectory = ({ state }: TreeRoots) => join(state, 'boards');
 export const notifyDirectory = ({ state }: TreeRoots) => join(state, 'notify');
 
 export function allDirectories(roots: TreeRoots): string[] {

@@ -93,7 +93,7 @@ describe('dropdock', function () {
     makeLayout(join(root, 'inbox/waiting'), {});
     const { stdout } = await run('status');
     expect(stdout)
-      .to.match(/team\/app +\d{8}T\d{6}\.\d{3}Z +1/)
+      .to.match(/team\/app +\d{8}T\d{6}\.\d{3}Z +\d+s +1 +1/)
       .and.to.match(/waiting +waiting/);
     const one = JSON.parse((await run('status', 'team/app', '--json')).stdout);
     expect(one.repositories[0].tags[0].tag).to.equal('1.0');

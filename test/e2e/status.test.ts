@@ -1,0 +1,134 @@
+/** `dropdock status`: what an operator sees of a daemon at work, from another process. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { showStatus } from '#src/commands/show-status.js';
+import type { Status } from '#src/commands/status.js';
+import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
+import { blobPath, makeLayout } from '../support/make-image.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+
+const NOTHING: Status = {
+  version: 1,
+  repositories: [],
+  strangers: [],
+  daemons: [],
+  inbox: [],
+  waiting: 0,
+  rejected: [],
+};
+const HOUR_MS = 3_600_000;
+
+describe('status', function () {
+  this.timeout(60_000);
+  let root: string;
+  let daemon: DaemonProcess | undefined;
+  beforeEach(() => {
+    root = tempDir();
+    mkdirSync(join(root, 'inbox'), { recursive: true });
+  });
+  afterEach(async () => {
+    await daemon?.stop();
+    daemon = undefined;
+    removeTempDirs();
+  });
+
+  const status = async (...given: string[]): Promise<Status> =>
+    JSON.parse((await dropdock('status', '--json', '--root', root, ...given)).stdout);
+  const drop = (name: string, ...layers: string[]) =>
+    makeLayout(join(root, 'inbox', name), { layers });
+
+  it('tells why a drop waits, what was refused, and that a daemon works', async () => {
+    daemon = await DaemonProcess.start(root, { yaml: 'settle: {quiet: 50ms, timeout: 10m}\n' });
+    drop('good:1', 'one');
+    const { digest } = drop('thin:1', 'two');
+    rmSync(blobPath(join(root, 'inbox/thin:1'), digest));
+    writeFileSync(join(root, 'inbox/Wrong NAME.tar'), Buffer.alloc(10_240));
+    const seen = await waitFor('all three', async () => {
+      const now = await status();
+      const isThere = now.repositories.length === 1 && now.rejected.length === 1;
+      return isThere && now.inbox.some(({ reason }) => reason) ? now : undefined;
+    });
+    expect(seen.daemons.map(({ pid }) => pid)).to.deep.equal([daemon.child.pid]);
+    expect(seen.repositories[0]).to.include({ repository: 'good', removed: false });
+    const [thin] = seen.inbox.filter(({ drop: name }) => name === 'thin:1');
+    expect(thin).to.include({ state: 'waiting' });
+    expect(thin?.reason).to.contain(digest.slice(7, 19));
+    expect(seen.rejected[0]).to.include({ code: 'name.invalid' });
+    const { stdout } = await dropdock('status', '--root', root);
+    expect(stdout).to.match(/thin:1 +waiting +\d+s +.*sha256/);
+    expect(stdout).to.match(/Wrong NAME.* ago +name\.invalid/);
+    expect(stdout).to.not.contain('No daemon');
+    await daemon.stop();
+    expect(readdirSync(join(root, 'state/boards'))).to.deep.equal([]);
+    const after = await dropdock('status', '--root', root);
+    expect(after.stdout).to.contain('No daemon works on this tree');
+  });
+
+  it('does not believe what a daemon said that was killed', async () => {
+    daemon = await DaemonProcess.start(root);
+    await waitFor('its board', async () => (await status()).daemons.length === 1);
+    await daemon.stop('SIGKILL');
+    expect((await status()).daemons).to.deep.equal([]);
+    expect(readdirSync(join(root, 'state/boards'))).to.have.length(1);
+    daemon = await DaemonProcess.start(root);
+    await waitFor('one board', () => readdirSync(join(root, 'state/boards')).length === 1);
+  });
+
+  it('counts what several repositories serve as shared, what one does as its own', async () => {
+    for (const [name, layer] of [
+      ['a', 'only a'],
+      ['b', 'only b'],
+    ] as const) {
+      drop(name, 'the same in both', layer);
+      const path = join(root, 'inbox', name);
+      await dropdock('publish', path, '--as', `${name}:1`, '--root', root);
+      rmSync(path, { recursive: true });
+    }
+    const { repositories } = await status();
+    const [a, b] = repositories;
+    expect(a?.sharedBytes).to.equal(b?.sharedBytes);
+    expect(a?.sharedBytes).to.be.greaterThan(0);
+    expect((a?.sharedBytes ?? 0) + (a?.ownBytes ?? 0)).to.equal(a?.bytes);
+    // Asked for alone it is the same.
+    expect((await status('a')).repositories).to.deep.equal([a]);
+  });
+
+  it('--watch goes on until it is interrupted', async () => {
+    const child = spawn(process.execPath, [MAIN, 'status', '--watch', '--root', root]);
+    let text = '';
+    child.stdout.on('data', (data) => {
+      text += data;
+    });
+    const times = () => text.split('Nothing is published yet').length - 1;
+    await waitFor('a second look', () => times() > 1);
+    child.kill('SIGINT');
+    await once(child, 'exit');
+    expect(text).to.not.contain('\x1b');
+  });
+
+  it('as text has a bar for what runs, and says how many more there are', () => {
+    const nowMs = Date.UTC(2026, 10, 24, 12);
+    const sinceMs = nowMs - 10_000;
+    const running = { drop: 'big', state: 'publishing', sinceMs } as const;
+    const progress = { done: 512 * 1024 * 1024, total: 1024 * 1024 * 1024 };
+    const waits = { drop: 'app', state: 'waiting', sinceMs: nowMs - 2 * HOUR_MS } as const;
+    const text = showStatus(
+      {
+        ...NOTHING,
+        daemons: [{ pid: 1, owner: 'p1', at: nowMs }],
+        inbox: [{ ...running, progress }, ...Array.from({ length: 30 }, () => waits)],
+        waiting: 100,
+      },
+      { one: false, nowMs },
+    );
+    expect(text).to.match(
+      /big +publishing +10s +reading \[#{12}-{12}\] 512\.0 MiB of 1\.0 GiB, 51\.2/,
+    );
+    expect(text).to.match(/app +waiting +2h/);
+    expect(text).to.contain('and 81 more');
+  });
+});
