@@ -139,9 +139,9 @@ class Repair {
     const digest = digestIn(file);
     if (digest === undefined) return;
     if (this.#isGood(path, digest)) {
-      // The next drop would be told that the store has it already.
-      const stored = contentPath(this.request.roots, digest);
-      if (statIfThere(disk, stored) !== undefined) this.#goodInStore(digest);
+      // The next drop would be told that the store has it already; or, where a tree was copied
+      // without its hard links and the store swept, that it must bring what is published.
+      this.#goodInStore(digest);
       return;
     }
     const stored = this.#goodInStore(digest);
@@ -176,6 +176,7 @@ class Repair {
     ensureDirectory(disk, dirname(stored));
     disk.link(copy, stored);
     syncDirectory(disk, dirname(stored));
+    this.mended.push(`put ${digest} into the store, from a snapshot that has it`);
     return stored;
   }
 

@@ -15,6 +15,7 @@ import {
   appLinkPath,
   appLinkTarget,
   contentDirectory,
+  contentPath,
   snapshotPath,
   type TreeRoots,
   trashDirectory,
@@ -99,6 +100,7 @@ class SnapshotCheck implements VerifyResult {
   files = 0;
   /** Digests by inode: snapshots share files, and each is read once. */
   readonly #digests = new Map<string, Digest>();
+  readonly #storeSeen = new Set<Digest>();
 
   constructor(
     readonly disk: Disk,
@@ -160,7 +162,18 @@ class SnapshotCheck implements VerifyResult {
       const digest = 'content' in file ? file.content : file.tagged;
       const found = this.#digestOf(path, `${stat.dev}:${stat.ino}`, digest);
       if (found !== digest) this.find('damaged', path, `its bytes are ${found}`);
+      this.#stored(digest);
     }
+  }
+
+  /** Thin drops leave out what is published only where the store has it too. */
+  #stored(digest: Digest): void {
+    const path = contentPath(this.roots, digest);
+    if (this.#storeSeen.has(digest)) return;
+    this.#storeSeen.add(digest);
+    if (statIfThere(this.disk, path) !== undefined) return;
+    const detail = 'a snapshot has it and the store does not';
+    this.findings.push({ problem: 'missing', path: relative(this.roots.state, path), detail });
   }
 
   /** A web server is another user. */
