@@ -1,7 +1,13 @@
 /** Makes the directories of the tree and checks, before anything is published, that it can work. */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { ensureDirectory, removeIfThere, statIfThere, writeNewFile } from '../disk/durable.js';
+import {
+  ensureDirectory,
+  listIfThere,
+  removeIfThere,
+  statIfThere,
+  writeNewFile,
+} from '../disk/durable.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { masterDirectory, type TreeRoots, workDirectory } from './paths.js';
 
@@ -10,11 +16,15 @@ export interface PrepareRequest {
   readonly directories: readonly string[];
 }
 
+const PROBE = '.probe-';
+/** By the filesystem's own clock; nobody looks for so long. */
+const PROBE_MS_MAX = 60_000;
+
 /** @throws layout.unsafe when state and published lie apart: a rename or link cannot cross over */
 export function prepareTree(disk: Disk, { roots, directories }: PrepareRequest): void {
   for (const directory of directories) ensureDirectory(disk, directory);
-  const probe = join(workDirectory(roots), `.probe-${process.pid}`);
-  const linked = join(masterDirectory(roots), `.probe-${process.pid}`);
+  const probe = join(workDirectory(roots), `${PROBE}${process.pid}`);
+  const linked = join(masterDirectory(roots), `${PROBE}${process.pid}`);
   const devices = [roots.published, roots.state].map((root) => statIfThere(disk, root)?.dev);
   removeIfThere(disk, probe);
   removeIfThere(disk, linked);
@@ -22,6 +32,7 @@ export function prepareTree(disk: Disk, { roots, directories }: PrepareRequest):
     writeNewFile(disk, probe, Buffer.alloc(0), { mode: 0o600 });
     // Two bind mounts of one filesystem have one device number, and still no link between them.
     disk.link(probe, linked);
+    removeOldProbes(disk, roots, probe);
   } catch (error) {
     if (!hasErrno(error, 'EXDEV') && devices[0] === devices[1]) throw error;
     throw new DropdockError(
@@ -33,5 +44,18 @@ export function prepareTree(disk: Disk, { roots, directories }: PrepareRequest):
   } finally {
     removeIfThere(disk, probe);
     removeIfThere(disk, linked);
+  }
+}
+
+/** What was left by those that were killed while they looked; others may be looking now. */
+function removeOldProbes(disk: Disk, roots: TreeRoots, ours: string): void {
+  const oldMs = disk.stat(ours).mtimeMs - PROBE_MS_MAX;
+  for (const place of [workDirectory(roots), masterDirectory(roots)]) {
+    for (const { name } of listIfThere(disk, place)) {
+      if (!name.startsWith(PROBE)) continue;
+      const path = join(place, name);
+      const mtimeMs = statIfThere(disk, path)?.mtimeMs ?? Number.POSITIVE_INFINITY;
+      if (mtimeMs < oldMs) removeIfThere(disk, path);
+    }
   }
 }

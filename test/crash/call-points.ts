@@ -5,7 +5,6 @@
  */
 import { nodeDisk } from '#src/disk/disk.js';
 import { faultOf } from '#src/errors.js';
-import { SWEEP_YAML } from '../support/deliver.js';
 import { makeRandom } from '../support/random.js';
 import { type TestServices, testServices } from '../support/service.js';
 import { removeTempDir, tempDir } from '../support/temp-dir.js';
@@ -17,6 +16,7 @@ import {
   expectedOf,
   judge,
   settle,
+  yamlOf,
 } from './changes.js';
 import { interference, WEATHER, type Weather } from './interference.js';
 
@@ -104,7 +104,7 @@ async function once(
   const { unseen } = interference;
   try {
     if (!change.beginsLate) begin();
-    services = await testServices(root, { yaml: SWEEP_YAML + (change.yaml ?? ''), disk: nodeDisk });
+    services = await testServices(root, { yaml: yamlOf(change), disk: nodeDisk });
     try {
       await change.act(services, { begin: change.beginsLate ? begin : () => {}, unseen });
     } finally {

@@ -41,7 +41,9 @@ describe('every system call', function () {
 
   after(removeTempDirs);
 
-  for (const [name, change] of Object.entries(CHANGES)) {
+  // Some of the changes in each run, others in others.
+  const all = Object.entries(CHANGES);
+  for (const [name, change] of ALL ? all : all.filter((_each, at) => (at + SEED) % 4 === 0)) {
     it(`of ${name} fails: done or not done`, async () => {
       const { code, output } = await run(env, name, String(STEP), String(SEED));
       expect(code, output).to.equal(0);

@@ -5,7 +5,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeDisk } from '#src/disk/disk.js';
-import { SWEEP_YAML } from '../support/deliver.js';
 import { interfereWith } from '../support/faulty-disk.js';
 import { plainPath } from '../support/plain-path.js';
 import { testServices } from '../support/service.js';
@@ -18,6 +17,7 @@ import {
   expectedOf,
   judge,
   settle,
+  yamlOf,
 } from './changes.js';
 import { FilesystemImage, type FilesystemType } from './filesystem-image.js';
 
@@ -117,8 +117,7 @@ async function changeWithCuts(
       else counting.sync(fd);
     },
   };
-  const yaml = SWEEP_YAML + (change.yaml ?? '');
-  const services = await testServices(root, { disk, yaml });
+  const services = await testServices(root, { disk, yaml: yamlOf(change) });
   const arm = () => {
     // The start is over, and so is whoever made the drop.
     if (!armed) image.sync();

@@ -26,7 +26,10 @@ const POINTS = 2;
 
 /** What changes a disk, and what Node's start does not do. */
 const CALLS = 'rename,link,symlink,unlink,mkdir,rmdir,fsync,pwrite64,fchmod,utimensat'.split(',');
-const FAILURES = ['signal=KILL', 'error=EIO', 'error=ENOSPC', 'error=EROFS', 'error=ESTALE'];
+const FAILURES = [
+  'signal=KILL',
+  ...'EIO ENOSPC EACCES EROFS ESTALE EINTR'.split(' ').map((name) => `error=${name}`),
+];
 const CALLS_MAX = 100;
 
 const COMMANDS: Record<string, (layout: string) => string[]> = {
