@@ -256,7 +256,8 @@ function checkNothingIsLeft(root: string, isGone: boolean): void {
 const hasReceipt = (root: string) => receipts(root).length === 2;
 
 function receiptIsThere(root: string, { unseen }: Stage): Promise<boolean> {
-  return waitFor('the receipt', () => unseen(() => hasReceipt(root)));
+  // Its disk may be copied at each of its operations.
+  return waitFor('the receipt', () => unseen(() => hasReceipt(root)), 120_000);
 }
 
 async function dropIsDone(root: string): Promise<void> {

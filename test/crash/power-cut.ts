@@ -124,11 +124,15 @@ async function changeWithCuts(
     armed = true;
   };
   if (!change.beginsLate) arm();
-  await change.act(services, { begin: arm, unseen: (look) => look() });
-  armed = false;
-  number++;
-  if (isCut(number)) cut();
-  await services.close();
+  try {
+    await change.act(services, { begin: arm, unseen: (look) => look() });
+    armed = false;
+    number++;
+    if (isCut(number)) cut();
+  } finally {
+    // Else it cannot be unmounted.
+    await services.close();
+  }
   if (withoutSync && leftOut === 0) throw new Error(`nothing syncs ${withoutSync}`);
   return { cuts, operations: number, syncs };
 }
