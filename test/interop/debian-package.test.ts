@@ -1,0 +1,240 @@
+/**
+ * The Debian package on a real systemd, from nothing to purge. It takes minutes, so it runs when
+ * DROPDOCK_TEST_PACKAGE is set (npm run torture -- --only package): to 1, or to a file that keeps the
+ * minimal Debian for the next time.
+ */
+import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { Machine, packNode } from '../support/machine.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { makeRealImage, needTools, tool } from '../support/tools.js';
+import { waitFor } from '../support/wait-for.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const { DROPDOCK_TEST_PACKAGE: WANTED } = process.env;
+const PULLS = '127.0.0.1:5000';
+const SETTINGS = 'etc/dropdock/dropdock.yaml';
+const LIB = '/var/lib/dropdock';
+
+describe('the Debian package', function () {
+  this.timeout(600_000);
+  let root: string;
+  let machine: Machine;
+  let layout: string;
+  let started = 0;
+
+  before(async function () {
+    if (!WANTED) {
+      console.info('      skipped: DROPDOCK_TEST_PACKAGE is not set (npm run torture)');
+      this.skip();
+    }
+    needTools(this, 'mmdebstrap', 'systemd-nspawn', 'skopeo', 'umoci', 'curl', 'lintian');
+    root = tempDir();
+    layout = makeRealImage(root);
+    await tool('tar', '-C', layout, '-cf', join(root, 'app:1.0.tar'), '.');
+    const build = join(ROOT, 'systemd', 'debian', 'build');
+    await tool(build, '--version', '0.1.0', '--output', root);
+    await makeNext();
+    const node = await packNode(root);
+    machine = await Machine.boot(
+      join(root, 'machine'),
+      WANTED === '1' ? join(root, 'base.tar') : WANTED,
+    );
+    copyFileSync(node, machine.path('root/nodejs.deb'));
+    for (const version of ['0.1.0', '0.1.1']) {
+      copyFileSync(deb(version), machine.path(`root/dropdock_${version}.deb`));
+    }
+    copyFileSync(join(root, 'app:1.0.tar'), machine.path('root/app.tar'));
+  });
+  after(async () => {
+    await machine?.stop();
+    removeTempDirs();
+  });
+
+  /** The same as 0.1.1. */
+  async function makeNext(): Promise<void> {
+    const next = join(root, 'next');
+    await tool('dpkg-deb', '-R', deb('0.1.0'), next);
+    for (const file of ['DEBIAN/control', 'usr/lib/dropdock/package.json']) {
+      await tool('sed', '-i', 's/0\\.1\\.0/0.1.1/', join(next, file));
+    }
+    await tool('dpkg-deb', '--root-owner-group', '-b', next, join(root, 'dropdock_0.1.1_.deb'));
+  }
+  const deb = (version: string) =>
+    join(root, readdirSync(root).find((name) => name.startsWith(`dropdock_${version}_`)) ?? '');
+  const install = (...files: string[]) => machine.run('apt-get', 'install', '-qy', ...files);
+  const pull = (name: string, to: string) =>
+    machine.beside(
+      ...['skopeo', 'copy', '--src-tls-verify=false'],
+      ...[`docker://${PULLS}/${name}`, `oci:${join(root, to)}`],
+    );
+  const says = (unit: string, text: string | RegExp) =>
+    waitFor(String(text), async () => (await machine.journal(unit)).match(text) !== null, 60_000);
+  const settings = (text: string) => writeFileSync(machine.path(SETTINGS), text);
+  const isActive = async (unit: string) =>
+    (await machine.property(unit, 'ActiveState')) === 'active';
+
+  it('has nothing that lintian minds', async () => {
+    expect(
+      await tool('lintian', '--allow-root', '--fail-on', 'error,warning', deb('0.1.0')),
+    ).to.equal('');
+  });
+
+  it('goes from nothing to the first pull in under two minutes', async () => {
+    started = performance.now();
+    await install('/root/nodejs.deb', '/root/dropdock_0.1.0.deb');
+    await machine.run('cp', '/root/app.tar', `${LIB}/inbox/app:1.0.tar`);
+    await says('dropdock', /publish\.done .*repo=app/);
+    await pull('app:1.0', 'first');
+    const tookMs = performance.now() - started;
+    console.info(`      installed, dropped and pulled in ${(tookMs / 1000).toFixed(1)} s`);
+    expect(tookMs).to.be.below(120_000);
+    const config = await tool('skopeo', 'inspect', '--raw', `oci:${join(root, 'first')}`);
+    expect(config).to.equal(await tool('skopeo', 'inspect', '--raw', `oci:${layout}:1.0`));
+  });
+
+  it('runs as its own user; the group may drop, everybody may read', async () => {
+    const modes = await machine.run('stat', '-c', '%a %U %G', `${LIB}/inbox`, `${LIB}/published`);
+    expect(modes).to.equal('2775 dropdock dropdock\n755 dropdock dropdock\n');
+    const hidden = await machine.run('find', '-L', `${LIB}/published/web`, '!', '-perm', '-o=r');
+    expect(hidden).to.equal('');
+    expect(await machine.property('dropdock', 'User')).to.equal('dropdock');
+    expect(await machine.property('dropdock', 'StatusText')).to.contain(`Pulls at http://${PULLS}`);
+  });
+
+  it('writes its journal with priorities', async () => {
+    const line = /^info {2}publish\.done repo=app drop=app:1\.0/m;
+    expect(await machine.journal('dropdock', '-p', 'info')).to.match(line);
+    expect(await machine.journal('dropdock', '-p', 'notice')).not.to.match(line);
+  });
+
+  it('reads its settings again at a reload, and keeps those before when they are wrong', async () => {
+    settings('log: {level: debug, file: /var/log/dropdock/dropdock.log}\n');
+    await machine.run('systemctl', 'reload', 'dropdock');
+    await says('dropdock', 'settings.reloaded changed=log.level restart=log.file');
+    settings('log: {level: loud}\n');
+    await machine.run('systemctl', 'reload', 'dropdock');
+    await says('dropdock', 'settings.refused');
+    await waitFor('the status', async () =>
+      (await machine.property('dropdock', 'StatusText')).startsWith('Settings refused: '),
+    );
+    expect(await isActive('dropdock')).to.equal(true);
+  });
+
+  it('writes into a file that logrotate may take away', async () => {
+    settings('log: {file: /var/log/dropdock/dropdock.log}\n');
+    await machine.run('systemctl', 'restart', 'dropdock');
+    const log = machine.path('var/log/dropdock/dropdock.log');
+    await waitFor('the log file', () => existsSync(log) && statSync(log).size > 0);
+    await machine.run('logrotate', '-f', '/etc/logrotate.d/dropdock');
+    await waitFor('a new log file', () => existsSync(`${log}.1`) && statSync(log).size > 0);
+    settings('{}\n');
+    await machine.run('systemctl', 'restart', 'dropdock');
+  });
+
+  it('ends a publish in the middle of which it was killed and started again', async () => {
+    const big = machine.path('root/big');
+    await tool('cp', '-r', layout, big);
+    await tool('sh', '-c', `head -c 400M /dev/urandom >${join(root, 'noise')}`);
+    await tool('umoci', 'raw', 'add-layer', '--image', `${big}:1.0`, await tarOf('noise'));
+    await machine.run('sh', '-c', `tar -C /root/big -cf ${LIB}/inbox/.big.tar .`);
+    const before = await machine.journal('dropdock');
+    await machine.run('mv', `${LIB}/inbox/.big.tar`, `${LIB}/inbox/big:1.tar`);
+    await says('dropdock', /publish\.started repo=big/);
+    await machine.run('systemctl', 'kill', '-s', 'KILL', 'dropdock');
+    await says('dropdock', /publish\.(done|unchanged) repo=big/);
+    const after = (await machine.journal('dropdock')).slice(before.length);
+    // It was in the middle: the end comes from the process after.
+    expect(after).to.match(/publish\.started repo=big.*daemon\.ready.*publish\.\w+ repo=big/s);
+    await pull('big:1', 'big');
+  });
+
+  const tarOf = async (name: string) => {
+    await tool('tar', '-C', root, '-cf', join(root, `${name}.tar`), name);
+    return join(root, `${name}.tar`);
+  };
+
+  it('is ended and started again by the watchdog when it stands still', async () => {
+    const dropIn = machine.path('etc/systemd/system/dropdock.service.d');
+    mkdirSync(dropIn, { recursive: true });
+    writeFileSync(join(dropIn, 'quick.conf'), '[Service]\nWatchdogSec=6\n');
+    await machine.run('systemctl', 'daemon-reload');
+    await machine.run('systemctl', 'restart', 'dropdock');
+    const pid = await machine.property('dropdock', 'MainPID');
+    const stamp = () => machine.property('dropdock', 'WatchdogTimestampMonotonic');
+    const first = await stamp();
+    await waitFor('signs of life', async () => (await stamp()) !== first, 30_000);
+    expect(await machine.property('dropdock', 'MainPID')).to.equal(pid);
+    await machine.run('kill', '-STOP', pid);
+    await waitFor(
+      'another process',
+      async () => (await machine.property('dropdock', 'MainPID')) !== pid && isActive('dropdock'),
+      60_000,
+    );
+    expect(await machine.journal('dropdock')).to.match(/Watchdog timeout/);
+    await pull('app:1.0', 'again');
+  });
+
+  it('checks what is published, by its timer', async () => {
+    await machine.run('systemctl', 'start', 'dropdock-verify.service');
+    expect(await machine.journal('dropdock-verify')).to.match(/files read, 0 problems found/);
+    await machine.run('systemctl', 'enable', '--now', 'dropdock-verify.timer');
+  });
+
+  it('ends a pull, and keeps all data, when it is upgraded', async () => {
+    const [digest] = (
+      await machine.run('sh', '-c', `cd ${LIB}/published/web/big/blobs; ls -S`)
+    ).split('\n');
+    const url = `http://${PULLS}/v2/big/blobs/${digest}`;
+    const given = ['-sS', '--fail', '--limit-rate', '60M', '-o', join(root, 'blob'), url];
+    const slow = machine.beside('curl', ...given);
+    await waitFor('some of it', () => existsSync(join(root, 'blob')));
+    await install('/root/dropdock_0.1.1.deb');
+    await slow;
+    expect(`sha256:${(await tool('sha256sum', join(root, 'blob'))).split(' ')[0]}`).to.equal(
+      digest,
+    );
+    expect(await machine.run('dropdock', '--version')).to.equal('0.1.1\n');
+    await pull('app:1.0', 'upgraded');
+  });
+
+  it('refuses no connection while the endpoint of its own restarts', async () => {
+    settings('registry: {listen: null}\n');
+    await machine.run('systemctl', 'restart', 'dropdock');
+    await machine.run('systemctl', 'enable', '--now', 'dropdock-registry.socket');
+    let isOver = false;
+    let count = 0;
+    const asking = (async () => {
+      for (; !isOver; count++) await machine.beside('curl', '-sSf', `http://${PULLS}/v2/`);
+    })();
+    asking.catch(() => {});
+    for (let round = 0; round < 3; round++) {
+      const reached = count + 3;
+      await waitFor('answers', () => count >= reached, 60_000);
+      await machine.run('systemctl', 'restart', 'dropdock-registry.service');
+    }
+    isOver = true;
+    await asking;
+    await pull('app:1.0', 'from-serve');
+    const user = await machine.property('dropdock-registry', 'DynamicUser');
+    expect(user).to.equal('yes');
+    expect(await machine.journal('dropdock-registry')).not.to.contain('error');
+  });
+
+  it('leaves images when it is purged, and says where; without images it leaves nothing', async () => {
+    const said = await machine.run('apt-get', 'purge', '-qy', 'dropdock');
+    expect(said).to.contain(`${LIB}/published  the published images`);
+    expect(existsSync(machine.path(`${LIB}/published/web/app`))).to.equal(true);
+    expect(existsSync(machine.path('etc/dropdock'))).to.equal(false);
+    expect(existsSync(machine.path('var/log/dropdock'))).to.equal(false);
+    await install('/root/dropdock_0.1.1.deb');
+    await pull('app:1.0', 'after-purge');
+    await machine.run('systemctl', 'stop', 'dropdock');
+    await machine.run('sh', '-c', `rm -r ${LIB}/published/web/* ${LIB}/inbox/.receipts`);
+    await machine.run('apt-get', 'purge', '-qy', 'dropdock');
+    expect(existsSync(machine.path(LIB))).to.equal(false);
+    expect(await machine.try('getent', 'passwd', 'dropdock')).not.to.contain('/var/lib/dropdock');
+  });
+});
