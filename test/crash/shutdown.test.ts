@@ -102,13 +102,13 @@ describe('a filesystem that gives up', function () {
     place.shutDown({ writes });
     const isTrouble = () => /publish\.retry|daemon\.warning|daemon\.failed/.test(daemon.output);
     const hasEnded = () => daemon.child.exitCode !== null;
-    const isDone = saidDone(daemon).length === made.size;
-    // One that has nothing to do has nothing to notice.
-    if (!isDone) {
-      await waitFor('it to notice', () => isTrouble() || hasEnded(), 60_000).catch((error) => {
+    // One that has nothing to do has nothing to notice, and may have said so only now.
+    const isDone = () => saidDone(daemon).length === made.size;
+    await waitFor('it to notice', () => isDone() || isTrouble() || hasEnded(), 60_000).catch(
+      (error) => {
         throw new Error(`${(error as Error).message}: ${daemon.output}`);
-      });
-    }
+      },
+    );
     const ended = hasEnded();
     if (ended) expect(daemon.child.exitCode, daemon.output).to.be.greaterThan(0);
     expect(daemon.output).not.to.include('daemon.failed');

@@ -19,7 +19,6 @@ export class Machine {
   private constructor(
     readonly directory: string,
     readonly child: ChildProcess,
-    readonly pid: string,
   ) {}
 
   /** @param base a tar that mmdebstrap made before; it is made where there is none */
@@ -48,23 +47,25 @@ export class Machine {
     const child = spawn('systemd-nspawn', [...given, '--console=pipe'], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
-    const children = `/proc/${child.pid}/task/${child.pid}/children`;
-    const init = () => readFileSync(children, 'utf8').trim().split(' ')[0] ?? '';
-    await waitFor('the container', () => existsSync(children) && init() !== '', 30_000);
-    const machine = new Machine(directory, child, init());
+    const machine = new Machine(directory, child);
     // Before that, systemctl finds nobody to talk to.
-    await waitFor(
-      'Debian',
-      async () => /running|degraded/.test(await machine.try('systemctl', 'is-system-running')),
-      120_000,
-    );
+    const isUp = async () =>
+      machine.init() !== '' &&
+      /^(running|degraded)$/m.test(await machine.try('systemctl', 'is-system-running'));
+    await waitFor('Debian', isUp, 120_000);
     return machine;
+  }
+
+  /** The process number, out here, of its first process: at the beginning there is another. */
+  init(): string {
+    const { pid } = this.child;
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0] ?? '';
   }
 
   /** Runs a command inside. @returns its output @throws with it, when it fails */
   run(...command: readonly string[]): Promise<string> {
     const environment = ['env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root'];
-    return tool('nsenter', '-t', this.pid, '-a', ...environment, ...command);
+    return tool('nsenter', '-t', this.init(), '-a', ...environment, ...command);
   }
 
   /** The same, whether it fails or not. */
@@ -74,7 +75,7 @@ export class Machine {
 
   /** Runs a tool of the host in the machine's network. */
   beside(...command: readonly string[]): Promise<string> {
-    return tool('nsenter', '-t', this.pid, '-n', ...command);
+    return tool('nsenter', '-t', this.init(), '-n', ...command);
   }
 
   path(inside: string): string {
