@@ -51,6 +51,7 @@ class ThreadLane {
   constructor(readonly size: number) {}
 
   add(task: Task): void {
+    if (this.#closed) return task.reject(stopped('The program is ending.'));
     this.#waiting.push(task);
     this.#dispatch();
   }

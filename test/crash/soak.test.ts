@@ -20,7 +20,7 @@ import { SoakDrops } from './soak-drops.js';
 import { SoakPlace } from './soak-place.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
-const DROPS = Number(process.env.DROPDOCK_TEST_SOAK ?? 300);
+const DROPS = Number(process.env.DROPDOCK_TEST_SOAK ?? 200);
 const REPOSITORIES = Math.min(500, Math.ceil(DROPS / 15));
 /** Drops on their way at once; few enough that some repositories rest. */
 const WIDTH = Math.min(64, Math.ceil(REPOSITORIES / 2));

@@ -29,7 +29,7 @@ import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { hasTools } from '../support/tools.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
-const DROPS = Number(process.env.DROPDOCK_TEST_DROPS ?? 1000);
+const DROPS = Number(process.env.DROPDOCK_TEST_DROPS ?? 500);
 
 const random = makeRandom(SEED);
 const below = (bound: number) => Math.floor(random() * bound);
