@@ -6,7 +6,13 @@ import type { ServerResponse } from 'node:http';
 import type { Answer } from './answer.js';
 
 /** One view for one kind of visitor. @returns undefined when he may not look any more */
-export type Render = () => Promise<string | undefined>;
+export type Render = () => Promise<Rendered | undefined>;
+
+export interface Rendered {
+  readonly text: string;
+  /** The same without what changes by itself, as ages do. */
+  readonly substance: string;
+}
 
 export interface LiveOptions {
   /** Streams at one time; more are refused. */
@@ -25,7 +31,9 @@ interface Stream {
   readonly key: string;
   readonly render: Render;
   readonly response: ServerResponse;
-  last: string | undefined;
+  /** What was sent last. */
+  last: Rendered | undefined;
+  sentMs: number;
 }
 
 /** Of the time it takes to render for all, the pause until the next is ten times as much. */
@@ -52,7 +60,7 @@ export class Live {
   open(key: string, render: Render, headers: Answer['headers']): Answer | undefined {
     if (this.#closed || this.#streams.size >= this.options.streamsMax) return undefined;
     const live = (response: ServerResponse) =>
-      this.#follow({ key, render, response, last: undefined });
+      this.#follow({ key, render, response, last: undefined, sentMs: 0 });
     return {
       status: 200,
       headers: {
@@ -114,11 +122,11 @@ export class Live {
     this.#pushing = true;
     const began = performance.now();
     try {
-      const texts = new Map<string, Promise<string | undefined>>();
+      const texts = new Map<string, Promise<Rendered | undefined>>();
       for (const stream of this.#streams) {
         const text = texts.get(stream.key) ?? stream.render();
         texts.set(stream.key, text);
-        send(stream, await text);
+        send(stream, await text, this.options.heartbeatMs);
       }
     } catch (error) {
       this.options.onError(error as Error);
@@ -131,15 +139,20 @@ export class Live {
   }
 }
 
-function send(stream: Stream, text: string | undefined): void {
+function send(stream: Stream, rendered: Rendered | undefined, heartbeatMs: number): void {
   const { response } = stream;
-  if (text === undefined) {
+  if (rendered === undefined) {
     response.end();
     return;
   }
+  const { text, substance } = rendered;
+  // Ages grow for everybody; they are sent with the heartbeat, and tell nothing of what he may not see.
+  const isNew = substance !== stream.last?.substance;
+  if (!isNew && performance.now() - stream.sentMs < heartbeatMs) return;
   // He has not read what was sent before: the next look sends him what is true then.
   if (response.writableNeedDrain || response.writableEnded) return;
-  if (text === stream.last) response.write(':\n\n');
+  if (text === stream.last?.text) response.write(':\n\n');
   else response.write(`event: inbox\ndata: ${text.replace(/\r\n?|\n/g, '\ndata: ')}\n\n`);
-  stream.last = text;
+  stream.last = rendered;
+  stream.sentMs = performance.now();
 }

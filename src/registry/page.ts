@@ -171,7 +171,13 @@ export class Page {
       // Too many passwords are being checked to check this one again: it was right a moment ago.
       const shown = await this.#inbox(now.kind === 'busy' ? caller : now);
       const render = view === 'brief' ? inboxBrief : inboxFull;
-      return shown && render(shown, this.options.nowMs()).text;
+      // Without its ages: that somebody else's drop has changed is nobody's business.
+      return (
+        shown && {
+          text: render(shown, this.options.nowMs()).text,
+          substance: render(shown, 0).text,
+        }
+      );
     };
     const headers = { ...PAGE_HEADERS, Vary: 'Authorization' };
     return this.#live.open(key, render, headers) ?? { status: 503, code: 'TOOMANYREQUESTS' };
