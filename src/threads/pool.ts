@@ -51,7 +51,10 @@ class ThreadLane {
   constructor(readonly size: number) {}
 
   add(task: Task): void {
-    if (this.#closed) return task.reject(stopped('The program is ending.'));
+    if (this.#closed) {
+      task.reject(stopped('The program is ending.'));
+      return;
+    }
     this.#waiting.push(task);
     this.#dispatch();
   }
