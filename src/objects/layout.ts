@@ -2,7 +2,8 @@
  * Every key of a store, drawn once, below the target's prefix. No other file makes them.
  *
  *   blobs/<digest>               a config or layer: never changes, shared by all repositories
- *   manifests/<digest>           a manifest, with its media type as Content-Type; likewise
+ *   manifests/<digest>           a manifest, with its media type as Content-Type; likewise. The digest
+ *                                is that of its bytes: `stored`, where a record has one (schema 1)
  *   repos/<id>/<timestamp>.json  a snapshot: the text of `.snapshot.json`; never changes
  *   repos/<id>/current           the pointer: says which snapshot is current. Replaced last
  *   app/<id>.json                the redirect file for Crane, written after the flip

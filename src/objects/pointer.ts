@@ -25,6 +25,8 @@ export interface Pointer {
   readonly base: Timestamp | null;
   /** Grows by one with each flip, so no two bodies are ever the same. */
   readonly generation: number;
+  /** SHA-256 of the redirect file that goes with it. */
+  readonly redirectHash: string;
   /** How many tags it has, for lists. */
   readonly tags: number;
   /** It was removed, and only keeps what pulls under way may ask for. */
@@ -58,7 +60,7 @@ export function parsePointer(bytes: Buffer, where: string): Pointer {
 export function nextPointer(
   before: Pointer | undefined,
   flip: PointerFlip,
-  facts: Pick<Pointer, 'repository' | 'id' | 'tags' | 'removed'>,
+  facts: Pick<Pointer, 'repository' | 'id' | 'tags' | 'removed' | 'redirectHash'>,
 ): Pointer {
   return {
     ...facts,

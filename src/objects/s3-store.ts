@@ -79,9 +79,9 @@ class S3Store implements ObjectStore {
     attributes: Attributes,
     condition?: Condition,
   ): Promise<PutResult> {
-    const lost = { status: 'lost' } as const;
-    const raced = condition ? { 412: lost, 409: lost } : {};
-    const gone = condition && 'etag' in condition ? { 404: lost } : {};
+    const lost = (code: number) => ({ status: 'lost' as const, code });
+    const raced = condition ? { 412: lost(412), 409: lost(409) } : {};
+    const gone = condition && 'etag' in condition ? { 404: lost(404) } : {};
     const asked = {
       ...this.#at(key),
       ...toHeaders(attributes),

@@ -39,7 +39,9 @@ export interface StoredObject extends ObjectFacts {
 export type Condition = { readonly absent: true } | { readonly etag: string };
 
 /** 'lost': the condition did not hold, nothing was written by this request. */
-export type PutResult = { readonly status: 'done'; readonly etag: string } | { status: 'lost' };
+export type PutResult =
+  | { readonly status: 'done'; readonly etag: string }
+  | { readonly status: 'lost'; readonly code: number };
 
 export interface ListedObject {
   readonly key: string;

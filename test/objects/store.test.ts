@@ -71,7 +71,7 @@ describe('objects: a store in trouble', () => {
     for (const status of [409, 412]) {
       double.trouble = () => status;
       const result = await store.put('key', Buffer.from('text'), TEXT, { absent: true });
-      expect(result).to.deep.equal({ status: 'lost' });
+      expect(result).to.deep.equal({ status: 'lost', code: status });
     }
   });
 });

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { gunzipSync } from 'node:zlib';
 
 export interface DoubleObject {
   readonly body: Buffer;
@@ -108,6 +109,13 @@ export class S3Double {
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  /** An object's content, unpacked. */
+  read(key: string): Buffer | undefined {
+    const object = this.objects.get(key);
+    if (object === undefined) return undefined;
+    return object.headers['content-encoding'] === 'gzip' ? gunzipSync(object.body) : object.body;
   }
 
   /** How many requests of each kind since the last call, as `put 3`. */
