@@ -7,6 +7,7 @@ import { DropdockError } from '../errors.js';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
 import { buildObjects, objectsOf, redirectOf } from './build.js';
+import { readLocalText, restage, restageNeeds } from './restage.js';
 
 export interface StoreBytesRequest {
   readonly roots: TreeRoots;
@@ -34,6 +35,9 @@ function storeBytes(disk: Disk, { roots, transaction, digest, bytes }: StoreByte
 export const objectJobs = {
   buildObjects,
   storeBytes,
+  readLocalText,
+  restageNeeds,
+  restage,
   redirectOf: (_disk: Disk, request: Parameters<typeof redirectOf>[0]) => redirectOf(request),
   objectsOf: (_disk: Disk, request: Parameters<typeof objectsOf>[0]) => objectsOf(request),
 } as const;
