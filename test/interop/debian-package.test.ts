@@ -143,7 +143,7 @@ describe('the Debian package', function () {
     const before = await machine.journal('dropdock');
     await machine.run('mv', `${LIB}/inbox/.big.tar`, `${LIB}/inbox/big:1.tar`);
     await says('dropdock', /publish\.started repo=big/);
-    await machine.run('systemctl', 'kill', '-s', 'KILL', 'dropdock');
+    await machine.run('systemctl', 'kill', '--kill-who=main', '-s', 'KILL', 'dropdock');
     await says('dropdock', /publish\.(done|unchanged) repo=big/);
     const after = (await machine.journal('dropdock')).slice(before.length);
     // It was in the middle: the end comes from the process after.
@@ -167,7 +167,7 @@ describe('the Debian package', function () {
     const first = await stamp();
     await waitFor('signs of life', async () => (await stamp()) !== first, 30_000);
     expect(await machine.property('dropdock', 'MainPID')).to.equal(pid);
-    await machine.run('kill', '-STOP', pid);
+    await machine.run('sh', '-c', `kill -STOP ${pid}`);
     await waitFor(
       'another process',
       async () => (await machine.property('dropdock', 'MainPID')) !== pid && isActive('dropdock'),
