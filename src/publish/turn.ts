@@ -102,7 +102,7 @@ export async function commit(
   const { id } = policy;
   let unsynced: Error | undefined;
   try {
-    const errors = await run('flip', { roots, id, base, snapshot, owner, lockLost: lock.lost }); // 9, 10
+    const errors = await run('flip', { roots, id, base, snapshot, lockLost: lock.lost }); // 9, 10
     [unsynced] = errors.map(fromPlainError);
   } catch (error) {
     await attempt(turn, () => run('withdraw', { roots, id, snapshot }));
