@@ -14,7 +14,9 @@ import { type ClaimedDrop, toDrop } from './publisher.js';
 import type { Services } from './services.js';
 
 /** Hints come in crowds; one look answers them all. */
-const HINT_DELAY_MS = 2;
+const HINT_DELAY_MS = 1;
+/** A drop may be made between the listing of a directory and the watch on it. */
+const FRESH_DELAY_MS = 20;
 /** One look in ten times its own length. */
 const SCAN_SHARE = 10;
 
@@ -119,7 +121,8 @@ export class Intake {
   /** @returns when to look again (ms) */
   async #scan(): Promise<number> {
     const { run, inbox, settings, owner, monotonicMs, log } = this.#services;
-    const seen = await run('scan', { inbox, marker: settings.settle.marker ?? undefined });
+    const marker = settings.settle.marker ?? undefined;
+    const seen = await run('scan', { inbox, marker, clock: owner.token });
     // A drop made between the listing and the new watch is found by looking once more.
     const fresh = this.#watch?.follow(seen.directories) ?? false;
     this.#mentionIgnored(seen);
@@ -130,9 +133,9 @@ export class Intake {
       this.#said.delete(drop);
       log('info', 'drop.gone', { drop });
     }
-    const soonest = fresh ? HINT_DELAY_MS * 10 : settings.inbox.scan;
-    if (seen.drops.length === 0) return soonest;
-    const filesystemMs = await run('inboxTime', { inbox, owner: owner.token });
+    const soonest = fresh ? FRESH_DELAY_MS : settings.inbox.scan;
+    const { filesystemMs } = seen;
+    if (filesystemMs === undefined) return soonest;
     const times = { filesystemMs, monotonicMs: monotonicMs() };
     const rechecks = await Promise.all(
       seen.drops.map((drop) =>
