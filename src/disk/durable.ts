@@ -166,6 +166,12 @@ export function ensureDirectory(disk: Disk, path: string, mode = 0o755): void {
   syncDirectory(disk, dirname(path));
 }
 
+/** Makes a directory, of that mode whatever the umask; its name is the caller's to sync. @throws EEXIST */
+export function makeDirectory(disk: Disk, path: string, mode: number): void {
+  disk.makeDirectory(path);
+  withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, mode));
+}
+
 /** Does what can be done for each; only then is the first failure told. */
 export function forEach<T>(items: readonly T[], work: (item: T) => void): void {
   const failures: unknown[] = [];

@@ -12,9 +12,15 @@ import { discard } from './durable.js';
 import { isUnlocked, type KernelLock, tryKernelLock } from './kernel-lock.js';
 
 const UNKNOWN_KERNEL = 'unknown';
+let knownBootId: string | undefined;
 
 /** Identifies the running kernel: processes that share it can see each other's locks. */
 export function bootId(): string {
+  knownBootId ??= readBootId();
+  return knownBootId;
+}
+
+function readBootId(): string {
   try {
     return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {
