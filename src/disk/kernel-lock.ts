@@ -32,7 +32,10 @@ function loadBinding(): Binding | undefined {
  * 'unsupported' where neither this machine nor the filesystem has such locks.
  * @param isWanted false on a tree that several hosts share and where such locks mislead
  */
-export function tryKernelLock(path: string, isWanted: boolean): KernelLock | 'busy' | 'unsupported' {
+export function tryKernelLock(
+  path: string,
+  isWanted: boolean,
+): KernelLock | 'busy' | 'unsupported' {
   if (binding === undefined || !isWanted) return 'unsupported';
   const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
   const fd = fs.openSync(path, flags, 0o644);

@@ -140,6 +140,9 @@ async function raceTwo(
     return said;
   });
   const both = await Promise.all(ends);
-  const named = (n: number) => readlinkSync(join(web, `r${n}`)).split('/').at(-1) ?? '';
+  const named = (n: number) =>
+    readlinkSync(join(web, `r${n}`))
+      .split('/')
+      .at(-1) ?? '';
   return [both, Array.from({ length: ROUNDS }, (_, n) => named(n))];
 }

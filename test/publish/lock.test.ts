@@ -36,7 +36,12 @@ describe('lockRepository', () => {
     given: { waitMs?: number; staleMs?: number; kernel?: boolean; signal?: AbortSignal } = {},
     id = ID,
   ) => {
-    const taken = await lockRepository(roots, id, { staleMs: 2000, waitMs: 0, kernel: true, ...given });
+    const taken = await lockRepository(roots, id, {
+      staleMs: 2000,
+      waitMs: 0,
+      kernel: true,
+      ...given,
+    });
     held.add(taken);
     return taken;
   };
