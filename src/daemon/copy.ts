@@ -3,6 +3,7 @@
  * a copy that was cut short goes on where it was; content passes through this machine's content store.
  */
 import { allOrFirstError } from '../disk/hands.js';
+import { nothingIngested } from '../disk/stored.js';
 import type { RepositoryId } from '../image/names.js';
 import type { SnapshotText } from '../objects/build.js';
 import { bringContent } from '../objects/content.js';
@@ -154,7 +155,7 @@ async function publishCopy(
   drop: DropToPublish,
   transaction: string,
 ): Promise<Copied> {
-  const ingested = { linked: 0, cloned: 0, copied: 0, present: 0 };
+  const ingested = nothingIngested();
   const staged = { content: drop.staged ?? EMPTY, ingested };
   const { outcomes } =
     to === LOCAL_TARGET

@@ -5,6 +5,8 @@ import type { Disk } from '../disk/disk.js';
 import { ingestBytes } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
+import { readPivot } from '../publish/current.js';
+import type { Place } from '../publish/jobs.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
 import { buildObjects, objectsOf, redirectOf } from './build.js';
 import { readLocalText, restage, restageNeeds } from './restage.js';
@@ -35,6 +37,8 @@ function storeBytes(disk: Disk, { roots, transaction, digest, bytes }: StoreByte
 export const objectJobs = {
   buildObjects,
   storeBytes,
+  /** What a thin drop may leave out is what this snapshot has. */
+  localBase: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   readLocalText,
   restageNeeds,
   restage,
