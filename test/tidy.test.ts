@@ -56,7 +56,7 @@ const DOORS: Record<string, string[]> = {
   bcryptjs: ['access/jobs.ts'],
   fresh: ['registry/answer.ts'],
   'range-parser': ['registry/answer.ts'],
-  'lru-cache': ['access/gate.ts', 'registry/page-reader.ts', 'registry/snapshot-reader.ts'],
+  'lru-cache': ['access/gate.ts', 'registry/directory-source.ts', 'registry/page-reader.ts'],
   'prom-client': ['metrics/definitions.ts', 'metrics/metrics.ts'],
   'node:child_process': ['daemon/systemd.ts', 'notify/deliver.ts'],
   yaml: ['settings/settings.ts'],

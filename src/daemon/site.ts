@@ -8,8 +8,10 @@ import type { Log } from '../log.js';
 import type { BrowseJobs } from '../publish/browse.js';
 import type { TreeRoots } from '../publish/paths.js';
 import type { DaemonView } from '../registry/daemon-view.js';
+import { DirectorySource } from '../registry/directory-source.js';
 import { Endpoint } from '../registry/endpoint.js';
 import { Page } from '../registry/page.js';
+import type { Source } from '../registry/source.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
 
@@ -22,8 +24,11 @@ export interface SiteOptions {
   readonly board?: DaemonView;
 }
 
+const REMEMBER_BYTES = 64 * 1024 * 1024;
+
 export class Site {
   readonly #options: SiteOptions;
+  readonly #source: Source;
   #gate: Gate;
   #htpasswd: string | null;
   #page: Page | undefined;
@@ -31,10 +36,12 @@ export class Site {
 
   constructor(options: SiteOptions) {
     this.#options = options;
+    const { roots, run } = options;
+    this.#source = new DirectorySource({ roots, run, rememberBytes: REMEMBER_BYTES });
     this.#htpasswd = options.settings.registry.htpasswd;
     this.#gate = openGate(options);
-    this.#page = openPage(options, this.#gate);
-    this.#endpoint = openEndpoint(options, this.#gate, this.#page);
+    this.#page = openPage(options, this.#source, this.#gate);
+    this.#endpoint = openEndpoint(options, this.#source, this.#gate, this.#page);
   }
 
   get endpoint(): Endpoint {
@@ -49,8 +56,8 @@ export class Site {
     await this.#gate.refresh({ now: true });
     // Whoever watches is asked again who he is: browsers come back by themselves.
     this.#page?.close();
-    this.#page = openPage(this.#options, this.#gate);
-    this.#endpoint = openEndpoint(this.#options, this.#gate, this.#page);
+    this.#page = openPage(this.#options, this.#source, this.#gate);
+    this.#endpoint = openEndpoint(this.#options, this.#source, this.#gate, this.#page);
   }
 
   /** Ends what would go on: the streams of the page. */
@@ -60,13 +67,14 @@ export class Site {
 }
 
 function openEndpoint(
-  { settings, roots, log }: SiteOptions,
+  { settings, log }: SiteOptions,
+  source: Source,
   gate: Gate,
   page: Page | undefined,
 ): Endpoint {
   const onRefused = (user: string, request: IncomingMessage) =>
     log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
-  return new Endpoint({ roots, settings, gate, page, onRefused });
+  return new Endpoint({ source, settings, gate, page, onRefused });
 }
 
 function openGate({ settings, run, log }: SiteOptions): Gate {
@@ -91,12 +99,15 @@ function openGate({ settings, run, log }: SiteOptions): Gate {
   });
 }
 
-function openPage({ settings, roots, run, log, board }: SiteOptions, gate: Gate): Page | undefined {
+function openPage(
+  { settings, log, board }: SiteOptions,
+  source: Source,
+  gate: Gate,
+): Page | undefined {
   if (!settings.registry.page) return undefined;
   return new Page({
     settings,
-    roots,
-    run,
+    source,
     daemon: board,
     identify: (authorization) => gate.identify(authorization),
     nowMs: () => Date.now(),

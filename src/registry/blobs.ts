@@ -4,7 +4,7 @@ import type { RepositoryName } from '../image/names.js';
 import { type Answer, answerFile, cacheControl, isFresh, notModified } from './answer.js';
 import type { Asked } from './manifests.js';
 import type { Refusal } from './refusal.js';
-import type { SnapshotReader } from './snapshot-reader.js';
+import type { ServedSnapshot } from './source.js';
 
 export type BlobsBy =
   | { readonly how: 'stream' }
@@ -17,23 +17,22 @@ export type BlobsBy =
 const BLOB_TYPE = 'application/octet-stream';
 
 export async function answerBlob(
-  snapshot: SnapshotReader,
+  snapshot: ServedSnapshot,
   { repository, digest }: { readonly repository: RepositoryName; readonly digest: Digest },
   by: BlobsBy,
   { headers, isPrivate, isHead }: Asked & { readonly isHead: boolean },
 ): Promise<Answer | Refusal> {
-  const file = await snapshot.blob(digest);
-  if (file === undefined) return { status: 404, code: 'BLOB_UNKNOWN' };
+  const blob = await snapshot.blob(digest);
+  if (blob === undefined) return { status: 404, code: 'BLOB_UNKNOWN' };
   const named = { 'Docker-Content-Digest': digest };
   const caching = { immutable: true, isPrivate };
   // A client that only asks whether it is there is spared the way. Where somebody else serves
   // blobs he does not ask for passwords, so what is protected goes through us.
   if (by.how === 'stream' || isHead || (by.how === 'redirect' && isPrivate)) {
-    // RFC 9110, 14.2: a range is for GET alone.
-    const asked = isHead ? { ...headers, range: undefined } : headers;
-    return answerFile(asked, { type: BLOB_TYPE, digest, caching, headers: named }, file);
+    const found = { type: BLOB_TYPE, digest, caching, headers: named };
+    return answerFile({ headers, isHead }, found, blob);
   }
-  await file.close();
+  await blob.close();
   const common = { ...named, 'Content-Type': BLOB_TYPE };
   if (by.how === 'x-accel') {
     const etag = `"${digest}"`;

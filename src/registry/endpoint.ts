@@ -5,9 +5,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Caller, Gate } from '../access/gate.js';
-import { listVisible } from '../disk/serving.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
-import { type TreeRoots, webDirectory } from '../publish/paths.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { type Answer, answerRefusal } from './answer.js';
@@ -19,10 +17,10 @@ import { parsePageRoute } from './page-route.js';
 import { NOBODYS_ID, Permission } from './permission.js';
 import { isRefusal, type Refusal, refusalHeaders } from './refusal.js';
 import { type Page, parseRoute, type Route } from './route.js';
-import { type SnapshotReader, Snapshots } from './snapshot-reader.js';
+import type { ServedSnapshot, Source } from './source.js';
 
 export interface EndpointOptions {
-  readonly roots: TreeRoots;
+  readonly source: Source;
   readonly settings: Settings;
   readonly gate: Gate;
   /** What people see at `/`; left out where there is no page. */
@@ -31,7 +29,6 @@ export interface EndpointOptions {
   readonly onRefused: (user: string, request: IncomingMessage) => void;
 }
 
-const REMEMBER_BYTES = 64 * 1024 * 1024;
 const CATALOG_PAGE_MAX = 1000;
 /** A snapshot can go only after the grace period; with none set, a request may meet that. */
 const TRIES = 3;
@@ -40,13 +37,11 @@ const API_VERSION = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
 type RepositoryRoute = Exclude<Route, { kind: 'base' } | { kind: 'catalog' }>;
 
 export class Endpoint {
-  readonly #snapshots: Snapshots;
   readonly #blobsBy: BlobsBy;
   readonly #permission: Permission;
 
   constructor(readonly options: EndpointOptions) {
-    const { roots, settings } = options;
-    this.#snapshots = new Snapshots({ roots, rememberBytes: REMEMBER_BYTES });
+    const { settings } = options;
     this.#blobsBy = blobsBy(settings.registry);
     this.#permission = new Permission(settings);
   }
@@ -129,7 +124,7 @@ export class Endpoint {
     for (let attempt = 1; ; attempt++) {
       // What may not be read is looked for under a name that nobody can have: forbidden takes as
       // long as absent does.
-      const snapshot = await this.#snapshots.current(mayRead ? policy.id : NOBODYS_ID);
+      const snapshot = await this.options.source.current(mayRead ? policy.id : NOBODYS_ID);
       if (snapshot === undefined) return this.#permission.unknown(caller);
       const isPrivate = policy.protected || !settings.registry.anonymous;
       const asked = { headers: request.headers, isPrivate, isHead: request.method === 'HEAD' };
@@ -138,12 +133,12 @@ export class Endpoint {
         ? await this.#fromSnapshot(snapshot, route, asked)
         : this.#permission.unknown(caller);
       if (isIts && answer.status !== 404) return answer;
-      if (attempt === TRIES || (await snapshot.exists())) return answer;
+      if (attempt === TRIES || (await snapshot.stands())) return answer;
     }
   }
 
   #fromSnapshot(
-    snapshot: SnapshotReader,
+    snapshot: ServedSnapshot,
     route: RepositoryRoute,
     asked: Asked & { readonly isHead: boolean },
   ): Promise<Answer | Refusal> {
@@ -164,11 +159,11 @@ export class Endpoint {
     page: Page,
     { headers }: IncomingMessage,
   ): Promise<Answer | Refusal> {
-    const { settings, roots } = this.options;
+    const { settings, source } = this.options;
     if (caller.kind === 'anonymous' && !settings.registry.anonymous)
       return this.#permission.unknown(caller);
-    const policies = (await listVisible(webDirectory(roots)))
-      .map((id) => resolveRepositoryById(settings, id as RepositoryId))
+    const policies = (await source.ids())
+      .map((id) => resolveRepositoryById(settings, id))
       .filter((policy) => this.#permission.mayRead(caller, policy));
     const byName = new Map(policies.map((policy) => [policy.repository as string, policy.id]));
     const n = Math.min(page.n ?? CATALOG_PAGE_MAX, CATALOG_PAGE_MAX);
@@ -187,10 +182,10 @@ export class Endpoint {
 
   async #isThere(id: RepositoryId, name: RepositoryName): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
-      const snapshot = await this.#snapshots.current(id);
+      const snapshot = await this.options.source.current(id);
       if (snapshot === undefined) return false;
       if ((await snapshot.repository()) === name) return !(await snapshot.isRemoved());
-      if (attempt === TRIES || (await snapshot.exists())) return false;
+      if (attempt === TRIES || (await snapshot.stands())) return false;
     }
   }
 }

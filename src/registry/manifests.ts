@@ -5,7 +5,7 @@ import type { Tag } from '../image/names.js';
 import { chooseForm, parseAccept } from './accept.js';
 import { type Answer, answerBytes } from './answer.js';
 import type { Refusal } from './refusal.js';
-import type { ServedManifest, SnapshotReader } from './snapshot-reader.js';
+import type { ServedManifest, ServedSnapshot } from './source.js';
 
 export interface Asked {
   readonly headers: IncomingHttpHeaders;
@@ -14,7 +14,7 @@ export interface Asked {
 }
 
 export async function answerManifest(
-  snapshot: SnapshotReader,
+  snapshot: ServedSnapshot,
   reference: Digest | Tag,
   { headers, isPrivate }: Asked,
 ): Promise<Answer | Refusal> {
@@ -34,7 +34,7 @@ export async function answerManifest(
 }
 
 async function findTagged(
-  snapshot: SnapshotReader,
+  snapshot: ServedSnapshot,
   tag: Tag,
   accept: string | undefined,
 ): Promise<ServedManifest | undefined> {
@@ -58,7 +58,7 @@ interface Index {
 
 /** An index's first image for linux/amd64 that is an image itself and is there. */
 async function amd64Image(
-  snapshot: SnapshotReader,
+  snapshot: ServedSnapshot,
   { bytes, kind }: ServedManifest,
 ): Promise<ServedManifest | undefined> {
   const { manifests = [] } = JSON.parse(bytes.toString('utf8')) as Index;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Gate } from '#src/access/gate.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { DaemonView } from '#src/registry/daemon-view.js';
+import { DirectorySource } from '#src/registry/directory-source.js';
 import { Endpoint } from '#src/registry/endpoint.js';
 import { Page } from '#src/registry/page.js';
 import { RegistryServer, type Sent } from '#src/registry/server.js';
@@ -40,6 +41,7 @@ export class TestRegistry {
     const services = await testServices(root, { disk: nodeDisk, yaml });
     await services.run('prepareInbox', { inbox: services.inbox });
     const { settings, roots, run } = services;
+    const source = new DirectorySource({ roots, run, rememberBytes: 64 * 1024 * 1024 });
     const { htpasswd } = settings.registry;
     const gate = new Gate({
       htpasswd: htpasswd ?? undefined,
@@ -52,15 +54,14 @@ export class TestRegistry {
       options.page &&
       new Page({
         settings,
-        roots,
-        run,
+        source,
         daemon: options.page.daemon,
         identify: (authorization) => gate.identify(authorization),
         nowMs: () => Date.now(),
         monotonicMs: () => performance.now(),
         onError: (error) => void registry.errors.push(error),
       });
-    const endpoint = new Endpoint({ roots, settings, gate, page, onRefused });
+    const endpoint = new Endpoint({ source, settings, gate, page, onRefused });
     const server = new RegistryServer({
       answer: (request) => endpoint.answer(request),
       certificate: undefined,
