@@ -1,7 +1,6 @@
 /** The published tree in a directory, as clients are answered from it. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { LRUCache } from 'lru-cache';
 import type { RunJob } from '../disk/hands.js';
 import {
   exists,
@@ -26,6 +25,7 @@ import {
 } from '../publish/paths.js';
 import { REMOVED_MARK, TAGS_LIST } from '../snapshot/render.js';
 import type { Body, Part } from './answer.js';
+import { Memory } from './memory.js';
 import type {
   Browse,
   ServedBlob,
@@ -41,12 +41,6 @@ const TEXT_BYTES_MAX = 256 * 1024 * 1024;
 
 type Remembered = readonly ServedManifest[] | ServedText | string;
 
-/** What many ask for at once (a flip of 50,000 tags) is read and hashed once. */
-interface Memory {
-  readonly known: LRUCache<string, Remembered>;
-  readonly reading: Map<string, Promise<Remembered | undefined>>;
-}
-
 export interface DirectoryOptions {
   readonly roots: TreeRoots;
   readonly run: RunJob<BrowseJobs>;
@@ -55,7 +49,7 @@ export interface DirectoryOptions {
 }
 
 export class DirectorySource implements Source {
-  readonly #memory: Memory;
+  readonly #memory: Memory<Remembered>;
   readonly browse: Browse;
 
   constructor(readonly options: DirectoryOptions) {
@@ -67,11 +61,8 @@ export class DirectorySource implements Source {
       changes: ({ id, name }, count) =>
         run('snapshotChanges', { roots, id, snapshot: name, count }),
     };
-    const known = new LRUCache<string, Remembered>({
-      maxSize: options.rememberBytes,
-      sizeCalculation: (value, key) => key.length + sizeOf(value),
-    });
-    this.#memory = { known, reading: new Map() };
+    // What many ask for at once (a flip of 50,000 tags) is read and hashed once.
+    this.#memory = new Memory(options.rememberBytes, sizeOf);
   }
 
   async ids(): Promise<readonly RepositoryId[]> {
@@ -95,7 +86,7 @@ export class DirectorySnapshot implements ServedSnapshot {
   constructor(
     readonly root: string,
     readonly path: string,
-    readonly of: ServedSnapshot['of'] & { readonly memory: Memory },
+    readonly of: ServedSnapshot['of'] & { readonly memory: Memory<Remembered> },
   ) {}
 
   /** What is there now was all there when the pivot was read. */
@@ -177,20 +168,11 @@ export class DirectorySnapshot implements ServedSnapshot {
     return found as ServedText | undefined;
   }
 
-  /** What is not there is not remembered: names nobody has would fill the memory. */
-  async #remember(
+  #remember(
     what: string,
     read: () => Promise<Remembered | undefined>,
   ): Promise<Remembered | undefined> {
-    const key = `${this.path}/${what}`;
-    const { known, reading } = this.of.memory;
-    const found = known.get(key);
-    if (found !== undefined) return found;
-    const begun = reading.get(key) ?? read().finally(() => reading.delete(key));
-    reading.set(key, begun);
-    const value = await begun;
-    if (value !== undefined) known.set(key, value);
-    return value;
+    return this.of.memory.recall(`${this.path}/${what}`, read);
   }
 }
 

@@ -15,6 +15,7 @@ import { type Asked, answerManifest } from './manifests.js';
 import type { Page as HumanPage } from './page.js';
 import { parsePageRoute } from './page-route.js';
 import { NOBODYS_ID, Permission } from './permission.js';
+import { isAway } from './pointers.js';
 import { isRefusal, type Refusal, refusalHeaders } from './refusal.js';
 import { type Page, parseRoute, type Route } from './route.js';
 import type { ServedSnapshot, Source } from './source.js';
@@ -50,7 +51,7 @@ export class Endpoint {
     const { method = '', url = '', headers } = request;
     const shown = await this.#answerOnPage(method, url, request);
     if (shown) return shown;
-    const answer = await this.#answer(method, url, request);
+    const answer = await this.#answer(method, url, request).catch(laterIfAway);
     const done = isRefusal(answer) ? answerRefusal(answer, refusalHeaders(answer)) : answer;
     if (done.status === 401 || headers.authorization !== undefined) {
       return { ...done, headers: { ...done.headers, ...API_VERSION, Vary: vary(done) } };
@@ -133,7 +134,8 @@ export class Endpoint {
         ? await this.#fromSnapshot(snapshot, route, asked)
         : this.#permission.unknown(caller);
       if (isIts && answer.status !== 404) return answer;
-      if (attempt === TRIES || (await snapshot.stands())) return answer;
+      if (await snapshot.stands()) return answer;
+      if (attempt === TRIES) return { status: 503, code: 'UNKNOWN' };
     }
   }
 
@@ -200,11 +202,19 @@ function asksOnlyHere(userAgent = ''): boolean {
   return /\b(?:containers|skopeo|libpod|buildah|cri-o|podman)\//i.test(userAgent);
 }
 
+/** What cannot be read now is never said to be unknown. */
+function laterIfAway(error: Error): Refusal {
+  if (!isAway(error)) throw error;
+  return { status: 503, code: 'UNKNOWN', message: AWAY };
+}
+
+const AWAY = 'the object store this registry reads cannot be reached; come again later';
+
 function vary({ headers }: Answer): string {
   return [headers.Vary, 'Authorization'].filter(Boolean).join(', ');
 }
 
 function blobsBy({ blobs, blobsUrl, accelPrefix }: Settings['registry']): BlobsBy {
-  if (blobs === 'redirect') return { how: 'redirect', url: blobsUrl ?? '' };
+  if (blobs === 'redirect') return { how: 'redirect', url: blobsUrl ?? undefined };
   return blobs === 'x-accel' ? { how: 'x-accel', prefix: accelPrefix } : { how: 'stream' };
 }

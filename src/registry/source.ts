@@ -62,6 +62,8 @@ export interface ServedBlob {
   send(part: Part): Promise<Body>;
   readAll(): Promise<Buffer>;
   close(): Promise<void>;
+  /** Where whoever has this URL can read it for a while; left out where there is no such place. */
+  signedUrl?(): Promise<string>;
 }
 
 /** What people are shown of snapshots. @throws layout.unsafe */

@@ -6,14 +6,23 @@ import { nodeDisk } from '#src/disk/disk.js';
 import type { DaemonView } from '#src/registry/daemon-view.js';
 import { DirectorySource } from '#src/registry/directory-source.js';
 import { Endpoint } from '#src/registry/endpoint.js';
+import { ObjectSource, type ObjectSourceOptions } from '#src/registry/object-source.js';
 import { Page } from '#src/registry/page.js';
 import { RegistryServer, type Sent } from '#src/registry/server.js';
 import { type Asked, ask, type Reply } from './ask.js';
 import { deliver, dropPath } from './deliver.js';
 import type { TestContent, TestDescriptor } from './make-image.js';
+import { MemoryStore } from './memory-store.js';
+import { mirror } from './mirror.js';
 import { type TestServices, testServices } from './service.js';
 
+/** What the endpoint reads: the tree itself, or the same put into a store of objects. */
+export type Over = 'a directory' | 'an object store';
+
 export interface RegistryOptions {
+  readonly over?: Over;
+  /** The store that is read; the tree is put into it before each request. */
+  readonly objects?: MemoryStore;
   readonly yaml?: string;
   readonly connections?: number;
   readonly idleMs?: number;
@@ -32,6 +41,7 @@ export class TestRegistry {
     readonly gate: Gate,
     readonly server: RegistryServer,
     readonly page: Page | undefined,
+    readonly objects: MemoryStore | undefined,
   ) {}
 
   /** Listens on any port. The inbox is there, and nothing is taken from it but by `drop`. */
@@ -41,7 +51,11 @@ export class TestRegistry {
     const services = await testServices(root, { disk: nodeDisk, yaml });
     await services.run('prepareInbox', { inbox: services.inbox });
     const { settings, roots, run } = services;
-    const source = new DirectorySource({ roots, run, rememberBytes: 64 * 1024 * 1024 });
+    const { over = process.env.OVER } = options;
+    const objects = over === 'an object store' ? (options.objects ?? new MemoryStore()) : undefined;
+    const source = objects
+      ? objectSource(objects)
+      : new DirectorySource({ roots, run, rememberBytes: 64 * 1024 * 1024 });
     const { htpasswd } = settings.registry;
     const gate = new Gate({
       htpasswd: htpasswd ?? undefined,
@@ -70,7 +84,7 @@ export class TestRegistry {
       onSent: (sent) => void registry.sent.push(sent),
       onError: (error) => void registry.errors.push(error),
     });
-    const registry = new TestRegistry(root, services, gate, server, page);
+    const registry = new TestRegistry(root, services, gate, server, page, objects);
     await server.listen({ host: '127.0.0.1', port: 0 });
     return registry;
   }
@@ -93,6 +107,7 @@ export class TestRegistry {
   }
 
   ask(path: string, asked: Asked = {}): Promise<Reply> {
+    if (this.objects) mirror(join(this.root, 'published'), this.objects);
     return ask(this.server.url, path, asked);
   }
 
@@ -114,6 +129,23 @@ export class TestRegistry {
     await this.server.close(0);
     await this.services.close();
   }
+}
+
+/** Every request asks the store which snapshot is current. */
+export function objectSource(
+  objects: MemoryStore,
+  options: Partial<ObjectSourceOptions> = {},
+): ObjectSource {
+  return new ObjectSource({
+    store: objects,
+    blobs: objects,
+    signedSeconds: 600,
+    pointerAgeMs: 0,
+    staleMs: 0,
+    monotonicMs: () => performance.now(),
+    onAway: () => {},
+    ...options,
+  });
 }
 
 /** All headers but those that differ from one moment to the next. */
