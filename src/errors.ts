@@ -51,6 +51,8 @@ export const ERROR_CODES = {
   'claim.lost': system('The claimed drop is gone; another daemon has taken it over.'),
   'layout.unsafe': system('The published tree is not as dropdock left it; see the message.'),
   'thread.failed': system('A worker thread ended unexpectedly; the work is tried again.'),
+  'target.failed': system('The object store is in trouble or refuses; the publish is tried again.'),
+  'target.damaged': system('An object is lost or not what its key says; dropdock copy mends it.'),
   'settings.invalid': usage('See config/dropdock.yaml for every setting.'),
   'usage.invalid': usage('See dropdock --help.'),
   'snapshot.unknown': usage('dropdock history REPO lists the snapshots that are kept.'),

@@ -3,15 +3,11 @@
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { clean, init, verify } from './commands/care.js';
-import { remove, rollback, untag } from './commands/change.js';
 import { complain } from './commands/complain.js';
 import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
+import { type CommandRun, defineCommands, type Given } from './commands/define.js';
 import { openLogOutput } from './commands/log-output.js';
-import { config, history } from './commands/look.js';
-import { publishByHand } from './commands/publish.js';
-import { type Process, runDaemon, serveRegistry } from './commands/run.js';
-import { status } from './commands/status.js';
+import type { Process } from './commands/run.js';
 import { managerAddress } from './daemon/systemd.js';
 import { DropdockError, faultOf } from './errors.js';
 import type { Log } from './log.js';
@@ -69,6 +65,8 @@ function inheritedSockets(): number[] {
 // A reader of our output that has gone away is no reason to stop publishing.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
+// Which Node the SDK's next versions need is our business.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 
 process.exitCode = await main(process.argv);
 // Threads that were told to end and sockets of the watcher must not hold the process.
@@ -106,7 +104,15 @@ async function main(argv: string[]): Promise<ExitCode> {
     });
     return added;
   };
-  defineCommands(command);
+  defineCommands(command, {
+    thisProcess,
+    input: process.stdin,
+    output: process.stdout,
+    progress: {
+      isTerminal: process.stderr.isTTY === true,
+      write: (text) => void process.stderr.write(text),
+    },
+  });
   try {
     await program.parseAsync(argv);
     return exitCode;
@@ -114,83 +120,6 @@ async function main(argv: string[]): Promise<ExitCode> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return complain(error, argv.includes('--json'), (text) => void process.stderr.write(text));
   }
-}
-
-/** A command's arguments in their order; the last may be a list. */
-type Given = readonly (string | readonly string[] | undefined)[];
-
-function text(given: Given[number]): string | undefined {
-  return given === undefined ? undefined : String(given);
-}
-
-type CommandRun = (
-  context: CommandContext,
-  log: Log,
-  given: Given,
-  options: Readonly<Record<string, unknown>>,
-  again: Pick<Process, 'readSettings' | 'reopenLog'>,
-) => Promise<ExitCode> | ExitCode;
-
-function defineCommands(
-  command: (spec: string, description: string, run: CommandRun) => Command,
-): void {
-  command('run', 'the daemon', (context, log, _given, { welcome }, again) =>
-    runDaemon(context, log, { welcome: welcome === true, ...thisProcess(), ...again }),
-  ).option('--welcome', 'say where to drop, with an example to paste');
-  command('serve', 'the registry endpoint alone; reads only', (context, log, ...[, , again]) =>
-    serveRegistry(context, log, { ...thisProcess(), ...again }),
-  );
-  command(
-    'publish <path>',
-    'publish an image or archive (- for standard input) now; it stays where it is',
-    (context, log, given, options) =>
-      publishByHand(context, log, {
-        path: String(given[0]),
-        as: options.as as string | undefined,
-        input: process.stdin,
-        progress: {
-          isTerminal: process.stderr.isTTY === true,
-          write: (text) => void process.stderr.write(text),
-        },
-      }),
-  ).option('--as <ref>', '<repository>[:<tag>] (default: the last part of the path)');
-  command(
-    'status [repository]',
-    'what is published, what waits and why, what runs',
-    (context, _log, [repository], { watch }) =>
-      status(context, {
-        repository: text(repository),
-        watch: watch === true,
-        isTerminal: process.stdout.isTTY === true,
-      }),
-  ).option('--watch', 'again every second');
-  command('history <repository>', 'which snapshots were current, and why', (context, _log, given) =>
-    history(context, String(given[0])),
-  );
-  command(
-    'rollback <repository> [timestamp]',
-    'make an earlier snapshot the truth again (default: the one before)',
-    (context, log, given) => rollback(context, log, String(given[0]), text(given[1])),
-  );
-  command('untag <repository> <tags...>', 'take tags away', (context, log, [repository, tags]) =>
-    untag(context, log, String(repository), tags as string[]),
-  );
-  command('remove <repository>', 'take a repository away', (context, log, [repository]) =>
-    remove(context, log, String(repository)),
-  );
-  command(
-    'verify [repository]',
-    'read and check everything again',
-    (context, log, given, options) =>
-      verify(context, log, { repository: text(given[0]), repair: options.repair === true }),
-  ).option('--repair', 'put right what can be put right');
-  command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
-    clean(context, log, { dryRun: options.dryRun === true }),
-  ).option('--dry-run', 'only say what would go, and what keeps the rest');
-  command('config', 'the effective settings and where each came from', (context) =>
-    config(context),
-  );
-  command('init', 'make the directories', (context) => init(context));
 }
 
 async function withContext(

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { isRepositoryId } from '../image/names.js';
 import { duration, pause, UNITS_MS } from './duration.js';
 import { notification } from './notify.js';
+import { LOCAL_TARGET, targets } from './targets.js';
 
 const repository = z.strictObject({
   mode: z.enum(['merge', 'replace']).optional(),
@@ -18,6 +19,8 @@ const repository = z.strictObject({
     .refine(isRepositoryId, 'expected one path component of letters, digits and . _ - ~')
     .optional(),
   keep: z.int().positive().optional(),
+  /** Where it is published to, by name. */
+  targets: z.array(z.string()).min(1).optional(),
 });
 export type RepositorySettings = z.infer<typeof repository>;
 
@@ -145,10 +148,19 @@ const sections = z.strictObject({
     format: z.enum(['text', 'json']).default('text'),
     file: z.string().startsWith('/').nullable().default(null),
   }),
+  targets,
   repositories: z.record(z.string(), repository).prefault({}).superRefine(refuseSharedIds),
 });
 
-export const settingsSchema = sections.superRefine(({ registry, repositories }, context) => {
+export const settingsSchema = sections.superRefine((settings, context) => {
+  const { registry, repositories } = settings;
+  for (const [pattern, { targets: named = [] }] of Object.entries(repositories)) {
+    const known = [LOCAL_TARGET, ...Object.keys(settings.targets)];
+    const wrong = named.find((each) => !known.includes(each));
+    const path = ['repositories', pattern, 'targets'];
+    const message = `there is no target ${wrong}; there are ${known.join(', ')}`;
+    if (wrong !== undefined) context.addIssue({ code: 'custom', path, message });
+  }
   if (registry.htpasswd !== null) return;
   for (const [pattern, { readers }] of Object.entries(repositories)) {
     const message = 'readers are users of registry.htpasswd, which is not set';
@@ -159,10 +171,10 @@ export const settingsSchema = sections.superRefine(({ registry, repositories }, 
 
 export type Settings = z.infer<typeof settingsSchema>;
 
-/** The paths of all single settings: `settle.quiet`. Repositories are a map, not a setting. */
+/** The paths of all single settings: `settle.quiet`. Repositories and targets are maps, not settings. */
 export function settingPaths(): string[][] {
   return Object.entries(settingsSchema.shape).flatMap(([key, schema]) => {
-    if (key === 'repositories') return [];
+    if (key === 'repositories' || key === 'targets') return [];
     const inner = innermost(schema);
     if (!(inner instanceof z.ZodObject)) return [[key]];
     return Object.keys(inner.shape).map((leaf) => [key, leaf]);

@@ -1,0 +1,35 @@
+/** The stores that what is said of object stores is tried with. */
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openStore } from '#src/objects/s3-store.js';
+import type { Attributes, ObjectStore, StoreOptions } from '#src/objects/store.js';
+import type { S3Double } from './s3-double.js';
+import { tempDir } from './temp-dir.js';
+
+export const TEXT: Attributes = { contentType: 'text/plain', cacheControl: 'no-cache' };
+
+/** Keys of the double's owner; it believes anybody. */
+export function credentialsFile(id = 'id', secret = 'secret'): string {
+  const path = join(tempDir(), 'credentials');
+  writeFileSync(path, `[default]\naws_access_key_id = ${id}\naws_secret_access_key = ${secret}\n`);
+  return path;
+}
+
+export function doubleOptions(double: S3Double, more: Partial<StoreOptions> = {}): StoreOptions {
+  return {
+    target: 'eu',
+    endpoint: double.endpoint,
+    bucket: double.bucket,
+    prefix: 'some/where',
+    region: 'us-east-1',
+    pathStyle: true,
+    credentialsFile: credentialsFile(),
+    timeoutMs: 2000,
+    ...more,
+  };
+}
+
+export function openDouble(double: S3Double, more?: Partial<StoreOptions>): Promise<ObjectStore> {
+  return openStore(doubleOptions(double, more));
+}
