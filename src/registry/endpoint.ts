@@ -134,8 +134,7 @@ export class Endpoint {
         ? await this.#fromSnapshot(snapshot, route, asked)
         : this.#permission.unknown(caller);
       if (isIts && answer.status !== 404) return answer;
-      if (await snapshot.stands()) return answer;
-      if (attempt === TRIES) return { status: 503, code: 'UNKNOWN' };
+      if ((await snapshot.stands()) || attempt === TRIES) return answer;
     }
   }
 
@@ -187,7 +186,7 @@ export class Endpoint {
       const snapshot = await this.options.source.current(id);
       if (snapshot === undefined) return false;
       if ((await snapshot.repository()) === name) return !(await snapshot.isRemoved());
-      if (attempt === TRIES || (await snapshot.stands())) return false;
+      if ((await snapshot.stands()) || attempt === TRIES) return false;
     }
   }
 }

@@ -81,5 +81,5 @@ async function pour(
 }
 
 export function damaged(key: string, what: string, cause?: Error): DropdockError {
-  return new DropdockError('layout.unsafe', `${key} ${what}.`, { path: key }, cause);
+  return new DropdockError('target.damaged', `${key} ${what}.`, { path: key }, cause);
 }

@@ -53,7 +53,9 @@ export class ObjectSource implements Source {
   readonly browse: Browse;
   readonly pointers: Pointers;
   readonly #signed: SignedUrls;
-  readonly #snapshots = new Memory<Loaded>(SNAPSHOTS_BYTES, ({ size }) => size * PARSED_SHARE);
+  readonly #snapshots = new Memory<Loaded>(SNAPSHOTS_BYTES, ({ size }) =>
+    Math.ceil(size * PARSED_SHARE),
+  );
   readonly #manifests = new Memory<Buffer>(MANIFESTS_BYTES, ({ length }) => length);
   #ids: Promise<readonly RepositoryId[]> | undefined;
 

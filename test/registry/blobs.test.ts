@@ -6,12 +6,12 @@ import { basic } from '../support/ask.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { steadyHeaders, TestRegistry } from '../support/test-registry.js';
+import { describeOver, steadyHeaders, TestRegistry } from '../support/test-registry.js';
 
 const LAYER = layerBytes('0123456789');
 const DIGEST = sha256(LAYER);
 
-describe('blobs', () => {
+describeOver('blobs', () => {
   let registry: TestRegistry;
   let image: TestDescriptor;
   const path = `/v2/team/app/blobs/${DIGEST}`;

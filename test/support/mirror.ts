@@ -35,7 +35,7 @@ function mirrorRepository(web: string, id: RepositoryId, store: MemoryStore): vo
   }
   store.put(snapshotKey(id, snapshot), text);
   const { repository, tags, removed } = state;
-  const facts = { repository, id, tags: tags.size, ...(removed && { removed }) };
+  const facts = { repository, id, tags: tags.size, redirectHash: '', ...(removed && { removed }) };
   const flip = { ...reason, snapshot, at: snapshot };
   store.put(pointerKey(id), serialisePointer(nextPointer(before, flip, facts)));
 }

@@ -19,10 +19,24 @@ import { type TestServices, testServices } from './service.js';
 /** What the endpoint reads: the tree itself, or the same put into a store of objects. */
 export type Over = 'a directory' | 'an object store';
 
+let over: Over = 'a directory';
+
+/** The same behaviours over each of them: what `TestRegistry.open` opens inside reads that one. */
+export function describeOver(name: string, body: (over: Over) => void): void {
+  for (const each of ['a directory', 'an object store'] as const) {
+    describe(`${name}, over ${each}`, () => {
+      before(() => {
+        over = each;
+      });
+      body(each);
+      after(() => {
+        over = 'a directory';
+      });
+    });
+  }
+}
+
 export interface RegistryOptions {
-  readonly over?: Over;
-  /** The store that is read; the tree is put into it before each request. */
-  readonly objects?: MemoryStore;
   readonly yaml?: string;
   readonly connections?: number;
   readonly idleMs?: number;
@@ -51,8 +65,7 @@ export class TestRegistry {
     const services = await testServices(root, { disk: nodeDisk, yaml });
     await services.run('prepareInbox', { inbox: services.inbox });
     const { settings, roots, run } = services;
-    const { over = process.env.OVER } = options;
-    const objects = over === 'an object store' ? (options.objects ?? new MemoryStore()) : undefined;
+    const objects = over === 'an object store' ? new MemoryStore() : undefined;
     const source = objects
       ? objectSource(objects)
       : new DirectorySource({ roots, run, rememberBytes: 64 * 1024 * 1024 });
@@ -102,12 +115,18 @@ export class TestRegistry {
   /** Publishes what lies in the inbox under this name. */
   async take(name: string): Promise<void> {
     const outcome = await deliver(this.services, name);
+    this.mirror();
     if (outcome?.status === 'published') return;
     throw outcome?.status === 'rejected' ? outcome.error : new Error(`${name}: ${outcome?.status}`);
   }
 
-  ask(path: string, asked: Asked = {}): Promise<Reply> {
+  /** Brings the store, where there is one, to what the tree publishes. */
+  mirror(): void {
     if (this.objects) mirror(join(this.root, 'published'), this.objects);
+  }
+
+  ask(path: string, asked: Asked = {}): Promise<Reply> {
+    this.mirror();
     return ask(this.server.url, path, asked);
   }
 
