@@ -20,6 +20,7 @@ export const EVENTS = [
   'drop.gone',
   'drop.rejected',
   'publish.started',
+  'publish.target',
   'publish.done',
   'publish.unchanged',
   'publish.retry',
