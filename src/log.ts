@@ -32,6 +32,8 @@ export const EVENTS = [
   'registry.denied',
   'registry.request',
   'registry.error',
+  'registry.away',
+  'registry.back',
   'settings.reloaded',
   'settings.refused',
   'log.failed',

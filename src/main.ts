@@ -20,6 +20,7 @@ interface GlobalOptions {
   readonly root?: string;
   readonly config?: string;
   readonly json?: boolean;
+  readonly target?: string;
 }
 
 /**
@@ -97,7 +98,10 @@ async function main(argv: string[]): Promise<ExitCode> {
       option?.hideHelp();
     }
     added.action(async (...given: unknown[]) => {
-      const options = { ...program.opts(), ...added.opts() } as GlobalOptions;
+      const { target: named, ...common } = { ...program.opts(), ...added.opts() } as GlobalOptions;
+      // Only there it is a setting: what is read.
+      const options =
+        spec === 'serve' && named !== undefined ? { ...common, target: named } : common;
       exitCode = await withContext(options, spec === 'run', (context, log, again) =>
         run(context, log, given.slice(0, -2) as Given, added.opts(), again),
       );
@@ -154,7 +158,7 @@ async function withContext(
 
 /** @param hadFile one that was there must not be taken for absent: that would be the defaults */
 function sourcesFrom(
-  { root, config: named }: GlobalOptions,
+  { root, config: named, target }: GlobalOptions,
   hadFile = named !== undefined,
 ): SettingsSources {
   const name = named ?? DEFAULT_CONFIG;
@@ -170,7 +174,13 @@ function sourcesFrom(
     value: join(resolve(root ?? ''), part),
     flag: '--root',
   }));
-  return { file: hasFile ? { name, text } : undefined, environment: process.env, flags };
+  const served =
+    target === undefined ? [] : [{ path: ['registry', 'target'], value: target, flag: '--target' }];
+  return {
+    file: hasFile ? { name, text } : undefined,
+    environment: process.env,
+    flags: [...flags, ...served],
+  };
 }
 
 function packageVersion(): string {

@@ -5,8 +5,12 @@ import { errorFields } from '../report.js';
 import { placeOf } from './listen.js';
 import type { Monitor } from './monitor.js';
 import { Site, type SiteOptions } from './site.js';
+import { openSource, type SourceOptions } from './source.js';
 
-export interface RegistryOptions extends SiteOptions {
+export interface RegistryOptions
+  extends Omit<SiteOptions, 'source' | 'run'>,
+    Omit<SourceOptions, 'run'> {
+  readonly run: SiteOptions['run'] & SourceOptions['run'];
   /** Sockets that systemd opened; they come instead of `registry.listen`. */
   readonly inherited: readonly number[];
   readonly monitor?: Pick<Monitor, 'answerHealth' | 'sent'>;
@@ -36,7 +40,8 @@ export async function openRegistry(
   const { settings, log } = options;
   const { certificate, key } = settings.registry;
   const watch = certificate && key ? new CertificateWatch({ certificate, key }) : undefined;
-  const site = new Site(options);
+  const { source, close: closeSource } = await openSource(options);
+  const site = new Site({ ...options, source });
   await site.refresh();
   const places = placesOf(options);
   const listening = new Map<Listen, RegistryServer>();
@@ -59,6 +64,7 @@ export async function openRegistry(
       await Promise.all(
         [...listening.values()].map((server) => server.close(settings.shutdown.wait)),
       );
+      closeSource();
     },
   };
 

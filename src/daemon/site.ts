@@ -5,10 +5,7 @@ import { Gate } from '../access/gate.js';
 import type { AccessJobs } from '../access/jobs.js';
 import type { RunJob } from '../disk/hands.js';
 import type { Log } from '../log.js';
-import type { BrowseJobs } from '../publish/browse.js';
-import type { TreeRoots } from '../publish/paths.js';
 import type { DaemonView } from '../registry/daemon-view.js';
-import { DirectorySource } from '../registry/directory-source.js';
 import { Endpoint } from '../registry/endpoint.js';
 import { Page } from '../registry/page.js';
 import type { Source } from '../registry/source.js';
@@ -17,18 +14,15 @@ import type { Settings } from '../settings/schema.js';
 
 export interface SiteOptions {
   readonly settings: Settings;
-  readonly roots: TreeRoots;
-  readonly run: RunJob<AccessJobs & BrowseJobs>;
+  readonly source: Source;
+  readonly run: RunJob<AccessJobs>;
   readonly log: Log;
   /** What the page shows of the inbox; left out in a process that only serves. */
   readonly board?: DaemonView;
 }
 
-const REMEMBER_BYTES = 64 * 1024 * 1024;
-
 export class Site {
   readonly #options: SiteOptions;
-  readonly #source: Source;
   #gate: Gate;
   #htpasswd: string | null;
   #page: Page | undefined;
@@ -36,12 +30,10 @@ export class Site {
 
   constructor(options: SiteOptions) {
     this.#options = options;
-    const { roots, run } = options;
-    this.#source = new DirectorySource({ roots, run, rememberBytes: REMEMBER_BYTES });
     this.#htpasswd = options.settings.registry.htpasswd;
     this.#gate = openGate(options);
-    this.#page = openPage(options, this.#source, this.#gate);
-    this.#endpoint = openEndpoint(options, this.#source, this.#gate, this.#page);
+    this.#page = openPage(options, this.#gate);
+    this.#endpoint = openEndpoint(options, this.#gate, this.#page);
   }
 
   get endpoint(): Endpoint {
@@ -56,8 +48,8 @@ export class Site {
     await this.#gate.refresh({ now: true });
     // Whoever watches is asked again who he is: browsers come back by themselves.
     this.#page?.close();
-    this.#page = openPage(this.#options, this.#source, this.#gate);
-    this.#endpoint = openEndpoint(this.#options, this.#source, this.#gate, this.#page);
+    this.#page = openPage(this.#options, this.#gate);
+    this.#endpoint = openEndpoint(this.#options, this.#gate, this.#page);
   }
 
   /** Ends what would go on: the streams of the page. */
@@ -67,8 +59,7 @@ export class Site {
 }
 
 function openEndpoint(
-  { settings, log }: SiteOptions,
-  source: Source,
+  { settings, source, log }: SiteOptions,
   gate: Gate,
   page: Page | undefined,
 ): Endpoint {
@@ -99,11 +90,7 @@ function openGate({ settings, run, log }: SiteOptions): Gate {
   });
 }
 
-function openPage(
-  { settings, log, board }: SiteOptions,
-  source: Source,
-  gate: Gate,
-): Page | undefined {
+function openPage({ settings, source, log, board }: SiteOptions, gate: Gate): Page | undefined {
   if (!settings.registry.page) return undefined;
   return new Page({
     settings,

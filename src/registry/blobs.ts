@@ -64,8 +64,8 @@ export async function answerBlob(
 const SIGNED = '{signed}';
 
 /**
- * Where somebody else serves blobs he does not ask for passwords: what is protected goes there only
- * with a URL that is signed for a while.
+ * Where somebody else serves blobs he does not ask for passwords: to what is protected leads only a
+ * URL that is signed for a while.
  * @returns undefined for what we send ourselves
  */
 async function locationOf(
@@ -74,11 +74,10 @@ async function locationOf(
   blob: ServedBlob,
   isPrivate: boolean,
 ): Promise<string | undefined> {
-  const isSigned = template === undefined || template.includes(SIGNED);
-  if (isPrivate && !isSigned) return undefined;
-  const signed = isSigned ? await blob.signedUrl?.() : undefined;
-  if (isSigned && signed === undefined) return undefined;
-  if (template === undefined) return signed;
+  const isOpen = template !== undefined && !template.includes(SIGNED);
+  const signed = isOpen && !isPrivate ? undefined : await blob.signedUrl?.();
+  if (template === undefined || (isOpen && isPrivate)) return signed;
+  if (!isOpen && signed === undefined) return undefined;
   const { pathname = '', search = '' } = signed === undefined ? {} : new URL(signed);
   const all: Readonly<Record<string, string>> = { ...values, signed: pathname + search };
   return template.replace(/\{(\w+)\}/g, (text, key) => all[key] ?? text);

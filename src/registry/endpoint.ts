@@ -6,6 +6,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Caller, Gate } from '../access/gate.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
+import { BLOBS } from '../objects/layout.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { type Answer, answerRefusal } from './answer.js';
@@ -43,7 +44,7 @@ export class Endpoint {
 
   constructor(readonly options: EndpointOptions) {
     const { settings } = options;
-    this.#blobsBy = blobsBy(settings.registry);
+    this.#blobsBy = blobsBy(settings);
     this.#permission = new Permission(settings);
   }
 
@@ -213,7 +214,13 @@ function vary({ headers }: Answer): string {
   return [headers.Vary, 'Authorization'].filter(Boolean).join(', ');
 }
 
-function blobsBy({ blobs, blobsUrl, accelPrefix }: Settings['registry']): BlobsBy {
-  if (blobs === 'redirect') return { how: 'redirect', url: blobsUrl ?? undefined };
+function blobsBy({ registry, targets }: Settings): BlobsBy {
+  const { target, blobs, blobsUrl, accelPrefix } = registry;
+  const store = targets[target];
+  if (blobs === 'redirect' || (blobs === 'auto' && store?.type === 's3')) {
+    const publicUrl = store?.type === 's3' ? store.publicUrl : undefined;
+    const objects = publicUrl && `${publicUrl.replace(/\/*$/, '')}/${BLOBS}{digest}`;
+    return { how: 'redirect', url: blobsUrl ?? objects };
+  }
   return blobs === 'x-accel' ? { how: 'x-accel', prefix: accelPrefix } : { how: 'stream' };
 }

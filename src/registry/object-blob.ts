@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { blobKey } from '../objects/layout.js';
+import { patiently } from '../objects/patience.js';
 import type { ObjectStore } from '../objects/store.js';
 import type { Body, Part } from './answer.js';
 import type { ServedBlob } from './source.js';
@@ -34,7 +35,7 @@ export class ObjectBlob implements ServedBlob {
     const key = blobKey(this.digest);
     const bytes = end - start + 1;
     const range = bytes === this.size ? undefined : { start, end };
-    const opened = await this.place.blobs.open(key, range);
+    const opened = await patiently(() => this.place.blobs.open(key, range));
     if (opened === undefined) throw damaged(key, 'is missing');
     const { body, size } = opened;
     if (size !== bytes) {

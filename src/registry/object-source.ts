@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { type Digest, digestAlgorithm, digestFrom } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
 import { manifestKey, REPOSITORIES, snapshotKey } from '../objects/layout.js';
+import { patiently } from '../objects/patience.js';
 import type { ObjectStore } from '../objects/store.js';
 import { SnapshotLookup } from '../snapshot/lookup.js';
 import { parseSnapshot, type StoredSnapshot } from '../snapshot/snapshot-file.js';
@@ -106,7 +107,7 @@ export class ObjectSource implements Source {
   load({ id, name }: ServedSnapshot['of']): Promise<Loaded | undefined> {
     const key = snapshotKey(id, name);
     return this.#snapshots.recall(key, async () => {
-      const found = await this.options.store.get(key);
+      const found = await patiently(() => this.options.store.get(key));
       if (found === undefined || found === 'same') return undefined;
       const stored = parseSnapshot(found.body, key);
       if (stored.state.id !== id || stored.snapshot !== name) throw damaged(key, 'is another one');
@@ -119,7 +120,7 @@ export class ObjectSource implements Source {
   manifest(digest: Digest): Promise<Buffer | undefined> {
     const key = manifestKey(digest);
     return this.#manifests.recall(key, async () => {
-      const found = await this.options.store.get(key);
+      const found = await patiently(() => this.options.store.get(key));
       if (found === undefined || found === 'same') return undefined;
       const algorithm = digestAlgorithm(digest);
       const hash = createHash(algorithm).update(found.body).digest('hex');

@@ -7,6 +7,7 @@ import { LRUCache } from 'lru-cache';
 import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { pointerKey } from '../objects/layout.js';
+import { patiently } from '../objects/patience.js';
 import { type Pointer, parsePointer } from '../objects/pointer.js';
 import type { ObjectStore, StoredObject } from '../objects/store.js';
 
@@ -96,7 +97,9 @@ export class Pointers {
     const before = this.#known.get(id);
     const key = pointerKey(id);
     try {
-      const found = await this.options.store.get(key, before?.etag);
+      const ask = () => this.options.store.get(key, before?.etag);
+      // What is known can be told meanwhile; for the rest it is worth another try.
+      const found = await (before ? ask() : patiently(ask));
       this.#tell(undefined);
       if (found === undefined) {
         this.#known.delete(id);
