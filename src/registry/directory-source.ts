@@ -39,7 +39,7 @@ const KINDS: readonly ManifestKind[] = ['oci', 'oci-index', '2', 'list', '1'];
 /** 50,000 tags of 128 characters are 6.5 MB; a referrers list has 64 KiB for each of its entries. */
 const TEXT_BYTES_MAX = 256 * 1024 * 1024;
 
-type Remembered = readonly ServedManifest[] | ServedText | string;
+type Remembered = readonly StoredManifest[] | ServedText | string;
 
 export interface DirectoryOptions {
   readonly roots: TreeRoots;
@@ -118,13 +118,13 @@ export class DirectorySnapshot implements ServedSnapshot {
       const forms = there.filter((each) => each === first || each.digest !== first?.digest);
       return forms.length === 0 ? undefined : forms;
     });
-    return (found ?? []) as readonly ServedManifest[];
+    return (found ?? []) as readonly StoredManifest[];
   }
 
   async #manifest(
     kind: ManifestKind,
     reference: Digest | Tag,
-  ): Promise<ServedManifest | undefined> {
+  ): Promise<StoredManifest | undefined> {
     const bytes = await readSmall(
       join(this.root, 'manifests', kind, reference),
       MANIFEST_BYTES_MAX,
@@ -132,7 +132,7 @@ export class DirectorySnapshot implements ServedSnapshot {
     if (bytes === undefined) return undefined;
     const mediaType = manifestMediaType(kind, bytes);
     const digest = isDigest(reference) ? reference : await this.#digestOf(kind, mediaType, bytes);
-    return { kind, mediaType, digest, bytes };
+    return new StoredManifest(kind, mediaType, digest, bytes);
   }
 
   /** A tag's manifest is named by its digest beside it, which tells the algorithm. */
@@ -173,6 +173,19 @@ export class DirectorySnapshot implements ServedSnapshot {
     read: () => Promise<Remembered | undefined>,
   ): Promise<Remembered | undefined> {
     return this.of.memory.recall(`${this.path}/${what}`, read);
+  }
+}
+
+class StoredManifest implements ServedManifest {
+  constructor(
+    readonly kind: ManifestKind,
+    readonly mediaType: string,
+    readonly digest: Digest,
+    readonly bytes: Buffer,
+  ) {}
+
+  async read(): Promise<Buffer> {
+    return this.bytes;
   }
 }
 

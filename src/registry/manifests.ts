@@ -23,7 +23,9 @@ export async function answerManifest(
     ? (await snapshot.manifests(reference))[0]
     : await findTagged(snapshot, reference, headers.accept);
   if (found === undefined) return { status: 404, code: 'MANIFEST_UNKNOWN' };
-  const { mediaType, digest, bytes } = found;
+  const { mediaType, digest } = found;
+  const bytes = await found.read();
+  if (bytes === undefined) return { status: 404, code: 'MANIFEST_UNKNOWN' };
   const caching = { immutable: byDigest, isPrivate };
   const named = {
     'Docker-Content-Digest': digest,
@@ -59,10 +61,12 @@ interface Index {
 /** An index's first image for linux/amd64 that is an image itself and is there. */
 async function amd64Image(
   snapshot: ServedSnapshot,
-  { bytes, kind }: ServedManifest,
+  list: ServedManifest,
 ): Promise<ServedManifest | undefined> {
+  const bytes = await list.read();
+  if (bytes === undefined) return undefined;
   const { manifests = [] } = JSON.parse(bytes.toString('utf8')) as Index;
-  const wanted = kind === 'list' ? '2' : 'oci';
+  const wanted = list.kind === 'list' ? '2' : 'oci';
   for (const { digest, platform } of manifests) {
     if (platform?.os !== 'linux' || platform.architecture !== 'amd64') continue;
     if (typeof digest !== 'string' || !isDigest(digest)) continue;

@@ -51,17 +51,22 @@ export class ObjectSnapshot implements ServedSnapshot {
 
   async manifests(reference: Digest | Tag): Promise<readonly ServedManifest[]> {
     const forms = (await this.#load())?.lookup.forms(reference) ?? [];
-    const found = await Promise.all(forms.map((form) => this.#manifest(form)));
-    return found.filter((each) => each !== undefined);
+    return forms.map((form) => this.#manifest(form));
   }
 
-  async #manifest(form: FoundForm): Promise<ServedManifest | undefined> {
+  #manifest(form: FoundForm): ServedManifest {
     const { kind, mediaType } = form;
-    if ('text' in form) return { kind, mediaType, ...toServed(form.text) };
-    const bytes = await this.place.manifest(form.stored);
-    if (bytes) return { kind, mediaType, digest: form.digest, bytes };
-    this.#missing = manifestKey(form.stored);
-    return undefined;
+    if ('text' in form) {
+      const { bytes, digest } = toServed(form.text);
+      return { kind, mediaType, digest, read: async () => bytes };
+    }
+    const { digest, stored } = form;
+    const read = async () => {
+      const bytes = await this.place.manifest(stored);
+      if (bytes === undefined) this.#missing = manifestKey(stored);
+      return bytes;
+    };
+    return { kind, mediaType, digest, read };
   }
 
   async blob(digest: Digest): Promise<ServedBlob | undefined> {

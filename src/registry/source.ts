@@ -41,12 +41,13 @@ export interface ServedSnapshot {
   referrers(subject: Digest): Promise<ServedText | undefined>;
 }
 
-/** A manifest as it is stored. */
+/** A manifest in one form. */
 export interface ServedManifest {
   readonly kind: ManifestKind;
   readonly mediaType: string;
   readonly digest: Digest;
-  readonly bytes: Buffer;
+  /** As it is stored; undefined where it is gone. */
+  read(): Promise<Buffer | undefined>;
 }
 
 /** A text that dropdock made, and its own digest for a strong ETag. */

@@ -7,6 +7,8 @@ import { Readable } from 'node:stream';
 import { DropdockError } from '#src/errors.js';
 import type { ListedPage, ObjectStore, StoredObject } from '#src/objects/store.js';
 
+const CHUNK_BYTES = 64 * 1024;
+
 export type ReadableStore = Pick<ObjectStore, 'get' | 'open' | 'list' | 'presign'>;
 
 export class MemoryStore implements ReadableStore {
@@ -14,10 +16,14 @@ export class MemoryStore implements ReadableStore {
   /** `get repos/app/current`, `open blobs/…`, and what came of it where that is not usual. */
   readonly asked: string[] = [];
   isAway = false;
-  /** Is waited for before anything is answered. */
+  /** How long an answer is on its way; it tells what was there when it was asked for. */
   delay: () => Promise<unknown> = async () => {};
   /** Bytes that an opened object lacks at its end. */
   cutBytes = 0;
+  /** Bytes of opened objects that were read. */
+  readBytes = 0;
+  /** Streams of opened objects. */
+  readonly opened: Readable[] = [];
 
   put(key: string, body: string | Buffer): void {
     this.objects.set(key, Buffer.from(body));
@@ -55,7 +61,9 @@ export class MemoryStore implements ReadableStore {
     if (whole === undefined) return undefined;
     const part = range ? whole.subarray(range.start, range.end + 1) : whole;
     const sent = part.subarray(0, part.length - this.cutBytes);
-    return { body: Readable.from(chunks(sent)), size: part.length };
+    const body = Readable.from(this.#chunks(sent), { objectMode: false });
+    this.opened.push(body);
+    return { body, size: part.length };
   }
 
   async presign(key: string, seconds: number): Promise<string> {
@@ -78,18 +86,23 @@ export class MemoryStore implements ReadableStore {
     }
   }
 
+  *#chunks(bytes: Buffer): Generator<Buffer> {
+    for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
+      const chunk = bytes.subarray(at, at + CHUNK_BYTES);
+      this.readBytes += chunk.length;
+      yield chunk;
+    }
+  }
+
   async #find(how: string, key: string): Promise<Buffer | undefined> {
     this.asked.push(`${how} ${key}`);
+    const found = this.objects.get(key);
     await this.delay();
     if (this.isAway) throw new DropdockError('target.failed', 'The store is away.', { path: key });
-    return this.objects.get(key);
+    return found;
   }
 }
 
 function etagOf(body: Buffer): string {
   return `"${createHash('md5').update(body).digest('hex')}"`;
-}
-
-function* chunks(bytes: Buffer): Generator<Buffer> {
-  for (let at = 0; at < bytes.length; at += 64 * 1024) yield bytes.subarray(at, at + 64 * 1024);
 }

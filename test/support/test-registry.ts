@@ -37,6 +37,9 @@ export function describeOver(name: string, body: (over: Over) => void): void {
 }
 
 export interface RegistryOptions {
+  /** The endpoint reads a store, this one, so and so. */
+  readonly objects?: MemoryStore;
+  readonly objectOptions?: Partial<ObjectSourceOptions>;
   readonly yaml?: string;
   readonly connections?: number;
   readonly idleMs?: number;
@@ -65,9 +68,9 @@ export class TestRegistry {
     const services = await testServices(root, { disk: nodeDisk, yaml });
     await services.run('prepareInbox', { inbox: services.inbox });
     const { settings, roots, run } = services;
-    const objects = over === 'an object store' ? new MemoryStore() : undefined;
+    const objects = options.objects ?? (over === 'an object store' ? new MemoryStore() : undefined);
     const source = objects
-      ? objectSource(objects)
+      ? objectSource(objects, options.objectOptions)
       : new DirectorySource({ roots, run, rememberBytes: 64 * 1024 * 1024 });
     const { htpasswd } = settings.registry;
     const gate = new Gate({
@@ -151,7 +154,7 @@ export class TestRegistry {
 }
 
 /** Every request asks the store which snapshot is current. */
-export function objectSource(
+function objectSource(
   objects: MemoryStore,
   options: Partial<ObjectSourceOptions> = {},
 ): ObjectSource {
