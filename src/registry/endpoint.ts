@@ -36,7 +36,7 @@ const CATALOG_PAGE_MAX = 1000;
 const TRIES = 3;
 const API_VERSION = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
 
-type RepositoryRoute = Exclude<Route, { kind: 'base' } | { kind: 'catalog' }>;
+type RepositoryRoute = Exclude<Route, { kind: 'base' | 'catalog' | 'tree' }>;
 
 export class Endpoint {
   readonly #blobsBy: BlobsBy;
@@ -72,6 +72,7 @@ export class Endpoint {
     if (isRefusal(route)) return route;
     if (route.kind === 'base') return this.#base(caller, request);
     if (route.kind === 'catalog') return this.#catalog(caller, route, request);
+    if (route.kind === 'tree') return this.#inRepository(caller, this.#fromTree(route), request);
     return this.#inRepository(caller, route, request);
   }
 
@@ -139,6 +140,12 @@ export class Endpoint {
     }
   }
 
+  #fromTree(route: Extract<Route, { kind: 'tree' }>): RepositoryRoute {
+    const { repository } = resolveRepositoryById(this.options.settings, route.id);
+    if ('blob' in route) return { kind: 'blob', repository, digest: route.blob };
+    return { kind: 'manifest', repository, reference: route.reference, form: route.form };
+  }
+
   #fromSnapshot(
     snapshot: ServedSnapshot,
     route: RepositoryRoute,
@@ -146,7 +153,7 @@ export class Endpoint {
   ): Promise<Answer | Refusal> {
     switch (route.kind) {
       case 'manifest':
-        return answerManifest(snapshot, route.reference, asked);
+        return answerManifest(snapshot, route, asked);
       case 'blob':
         return answerBlob(snapshot, route, this.#blobsBy, asked);
       case 'tags':

@@ -1,6 +1,7 @@
 /** end-3: manifests by tag and by digest, in the form the client takes. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Digest, isDigest } from '../image/digest.js';
+import type { ManifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
 import { chooseForm, parseAccept } from './accept.js';
 import { type Answer, answerBytes } from './answer.js';
@@ -15,13 +16,16 @@ export interface Asked {
 
 export async function answerManifest(
   snapshot: ServedSnapshot,
-  reference: Digest | Tag,
+  { reference, form }: { readonly reference: Digest | Tag; readonly form?: ManifestKind },
   { headers, isPrivate }: Asked,
 ): Promise<Answer | Refusal> {
   const byDigest = isDigest(reference);
-  const found = byDigest
-    ? (await snapshot.manifests(reference))[0]
-    : await findTagged(snapshot, reference, headers.accept);
+  const found =
+    form !== undefined
+      ? await findForm(snapshot, reference, form)
+      : byDigest
+        ? (await snapshot.manifests(reference))[0]
+        : await findTagged(snapshot, reference, headers.accept);
   if (found === undefined) return { status: 404, code: 'MANIFEST_UNKNOWN' };
   const { mediaType, digest } = found;
   const bytes = await found.read();
@@ -30,9 +34,22 @@ export async function answerManifest(
   const named = {
     'Docker-Content-Digest': digest,
     // A tag's answer depends on what the client takes; a cache between must know.
-    ...(!byDigest && { Vary: 'Accept' }),
+    ...(!byDigest && form === undefined && { Vary: 'Accept' }),
   };
   return answerBytes(headers, { type: mediaType, digest, caching, headers: named }, bytes);
+}
+
+/** Under `1` lies, with redirect.oci: passthrough, what Crane does not know. */
+async function findForm(
+  snapshot: ServedSnapshot,
+  reference: Digest | Tag,
+  form: ManifestKind,
+): Promise<ServedManifest | undefined> {
+  if (!isDigest(reference) && (await snapshot.isRemoved())) return undefined;
+  const forms = await snapshot.manifests(reference);
+  const isThere = ({ kind }: ServedManifest) =>
+    kind === form || (form === '1' && (kind === 'oci' || kind === 'oci-index'));
+  return forms.find(({ kind }) => kind === form) ?? forms.find(isThere);
 }
 
 async function findTagged(
