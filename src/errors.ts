@@ -53,6 +53,7 @@ export const ERROR_CODES = {
   'thread.failed': system('A worker thread ended unexpectedly; the work is tried again.'),
   'target.failed': system('The object store is in trouble or refuses; the publish is tried again.'),
   'target.damaged': system('An object is lost or not what its key says; dropdock copy mends it.'),
+  'target.unfit': usage('Use a store with conditional writes, or say singleWriter: true.'),
   'settings.invalid': usage('See config/dropdock.yaml for every setting.'),
   'usage.invalid': usage('See dropdock --help.'),
   'snapshot.unknown': usage('dropdock history REPO lists the snapshots that are kept.'),

@@ -26,6 +26,8 @@ export const EVENTS = [
   'publish.retry',
   'publish.later',
   'clean.done',
+  'target.ready',
+  'target.failed',
   'registry.ready',
   'registry.failed',
   'registry.reloaded',

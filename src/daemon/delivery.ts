@@ -4,7 +4,6 @@
  * When all have it (or refuse it), the drop gets its receipt.
  */
 import { DropdockError, faultOf } from '../errors.js';
-import { publishDrops } from '../objects/publish-drops.js';
 import type { DropOutcome } from '../publish/drop.js';
 import { publishRepository, stageAndIngest } from '../publish/publish.js';
 import { newTransaction, type PublishContext } from '../publish/turn.js';
@@ -12,6 +11,7 @@ import { errorFields } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { LOCAL_TARGET } from '../settings/targets.js';
 import { Work } from '../work.js';
+import { publishToStore } from './everywhere.js';
 import { isComplete, type Parcel, TURNS } from './parcel.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
@@ -137,23 +137,13 @@ export class Delivery {
 
   async #publishThere(
     target: string,
-    { policy, transaction }: Parcel,
+    first: Parcel,
     parcels: readonly Parcel[],
   ): Promise<DropOutcome[]> {
-    const context = await this.#services.stores.open(target);
-    const drops = parcels.map(({ claimed: { drop }, staged }) => ({
-      content: staged.content,
-      origin: { drop: drop.name, at: drop.at },
-    }));
-    const result = await publishDrops({ context, policy, transaction }, drops);
-    this.#report(target, policy, { mended: [], removed: [], later: result.later });
-    return parcels.map(({ claimed: { drop }, staged }, at): DropOutcome => {
-      const outcome = result.outcomes[at];
-      if (outcome === undefined) throw new Error(`no outcome for ${drop.name}`);
-      return outcome.status === 'rejected'
-        ? { drop, ...outcome }
-        : { drop, ...staged, ...outcome, leftOut: [...staged.content.leftOut, ...outcome.leftOut] };
-    });
+    const drops = parcels.map(({ claimed: { drop }, staged }) => ({ drop, staged }));
+    const { outcomes, later } = await publishToStore(this.#services, target, first, drops);
+    this.#report(target, first.policy, { mended: [], removed: [], later });
+    return outcomes;
   }
 
   async #settle(target: string, parcel: Parcel, outcome: DropOutcome): Promise<void> {

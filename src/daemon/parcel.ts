@@ -47,14 +47,20 @@ export function isComplete({ policy, delivered }: Parcel): boolean {
 }
 
 /** What the receipt says of the whole: the first target that took it, in the order of the settings. */
-export function overallOutcome({ policy, delivered }: Parcel): Delivered['outcome'] | undefined {
+export function overallOutcome({
+  policy,
+  delivered,
+}: Pick<Parcel, 'policy' | 'delivered'>): Delivered['outcome'] | undefined {
   const all = policy.targets.flatMap((target) => delivered.get(target)?.outcome ?? []);
   const taken = all.filter((each): each is PublishedDrop => each.status !== 'rejected');
   return taken.find(({ status }) => status === 'published') ?? taken[0] ?? all[0];
 }
 
 /** A receipt's part for each target. */
-export function targetParts({ policy, delivered }: Parcel): Record<string, object> {
+export function targetParts({
+  policy,
+  delivered,
+}: Pick<Parcel, 'policy' | 'delivered'>): Record<string, object> {
   const parts: Record<string, object> = {};
   for (const target of policy.targets) {
     const { outcome, retries } = delivered.get(target) ?? {};

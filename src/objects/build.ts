@@ -24,7 +24,7 @@ import {
 } from '../snapshot/snapshot-file.js';
 import { emptyState, type RepositoryState } from '../snapshot/state.js';
 import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { type NeededObject, neededObjects } from './needed.js';
+import { allObjects, type NeededObject, neededObjects } from './needed.js';
 
 /** A snapshot object as it was read. */
 export interface SnapshotText {
@@ -209,9 +209,20 @@ export function redirectOf(request: {
   return renderRedirectFile(stored.state, renderOptions(request.policy, stored));
 }
 
-/** What is live, for a cleaning and for whoever checks a snapshot. */
-export function objectsOf(text: Uint8Array, where: string): readonly NeededObject[] {
-  return neededObjects(parseSnapshot(toBuffer(text), where).state, undefined);
+/**
+ * What a snapshot needs, for a cleaning and for whoever checks it.
+ * @param carriedSinceMs what was last the truth before that is not asked for any more
+ */
+export function objectsOf({
+  text,
+  where,
+  carriedSinceMs,
+}: {
+  readonly text: Uint8Array;
+  readonly where: string;
+  readonly carriedSinceMs: number;
+}): readonly NeededObject[] {
+  return allObjects(parseSnapshot(toBuffer(text), where).state, carriedSinceMs);
 }
 
 /** What crossed threads is no Buffer any more. */

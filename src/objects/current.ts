@@ -70,7 +70,7 @@ export async function readCurrent(
       return current;
     }
     // Cleaned away while we looked: then the pointer leads elsewhere by now.
-    if (attempt === 3) throw damaged(store.target, snapshotKey(id, snapshot));
+    if (attempt === 3) throw lostObject(store.target, snapshotKey(id, snapshot));
   }
 }
 
@@ -83,7 +83,8 @@ export async function readSnapshotText(
   return found === 'same' ? undefined : found?.body;
 }
 
-function damaged(target: string, key: string): DropdockError {
+/** For what a pointer or a snapshot names and the store does not have. */
+export function lostObject(target: string, key: string): DropdockError {
   return new DropdockError('target.damaged', `The target ${target} has lost ${key}.`, {
     path: key,
     target,

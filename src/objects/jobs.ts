@@ -35,10 +35,7 @@ export const objectJobs = {
   buildObjects,
   storeBytes,
   redirectOf: (_disk: Disk, request: Parameters<typeof redirectOf>[0]) => redirectOf(request),
-  objectsOf: (
-    _disk: Disk,
-    { text, where }: { readonly text: Uint8Array; readonly where: string },
-  ) => objectsOf(text, where),
+  objectsOf: (_disk: Disk, request: Parameters<typeof objectsOf>[0]) => objectsOf(request),
 } as const;
 
 export type ObjectJobs = typeof objectJobs;

@@ -8,6 +8,7 @@
  *   repos/<id>/current           the pointer: says which snapshot is current. Replaced last
  *   app/<id>.json                the redirect file for Crane, written after the flip
  *   clean/deleting.json          what a cleaning deletes at this moment (see deleting.ts)
+ *   clean/last                   when the last cleaning ended: its own time
  *   probe/<name>                 what a start tries the store's conditions with
  */
 import type { Digest } from '../image/digest.js';
@@ -19,6 +20,7 @@ export const MANIFESTS = 'manifests/';
 export const REPOSITORIES = 'repos/';
 export const PROBES = 'probe/';
 export const DELETING_KEY = 'clean/deleting.json';
+export const CLEANED_KEY = 'clean/last';
 
 export const blobKey = (digest: Digest) => `${BLOBS}${digest}`;
 export const manifestKey = (digest: Digest) => `${MANIFESTS}${digest}`;

@@ -21,7 +21,7 @@ import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
 import type { BuildObjectsRequest, BuiltObjects, NextObjects } from './build.js';
 import { bringContent, eachOf } from './content.js';
 import type { StoreContext } from './context.js';
-import { type Current, readCurrent } from './current.js';
+import { type Current, lostObject, readCurrent } from './current.js';
 import { flip } from './flip.js';
 import { IMMUTABLE, manifestKey, snapshotKey } from './layout.js';
 import type { NeededObject } from './needed.js';
@@ -88,8 +88,11 @@ export async function changeStore(
     }
     await content.bring(next.needs); // 6
     taken.push(next.snapshot);
+    const sinceMs = context.monotonicMs();
     if (!(await putSnapshot(context, policy, next))) continue; // 8
     await content.bring(next.needs);
+    // So late a cleaning may have taken it for left behind: it begins anew.
+    if (context.monotonicMs() - sinceMs > context.longestMs) continue;
     const later = await commit(turn, current, next); // 9 to 11
     if (later !== 'moved') return { ...result, snapshot: next.snapshot, changed: true, later };
   }
@@ -135,7 +138,8 @@ async function build(
   if (built.absent.length === 0) return built;
   await eachOf(built.absent, 8, async (digest: Digest) => {
     const found = await patiently(() => store.get(manifestKey(digest)));
-    if (found === undefined || found === 'same') throw lost(context, manifestKey(digest));
+    if (found === undefined || found === 'same')
+      throw lostObject(store.target, manifestKey(digest));
     await run('storeBytes', { roots, transaction, digest, bytes: found.body });
   });
   return run('buildObjects', request);
@@ -208,11 +212,4 @@ async function attempt(work: () => Promise<unknown>): Promise<Error[]> {
   } catch (error) {
     return [error as Error];
   }
-}
-
-function lost({ store }: StoreContext, key: string): DropdockError {
-  return new DropdockError('target.damaged', `The target ${store.target} has lost ${key}.`, {
-    path: key,
-    target: store.target,
-  });
 }

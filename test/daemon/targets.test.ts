@@ -60,18 +60,18 @@ repositories:
   const inStore = (double: S3Double) => checkStore(double);
 
   it('publishes to each, and says so', async () => {
-    await start('[local, eu, us]');
+    const { services } = await start('[local, eu, us]');
     drop('1');
     const { status, targets, snapshot } = await receipt();
     expect(status).to.equal('published');
     expect(Object.keys(targets)).to.deep.equal(['local', 'eu', 'us']);
     for (const each of Object.values(targets)) {
-      expect(each).to.include({ status: 'published', retries: 0 });
+      expect(each, JSON.stringify(services.lines)).to.include({ status: 'published', retries: 0 });
     }
     expect(snapshot).to.equal(targets.local?.snapshot);
     expect(readRepository(join(root, 'published'), 'team~app')?.tags).to.have.keys('1');
     expect([inStore(eu), inStore(us)]).to.deep.equal([['1'], ['1']]);
-    expect(readdirSync(join(root, 'state/work'))).to.deep.equal([]);
+    await waitFor('the end', () => readdirSync(join(root, 'state/work')).length === 0);
   });
 
   it('publishes to a store alone, and leaves the directory as it is', async () => {
@@ -99,7 +99,12 @@ repositories:
     expect(readdirSync(join(root, 'inbox/.claimed'))).to.have.length(1);
     // What comes later is not held back either.
     drop('2');
-    await waitFor('the second one', () => inStore(eu).length === 2);
+    const done = () =>
+      services.lines.filter(
+        ({ event, fields }) => event === 'publish.target' && fields.target === 'eu',
+      );
+    await waitFor('the second one', () => done().length === 2);
+    expect(inStore(eu)).to.deep.equal(['1', '2']);
     eu.count();
     isDown = false;
     await waitFor('both receipts', () => receipts(root).length === 2);

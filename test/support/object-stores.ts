@@ -33,3 +33,23 @@ export function doubleOptions(double: S3Double, more: Partial<StoreOptions> = {}
 export function openDouble(double: S3Double, more?: Partial<StoreOptions>): Promise<ObjectStore> {
   return openStore(doubleOptions(double, more));
 }
+
+/** The same store; `hook` is waited for before each call. */
+export function beforeEachCall(store: ObjectStore, hook: () => Promise<void>): ObjectStore {
+  const hooked = (name: string, value: (...given: unknown[]) => unknown) =>
+    name.startsWith('list')
+      ? async function* (...given: unknown[]) {
+          await hook();
+          yield* value.apply(store, given) as AsyncIterable<unknown>;
+        }
+      : async (...given: unknown[]) => {
+          await hook();
+          return value.apply(store, given);
+        };
+  return new Proxy(store, {
+    get: (_store, name) => {
+      const value = Reflect.get(store, name);
+      return typeof value === 'function' ? hooked(String(name), value) : value;
+    },
+  });
+}

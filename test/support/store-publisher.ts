@@ -12,6 +12,7 @@ import type { ObjectStore } from '#src/objects/store.js';
 import type { RepositoryPolicy } from '#src/publish/next-snapshot.js';
 import { allDirectories } from '#src/publish/paths.js';
 import { stageAndIngest } from '#src/publish/publish.js';
+import { liveManifests } from '#src/snapshot/merge.js';
 import { parseSnapshot, type StoredSnapshot } from '#src/snapshot/snapshot-file.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';
 import { type Jobs, jobs } from '#src/threads/jobs.js';
@@ -113,7 +114,7 @@ export function readStore(
 }
 
 /** Throws when something the snapshot names is not there, or not what it says. */
-export function checkStore(double: S3Double, id = 'team~app'): string[] {
+export function checkStore(double: S3Double, id = 'team~app', which?: 'live only'): string[] {
   const found = readStore(double, id);
   if (found === undefined) return [];
   const { state } = found.snapshot;
@@ -122,7 +123,9 @@ export function checkStore(double: S3Double, id = 'team~app'): string[] {
     if (object?.body.length !== size)
       throw new Error(`${key} is ${object?.body.length} of ${size}`);
   };
+  const live = liveManifests(state);
   for (const [digest, record] of state.manifests) {
+    if (which === 'live only' && !live.has(digest)) continue;
     check(`manifests/${record.stored ?? digest}`, record.size);
     for (const blob of record.blobs) check(`blobs/${blob.digest}`, blob.size);
   }
