@@ -151,25 +151,38 @@ function onReload({ context, log, outside, manager, status }: Running, after: ()
 
   async function reload(): Promise<void> {
     void manager.reloading();
-    let trouble = '';
-    try {
-      const { applied, waiting } = adoptSettings(context.settings, outside.readSettings().settings);
-      const [changed, restart] = [applied.join(','), waiting.join(',')];
-      log(waiting.length > 0 ? 'warn' : 'info', 'settings.reloaded', {
-        changed: changed || undefined,
-        restart: restart || undefined,
-      });
-    } catch (error) {
-      const { code, message, hint } = errorFields(error as Error);
-      log('error', 'settings.refused', { code, message, hint });
-      trouble = `Settings refused: ${message}; those before hold. `;
-    }
-    // Even then: the log was rotated, a certificate renewed.
+    const read = readAgain();
+    // Whatever became of the settings: the log was rotated, a certificate renewed. What is said of
+    // it stands in the new file.
     outside.reopenLog();
+    const trouble = tell(read);
     await after().catch((error) => {
       log('warn', 'daemon.warning', { what: 'reloading', ...errorFields(error as Error) });
     });
     void manager.ready(trouble + status());
+  }
+
+  function readAgain(): ReturnType<typeof adoptSettings> | Error {
+    try {
+      return adoptSettings(context.settings, outside.readSettings().settings);
+    } catch (error) {
+      return error as Error;
+    }
+  }
+
+  /** @returns what systemd is told besides */
+  function tell(read: ReturnType<typeof readAgain>): string {
+    if (read instanceof Error) {
+      const { code, message, hint } = errorFields(read);
+      log('error', 'settings.refused', { code, message, hint });
+      return `Settings refused: ${message}; those before hold. `;
+    }
+    const [changed, restart] = [read.applied.join(','), read.waiting.join(',')];
+    log(read.waiting.length > 0 ? 'warn' : 'info', 'settings.reloaded', {
+      changed: changed || undefined,
+      restart: restart || undefined,
+    });
+    return '';
   }
 }
 

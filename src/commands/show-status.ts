@@ -67,20 +67,25 @@ function inboxText({ inbox, waiting, daemons }: Status, nowMs: number): string {
 }
 
 function howText({ progress, sinceMs, reason, state }: InboxStatus, nowMs: number): string {
-  if (state !== 'publishing' || progress === undefined) return reason ?? '';
+  if (state !== 'publishing' || progress === undefined) return shorten(reason ?? '');
   const elapsedMs = sinceMs === undefined ? 0 : nowMs - sinceMs;
   return describeProgress('reading', progress.done, progress.total, elapsedMs);
 }
 
 function rejectedText({ rejected }: Status, nowMs: number): string {
   if (rejected.length === 0) return '';
-  const rows = rejected.map(({ drop, at, code, message }) => [
+  const rows = rejected.map(({ drop, at, code, message, hint }) => [
     `  ${drop}`,
     `${ageOf(at, nowMs)} ago`,
     code,
-    message,
+    shorten([message, hint].filter(Boolean).join(' ')),
   ]);
   return `Rejected (inbox/.rejected/ has them whole):\n${formatTable(rows)}`;
+}
+
+/** Twelve digits of a digest are enough to find it; `--json` and the receipt have all of them. */
+function shorten(text: string): string {
+  return text.replace(/\b([0-9a-f]{12})[0-9a-f]{52,}\b/g, '$1…');
 }
 
 function ageOf(timestamp: string, nowMs: number): string {

@@ -3,7 +3,7 @@
  * inbox.scan; a hint only makes it sooner.
  */
 import { join } from 'node:path';
-import { DropdockError, faultOf } from '../errors.js';
+import { DropdockError, faultOf, hasErrno } from '../errors.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
 import { type Decision, incomplete, Settler, type Times, type Verdict } from '../inbox/settle.js';
@@ -121,8 +121,7 @@ export class Intake {
   async #scan(): Promise<number> {
     const { run, inbox, settings, owner, monotonicMs, log } = this.#services;
     const seen = await run('scan', { inbox, marker: settings.settle.marker ?? undefined });
-    // A drop made between the listing and the new watch is found by looking once more.
-    const fresh = this.#watch?.follow(seen.directories) ?? false;
+    const againMs = this.#watch?.follow(seen.directories, monotonicMs()) ?? settings.inbox.scan;
     this.#mentionIgnored(seen);
     const paths = new Set(seen.drops.map(({ path }) => path));
     this.#settler.keepOnly(paths);
@@ -131,7 +130,7 @@ export class Intake {
       this.#said.delete(drop);
       log('info', 'drop.gone', { drop });
     }
-    const soonest = fresh ? HINT_DELAY_MS * 10 : settings.inbox.scan;
+    const soonest = Math.min(settings.inbox.scan, againMs);
     if (seen.drops.length === 0) return soonest;
     const filesystemMs = await run('inboxTime', { inbox, owner: owner.token });
     const times = { filesystemMs, monotonicMs: monotonicMs() };
@@ -223,11 +222,15 @@ export class Intake {
   }
 
   /** Trouble with one drop keeps nobody from the others. @returns when to look again (ms) */
-  #warn(drop: string, error: unknown): number {
+  async #warn(drop: string, error: unknown): Promise<number> {
     if (faultOf(error) === 'bug') throw error;
+    const { run, inbox, settings } = this.#services;
     const { message, code } = errorFields(error as Error);
-    const { first } = this.#services.settings.retry;
-    const reason = `${message} (${code}), next look within ${first / 1000}s`;
+    const { first } = settings.retry;
+    const isForbidden = hasErrno(error, 'EACCES', 'EPERM');
+    const explain = () => run('whatForbids', { inbox, path: drop }).catch(() => message);
+    const what = isForbidden ? await explain() : message;
+    const reason = `${what} (${code}), next look within ${first / 1000}s`;
     if (!this.#stopped) this.#mention(drop, 'drop.waiting', reason);
     return first;
   }

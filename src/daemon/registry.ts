@@ -26,7 +26,7 @@ export interface Registry {
 
 /** Certificates are renewed every some weeks; a SIGHUP makes it at once. */
 const CERTIFICATE_LOOK_MS = 10_000;
-const LISTEN_AGAIN_MS = 5000;
+const LISTEN_AGAIN_MS = 2000;
 
 /**
  * @param whenBusy what a place that cannot be listened at means: `retry` for the daemon, whose
@@ -45,6 +45,8 @@ export async function openRegistry(
   await site.refresh();
   const places = placesOf(options);
   const listening = new Map<Listen, RegistryServer>();
+  /** What kept us from listening there, as far as it is told. */
+  const said = new Map<Listen, string>();
   let timer: NodeJS.Timeout | undefined;
   await listenAll();
   const look = setInterval(() => void renewCertificate(), CERTIFICATE_LOOK_MS);
@@ -78,7 +80,11 @@ export async function openRegistry(
         log('info', 'registry.ready', { url: server.url });
       } catch (error) {
         if (whenBusy === 'throw') throw error;
-        log('error', 'registry.failed', {
+        const { message } = error as Error;
+        // Once: who reads the log at night wants to see what else happens.
+        const isSaid = said.get(where) === message;
+        said.set(where, message);
+        log(isSaid ? 'debug' : 'error', 'registry.failed', {
           ...errorFields(error as Error),
           hint: 'Publishing goes on. Free the address or mend the certificate; registry.listen: null turns pulling off.',
           retry: `${LISTEN_AGAIN_MS / 1000}s`,

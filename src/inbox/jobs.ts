@@ -10,6 +10,7 @@ import {
   takeClaim,
   takeOverClaims,
 } from './claim.js';
+import { whatForbids } from './forbidden.js';
 import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
 import { inOwn } from './own-directory.js';
 import { claimedDirectory, clockFile } from './paths.js';
@@ -28,6 +29,7 @@ export const inboxJobs = {
   listClaims,
   takeOverClaims,
   listRejected,
+  whatForbids,
   dropBytes: (_disk: Disk, { path }: { readonly path: string }): number => bytesBelow(path),
   inboxTime: (disk: Disk, { inbox, owner }: { readonly inbox: string; readonly owner: string }) =>
     inOwn(disk, claimedDirectory(inbox), (own) => filesystemNow(disk, own.at(clockFile(owner)))),

@@ -4,6 +4,7 @@ import { removeIfThere, statIfThere } from '../disk/durable.js';
 import { isSystemError } from '../errors.js';
 import { DROP_DEPTH_MAX, DROP_NAME_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
+import { whatForbids } from './forbidden.js';
 import { type Look, lookAt, openDirectory, within } from './look.js';
 
 /** A drop as one look at it found it. */
@@ -90,7 +91,10 @@ class Scan implements ScanResult {
 
   #directory(parent: number, name: string, path: string, depth: number): void {
     const fd = openDirectory(this.disk, within(parent, name));
-    if (fd === 'denied') this.#ignore(path, 'no permission to read this directory');
+    if (fd === 'denied') {
+      const { inbox } = this.request;
+      this.#ignore(path, whatForbids(this.disk, { inbox, path }));
+    }
     if (typeof fd !== 'number') return;
     try {
       const entries = this.disk.list(within(fd));

@@ -11,9 +11,16 @@ export interface Hint {
   readonly directory: string;
 }
 
+/** A look at once; then as long again as the watch is old. */
+const AGAIN_MS_MIN = 20;
+/** By then a new watch is there, however busy the machine is. */
+const DOUBT_MS_MAX = 10_000;
+
 export class InboxWatch {
   readonly #watcher: FSWatcher;
   readonly #watched = new Set<string>();
+  /** When a directory began to be watched, on the monotonic clock. */
+  #freshMs = Number.NEGATIVE_INFINITY;
 
   /**
    * @param onHint something happened there; look
@@ -43,8 +50,14 @@ export class InboxWatch {
     this.#watcher.on('error', (error) => onError(error as Error));
   }
 
-  /** @param directories below the inbox. @returns true when some of them were not watched before */
-  follow(directories: readonly string[]): boolean {
+  /**
+   * chokidar lists a directory before it watches it, and tells nobody when it does. What came in
+   * between is found by looking again, later and later.
+   * @param directories below the inbox; only these are watched from now on
+   * @param nowMs on the monotonic clock
+   * @returns in how many milliseconds to look again; Infinity where every watch is there
+   */
+  follow(directories: readonly string[], nowMs: number): number {
     const wanted = new Set(directories.map((directory) => join(this.inbox, directory)));
     for (const path of this.#watched) {
       if (wanted.has(path)) continue;
@@ -54,7 +67,9 @@ export class InboxWatch {
     const added = [...wanted].filter((path) => !this.#watched.has(path));
     for (const path of added) this.#watched.add(path);
     if (added.length > 0) this.#watcher.add(added);
-    return added.length > 0;
+    if (added.length > 0) this.#freshMs = nowMs;
+    const ageMs = nowMs - this.#freshMs;
+    return ageMs > DOUBT_MS_MAX ? Number.POSITIVE_INFINITY : Math.max(AGAIN_MS_MIN, ageMs);
   }
 
   async close(): Promise<void> {

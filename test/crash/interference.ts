@@ -4,6 +4,7 @@ import { readlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ownEnvironment } from '../support/daemon-process.js';
 
 const SOURCE = fileURLToPath(new URL('../../test/crash/interfere.c', import.meta.url));
 
@@ -37,7 +38,7 @@ export function interferenceEnvironment(directory: string, place: string): NodeJ
   const library = join(directory, 'interfere.so');
   execFileSync('gcc', ['-shared', '-fPIC', '-O1', '-Wall', '-o', library, SOURCE, '-ldl']);
   return {
-    ...process.env,
+    ...ownEnvironment(),
     LD_PRELOAD: library,
     INTERFERE_BELOW: place,
     UV_THREADPOOL_SIZE: '1',

@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ask, basic } from '../support/ask.js';
-import { DaemonProcess, QUICK } from '../support/daemon-process.js';
+import { DaemonProcess, ownEnvironment, QUICK } from '../support/daemon-process.js';
 import { makeLayout } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { receipts } from '../support/service.js';
@@ -135,7 +135,7 @@ describe('under journald', () => {
     const output = join(root, 'output');
     const fd = openSync(output, 'a');
     const { dev, ino } = statSync(output);
-    const env = { ...process.env, JOURNAL_STREAM: `${dev}:${ino}` };
+    const env = { ...ownEnvironment(), JOURNAL_STREAM: `${dev}:${ino}` };
     const ready = () => readFileSync(output, 'utf8').includes('daemon.ready');
     const stdio = ['ignore', fd, fd] as const;
     const daemon = await DaemonProcess.start(root, { env, ready, stdio: [...stdio] });

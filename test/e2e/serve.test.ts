@@ -155,12 +155,15 @@ describe('dropdock serve', function () {
   it('is no reason for `run` not to publish: it listens when the address is free', async () => {
     const port = await take();
     const yaml = registryYaml(`listen: "127.0.0.1:${port}"`);
-    daemon = await DaemonProcess.start(root, { yaml });
+    daemon = await DaemonProcess.start(root, { yaml: `${yaml}log: {level: debug}\n` });
     expect(daemon.output).to.contain('registry.failed').and.not.contain('registry.ready');
     makeLayout(join(root, 'inbox', 'other:1'), { layers: ['other'] });
     await waitFor('the publish', () =>
       receipts(root).some(({ repository }) => repository === 'other'),
     );
+    // It is said once, however often it is tried.
+    await waitFor('another try', () => daemon?.output.includes('debug registry.failed'));
+    expect(daemon.output.match(/error registry\.failed/g)).to.have.length(1);
     await free();
     await waitFor('it to listen', () => daemon?.output.includes('registry.ready'));
     expect((await ask(`http://127.0.0.1:${port}`, '/v2/other/manifests/1')).status).to.equal(200);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { showStatus } from '#src/commands/show-status.js';
 import type { Status } from '#src/commands/status.js';
+import type { Timestamp } from '#src/snapshot/timestamp.js';
 import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
 import { blobPath, makeLayout } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -110,6 +111,15 @@ describe('status', function () {
     expect(text).to.not.contain('\x1b');
   });
 
+  const REJECTED = {
+    drop: 'web',
+    claim: 'web',
+    at: '20261124T110000.000Z' as Timestamp,
+    code: 'digest.mismatch',
+    message: `sha256:${'ab'.repeat(32)} is bad.`,
+    hint: 'Copy it again.',
+  };
+
   it('as text has a bar for what runs, and says how many more there are', () => {
     const nowMs = Date.UTC(2026, 10, 24, 12);
     const sinceMs = nowMs - 10_000;
@@ -122,6 +132,7 @@ describe('status', function () {
         daemons: [{ pid: 1, owner: 'p1', at: nowMs }],
         inbox: [{ ...running, progress }, ...Array.from({ length: 30 }, () => waits)],
         waiting: 100,
+        rejected: [REJECTED],
       },
       { one: false, nowMs },
     );
@@ -130,5 +141,8 @@ describe('status', function () {
     );
     expect(text).to.match(/app +waiting +2h/);
     expect(text).to.contain('and 81 more');
+    expect(text).to.match(
+      /web +1h ago +digest\.mismatch +sha256:abababababab… is bad. Copy it again.\n/,
+    );
   });
 });

@@ -39,19 +39,20 @@ describe('InboxWatch', () => {
   };
 
   it('hints at what happens in the directories it follows', async () => {
-    expect(watch.follow(['', 'team'])).to.equal(true);
+    watch.follow(['', 'team'], 0);
     await hinted('');
     await hinted('team');
   });
 
-  it('says whether it was given anything new to follow', () => {
-    expect(watch.follow([''])).to.equal(true);
-    expect(watch.follow([''])).to.equal(false);
-    expect(watch.follow(['', 'team'])).to.equal(true);
+  it('has a new watch looked after again and again, as what happens before it is there is lost', () => {
+    expect(watch.follow([''], 1000)).to.equal(20);
+    expect(watch.follow([''], 1100)).to.equal(100);
+    expect(watch.follow([''], 11_001)).to.equal(Number.POSITIVE_INFINITY);
+    expect(watch.follow(['', 'team'], 12_000)).to.equal(20);
   });
 
   it('is silent about what lies in a directory it does not follow', async () => {
-    watch.follow(['']);
+    watch.follow([''], 0);
     await hinted('');
     writeFileSync(join(inbox, 'team', 'blob'), '');
     hints = [];

@@ -77,7 +77,7 @@ export class DaemonProcess {
 }
 
 /** Without what is meant for the tests: to dropdock it would be an unknown setting. */
-function ownEnvironment(): NodeJS.ProcessEnv {
+export function ownEnvironment(): NodeJS.ProcessEnv {
   const entries = Object.entries(process.env);
   return Object.fromEntries(entries.filter(([name]) => !name.startsWith('DROPDOCK_TEST_')));
 }

@@ -1,0 +1,72 @@
+/**
+ * Why a drop may not be read or taken, in a sentence that ends with what to do. Tools give away less
+ * than people think, whatever the umask is: umoci makes files for their owner alone, skopeo
+ * directories that only their owner may write.
+ */
+import { basename, dirname, join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { statIfThere } from '../disk/durable.js';
+import { hasErrno } from '../errors.js';
+import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
+import { within } from './look.js';
+
+export interface ForbiddenDrop {
+  readonly inbox: string;
+  /** Below the inbox. */
+  readonly path: string;
+}
+
+/** To be asked after something was answered with EACCES or EPERM. */
+export function whatForbids(disk: Disk, { inbox, path }: ForbiddenDrop): string {
+  const drop = join(inbox, path);
+  const unreadable = firstUnreadable(disk, drop, basename(path), { files: 0 });
+  if (unreadable !== undefined) {
+    return `${unreadable} may not be read (${ownership(disk, join(dirname(drop), unreadable))}): chmod -R g+rwX ${drop}`;
+  }
+  const isDirectory = statIfThere(disk, drop)?.kind === 'directory';
+  const parent = dirname(drop);
+  if (isDirectory && !isForOthers(disk, drop)) {
+    return `its directory may not be taken (${ownership(disk, drop)}): chmod -R g+rwX ${drop}`;
+  }
+  return `nothing may be taken out of its directory (${ownership(disk, parent)}): chmod g+w,-t ${parent}`;
+}
+
+/** What may not be opened, by its path from the drop's own name on; undefined where all may. */
+function firstUnreadable(
+  disk: Disk,
+  full: string,
+  shown: string,
+  walk: { files: number },
+  depth = 0,
+): string | undefined {
+  const kind = statIfThere(disk, full)?.kind;
+  if (kind !== 'file' && kind !== 'directory') return undefined;
+  let fd: number;
+  try {
+    fd = disk.open(full, kind === 'file' ? 'read' : 'directory');
+  } catch (error) {
+    return hasErrno(error, 'EACCES', 'EPERM') ? shown : undefined;
+  }
+  try {
+    if (kind === 'file' || depth >= DROP_DEPTH_MAX) return undefined;
+    for (const { name } of disk.list(within(fd))) {
+      if (++walk.files > FILES_PER_DROP_MAX) return undefined;
+      const found = firstUnreadable(disk, within(fd, name), `${shown}/${name}`, walk, depth + 1);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/** Its group, or everybody, may write to it. */
+function isForOthers(disk: Disk, path: string): boolean {
+  return ((statIfThere(disk, path)?.mode ?? 0) & 0o022) !== 0;
+}
+
+function ownership(disk: Disk, path: string): string {
+  const stat = statIfThere(disk, path);
+  if (stat === undefined) return 'gone by now';
+  return `owner ${stat.uid}, mode ${stat.mode.toString(8).padStart(4, '0')}`;
+}

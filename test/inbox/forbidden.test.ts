@@ -1,0 +1,78 @@
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { nodeDisk } from '#src/disk/disk.js';
+import { whatForbids } from '#src/inbox/forbidden.js';
+import { dropPath } from '../support/deliver.js';
+import { interfereWith, systemError } from '../support/faulty-disk.js';
+import { makeLayout } from '../support/make-image.js';
+import { receipts, testDaemon } from '../support/service.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+import { InboxFixture } from './inbox-fixture.js';
+
+const UID = process.getuid?.();
+
+describe('what forbids a drop', () => {
+  const given = new InboxFixture();
+
+  /** Root may read everything, so the disk says no for it. */
+  const without = (suffix: string) =>
+    interfereWith(nodeDisk, (operation) => {
+      if (operation.verb === 'open' && (operation.paths.split(' ')[0] ?? '').endsWith(suffix)) {
+        throw systemError('EACCES', operation);
+      }
+    });
+  const says = (path: string, disk = nodeDisk) => whatForbids(disk, { inbox: given.inbox, path });
+
+  it('is a file that is for its owner alone, as umoci makes them', () => {
+    given.makeDrop('team/app');
+    mkdirSync(given.at('team/app/blobs'));
+    writeFileSync(given.at('team/app/blobs/one'), '');
+    chmodSync(given.at('team/app/blobs/one'), 0o600);
+    expect(says('team/app', without('/one'))).to.equal(
+      `app/blobs/one may not be read (owner ${UID}, mode 0600): chmod -R g+rwX ${given.at('team/app')}`,
+    );
+  });
+
+  it('is a directory that only its owner may write, as skopeo makes them', () => {
+    given.makeDrop('app');
+    chmodSync(given.at('app'), 0o755);
+    expect(says('app')).to.equal(
+      `its directory may not be taken (owner ${UID}, mode 0755): chmod -R g+rwX ${given.at('app')}`,
+    );
+  });
+
+  it('is the directory it lies in, when nothing may be taken out of that', () => {
+    writeFileSync(given.at('app.tar'), '');
+    chmodSync(given.inbox, 0o1755);
+    expect(says('app.tar')).to.equal(
+      `nothing may be taken out of its directory (owner ${UID}, mode 1755): chmod g+w,-t ${given.inbox}`,
+    );
+  });
+});
+
+describe('a drop that may not be taken', () => {
+  after(removeTempDirs);
+
+  it('waits, says what to do, and is published once that is done', async () => {
+    const root = tempDir();
+    const drop = dropPath(root, 'app:1');
+    makeLayout(drop);
+    let isForbidden = true;
+    const disk = interfereWith(nodeDisk, (operation) => {
+      const isTaking = operation.verb === 'rename' && operation.paths.includes('.claimed');
+      if (isForbidden && isTaking) throw systemError('EACCES', operation);
+    });
+    const yaml = 'settle: {quiet: 1ms}\nretry: {first: 10ms}\ninbox: {watch: false, scan: 1h}\n';
+    const { services, stop } = await testDaemon(root, { disk, yaml });
+    try {
+      const waiting = () => services.lines.find(({ event }) => event === 'drop.waiting');
+      await waitFor('the reason', waiting);
+      expect(waiting()?.fields.reason).to.contain(`chmod -R g+rwX ${drop} (EACCES)`);
+      isForbidden = false;
+      await waitFor('the receipt', () => receipts(root).length === 1);
+    } finally {
+      await stop();
+    }
+  });
+});
