@@ -3,15 +3,11 @@
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { clean, init, verify } from './commands/care.js';
-import { remove, rollback, untag } from './commands/change.js';
 import { complain } from './commands/complain.js';
 import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
+import { type CommandRun, defineCommands, type Given } from './commands/define.js';
 import { openLogOutput } from './commands/log-output.js';
-import { config, history } from './commands/look.js';
-import { publishByHand } from './commands/publish.js';
-import { type Process, runDaemon, serveRegistry } from './commands/run.js';
-import { status } from './commands/status.js';
+import type { Process } from './commands/run.js';
 import { managerAddress } from './daemon/systemd.js';
 import { DropdockError, faultOf } from './errors.js';
 import type { Log } from './log.js';
@@ -24,6 +20,7 @@ interface GlobalOptions {
   readonly root?: string;
   readonly config?: string;
   readonly json?: boolean;
+  readonly target?: string;
 }
 
 /**
@@ -69,6 +66,8 @@ function inheritedSockets(): number[] {
 // A reader of our output that has gone away is no reason to stop publishing.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
+// Which Node the SDK's next versions need is our business.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 
 process.exitCode = await main(process.argv);
 // Threads that were told to end and sockets of the watcher must not hold the process.
@@ -99,14 +98,25 @@ async function main(argv: string[]): Promise<ExitCode> {
       option?.hideHelp();
     }
     added.action(async (...given: unknown[]) => {
-      const options = { ...program.opts(), ...added.opts() } as GlobalOptions;
+      const { target: named, ...common } = { ...program.opts(), ...added.opts() } as GlobalOptions;
+      // Only there it is a setting: what is read.
+      const options =
+        spec === 'serve' && named !== undefined ? { ...common, target: named } : common;
       exitCode = await withContext(options, spec === 'run', (context, log, again) =>
         run(context, log, given.slice(0, -2) as Given, added.opts(), again),
       );
     });
     return added;
   };
-  defineCommands(command);
+  defineCommands(command, {
+    thisProcess,
+    input: process.stdin,
+    output: process.stdout,
+    progress: {
+      isTerminal: process.stderr.isTTY === true,
+      write: (text) => void process.stderr.write(text),
+    },
+  });
   try {
     await program.parseAsync(argv);
     return exitCode;
@@ -114,83 +124,6 @@ async function main(argv: string[]): Promise<ExitCode> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return complain(error, argv.includes('--json'), (text) => void process.stderr.write(text));
   }
-}
-
-/** A command's arguments in their order; the last may be a list. */
-type Given = readonly (string | readonly string[] | undefined)[];
-
-function text(given: Given[number]): string | undefined {
-  return given === undefined ? undefined : String(given);
-}
-
-type CommandRun = (
-  context: CommandContext,
-  log: Log,
-  given: Given,
-  options: Readonly<Record<string, unknown>>,
-  again: Pick<Process, 'readSettings' | 'reopenLog'>,
-) => Promise<ExitCode> | ExitCode;
-
-function defineCommands(
-  command: (spec: string, description: string, run: CommandRun) => Command,
-): void {
-  command('run', 'the daemon', (context, log, _given, { welcome }, again) =>
-    runDaemon(context, log, { welcome: welcome === true, ...thisProcess(), ...again }),
-  ).option('--welcome', 'say where to drop, with an example to paste');
-  command('serve', 'the registry endpoint alone; reads only', (context, log, ...[, , again]) =>
-    serveRegistry(context, log, { ...thisProcess(), ...again }),
-  );
-  command(
-    'publish <path>',
-    'publish an image or archive (- for standard input) now; it stays where it is',
-    (context, log, given, options) =>
-      publishByHand(context, log, {
-        path: String(given[0]),
-        as: options.as as string | undefined,
-        input: process.stdin,
-        progress: {
-          isTerminal: process.stderr.isTTY === true,
-          write: (text) => void process.stderr.write(text),
-        },
-      }),
-  ).option('--as <ref>', '<repository>[:<tag>] (default: the last part of the path)');
-  command(
-    'status [repository]',
-    'what is published, what waits and why, what runs',
-    (context, _log, [repository], { watch }) =>
-      status(context, {
-        repository: text(repository),
-        watch: watch === true,
-        isTerminal: process.stdout.isTTY === true,
-      }),
-  ).option('--watch', 'again every second');
-  command('history <repository>', 'which snapshots were current, and why', (context, _log, given) =>
-    history(context, String(given[0])),
-  );
-  command(
-    'rollback <repository> [timestamp]',
-    'make an earlier snapshot the truth again (default: the one before)',
-    (context, log, given) => rollback(context, log, String(given[0]), text(given[1])),
-  );
-  command('untag <repository> <tags...>', 'take tags away', (context, log, [repository, tags]) =>
-    untag(context, log, String(repository), tags as string[]),
-  );
-  command('remove <repository>', 'take a repository away', (context, log, [repository]) =>
-    remove(context, log, String(repository)),
-  );
-  command(
-    'verify [repository]',
-    'read and check everything again',
-    (context, log, given, options) =>
-      verify(context, log, { repository: text(given[0]), repair: options.repair === true }),
-  ).option('--repair', 'put right what can be put right');
-  command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
-    clean(context, log, { dryRun: options.dryRun === true }),
-  ).option('--dry-run', 'only say what would go, and what keeps the rest');
-  command('config', 'the effective settings and where each came from', (context) =>
-    config(context),
-  );
-  command('init', 'make the directories', (context) => init(context));
 }
 
 async function withContext(
@@ -225,7 +158,7 @@ async function withContext(
 
 /** @param hadFile one that was there must not be taken for absent: that would be the defaults */
 function sourcesFrom(
-  { root, config: named }: GlobalOptions,
+  { root, config: named, target }: GlobalOptions,
   hadFile = named !== undefined,
 ): SettingsSources {
   const name = named ?? DEFAULT_CONFIG;
@@ -241,7 +174,13 @@ function sourcesFrom(
     value: join(resolve(root ?? ''), part),
     flag: '--root',
   }));
-  return { file: hasFile ? { name, text } : undefined, environment: process.env, flags };
+  const served =
+    target === undefined ? [] : [{ path: ['registry', 'target'], value: target, flag: '--target' }];
+  return {
+    file: hasFile ? { name, text } : undefined,
+    environment: process.env,
+    flags: [...flags, ...served],
+  };
 }
 
 function packageVersion(): string {

@@ -16,6 +16,7 @@ export interface PublishedOutcome {
   readonly content: StagedContent;
   readonly ingested: Readonly<Record<string, number>>;
   readonly leftOut: readonly { readonly what: string; readonly why: string }[];
+  readonly targets?: Readonly<Record<string, object>>;
 }
 
 export interface ReceiptFrame {
@@ -57,6 +58,7 @@ export function publishedPart(outcome: PublishedOutcome): object {
     ingested: outcome.ingested,
     leftOut: outcome.leftOut,
     warnings: content.warnings,
+    ...(outcome.targets && { targets: outcome.targets }),
   };
 }
 

@@ -33,6 +33,7 @@ const ROWS: Record<string, number> = {
   work: 3,
   access: 3,
   notify: 3,
+  objects: 3,
   threads: 4,
   metrics: 4,
   registry: 4,
@@ -41,8 +42,14 @@ const ROWS: Record<string, number> = {
   main: 7,
 };
 
-/** Rooms of one row that may know each other: what is published is made of images. */
-const NEIGHBOURS = [['snapshot', 'image']];
+/**
+ * Rooms of one row that may know each other: what is published is made of images, and what goes to a
+ * store is merged as what goes into a directory.
+ */
+const NEIGHBOURS = [
+  ['snapshot', 'image'],
+  ['objects', 'publish'],
+];
 
 /** They turn values into values, whatever row they are on. */
 const isPure = (room: string) => room === 'page' || (ROWS[room] ?? 9) <= 1;
@@ -56,9 +63,17 @@ const DOORS: Record<string, string[]> = {
   bcryptjs: ['access/jobs.ts'],
   fresh: ['registry/answer.ts'],
   'range-parser': ['registry/answer.ts'],
-  'lru-cache': ['access/gate.ts', 'registry/page-reader.ts', 'registry/snapshot-reader.ts'],
+  'lru-cache': [
+    'access/gate.ts',
+    'registry/memory.ts',
+    'registry/page-reader.ts',
+    'registry/pointers.ts',
+    'registry/signed-urls.ts',
+  ],
   'prom-client': ['metrics/definitions.ts', 'metrics/metrics.ts'],
   'node:child_process': ['daemon/systemd.ts', 'notify/deliver.ts'],
+  '@aws-sdk/client-s3': ['objects/client.ts'],
+  '@aws-sdk/s3-request-presigner': ['objects/client.ts'],
   yaml: ['settings/settings.ts'],
   'fs-native-extensions': ['disk/kernel-lock.ts'],
   'node:worker_threads': ['threads/pool.ts', 'threads/worker.ts'],

@@ -1,5 +1,6 @@
 /** `dropdock publish PATH|- [--as REF]`: one drop, now, by the same steps. What was given stays. */
 import { basename, join, resolve } from 'node:path';
+import { publishEverywhere } from '../daemon/everywhere.js';
 import { openServices, publishContext, type Services } from '../daemon/services.js';
 import { nodeDisk } from '../disk/disk.js';
 import { statIfThere } from '../disk/durable.js';
@@ -10,7 +11,6 @@ import { type DropName, parseDropName } from '../image/names.js';
 import type { Log } from '../log.js';
 import type { DropToPublish } from '../publish/drop.js';
 import { workPath } from '../publish/paths.js';
-import { publishRepository } from '../publish/publish.js';
 import { publishBundle } from '../publish/publish-bundle.js';
 import { newTransaction, type PublishContext } from '../publish/turn.js';
 import { resolveRepository } from '../settings/repository-policy.js';
@@ -88,11 +88,12 @@ function toDropByHand(
 
 async function publishDrop(
   context: CommandContext,
-  { settings }: Services,
+  services: Services,
   turns: PublishContext,
   given: { drop: DropToPublish; name: DropName; options: PublishOptions },
 ): Promise<ExitCode> {
   const { drop, name, options } = given;
+  const { settings } = services;
   const startedMs = performance.now();
   const { progress = newProgress() } = drop;
   const line = new ProgressLine(options.progress, 'reading', progress, bytesBelow(drop.path));
@@ -102,13 +103,16 @@ async function publishDrop(
     if (repository === undefined) {
       const policyOf = (each: Parameters<typeof resolveRepository>[1]) =>
         resolveRepository(settings, each);
-      const bundle = { drop: { ...drop, fromInside: true }, namespace: name.namespace, policyOf };
+      const publish = (each: Parameters<typeof resolveRepository>[1], part: DropToPublish) =>
+        publishEverywhere(services, turns, policyOf(each), part);
+      const whole = { ...drop, fromInside: true };
+      const bundle = { drop: whole, namespace: name.namespace, policyOf, publish };
       const outcome = await publishBundle(turns, bundle);
       line.end();
       return reportBundle(context, drop, outcome, took());
     }
     const policy = resolveRepository(settings, repository);
-    const result = await publishRepository(turns, policy, [drop], async () => {});
+    const result = await publishEverywhere(services, turns, policy, drop);
     line.end();
     const [outcome] = result.outcomes;
     return outcome === undefined ? EXIT.system : reportOutcome(context, outcome, policy, took());

@@ -12,6 +12,7 @@ import {
   rejectedReceipt,
 } from '../report.js';
 import { resolveRepository } from '../settings/repository-policy.js';
+import { publishEverywhere } from './everywhere.js';
 import { eventOf, frameOf, isUnfinished, publishFields } from './outcome.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
@@ -29,6 +30,8 @@ export async function bundleTurn(
     drop,
     namespace,
     policyOf: (repository) => resolveRepository(settings, repository),
+    publish: (repository, part) =>
+      publishEverywhere(services, context, resolveRepository(settings, repository), part),
   });
   if (outcome.status === 'rejected') {
     const { error } = outcome;

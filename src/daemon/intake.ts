@@ -10,8 +10,9 @@ import { type Decision, incomplete, Settler, type Times, type Verdict } from '..
 import { InboxWatch } from '../inbox/watch.js';
 import { errorFields } from '../report.js';
 import { type IntakeHooks, resolveDrop, settleSettings, type TakenDrop } from './intake-hooks.js';
-import { type ClaimedDrop, toDrop } from './publisher.js';
+import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
+import { toDrop } from './to-drop.js';
 
 /** Hints come in crowds; one look answers them all. */
 const HINT_DELAY_MS = 1;

@@ -1,7 +1,6 @@
 /** From claimed drops to receipts: whose turn it is, what is tried again, what is said about it. */
-import { newProgress } from '../disk/progress.js';
 import { DropdockError, faultOf } from '../errors.js';
-import { type Claim, claimKey, claimPath } from '../inbox/paths.js';
+import { type Claim, claimKey } from '../inbox/paths.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
 import { type PublishResult, publishRepository } from '../publish/publish.js';
 import type { PublishContext } from '../publish/turn.js';
@@ -9,7 +8,9 @@ import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '.
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { Work } from '../work.js';
 import { bundleTurn } from './bundle-turn.js';
+import { Delivery } from './delivery.js';
 import { eventOf, frameOf, isUnfinished, publishFields } from './outcome.js';
+import { finishParcel, isHereOnly, TURNS } from './parcel.js';
 import { lockOptions, type Services } from './services.js';
 
 /** A claim on its way. */
@@ -29,11 +30,6 @@ export interface ClaimedDrop {
   readonly look: { readonly signature: string; readonly sinceMs: number } | undefined;
 }
 
-/** Turns that may run at once; each may hash on all threads, so more would only hold more locks. */
-const PARALLEL_TURNS = 8;
-/** Drops published in one snapshot. */
-const BATCH_MAX = 500;
-
 export interface PublisherHooks {
   readonly onBug: (error: unknown) => void;
   readonly onPublished: () => void;
@@ -48,13 +44,20 @@ export class Publisher {
   readonly #stopping = new AbortController();
   #tidying: Promise<unknown> = Promise.resolve();
   readonly #hooks: PublisherHooks;
+  readonly #delivery: Delivery;
 
   constructor(services: Services, hooks: PublisherHooks) {
     this.#services = services;
     this.#hooks = hooks;
-    this.#work = new Work({ parallel: PARALLEL_TURNS, batch: BATCH_MAX }, (_id, drops) =>
-      this.#turn(drops),
-    );
+    this.#work = new Work(TURNS, (_id, drops) => this.#turn(drops));
+    this.#delivery = new Delivery(services, () => this.#context(), {
+      ...hooks,
+      onUnread: (claimed, error) => this.#unread(claimed, error),
+      onComplete: async (parcel) => {
+        await finishParcel(services, parcel);
+        this.#tidy();
+      },
+    });
   }
 
   add(drop: ClaimedDrop): void {
@@ -66,7 +69,7 @@ export class Publisher {
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const timer of this.#retries) clearTimeout(timer);
-    await this.#work.stop();
+    await Promise.all([this.#work.stop(), this.#delivery.stop()]);
     await this.#tidying;
   }
 
@@ -79,6 +82,7 @@ export class Publisher {
     if (policy === undefined) return this.#bundleTurn(first, startedMs);
     const { repository } = policy;
     for (const { name } of drops) log('info', 'publish.started', { repo: repository, drop: name });
+    if (!isHereOnly(policy)) return this.#delivery.take(policy, drops);
     const byDrop = new Map(drops.map((each) => [each.drop, each]));
     try {
       const result = await this.#publish(policy, byDrop);
@@ -157,6 +161,15 @@ export class Publisher {
     }
   }
 
+  /** What came of reading a drop that was not read to its end. */
+  async #unread(claimed: ClaimedDrop, error: Error): Promise<void> {
+    const fault = faultOf(error);
+    if (fault === 'bug') this.#hooks.onBug(error);
+    else if (fault !== 'content') this.#retry(claimed, error);
+    else if (isUnfinished(claimed.drop, error)) await this.#giveBack(claimed);
+    else await this.#refuse(claimed, error);
+  }
+
   /** A compressed archive tells only when it is read that its end has not come yet. */
   async #giveBack(claimed: ClaimedDrop): Promise<void> {
     const { inbox, run } = this.#services;
@@ -230,19 +243,4 @@ export class Publisher {
     if (this.#stopping.signal.aborted) return;
     this.#services.log('warn', 'daemon.warning', errorFields(error as Error));
   }
-}
-
-/** Where a claim lies is where its drop is read from. */
-export function toDrop(
-  services: Services,
-  claim: Claim,
-  name: string,
-  options: Pick<DropToPublish, 'tag' | 'tolerateAbsent' | 'kind' | 'fromInside'>,
-): DropToPublish {
-  const { inbox, settings, board } = services;
-  const { ingest, archives } = settings;
-  const path = claimPath(inbox, claim);
-  const progress = newProgress();
-  board.take({ key: claimKey(claim), name, path, progress });
-  return { name, progress, path, at: claim.at, ingest, compress: archives.compress, ...options };
 }

@@ -12,6 +12,7 @@ import type { Jobs } from '../threads/jobs.js';
 import { ThreadPool } from '../threads/pool.js';
 import { Board } from './board.js';
 import { Notices } from './notices.js';
+import { Stores } from './stores.js';
 
 export interface Services {
   readonly settings: Settings;
@@ -21,6 +22,8 @@ export interface Services {
   readonly owners: OwnerWatch;
   readonly run: RunJob<Jobs>;
   readonly log: Log;
+  /** Targets that are no directory. */
+  readonly stores: Stores;
   /** What somebody is to be told. */
   readonly notices: Notices;
   readonly onLockWaited: Hands['onLockWaited'];
@@ -84,10 +87,13 @@ export async function openServices(
     };
     const { token } = owner;
     const notices = new Notices({ settings, roots, owner: token, run: hands.run, log: heard });
+    const nowMs = () => Date.now();
+    const stores = new Stores({ settings, roots, run: notices.run, nowMs, monotonicMs });
     return {
       settings,
       roots,
       inbox,
+      stores,
       owner,
       owners: new OwnerWatch(ownersDirectory(roots), { silenceMs: stale, monotonicMs, kernel }),
       // Whoever flips, the daemon or a command: it is told of.
@@ -98,9 +104,10 @@ export async function openServices(
       board,
       liveClaims,
       uid: process.getuid?.() ?? 0,
-      nowMs: () => Date.now(),
+      nowMs,
       monotonicMs,
       close: async () => {
+        await stores.close();
         await hands.close();
         owner.release();
       },

@@ -6,10 +6,15 @@ import { errorFields } from '../report.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Intake } from './intake.js';
 import { lockOptions, type Services } from './services.js';
+import { cleanStores, openStores } from './store-upkeep.js';
 
-/** Mends links, takes over what dead processes held, empties the trash. */
+/**
+ * Tries the stores, mends links, takes over what dead processes held, empties the trash.
+ * @throws target.unfit
+ */
 export async function recover(services: Services, intake: Intake): Promise<void> {
   const { run, roots, inbox, log } = services;
+  await openStores(services);
   for (const id of await run('findBroken', { roots })) {
     for (const what of await mend(services, id)) log('info', 'daemon.recovered', { id, what });
   }
@@ -112,4 +117,5 @@ export async function cleanAll(services: Services): Promise<void> {
     graceMs: settings.retention.grace,
   });
   if (snapshots + files > 0) log('info', 'clean.done', { snapshots, files, bytes });
+  await cleanStores(services);
 }

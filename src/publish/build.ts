@@ -59,8 +59,9 @@ export function checkMerge(disk: Disk, { roots, policy, content, origin }: Check
   applyDrop(before, content, origin, { mode: policy.mode, isImmutable });
 }
 
-function mergeAll(
-  { drops, policy }: BuildRequest,
+/** Also for object stores: the same drops on the same state make the same. */
+export function mergeAll(
+  { drops, policy }: Pick<BuildRequest, 'drops' | 'policy'>,
   before: RepositoryState,
 ): { merged: RepositoryState; outcomes: MergeOutcome[] } {
   const isImmutable = tagMatcher(policy.immutableTags);

@@ -65,6 +65,8 @@ export interface PublishedDrop {
   readonly content: StagedContent;
   readonly ingested: Readonly<Record<Ingested, number>>;
   readonly leftOut: readonly LeftOut[];
+  /** What each target made of it, where there are others than the directory. */
+  readonly targets?: Readonly<Record<string, object>>;
 }
 
 /** What became of a drop. */

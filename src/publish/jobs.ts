@@ -121,6 +121,7 @@ export const publishJobs = {
   checkMerge,
   buildEdit,
   openTurn,
+  readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,
   listRepositories,

@@ -113,9 +113,9 @@ export function readOwn(
 }
 
 /** Gives the OCI images behind tags their Docker form, or takes it away, as the settings say. */
-function convertTags(
+export function convertTags(
   disk: Disk,
-  { roots, policy, transaction }: NextRequest,
+  { roots, policy, transaction }: Pick<NextRequest, 'roots' | 'policy' | 'transaction'>,
   merged: RepositoryState,
 ): { state: RepositoryState; leftOut: readonly LeftOut[] } {
   if (policy.redirectOci !== 'convert') {
@@ -154,7 +154,7 @@ function isUnchanged(
   return there?.size === wanted.length && readFile(disk, path, wanted.length).equals(wanted);
 }
 
-function renderOptions(
+export function renderOptions(
   { redirectOci, urlTemplate, ...policy }: RepositoryPolicy,
   {
     snapshot,

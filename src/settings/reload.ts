@@ -42,7 +42,7 @@ export interface Reloaded {
 
 /** The settings, by dotted path, that only a restart changes. */
 export function restartSettings(): string[] {
-  return settingPaths()
+  return [...settingPaths(), ['targets']]
     .map((path) => path.join('.'))
     .filter((name) => !LIVE.includes(name));
 }
@@ -51,7 +51,7 @@ export function restartSettings(): string[] {
 export function adoptSettings(current: Settings, next: Settings): Reloaded {
   const applied: string[] = [];
   const waiting: string[] = [];
-  for (const path of [...settingPaths(), ['repositories']]) {
+  for (const path of [...settingPaths(), ['targets'], ['repositories']]) {
     const name = path.join('.');
     const [from, to] = [get(next, path), get(current, path)];
     if (isDeepStrictEqual(from, to)) continue;

@@ -6,6 +6,7 @@ import {
   type RepositoryName,
 } from '../image/names.js';
 import type { RepositorySettings, Settings } from './schema.js';
+import { LOCAL_TARGET } from './targets.js';
 
 export interface ResolvedRepository {
   readonly repository: RepositoryName;
@@ -19,6 +20,8 @@ export interface ResolvedRepository {
   readonly redirectOci: Settings['redirect']['oci'];
   readonly keep: number;
   readonly graceMs: number;
+  /** Where it is published to; without doubles. */
+  readonly targets: readonly string[];
 }
 
 export function resolveRepository(
@@ -44,6 +47,7 @@ export function resolveRepository(
     redirectOci: settings.redirect.oci,
     keep: own.keep ?? settings.retention.keep,
     graceMs: settings.retention.grace,
+    targets: [...new Set(own.targets ?? [LOCAL_TARGET])],
   };
 }
 

@@ -2,6 +2,7 @@
 import { accessJobs } from '../access/jobs.js';
 import { inboxJobs } from '../inbox/jobs.js';
 import { notifyJobs } from '../notify/spool.js';
+import { objectJobs } from '../objects/jobs.js';
 import type { StageRequest } from '../publish/drop.js';
 import { publishJobs } from '../publish/jobs.js';
 import { settleFlip } from './flip-notice.js';
@@ -12,6 +13,7 @@ export const jobs = {
   ...inboxJobs,
   ...publishJobs,
   ...notifyJobs,
+  ...objectJobs,
   scan,
   examine,
   stage,

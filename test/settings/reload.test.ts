@@ -35,7 +35,7 @@ describe('adoptSettings', () => {
   });
 
   it('takes a setting that nobody has thought of for one that needs a restart', () => {
-    const names = settingPaths().map((path) => path.join('.'));
+    const names = [...settingPaths(), ['targets']].map((path) => path.join('.'));
     expect(restartSettings()).to.include.members(['paths.inbox', 'lock.stale', 'log.file']);
     expect(restartSettings()).not.to.include('log.level');
     expect(names).to.include.members(restartSettings());

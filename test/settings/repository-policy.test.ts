@@ -25,6 +25,7 @@ describe('resolveRepository', () => {
       redirectOci: 'omit',
       keep: 5,
       graceMs: 7_200_000,
+      targets: ['local'],
     });
   });
 

@@ -1,8 +1,8 @@
 /** One drop's whole way, step by step and in order, so that its k-th disk operation is always the same. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { toDrop } from '#src/daemon/publisher.js';
 import type { Services } from '#src/daemon/services.js';
+import { toDrop } from '#src/daemon/to-drop.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { parseDropName } from '#src/image/names.js';
 import type { DropOutcome } from '#src/publish/drop.js';

@@ -8,3 +8,6 @@ process.on('unhandledRejection', (error) => {
 process.on('warning', (warning) => {
   throw warning;
 });
+
+// As main says it: the SDK's next year is none of an operator's business.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';

@@ -1,0 +1,111 @@
+/** One drop into all targets of its repository at once: for bundles, and for `dropdock publish`. */
+import { allOrFirstError } from '../disk/hands.js';
+import { publishDrops } from '../objects/publish-drops.js';
+import type { DropOutcome, DropToPublish } from '../publish/drop.js';
+import { type PublishResult, publishRepository, stageAndIngest } from '../publish/publish.js';
+import { newTransaction, type PublishContext } from '../publish/turn.js';
+import type { ResolvedRepository } from '../settings/repository-policy.js';
+import { LOCAL_TARGET } from '../settings/targets.js';
+import { type Delivered, isHereOnly, overallOutcome, type Parcel, targetParts } from './parcel.js';
+import type { Services } from './services.js';
+
+export interface DropWithContent {
+  readonly drop: DropToPublish;
+  readonly staged: Parcel['staged'];
+}
+
+/** @returns outcomes in the order of the drops @throws what keeps it from its flip */
+export async function publishToStore(
+  { stores }: Pick<Services, 'stores'>,
+  target: string,
+  { policy, transaction }: Pick<Parcel, 'policy' | 'transaction'>,
+  drops: readonly DropWithContent[],
+): Promise<{ readonly outcomes: DropOutcome[]; readonly later: readonly Error[] }> {
+  const context = await stores.open(target);
+  const given = drops.map(({ drop, staged }) => ({
+    content: staged.content,
+    origin: { drop: drop.name, at: drop.at },
+  }));
+  const { outcomes, later } = await publishDrops({ context, policy, transaction }, given);
+  return {
+    later,
+    outcomes: drops.map(({ drop, staged }, at): DropOutcome => {
+      const outcome = outcomes[at];
+      if (outcome === undefined) throw new Error(`no outcome for ${drop.name}`);
+      return outcome.status === 'rejected'
+        ? { drop, ...outcome }
+        : { drop, ...staged, ...outcome, leftOut: [...staged.content.leftOut, ...outcome.leftOut] };
+    }),
+  };
+}
+
+/**
+ * @throws the first target's failure, when all have ended: what others have got is unchanged for them
+ *   when it is tried again
+ */
+export async function publishEverywhere(
+  services: Services,
+  context: PublishContext,
+  policy: ResolvedRepository,
+  drop: DropToPublish,
+): Promise<PublishResult> {
+  if (isHereOnly(policy)) return publishRepository(context, policy, [drop], async () => {});
+  const { roots, run } = context;
+  const transaction = newTransaction(context);
+  await run('begin', { roots, transaction });
+  try {
+    const staged = await contentOf(context, policy, drop, transaction);
+    const delivered = new Map<string, Delivered>();
+    const results = await allOrFirstError(
+      policy.targets.map(async (target): Promise<Omit<PublishResult, 'outcomes'>> => {
+        const given = { ...drop, staged: staged.content };
+        const result =
+          target === LOCAL_TARGET
+            ? await publishRepository(context, policy, [given], async () => {})
+            : {
+                mended: [],
+                removed: [],
+                ...(await publishToStore(services, target, { policy, transaction }, [
+                  { drop: given, staged },
+                ])),
+              };
+        const [outcome] = result.outcomes;
+        if (outcome === undefined) throw new Error(`no outcome for ${drop.name}`);
+        if (outcome.status === 'retry') throw outcome.error;
+        delivered.set(target, { outcome, retries: 0 });
+        return result;
+      }),
+    );
+    const overall = overallOutcome({ policy, delivered });
+    if (overall === undefined) throw new Error(`no outcome for ${drop.name}`);
+    const targets = targetParts({ policy, delivered });
+    const outcome =
+      overall.status === 'rejected'
+        ? { ...overall, drop }
+        : { ...overall, drop, ingested: staged.ingested, targets };
+    return {
+      outcomes: [outcome],
+      mended: results.flatMap(({ mended }) => mended),
+      later: results.flatMap(({ later }) => later),
+      removed: results.flatMap(({ removed }) => removed),
+    };
+  } finally {
+    await run('end', { roots, transaction }).catch(() => {
+      // Whoever finds this process dead clears it away.
+    });
+  }
+}
+
+async function contentOf(
+  context: PublishContext,
+  { id }: ResolvedRepository,
+  drop: DropToPublish,
+  transaction: string,
+): Promise<Parcel['staged']> {
+  if (drop.staged) {
+    const nothing = { linked: 0, cloned: 0, copied: 0, present: 0 };
+    return { content: drop.staged, ingested: nothing };
+  }
+  const base = await context.run('readPivot', { roots: context.roots, id });
+  return stageAndIngest(context, { id, base, transaction, drop });
+}

@@ -1,0 +1,21 @@
+/** What everything that is done on a store shares. */
+import type { RunJob } from '../disk/hands.js';
+import type { TreeRoots } from '../publish/paths.js';
+import type { StoreMemory } from './current.js';
+import type { ObjectJobs } from './jobs.js';
+import type { ObjectStore } from './store.js';
+
+export interface StoreContext {
+  readonly store: ObjectStore;
+  /** Where the content of drops lies. */
+  readonly roots: TreeRoots;
+  readonly run: RunJob<ObjectJobs>;
+  readonly memory: StoreMemory;
+  /** The store keeps no conditions; nobody else publishes to it. */
+  readonly isSingleWriter: boolean;
+  /** The longest a publish, and a cleaning, may take (ms). See deleting.ts. */
+  readonly longestMs: number;
+  readonly nowMs: () => number;
+  /** A clock that is never set. */
+  readonly monotonicMs: () => number;
+}

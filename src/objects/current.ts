@@ -1,0 +1,92 @@
+/** What a store says is current: pointer and snapshot, remembered by their ETags. */
+import { DropdockError } from '../errors.js';
+import type { RepositoryId } from '../image/names.js';
+import type { SnapshotText } from './build.js';
+import { pointerKey, snapshotKey } from './layout.js';
+import { patiently } from './patience.js';
+import { type Pointer, parsePointer } from './pointer.js';
+import type { ObjectStore } from './store.js';
+
+/** What is read of a store and kept for the next time. */
+const MEMORY_BYTES = 64 * 1024 * 1024;
+
+export interface Current {
+  /** Of the pointer. */
+  readonly etag: string;
+  readonly pointer: Pointer;
+  readonly base: SnapshotText;
+}
+
+/** One for each target. Holds no truth: what it says is asked of the store again, by ETag. */
+export class StoreMemory {
+  readonly #current = new Map<RepositoryId, Current>();
+  /** The ETag of the redirect file that this process put, and of which flip it is. */
+  readonly redirects = new Map<RepositoryId, { readonly etag: string; generation: number }>();
+  /** The store compares If-Match with ETags without their quotes (Ceph's gateway). */
+  stripsQuotes = false;
+
+  get(id: RepositoryId): Current | undefined {
+    return this.#current.get(id);
+  }
+
+  set(id: RepositoryId, current: Current): void {
+    this.#current.delete(id);
+    this.#current.set(id, current);
+    let bytes = 0;
+    for (const [each, { base }] of [...this.#current].reverse()) {
+      bytes += base.text.length;
+      if (bytes > MEMORY_BYTES) this.#current.delete(each);
+    }
+  }
+}
+
+export async function readPointer(
+  store: ObjectStore,
+  id: RepositoryId,
+  etag?: string,
+): Promise<{ readonly etag: string; readonly pointer: Pointer } | 'same' | undefined> {
+  const key = pointerKey(id);
+  const found = await patiently(() => store.get(key, etag));
+  if (found === undefined || found === 'same') return found;
+  return { etag: found.etag, pointer: parsePointer(found.body, key) };
+}
+
+/** Undefined before the first publish. @throws target.damaged: a pointer that leads nowhere */
+export async function readCurrent(
+  store: ObjectStore,
+  memory: StoreMemory,
+  id: RepositoryId,
+): Promise<Current | undefined> {
+  const known = memory.get(id);
+  for (let attempt = 1; ; attempt++) {
+    const found = await readPointer(store, id, known?.etag);
+    if (found === undefined) return undefined;
+    if (found === 'same') return known;
+    const { snapshot } = found.pointer;
+    const text = await readSnapshotText(store, id, snapshot);
+    if (text !== undefined) {
+      const current = { ...found, base: { snapshot, text } };
+      memory.set(id, current);
+      return current;
+    }
+    // Cleaned away while we looked: then the pointer leads elsewhere by now.
+    if (attempt === 3) throw lostObject(store.target, snapshotKey(id, snapshot));
+  }
+}
+
+export async function readSnapshotText(
+  store: ObjectStore,
+  id: RepositoryId,
+  snapshot: SnapshotText['snapshot'],
+): Promise<Buffer | undefined> {
+  const found = await patiently(() => store.get(snapshotKey(id, snapshot)));
+  return found === 'same' ? undefined : found?.body;
+}
+
+/** For what a pointer or a snapshot names and the store does not have. */
+export function lostObject(target: string, key: string): DropdockError {
+  return new DropdockError('target.damaged', `The target ${target} has lost ${key}.`, {
+    path: key,
+    target,
+  });
+}

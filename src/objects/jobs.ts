@@ -1,0 +1,41 @@
+/** What publishing to object stores asks of the worker threads. */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { ingestBytes } from '../disk/stored.js';
+import { DropdockError } from '../errors.js';
+import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
+import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
+import { buildObjects, objectsOf, redirectOf } from './build.js';
+
+export interface StoreBytesRequest {
+  readonly roots: TreeRoots;
+  readonly transaction: string;
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+}
+
+/** Brings a manifest from a store into the content store. @throws target.damaged */
+function storeBytes(disk: Disk, { roots, transaction, digest, bytes }: StoreBytesRequest): void {
+  const found = createHash(digestAlgorithm(digest)).update(bytes).digest('hex');
+  if (found !== digestHex(digest)) {
+    throw new DropdockError(
+      'target.damaged',
+      `What the target has as ${digest} is something else.`,
+      {
+        digest,
+      },
+    );
+  }
+  const temporary = join(workPath(roots, transaction), 'fetched');
+  ingestBytes(disk, bytes, contentPath(roots, digest), temporary);
+}
+
+export const objectJobs = {
+  buildObjects,
+  storeBytes,
+  redirectOf: (_disk: Disk, request: Parameters<typeof redirectOf>[0]) => redirectOf(request),
+  objectsOf: (_disk: Disk, request: Parameters<typeof objectsOf>[0]) => objectsOf(request),
+} as const;
+
+export type ObjectJobs = typeof objectJobs;

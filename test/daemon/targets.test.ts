@@ -1,0 +1,147 @@
+/** The daemon with several targets: each has its own queue, and a receipt names them all. */
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { makeLayout } from '../support/make-image.js';
+import { credentialsFile } from '../support/object-stores.js';
+import { readRepository } from '../support/outside-reader.js';
+import { S3Double } from '../support/s3-double.js';
+import { receipts, testDaemon } from '../support/service.js';
+import { checkStore } from '../support/store-publisher.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+
+describe('a daemon with several targets', () => {
+  let eu: S3Double;
+  let us: S3Double;
+  let root: string;
+  let running: Awaited<ReturnType<typeof testDaemon>> | undefined;
+  beforeEach(async () => {
+    [eu, us] = await Promise.all([S3Double.start(), S3Double.start({ kind: 'radosgw' })]);
+    root = tempDir();
+    mkdirSync(join(root, 'inbox'));
+  });
+  afterEach(async () => {
+    await running?.stop();
+    running = undefined;
+    await Promise.all([eu.stop(), us.stop()]);
+    removeTempDirs();
+  });
+
+  const target = (double: S3Double) => `{type: s3, endpoint: "${double.endpoint}", bucket: images,
+    prefix: some/where, pathStyle: true, timeout: 2s, credentialsFile: ${credentialsFile()}}`;
+  const yaml = (targets: string) => `
+settle: {quiet: 50ms, timeout: 2s}
+retry: {first: 20ms, most: 100ms}
+targets:
+  eu: ${target(eu)}
+  us: ${target(us)}
+repositories:
+  team/app: {targets: ${targets}}
+`;
+  const start = async (targets: string) => {
+    running = await testDaemon(root, { yaml: yaml(targets) });
+    return running;
+  };
+  const drop = (tag: string, name = `team/app:${tag}`) => {
+    makeLayout(join(root, 'made', tag), { layers: [tag], tag });
+    mkdirSync(join(root, 'inbox/team'), { recursive: true });
+    makeLayout(join(root, 'inbox', name), { layers: [tag], tag });
+  };
+  const receipt = async (at = -1) => {
+    await waitFor('a receipt', () => receipts(root).length > 0);
+    return receipts(root).at(at) as ReturnType<typeof receipts>[number] & {
+      targets: Record<
+        string,
+        { status: string; snapshot?: string; retries: number; code?: string }
+      >;
+    };
+  };
+  const inStore = (double: S3Double) => checkStore(double);
+
+  it('publishes to each, and says so', async () => {
+    const { services } = await start('[local, eu, us]');
+    drop('1');
+    const { status, targets, snapshot } = await receipt();
+    expect(status).to.equal('published');
+    expect(Object.keys(targets)).to.deep.equal(['local', 'eu', 'us']);
+    for (const each of Object.values(targets)) {
+      expect(each, JSON.stringify(services.lines)).to.include({ status: 'published', retries: 0 });
+    }
+    expect(snapshot).to.equal(targets.local?.snapshot);
+    expect(readRepository(join(root, 'published'), 'team~app')?.tags).to.have.keys('1');
+    expect([inStore(eu), inStore(us)]).to.deep.equal([['1'], ['1']]);
+    await waitFor('the end', () => readdirSync(join(root, 'state/work')).length === 0);
+  });
+
+  it('publishes to a store alone, and leaves the directory as it is', async () => {
+    await start('[eu]');
+    drop('1');
+    const { status, targets } = await receipt();
+    expect(status).to.equal('published');
+    expect(Object.keys(targets)).to.deep.equal(['eu']);
+    expect(inStore(eu)).to.deep.equal(['1']);
+    expect(readRepository(join(root, 'published'), 'team~app')).to.equal(undefined);
+  });
+
+  it("holds back no target for another's trouble, and publishes to none twice", async () => {
+    const { services } = await start('[local, eu, us]');
+    let isDown = true;
+    us.trouble = () => (isDown ? 503 : undefined);
+    drop('1');
+    const retries = () =>
+      services.lines.filter(
+        ({ event, fields }) => event === 'publish.retry' && fields.target === 'us',
+      );
+    await waitFor('some retries', () => retries().length >= 3);
+    expect(inStore(eu)).to.deep.equal(['1']);
+    expect(receipts(root)).to.deep.equal([]);
+    expect(readdirSync(join(root, 'inbox/.claimed'))).to.have.length(1);
+    // What comes later is not held back either.
+    drop('2');
+    const done = () =>
+      services.lines.filter(
+        ({ event, fields }) => event === 'publish.target' && fields.target === 'eu',
+      );
+    await waitFor('the second one', () => done().length === 2);
+    expect(inStore(eu)).to.deep.equal(['1', '2']);
+    eu.count();
+    isDown = false;
+    await waitFor('both receipts', () => receipts(root).length === 2);
+    expect(inStore(us)).to.deep.equal(['1', '2']);
+    const { targets } = await receipt(0);
+    expect(targets.eu).to.include({ status: 'published', retries: 0 });
+    expect(targets.us?.retries).to.be.greaterThan(0);
+    expect(eu.count(), 'eu has it already').to.deep.equal({});
+    expect(readdirSync(join(root, 'inbox/.claimed'))).to.deep.equal([]);
+  });
+
+  it('goes on after a crash with the targets that lack it', async () => {
+    const first = await start('[local, eu, us]');
+    us.trouble = () => 503;
+    drop('1');
+    await waitFor('eu', () => inStore(eu).length === 1);
+    await first.stop();
+    const before = eu.objects.size;
+    us.trouble = undefined;
+    await start('[local, eu, us]');
+    const { status, targets } = await receipt();
+    expect(status).to.equal('published');
+    expect(targets.us?.status).to.equal('published');
+    expect(inStore(us)).to.deep.equal(['1']);
+    expect(eu.objects.size, 'no second snapshot').to.equal(before);
+  });
+
+  it('rejects what every target refuses, and names those that do', async () => {
+    const { services } = await start('[local, eu]');
+    drop('1');
+    await receipt();
+    (services.settings.repositories['team/app'] as { immutableTags?: boolean }).immutableTags =
+      true;
+    makeLayout(join(root, 'inbox/team/app:1'), { layers: ['moved'], tag: '1' });
+    await waitFor('both', () => receipts(root).length === 2);
+    const { status, code, targets } = await receipt();
+    expect([status, code]).to.deep.equal(['rejected', 'tag.immutable']);
+    expect(targets.eu).to.include({ status: 'rejected', code: 'tag.immutable' });
+  });
+});

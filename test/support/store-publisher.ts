@@ -1,0 +1,133 @@
+/** A publisher on an object store, with a content store of its own, without threads. */
+import { join } from 'node:path';
+import { nodeDisk } from '#src/disk/disk.js';
+import type { RunJob } from '#src/disk/hands.js';
+import { parseRepositoryName } from '#src/image/names.js';
+import type { StoreContext } from '#src/objects/context.js';
+import { StoreMemory } from '#src/objects/current.js';
+import { type Pointer, parsePointer } from '#src/objects/pointer.js';
+import { type Change, changeStore } from '#src/objects/publish.js';
+import { publishDrops, type StagedDrop } from '#src/objects/publish-drops.js';
+import type { ObjectStore } from '#src/objects/store.js';
+import type { RepositoryPolicy } from '#src/publish/next-snapshot.js';
+import { allDirectories } from '#src/publish/paths.js';
+import { stageAndIngest } from '#src/publish/publish.js';
+import { liveManifests } from '#src/snapshot/merge.js';
+import { parseSnapshot, type StoredSnapshot } from '#src/snapshot/snapshot-file.js';
+import { toTimestamp } from '#src/snapshot/timestamp.js';
+import { type Jobs, jobs } from '#src/threads/jobs.js';
+import { type ImageOptions, makeLayout } from './make-image.js';
+import type { S3Double } from './s3-double.js';
+import { tempDir } from './temp-dir.js';
+
+const run: RunJob<Jobs> = async (job, request) =>
+  (await jobs[job](nodeDisk, request as never)) as never;
+
+export const APP: RepositoryPolicy = {
+  repository: parseRepositoryName('team/app'),
+  id: 'team~app' as RepositoryPolicy['id'],
+  mode: 'merge',
+  protected: false,
+  immutableTags: [],
+  urlTemplate: 'https://x/{id}/',
+  redirectOci: 'convert',
+  keep: 3,
+  graceMs: 3_600_000,
+};
+
+let serial = 0;
+
+export class StorePublisher {
+  readonly root = tempDir();
+  readonly context: StoreContext;
+  readonly transaction = `${++serial}-${Date.now()}-1`;
+  policy = APP;
+
+  constructor(store: ObjectStore, more: Partial<StoreContext> = {}) {
+    const roots = { published: join(this.root, 'published'), state: join(this.root, 'state') };
+    this.context = {
+      store,
+      roots,
+      run,
+      memory: new StoreMemory(),
+      isSingleWriter: false,
+      longestMs: 3_600_000,
+      nowMs: () => Date.now(),
+      monotonicMs: () => performance.now(),
+      ...more,
+    };
+  }
+
+  async prepare(): Promise<this> {
+    const { roots } = this.context;
+    await run('prepareTree', { roots, directories: allDirectories(roots) });
+    await run('begin', { roots, transaction: this.transaction });
+    return this;
+  }
+
+  /** Makes an image and takes it in, as a drop that was claimed now. */
+  async stage(tag: string, options: ImageOptions = {}, name = `app:${tag}`): Promise<StagedDrop> {
+    const path = join(this.root, 'drops', String(++serial));
+    makeLayout(path, { layers: [tag], ...options, tag });
+    const { roots } = this.context;
+    const given = { kind: 'directory', tag: undefined, tolerateAbsent: true } as const;
+    const drop = {
+      name,
+      path,
+      at: toTimestamp(Date.now()),
+      ingest: 'copy',
+      compress: 'none',
+    } as const;
+    const place = { id: undefined, base: null, transaction: this.transaction };
+    const hands = { roots, owner: 'me', uid: 0, run, nowMs: () => Date.now() };
+    const lock = { staleMs: 5000, waitMs: 1000, kernel: true };
+    const request = { ...place, drop: { ...drop, ...given } };
+    const { content } = await stageAndIngest({ ...hands, lock }, request);
+    return { content, origin: { drop: name, at: drop.at } };
+  }
+
+  publish(...drops: readonly StagedDrop[]) {
+    return publishDrops(this.turn, drops);
+  }
+
+  change(change: Change) {
+    return changeStore(this.turn, () => change);
+  }
+
+  get turn() {
+    return { context: this.context, policy: this.policy, transaction: this.transaction };
+  }
+}
+
+/** What an outsider finds who reads the store once. */
+export function readStore(
+  double: S3Double,
+  id = 'team~app',
+): { readonly pointer: Pointer; readonly snapshot: StoredSnapshot } | undefined {
+  const at = (key: string) => double.read(`some/where/${key}`);
+  const bytes = at(`repos/${id}/current`);
+  if (bytes === undefined) return undefined;
+  const pointer = parsePointer(bytes, 'the pointer');
+  const text = at(`repos/${id}/${pointer.snapshot}.json`);
+  if (text === undefined) throw new Error(`there is no snapshot ${pointer.snapshot}`);
+  return { pointer, snapshot: parseSnapshot(text, 'the snapshot') };
+}
+
+/** Throws when something the snapshot names is not there, or not what it says. */
+export function checkStore(double: S3Double, id = 'team~app', which?: 'live only'): string[] {
+  const found = readStore(double, id);
+  if (found === undefined) return [];
+  const { state } = found.snapshot;
+  const check = (key: string, size: number) => {
+    const object = double.objects.get(`some/where/${key}`);
+    if (object?.body.length !== size)
+      throw new Error(`${key} is ${object?.body.length} of ${size}`);
+  };
+  const live = liveManifests(state);
+  for (const [digest, record] of state.manifests) {
+    if (which === 'live only' && !live.has(digest)) continue;
+    check(`manifests/${record.stored ?? digest}`, record.size);
+    for (const blob of record.blobs) check(`blobs/${blob.digest}`, blob.size);
+  }
+  return [...state.tags.keys()].sort();
+}
