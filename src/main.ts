@@ -3,6 +3,7 @@
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
+import { becomeOwner, explainDenied } from './commands/as-owner.js';
 import { complain } from './commands/complain.js';
 import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
 import { type CommandRun, defineCommands, type Given } from './commands/define.js';
@@ -20,6 +21,7 @@ interface GlobalOptions {
   readonly root?: string;
   readonly config?: string;
   readonly json?: boolean;
+  readonly target?: string;
 }
 
 /**
@@ -97,8 +99,11 @@ async function main(argv: string[]): Promise<ExitCode> {
       option?.hideHelp();
     }
     added.action(async (...given: unknown[]) => {
-      const options = { ...program.opts(), ...added.opts() } as GlobalOptions;
-      exitCode = await withContext(options, spec === 'run', (context, log, again) =>
+      const { target: named, ...common } = { ...program.opts(), ...added.opts() } as GlobalOptions;
+      // Only there it is a setting: what is read.
+      const options =
+        spec === 'serve' && named !== undefined ? { ...common, target: named } : common;
+      exitCode = await withContext(options, added.name(), (context, log, again) =>
         run(context, log, given.slice(0, -2) as Given, added.opts(), again),
       );
     });
@@ -124,7 +129,7 @@ async function main(argv: string[]): Promise<ExitCode> {
 
 async function withContext(
   options: GlobalOptions,
-  isDaemon: boolean,
+  command: string,
   run: (
     context: CommandContext,
     log: Log,
@@ -134,8 +139,9 @@ async function withContext(
   const sources = sourcesFrom(options);
   const loaded = loadSettings(sources);
   const print = (text: string) => void process.stdout.write(text);
+  const uid = becomeOwner(command, loaded.settings, process);
   const context: CommandContext = { ...loaded, json: options.json === true, print };
-  const output = { mayUseFile: isDaemon, isJournal: isJournal(), print };
+  const output = { mayUseFile: command === 'run', isJournal: isJournal(), print };
   const { log, close, reopen } = openLogOutput(loaded.settings.log, output);
   const hadFile = sources.file !== undefined;
   const readSettings = () => loadSettings(sourcesFrom(options, hadFile));
@@ -146,7 +152,7 @@ async function withContext(
       const { stack, message } = error as Error;
       log('error', 'daemon.failed', { message, stack });
     }
-    throw error;
+    throw uid === undefined ? error : explainDenied(error, uid);
   } finally {
     await close();
   }
@@ -154,7 +160,7 @@ async function withContext(
 
 /** @param hadFile one that was there must not be taken for absent: that would be the defaults */
 function sourcesFrom(
-  { root, config: named }: GlobalOptions,
+  { root, config: named, target }: GlobalOptions,
   hadFile = named !== undefined,
 ): SettingsSources {
   const name = named ?? DEFAULT_CONFIG;
@@ -170,7 +176,13 @@ function sourcesFrom(
     value: join(resolve(root ?? ''), part),
     flag: '--root',
   }));
-  return { file: hasFile ? { name, text } : undefined, environment: process.env, flags };
+  const served =
+    target === undefined ? [] : [{ path: ['registry', 'target'], value: target, flag: '--target' }];
+  return {
+    file: hasFile ? { name, text } : undefined,
+    environment: process.env,
+    flags: [...flags, ...served],
+  };
 }
 
 function packageVersion(): string {

@@ -51,7 +51,7 @@ export function defineCommands(
   ).option('--welcome', 'say where to drop, with an example to paste');
   command('serve', 'the registry endpoint alone; reads only', (context, log, ...[, , again]) =>
     serveRegistry(context, log, { ...thisProcess(), ...again }),
-  );
+  ).option('--target <name>', 'what is read, instead of registry.target');
   command(
     'publish <path>',
     'publish an image or archive (- for standard input) now; it stays where it is',

@@ -5,18 +5,17 @@ import { Gate } from '../access/gate.js';
 import type { AccessJobs } from '../access/jobs.js';
 import type { RunJob } from '../disk/hands.js';
 import type { Log } from '../log.js';
-import type { BrowseJobs } from '../publish/browse.js';
-import type { TreeRoots } from '../publish/paths.js';
 import type { DaemonView } from '../registry/daemon-view.js';
 import { Endpoint } from '../registry/endpoint.js';
 import { Page } from '../registry/page.js';
+import type { Source } from '../registry/source.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
 
 export interface SiteOptions {
   readonly settings: Settings;
-  readonly roots: TreeRoots;
-  readonly run: RunJob<AccessJobs & BrowseJobs>;
+  readonly source: Source;
+  readonly run: RunJob<AccessJobs>;
   readonly log: Log;
   /** What the page shows of the inbox; left out in a process that only serves. */
   readonly board?: DaemonView;
@@ -60,13 +59,13 @@ export class Site {
 }
 
 function openEndpoint(
-  { settings, roots, log }: SiteOptions,
+  { settings, source, log }: SiteOptions,
   gate: Gate,
   page: Page | undefined,
 ): Endpoint {
   const onRefused = (user: string, request: IncomingMessage) =>
     log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
-  return new Endpoint({ roots, settings, gate, page, onRefused });
+  return new Endpoint({ source, settings, gate, page, onRefused });
 }
 
 function openGate({ settings, run, log }: SiteOptions): Gate {
@@ -91,12 +90,11 @@ function openGate({ settings, run, log }: SiteOptions): Gate {
   });
 }
 
-function openPage({ settings, roots, run, log, board }: SiteOptions, gate: Gate): Page | undefined {
+function openPage({ settings, source, log, board }: SiteOptions, gate: Gate): Page | undefined {
   if (!settings.registry.page) return undefined;
   return new Page({
     settings,
-    roots,
-    run,
+    source,
     daemon: board,
     identify: (authorization) => gate.identify(authorization),
     nowMs: () => Date.now(),

@@ -41,15 +41,10 @@ async function mend(services: Services, id: RepositoryId): Promise<string[]> {
 /** Claims and unfinished work of processes that are gone. @returns how many claims were taken over */
 export async function takeOverFromDead(services: Services, intake: Intake): Promise<number> {
   const { run, roots, inbox, owner, owners, log } = services;
-  // What a process that ended had published and no time to delete.
-  await run('deleteRetired', { inbox });
-  const claims = await run('listClaims', { inbox });
-  const tokens = new Set([
-    ...claims.map((claim) => claim.owner),
-    ...(await run('clockOwners', { inbox })),
-    ...(await run('workOwners', { roots })),
-    ...owners.tokens(),
-  ]);
+  const found = await run('findLeftovers', { inbox, roots });
+  if (found.hasRetired) await run('deleteRetired', { inbox });
+  const { claims } = found;
+  const tokens = new Set([...found.owners, ...owners.tokens()]);
   tokens.delete(owner.token);
   await adoptForgotten(services, intake, claims);
   const dead = [...tokens].filter((token) => owners.isDead(token));
@@ -90,6 +85,9 @@ async function adoptForgotten(
 
 let seenForgotten: ReadonlySet<string> = new Set();
 
+/** What keeps us from cleaning a repository, as far as it is told. */
+const saidOf = new Map<string, string>();
+
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {
   const { run, roots, settings, nowMs, log } = services;
@@ -107,7 +105,11 @@ export async function cleanAll(services: Services): Promise<void> {
         await lock.release();
       }
     } catch (error) {
-      log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
+      const { message } = error as Error;
+      // Once for each reason: a tree may hold a thousand repositories of Pulp's.
+      if (saidOf.get(id) !== message)
+        log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
+      saidOf.set(id, message);
     }
   }
   await run('emptyTrash', { roots });

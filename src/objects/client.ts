@@ -42,6 +42,7 @@ export async function openClient(options: StoreOptions): Promise<Client> {
   loading ??= load();
   const [sdk, { getSignedUrl }] = await loading;
   const { target, endpoint, region, pathStyle, credentialsFile, timeoutMs } = options;
+  const agent = { keepAlive: true, maxSockets: options.sockets ?? SOCKETS };
   const s3 = new sdk.S3({
     region,
     ...(endpoint !== undefined && { endpoint }),
@@ -54,8 +55,8 @@ export async function openClient(options: StoreOptions): Promise<Client> {
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: {
       connectionTimeout: CONNECT_MS,
-      httpAgent: { keepAlive: true, maxSockets: SOCKETS },
-      httpsAgent: { keepAlive: true, maxSockets: SOCKETS },
+      httpAgent: agent,
+      httpsAgent: agent,
     },
   });
   tellTime(s3);

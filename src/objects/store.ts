@@ -109,6 +109,8 @@ export interface StoreOptions {
   readonly credentialsFile?: string | undefined;
   /** The longest one request may take (ms). */
   readonly timeoutMs: number;
+  /** Requests at one time; more wait. */
+  readonly sockets?: number;
 }
 
 /** True when the request may have been done after all: read back what is there. */

@@ -75,23 +75,33 @@ function snapshotChanges(
   let tags = readTags(disk, { roots, id, snapshot });
   while (name !== null && tags !== undefined && found.length < count) {
     const base: Timestamp | null = toBase(tags.base);
-    const before = base === null ? NONE : readTags(disk, { roots, id, snapshot: base });
-    const { why, detail, drops } = tags.reason;
-    found.push({
-      snapshot: name,
-      base,
-      changes: before && changesBetween(before, tags),
-      why,
-      detail,
-      drops: drops.slice(0, LISTED_DROPS_MAX).map(({ drop }) => drop),
-    });
-    [name, tags] = [base, before === NONE ? undefined : before];
+    const before = base === null ? undefined : readTags(disk, { roots, id, snapshot: base });
+    found.push(describeChanges(name, tags, before));
+    [name, tags] = [base, before];
   }
   return found;
 }
 
+/** @param before what it was built on, which may be gone */
+export function describeChanges(
+  snapshot: Timestamp,
+  tags: SnapshotTags,
+  before: SnapshotTags | undefined,
+): SnapshotChanges {
+  const base = toBase(tags.base);
+  const { why, detail, drops } = tags.reason;
+  return {
+    snapshot,
+    base,
+    changes: base === null || before ? changesBetween(before?.tags ?? NONE, tags.tags) : undefined,
+    why,
+    detail,
+    drops: drops.slice(0, LISTED_DROPS_MAX).map(({ drop }) => drop),
+  };
+}
+
 /** Before the first snapshot. */
-const NONE: SnapshotTags = { base: null, reason: { why: 'publish', drops: [] }, tags: new Map() };
+const NONE: SnapshotTags['tags'] = new Map();
 
 function toBase(text: string | null): Timestamp | null {
   return text !== null && isTimestamp(text) ? text : null;
@@ -103,8 +113,8 @@ function readTags(disk: Disk, { roots, id, snapshot }: BrowseRequest): SnapshotT
 }
 
 function changesBetween(
-  before: SnapshotTags,
-  after: SnapshotTags,
+  before: SnapshotTags['tags'],
+  after: SnapshotTags['tags'],
 ): NonNullable<SnapshotChanges['changes']> {
   const { added, moved, removed } = diffTags(digestsOf(before), digestsOf(after));
   const cut = (all: readonly TagChange[]) => ({
@@ -114,7 +124,7 @@ function changesBetween(
   return { added: cut(added), moved: cut(moved), removed: cut(removed) };
 }
 
-function digestsOf({ tags }: SnapshotTags): Map<string, string> {
+function digestsOf(tags: SnapshotTags['tags']): Map<string, string> {
   return new Map([...tags].map(([tag, { digest }]) => [tag, digest]));
 }
 

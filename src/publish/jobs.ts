@@ -29,7 +29,6 @@ import {
   type MendRequest,
   mendRepository,
   trashAbandonedWork,
-  workOwners,
 } from './mend.js';
 import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workDirectory, workPath } from './paths.js';
@@ -121,11 +120,11 @@ export const publishJobs = {
   checkMerge,
   buildEdit,
   openTurn,
+  readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,
   listRepositories,
   trashAbandonedWork,
-  workOwners,
   clean: (disk: Disk, request: CleanRequest) =>
     finishRemoval(disk, request) ? [] : cleanRepository(disk, request),
   planClean: (disk: Disk, request: CleanRequest) => ({

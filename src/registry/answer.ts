@@ -8,16 +8,24 @@ import parseRange from 'range-parser';
 import type { OpenFile } from '../disk/serving.js';
 import type { Digest } from '../image/digest.js';
 import { type Refusal, refusalBody } from './refusal.js';
+import type { ServedBlob } from './source.js';
 
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | number>>;
-  readonly body:
-    | Buffer
-    | { readonly file: OpenFile; readonly start: number; readonly end: number }
-    /** Goes on until the client has gone or it is ended; resolves then. */
-    | { readonly live: (response: ServerResponse) => Promise<void> }
-    | undefined;
+  readonly body: Body | undefined;
+}
+
+export type Body =
+  | Buffer
+  | ({ readonly file: OpenFile } & Part)
+  /** Goes on until the client has gone or it is ended; resolves then. */
+  | { readonly live: (response: ServerResponse) => Promise<void> };
+
+/** Of a file: first and last byte. */
+export interface Part {
+  readonly start: number;
+  readonly end: number;
 }
 
 /** How long something may be kept, and by whom. */
@@ -61,9 +69,9 @@ export function answerBytes(request: IncomingHttpHeaders, found: Found, bytes: B
  * (14.2) allows and clients of registries do not ask for. The file is closed where it is not sent.
  */
 export async function answerFile(
-  request: IncomingHttpHeaders,
+  { headers: request, isHead }: { readonly headers: IncomingHttpHeaders; readonly isHead: boolean },
   found: Found,
-  file: OpenFile,
+  file: Pick<ServedBlob, 'size' | 'send' | 'close'>,
 ): Promise<Answer> {
   const { size } = file;
   const headers = { ...foundHeaders(found), 'Accept-Ranges': 'bytes' };
@@ -71,21 +79,23 @@ export async function answerFile(
     await file.close();
     return notModified(headers);
   }
-  const range = rangeOf(request, headers.ETag, size);
+  // RFC 9110, 14.2: a range is for GET alone.
+  const range = isHead ? undefined : rangeOf(request, headers.ETag, size);
   if (range === 'unsatisfiable') {
     await file.close();
     const refused = answerRefusal({ status: 416, code: 'RANGE_INVALID' });
     return { ...refused, headers: { ...refused.headers, 'Content-Range': `bytes */${size}` } };
   }
   const { start, end } = range ?? { start: 0, end: size - 1 };
-  if (size === 0) await file.close();
+  const isSent = size > 0 && !isHead;
+  if (!isSent) await file.close();
   const sent = {
     ...headers,
     'Content-Type': found.type,
     'Content-Length': end - start + 1,
     ...(range && { 'Content-Range': `bytes ${start}-${end}/${size}` }),
   };
-  const body = size === 0 ? undefined : { file, start, end };
+  const body = isSent ? await file.send({ start, end }) : undefined;
   return { status: range ? 206 : 200, headers: sent, body };
 }
 
@@ -106,7 +116,7 @@ function rangeOf(
   { range, 'if-range': ifRange }: IncomingHttpHeaders,
   etag: string,
   size: number,
-): { start: number; end: number } | 'unsatisfiable' | undefined {
+): Part | 'unsatisfiable' | undefined {
   // If-Range with a date cannot match: blobs are known by digest and have no date.
   if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return undefined;
   if (!range.startsWith('bytes=')) return undefined;

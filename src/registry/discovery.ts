@@ -9,13 +9,13 @@ import { type Answer, answerBytes } from './answer.js';
 import type { Asked } from './manifests.js';
 import type { Refusal } from './refusal.js';
 import type { Page } from './route.js';
-import type { SnapshotReader } from './snapshot-reader.js';
+import type { ServedSnapshot } from './source.js';
 
 const JSON_TYPE = 'application/json';
 
 /** end-8a, end-8b: distribution-spec v1.1.1, "Listing Tags". */
 export async function answerTags(
-  snapshot: SnapshotReader,
+  snapshot: ServedSnapshot,
   { repository, ...page }: { readonly repository: RepositoryName } & Page,
   asked: Asked,
 ): Promise<Answer | Refusal> {
@@ -60,7 +60,7 @@ const NO_REFERRERS = JSON.stringify({
 
 /** end-12a, end-12b: distribution-spec v1.1.1, "Listing Referrers". */
 export async function answerReferrers(
-  snapshot: SnapshotReader,
+  snapshot: ServedSnapshot,
   route: {
     readonly repository: RepositoryName;
     readonly digest: Digest;

@@ -5,9 +5,8 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Caller, Gate } from '../access/gate.js';
-import { listVisible } from '../disk/serving.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
-import { type TreeRoots, webDirectory } from '../publish/paths.js';
+import { BLOBS } from '../objects/layout.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { type Answer, answerRefusal } from './answer.js';
@@ -17,12 +16,13 @@ import { type Asked, answerManifest } from './manifests.js';
 import type { Page as HumanPage } from './page.js';
 import { parsePageRoute } from './page-route.js';
 import { NOBODYS_ID, Permission } from './permission.js';
+import { isAway } from './pointers.js';
 import { isRefusal, type Refusal, refusalHeaders } from './refusal.js';
 import { type Page, parseRoute, type Route } from './route.js';
-import { type SnapshotReader, Snapshots } from './snapshot-reader.js';
+import type { ServedSnapshot, Source } from './source.js';
 
 export interface EndpointOptions {
-  readonly roots: TreeRoots;
+  readonly source: Source;
   readonly settings: Settings;
   readonly gate: Gate;
   /** What people see at `/`; left out where there is no page. */
@@ -31,23 +31,20 @@ export interface EndpointOptions {
   readonly onRefused: (user: string, request: IncomingMessage) => void;
 }
 
-const REMEMBER_BYTES = 64 * 1024 * 1024;
 const CATALOG_PAGE_MAX = 1000;
 /** A snapshot can go only after the grace period; with none set, a request may meet that. */
 const TRIES = 3;
 const API_VERSION = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
 
-type RepositoryRoute = Exclude<Route, { kind: 'base' } | { kind: 'catalog' }>;
+type RepositoryRoute = Exclude<Route, { kind: 'base' | 'catalog' | 'tree' }>;
 
 export class Endpoint {
-  readonly #snapshots: Snapshots;
   readonly #blobsBy: BlobsBy;
   readonly #permission: Permission;
 
   constructor(readonly options: EndpointOptions) {
-    const { roots, settings } = options;
-    this.#snapshots = new Snapshots({ roots, rememberBytes: REMEMBER_BYTES });
-    this.#blobsBy = blobsBy(settings.registry);
+    const { settings } = options;
+    this.#blobsBy = blobsBy(settings);
     this.#permission = new Permission(settings);
   }
 
@@ -55,7 +52,7 @@ export class Endpoint {
     const { method = '', url = '', headers } = request;
     const shown = await this.#answerOnPage(method, url, request);
     if (shown) return shown;
-    const answer = await this.#answer(method, url, request);
+    const answer = await this.#answer(method, url, request).catch(laterIfAway);
     const done = isRefusal(answer) ? answerRefusal(answer, refusalHeaders(answer)) : answer;
     if (done.status === 401 || headers.authorization !== undefined) {
       return { ...done, headers: { ...done.headers, ...API_VERSION, Vary: vary(done) } };
@@ -75,6 +72,7 @@ export class Endpoint {
     if (isRefusal(route)) return route;
     if (route.kind === 'base') return this.#base(caller, request);
     if (route.kind === 'catalog') return this.#catalog(caller, route, request);
+    if (route.kind === 'tree') return this.#inRepository(caller, this.#fromTree(route), request);
     return this.#inRepository(caller, route, request);
   }
 
@@ -129,7 +127,7 @@ export class Endpoint {
     for (let attempt = 1; ; attempt++) {
       // What may not be read is looked for under a name that nobody can have: forbidden takes as
       // long as absent does.
-      const snapshot = await this.#snapshots.current(mayRead ? policy.id : NOBODYS_ID);
+      const snapshot = await this.options.source.current(mayRead ? policy.id : NOBODYS_ID);
       if (snapshot === undefined) return this.#permission.unknown(caller);
       const isPrivate = policy.protected || !settings.registry.anonymous;
       const asked = { headers: request.headers, isPrivate, isHead: request.method === 'HEAD' };
@@ -138,18 +136,24 @@ export class Endpoint {
         ? await this.#fromSnapshot(snapshot, route, asked)
         : this.#permission.unknown(caller);
       if (isIts && answer.status !== 404) return answer;
-      if (attempt === TRIES || (await snapshot.exists())) return answer;
+      if ((await snapshot.stands()) || attempt === TRIES) return answer;
     }
   }
 
+  #fromTree(route: Extract<Route, { kind: 'tree' }>): RepositoryRoute {
+    const { repository } = resolveRepositoryById(this.options.settings, route.id);
+    if ('blob' in route) return { kind: 'blob', repository, digest: route.blob };
+    return { kind: 'manifest', repository, reference: route.reference, form: route.form };
+  }
+
   #fromSnapshot(
-    snapshot: SnapshotReader,
+    snapshot: ServedSnapshot,
     route: RepositoryRoute,
     asked: Asked & { readonly isHead: boolean },
   ): Promise<Answer | Refusal> {
     switch (route.kind) {
       case 'manifest':
-        return answerManifest(snapshot, route.reference, asked);
+        return answerManifest(snapshot, route, asked);
       case 'blob':
         return answerBlob(snapshot, route, this.#blobsBy, asked);
       case 'tags':
@@ -164,11 +168,11 @@ export class Endpoint {
     page: Page,
     { headers }: IncomingMessage,
   ): Promise<Answer | Refusal> {
-    const { settings, roots } = this.options;
+    const { settings, source } = this.options;
     if (caller.kind === 'anonymous' && !settings.registry.anonymous)
       return this.#permission.unknown(caller);
-    const policies = (await listVisible(webDirectory(roots)))
-      .map((id) => resolveRepositoryById(settings, id as RepositoryId))
+    const policies = (await source.ids())
+      .map((id) => resolveRepositoryById(settings, id))
       .filter((policy) => this.#permission.mayRead(caller, policy));
     const byName = new Map(policies.map((policy) => [policy.repository as string, policy.id]));
     const n = Math.min(page.n ?? CATALOG_PAGE_MAX, CATALOG_PAGE_MAX);
@@ -187,10 +191,10 @@ export class Endpoint {
 
   async #isThere(id: RepositoryId, name: RepositoryName): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
-      const snapshot = await this.#snapshots.current(id);
+      const snapshot = await this.options.source.current(id);
       if (snapshot === undefined) return false;
       if ((await snapshot.repository()) === name) return !(await snapshot.isRemoved());
-      if (attempt === TRIES || (await snapshot.exists())) return false;
+      if ((await snapshot.stands()) || attempt === TRIES) return false;
     }
   }
 }
@@ -205,11 +209,25 @@ function asksOnlyHere(userAgent = ''): boolean {
   return /\b(?:containers|skopeo|libpod|buildah|cri-o|podman)\//i.test(userAgent);
 }
 
+/** What cannot be read now is never said to be unknown. */
+function laterIfAway(error: Error): Refusal {
+  if (!isAway(error)) throw error;
+  return { status: 503, code: 'UNKNOWN', message: AWAY };
+}
+
+const AWAY = 'the object store this registry reads cannot be reached; come again later';
+
 function vary({ headers }: Answer): string {
   return [headers.Vary, 'Authorization'].filter(Boolean).join(', ');
 }
 
-function blobsBy({ blobs, blobsUrl, accelPrefix }: Settings['registry']): BlobsBy {
-  if (blobs === 'redirect') return { how: 'redirect', url: blobsUrl ?? '' };
+function blobsBy({ registry, targets }: Settings): BlobsBy {
+  const { target, blobs, blobsUrl, accelPrefix } = registry;
+  const store = targets[target];
+  if (blobs === 'redirect' || (blobs === 'auto' && store?.type === 's3')) {
+    const publicUrl = store?.type === 's3' ? store.publicUrl : undefined;
+    const objects = publicUrl && `${publicUrl.replace(/\/*$/, '')}/${BLOBS}{digest}`;
+    return { how: 'redirect', url: blobsUrl ?? objects };
+  }
   return blobs === 'x-accel' ? { how: 'x-accel', prefix: accelPrefix } : { how: 'stream' };
 }

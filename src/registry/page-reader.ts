@@ -3,24 +3,20 @@
  * remembered; large ones are read on a thread of their own, each once, however many ask for it.
  */
 import { LRUCache } from 'lru-cache';
-import type { RunJob } from '../disk/hands.js';
-import { listVisible } from '../disk/serving.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { platformName } from '../image/manifest.js';
 import type { RepositoryId } from '../image/names.js';
-import type { BrowseJobs, SnapshotChanges } from '../publish/browse.js';
-import { type TreeRoots, webDirectory } from '../publish/paths.js';
+import type { SnapshotChanges } from '../publish/browse.js';
 import { type ResolvedRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import type { SnapshotFacts, SnapshotSummary, TagRow } from '../snapshot/summary.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
-import { type SnapshotReader, Snapshots } from './snapshot-reader.js';
+import type { Browse, ServedSnapshot, Source } from './source.js';
 
 export interface PageReaderOptions {
-  readonly roots: TreeRoots;
+  readonly source: Source;
   readonly settings: Settings;
-  readonly run: RunJob<BrowseJobs>;
   /** Milliseconds, of a clock that is never set. */
   readonly monotonicMs: () => number;
 }
@@ -41,7 +37,6 @@ const DAMAGED_MS = 10_000;
 export class PageBusy extends Error {}
 
 export class PageReader {
-  readonly #snapshots: Snapshots;
   readonly #facts = new LRUCache<string, SnapshotFacts | 'damaged'>({ max: FACTS_MAX });
   readonly #platforms = new LRUCache<string, string>({ max: FACTS_MAX });
   readonly #summaries: LRUCache<string, SnapshotSummary>;
@@ -52,7 +47,6 @@ export class PageReader {
   #namesMs = Number.NEGATIVE_INFINITY;
 
   constructor(readonly options: PageReaderOptions) {
-    this.#snapshots = new Snapshots({ roots: options.roots, rememberBytes: 1024 * 1024 });
     this.#summaries = new LRUCache({
       maxSize: SUMMARIES_BYTES,
       sizeCalculation: ({ text, byTag }) => 2 * text.length + 2 * byTag.byteLength + 500,
@@ -74,17 +68,17 @@ export class PageReader {
   }
 
   async #list(): Promise<readonly ResolvedRepository[]> {
-    const { roots, settings } = this.options;
-    const ids = await listVisible(webDirectory(roots));
+    const { source, settings } = this.options;
+    const ids = await source.ids();
     const before = this.#policies;
     this.#policies = new Map(
-      ids.map((id) => [id, before.get(id) ?? resolveRepositoryById(settings, id as RepositoryId)]),
+      ids.map((id) => [id, before.get(id) ?? resolveRepositoryById(settings, id)]),
     );
     return [...this.#policies.values()].sort((a, b) => (a.repository < b.repository ? -1 : 1));
   }
 
-  current(id: RepositoryId): Promise<SnapshotReader | undefined> {
-    return this.#snapshots.current(id);
+  current(id: RepositoryId): Promise<ServedSnapshot | undefined> {
+    return this.options.source.current(id);
   }
 
   /** In the order of the ids. Undefined for one that is gone, `unread` for one that takes longer. */
@@ -107,11 +101,11 @@ export class PageReader {
     }
   }
 
-  async facts({ path, of }: SnapshotReader): Promise<SnapshotFacts | 'damaged' | undefined> {
+  async facts({ path, of }: ServedSnapshot): Promise<SnapshotFacts | 'damaged' | undefined> {
     const known = this.#facts.get(path);
     if (known !== undefined) return known;
     try {
-      const facts = await this.#once('snapshotFacts', of);
+      const facts = await this.#once('facts', of);
       if (facts) this.#facts.set(path, facts);
       return facts;
     } catch (error) {
@@ -122,10 +116,10 @@ export class PageReader {
   }
 
   /** Undefined for a snapshot that is gone. @throws layout.unsafe, PageBusy */
-  async summary({ path, of }: SnapshotReader): Promise<SnapshotSummary | undefined> {
+  async summary({ path, of }: ServedSnapshot): Promise<SnapshotSummary | undefined> {
     const known = this.#summaries.get(path);
     if (known !== undefined) return known;
-    const summary = await this.#once('snapshotSummary', of);
+    const summary = await this.#once('summary', of);
     if (summary) this.#summaries.set(path, summary);
     return summary;
   }
@@ -139,16 +133,15 @@ export class PageReader {
     const key = `${id}/${snapshot}/${count}`;
     const known = this.#changes.get(key);
     if (known !== undefined) return known;
-    const { roots } = this.options;
     const found = await this.#shared(`changes ${key}`, () =>
-      this.options.run('snapshotChanges', { roots, id, snapshot, count }),
+      this.options.source.browse.changes({ id, name: snapshot }, count),
     );
     this.#changes.set(key, found);
     return found;
   }
 
   /** For an image, what its config says; for an index, what it says itself. */
-  async platforms(snapshot: SnapshotReader, row: TagRow): Promise<readonly string[]> {
+  async platforms(snapshot: ServedSnapshot, row: TagRow): Promise<readonly string[]> {
     if (row.config === null) return row.platforms;
     const known = this.#platforms.get(row.config);
     if (known !== undefined) return known === '' ? [] : [known];
@@ -157,13 +150,13 @@ export class PageReader {
     return platform === '' ? [] : [platform];
   }
 
-  #once<Job extends 'snapshotFacts' | 'snapshotSummary'>(
-    job: Job,
-    { id, name }: SnapshotReader['of'],
-  ): Promise<Awaited<ReturnType<BrowseJobs[Job]>>> {
-    const { roots, run } = this.options;
-    const request = { roots, id, snapshot: name as Timestamp };
-    return this.#shared(`${job} ${id}/${name}`, () => run(job, request));
+  #once<What extends 'facts' | 'summary'>(
+    what: What,
+    of: ServedSnapshot['of'],
+  ): ReturnType<Browse[What]> {
+    const { browse } = this.options.source;
+    const key = `${what} ${of.id}/${of.name}`;
+    return this.#shared<unknown>(key, () => browse[what](of)) as ReturnType<Browse[What]>;
   }
 
   /** One answer for all who ask while it is made. */
@@ -185,7 +178,7 @@ function unreadIfBusy(error: unknown): 'unread' {
 const PLATFORM_MAX = 60;
 
 /** Empty where there is no config, or one that names no platform. */
-async function readPlatform(snapshot: SnapshotReader, config: Digest): Promise<string> {
+async function readPlatform(snapshot: ServedSnapshot, config: Digest): Promise<string> {
   const file = await snapshot.blob(config);
   if (file === undefined) return '';
   try {

@@ -12,7 +12,6 @@ import { repositoriesPage } from '../page/repositories.js';
 import { historyPage, tagsPage } from '../page/repository.js';
 import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
 import { findPage, findRows } from '../snapshot/summary.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
 import type { Answer } from './answer.js';
 import type { DaemonView } from './daemon-view.js';
 import { Live } from './live.js';
@@ -24,7 +23,7 @@ import type { PageRoute } from './page-route.js';
 import { NOBODYS_ID, Permission } from './permission.js';
 import { isRefusal, type Refusal } from './refusal.js';
 import { registryName } from './registry-name.js';
-import type { SnapshotReader } from './snapshot-reader.js';
+import type { ServedSnapshot } from './source.js';
 
 export interface PageOptions extends PageReaderOptions {
   /** Undefined in a process that only serves. */
@@ -199,14 +198,14 @@ export class Page {
           ? await this.#tags(snapshot, route, caller, request)
           : await this.#history(snapshot, route, policy, caller);
       if (shown) return answerHtml(shown, request.headers);
-      if (await snapshot.exists()) break;
+      if (await snapshot.stands()) break;
     }
     return this.#permission.unknown(caller);
   }
 
   /** Undefined for a snapshot that is gone or another repository's. */
   async #tags(
-    snapshot: SnapshotReader,
+    snapshot: ServedSnapshot,
     route: Extract<PageRoute, { kind: 'tags' }>,
     caller: Caller,
     request: IncomingMessage,
@@ -229,7 +228,7 @@ export class Page {
   }
 
   async #history(
-    snapshot: SnapshotReader,
+    snapshot: ServedSnapshot,
     { repository, before }: Extract<PageRoute, { kind: 'history' }>,
     { id }: ResolvedRepository,
     caller: Caller,
@@ -237,7 +236,7 @@ export class Page {
     const facts = await this.#reader.facts(snapshot);
     if (facts === undefined || facts === 'damaged' || facts.repository !== repository)
       return undefined;
-    const wanted = { id, current: snapshot.of.name as Timestamp, before };
+    const wanted = { id, current: snapshot.of.name, before };
     const history = await historyOf(wanted, this.#reader, this.options.daemon);
     return historyPage(
       { facts, ...history },

@@ -3,7 +3,15 @@
  * never becomes a path: names, tags and digests are checked against their grammars first.
  */
 import { type Digest, isDigest } from '../image/digest.js';
-import { isRepositoryName, isTag, type RepositoryName, type Tag } from '../image/names.js';
+import type { ManifestKind } from '../image/media-types.js';
+import {
+  isRepositoryId,
+  isRepositoryName,
+  isTag,
+  type RepositoryId,
+  type RepositoryName,
+  type Tag,
+} from '../image/names.js';
 import type { Refusal } from './refusal.js';
 
 export type Route =
@@ -16,6 +24,8 @@ export type Route =
       readonly kind: 'manifest';
       readonly repository: RepositoryName;
       readonly reference: Digest | Tag;
+      /** The only form that is wanted; undefined for what the client takes. */
+      readonly form?: ManifestKind;
     }
   /** end-8a, end-8b */
   | ({ readonly kind: 'tags'; readonly repository: RepositoryName } & Page)
@@ -26,6 +36,14 @@ export type Route =
       readonly digest: Digest;
       readonly artifactType: string | undefined;
       readonly last: string | undefined;
+    }
+  /** What Crane leads to: a path of the published tree, as web servers show it, by id. */
+  | { readonly kind: 'tree'; readonly id: RepositoryId; readonly blob: Digest }
+  | {
+      readonly kind: 'tree';
+      readonly id: RepositoryId;
+      readonly form: ManifestKind;
+      readonly reference: Digest | Tag;
     }
   /** Docker's, in no version of the spec, and what `skopeo sync` and mirrors ask for. */
   | ({ readonly kind: 'catalog' } & Page);
@@ -65,6 +83,7 @@ function decodePart(text: string): string | undefined {
 }
 
 function parseParts([root, version, ...rest]: string[], query: URLSearchParams): Route | Refusal {
+  if (root === '' && version === 'pulp') return parseTree(rest);
   if (root !== '' || version !== 'v2') return { status: 404, code: 'NAME_UNKNOWN' };
   if (rest.length === 0 || (rest.length === 1 && rest[0] === '')) return { kind: 'base' };
   if (rest.length === 1 && rest[0] === '_catalog') return withPage({ kind: 'catalog' }, query);
@@ -92,6 +111,22 @@ function parseParts([root, version, ...rest]: string[], query: URLSearchParams):
         last: query.get('last') ?? undefined,
       };
   }
+}
+
+/** As Pulp has it: `/pulp/docker/v2/<id>/manifests/2/<tag>`. */
+function parseTree([docker, v2, id = '', kind, ...rest]: string[]): Route | Refusal {
+  const unknown = { status: 404, code: 'NAME_UNKNOWN' } as const;
+  if (docker !== 'docker' || v2 !== 'v2' || !isRepositoryId(id)) return unknown;
+  const [first = '', reference = ''] = rest;
+  if (kind === 'blobs' && rest.length === 1 && isDigest(first))
+    return { kind: 'tree', id, blob: first };
+  const isReference = isDigest(reference) || isTag(reference);
+  if (kind !== 'manifests' || rest.length !== 2 || !isKind(first) || !isReference) return unknown;
+  return { kind: 'tree', id, form: first, reference };
+}
+
+function isKind(text: string): text is ManifestKind {
+  return ['1', '2', 'list', 'oci', 'oci-index'].includes(text);
 }
 
 const KINDS = new Set(['manifests', 'blobs', 'tags', 'referrers']);

@@ -168,7 +168,7 @@ async function send(
     return isWhole;
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (!CLIENT_LEFT.has(code)) onError(error as Error);
+    if (!response.destroyed && !CLIENT_LEFT.has(code)) onError(error as Error);
     // The length was promised: what is cut short is seen as such by the client, who asks again.
     response.destroy();
     return false;

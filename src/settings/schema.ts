@@ -56,17 +56,24 @@ const listen = z
     error: 'a port is at most 65535',
   });
 
+/** As long as a signature can be good. */
+const SIGNED_MS_MAX = 7 * 24 * 3600 * 1000;
+
 /** Settings that make no sense without another. */
 function checkRegistry(
-  registry: Readonly<Record<'blobs' | 'blobsUrl' | 'htpasswd' | 'certificate' | 'key', unknown>> & {
-    readonly anonymous: boolean;
-  },
+  registry: Readonly<
+    Record<'target' | 'blobs' | 'blobsUrl' | 'htpasswd' | 'certificate' | 'key', unknown>
+  > & { readonly anonymous: boolean },
   context: z.RefinementCtx,
 ): void {
   const need = (path: string, message: string) =>
     context.addIssue({ code: 'custom', path: [path], message });
-  if (registry.blobs === 'redirect' && registry.blobsUrl === null) {
+  const isLocal = registry.target === LOCAL_TARGET;
+  if (registry.blobs === 'redirect' && registry.blobsUrl === null && isLocal) {
     need('blobs', 'redirect needs registry.blobsUrl, which says where to');
+  }
+  if (registry.blobs === 'x-accel' && !isLocal) {
+    need('blobs', 'x-accel is for the directory; an object store has no files for nginx');
   }
   if (!registry.anonymous && registry.htpasswd === null) {
     need('anonymous', 'false needs registry.htpasswd, or nobody could read anything');
@@ -118,7 +125,8 @@ const sections = z.strictObject({
   }),
   registry: section({
     listen: listen.nullable().default('127.0.0.1:5000'),
-    blobs: z.enum(['stream', 'redirect', 'x-accel']).default('stream'),
+    target: z.string().min(1).default(LOCAL_TARGET),
+    blobs: z.enum(['auto', 'stream', 'redirect', 'x-accel']).default('auto'),
     blobsUrl: z
       .string()
       .regex(/^[\x21-\x7e]+$/, { error: 'expected a URL in ASCII' })
@@ -128,6 +136,11 @@ const sections = z.strictObject({
       .string()
       .regex(/^\/[\x21-\x7e]*$/, { error: 'expected a path in ASCII that begins with /' })
       .default('/dropdock-blobs'),
+    signedFor: duration
+      .refine((ms) => ms >= 10_000 && ms <= SIGNED_MS_MAX, 'expected 10s to 7d')
+      .prefault('15m'),
+    pointerAge: duration.prefault('1s'),
+    staleFor: duration.prefault('10m'),
     anonymous: z.boolean().default(true),
     htpasswd: z.string().min(1).nullable().default(null),
     certificate: z.string().min(1).nullable().default(null),
@@ -155,8 +168,12 @@ const sections = z.strictObject({
 
 export const settingsSchema = sections.superRefine((settings, context) => {
   const { registry, repositories } = settings;
+  const known = [LOCAL_TARGET, ...Object.keys(settings.targets)];
+  if (!known.includes(registry.target)) {
+    const message = `there is no target ${registry.target}; there are ${known.join(', ')}`;
+    context.addIssue({ code: 'custom', path: ['registry', 'target'], message });
+  }
   for (const [pattern, { targets: named = [] }] of Object.entries(repositories)) {
-    const known = [LOCAL_TARGET, ...Object.keys(settings.targets)];
     const wrong = named.find((each) => !known.includes(each));
     const path = ['repositories', pattern, 'targets'];
     const message = `there is no target ${wrong}; there are ${known.join(', ')}`;

@@ -68,14 +68,23 @@ export function renderRedirectFile(state: RepositoryState, options: RenderOption
  */
 function renderReferrerFiles(state: RepositoryState): RenderedFile[] {
   return [...renderReferrers(state)].flatMap(([subject, text]) => {
-    const tag = `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}`;
-    const response = { path: `referrers/${subject}`, text };
-    if (state.tags.has(tag as Tag)) return [response];
-    // Also by its digest: clients look a tag up with HEAD, then ask for what it names.
-    const digest = digestFrom('sha256', createHash('sha256').update(text).digest('hex'));
-    const names = state.manifests.has(digest) ? [tag] : [tag, digest];
-    return [response, ...names.map((name) => ({ path: `manifests/oci-index/${name}`, text }))];
+    const names = referrersNames(state, subject, text);
+    const indexes = names.map((name) => ({ path: `manifests/oci-index/${name}`, text }));
+    return [{ path: `referrers/${subject}`, text }, ...indexes];
   });
+}
+
+/** What a referrers response is called as a manifest. */
+export function referrersNames(
+  { tags, manifests }: RepositoryState,
+  subject: Digest,
+  text: string,
+): (Tag | Digest)[] {
+  const tag = `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}` as Tag;
+  if (tags.has(tag)) return [];
+  // Also by its digest: clients look a tag up with HEAD, then ask for what it names.
+  const digest = digestFrom('sha256', createHash('sha256').update(text).digest('hex'));
+  return manifests.has(digest) ? [tag] : [tag, digest];
 }
 
 function renderBlobs(state: RepositoryState): RenderedFile[] {
@@ -143,7 +152,7 @@ function servedAs(mediaType: string, redirectOci: RedirectOci): ManifestKind[] {
 }
 
 /** distribution-spec v1.1, "Listing Tags": in lexical order. */
-function renderTagsList({ repository, tags }: RepositoryState): string {
+export function renderTagsList({ repository, tags }: RepositoryState): string {
   return `${JSON.stringify({ name: repository, tags: [...tags.keys()].sort() })}\n`;
 }
 

@@ -7,7 +7,7 @@ import { FakeDaemon, knownDrop } from '../support/fake-daemon.js';
 import { TestContent } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { steadyHeaders, TestRegistry } from '../support/test-registry.js';
+import { describeOver, steadyHeaders, TestRegistry } from '../support/test-registry.js';
 import { waitFor } from '../support/wait-for.js';
 
 const ALICE = basic('alice', 'a-secret');
@@ -24,7 +24,7 @@ const DROPS = [
   knownDrop('team/@bundle.tar', { ...rejected, repositories: [] }),
 ];
 
-describe('visitors of the page', () => {
+describeOver('visitors of the page', () => {
   let registry: TestRegistry;
   let passwords: string;
   const daemon = new FakeDaemon();

@@ -6,7 +6,7 @@ import { basic, type Reply } from '../support/ask.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { steadyHeaders, TestRegistry } from '../support/test-registry.js';
+import { describeOver, steadyHeaders, TestRegistry } from '../support/test-registry.js';
 
 const LAYER = sha256(layerBytes('layer'));
 const REPOSITORIES = `repositories:
@@ -20,7 +20,7 @@ const ALICE = basic('alice', 'a-secret');
 const BOB = basic('bob', 'b-secret');
 const NOBODY = {};
 
-describe('readers', () => {
+describeOver('readers', () => {
   let registry: TestRegistry;
   let image: TestDescriptor;
   let passwords: string;

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { type OpenFile, openFile } from '#src/disk/serving.js';
 import type { Digest } from '#src/image/digest.js';
 import { type Answer, answerBytes, answerFile, cacheControl } from '#src/registry/answer.js';
+import { FileBlob } from '#src/registry/directory-source.js';
 import { sha256 } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
@@ -28,12 +29,16 @@ describe('answerFile', () => {
   after(removeTempDirs);
 
   /** `status first-last`, and the range that the headers tell. */
-  async function answered(headers: Headers, size = 10): Promise<Answer & { told: string }> {
+  async function answered(
+    headers: Headers,
+    size = 10,
+    isHead = false,
+  ): Promise<Answer & { told: string }> {
     const path = join(directory, 'file');
     writeFileSync(path, '0123456789'.slice(0, size));
     const file = await openFile(path);
     if (file === undefined) throw new Error('no file');
-    const answer = await answerFile(headers, FOUND, file);
+    const answer = await answerFile({ headers, isHead }, FOUND, new FileBlob(file));
     const { body } = answer;
     const isSent = body !== undefined && 'file' in body;
     expect(isOpen(file), 'open when it is sent, and only then').to.equal(isSent);
@@ -54,6 +59,11 @@ describe('answerFile', () => {
       'Content-Type': 'text/plain',
       'Content-Length': 10,
     });
+  });
+
+  it('sends nothing to HEAD, which knows no ranges', async () => {
+    const answer = await answered({ range: 'bytes=0-3' }, 10, true);
+    expect([answer.told, answer.headers['Content-Length']]).to.deep.equal(['200', 10]);
   });
 
   it('sends one range: the first byte, the last, a suffix, what is left, what there is of it', async () => {

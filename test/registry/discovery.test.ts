@@ -5,7 +5,7 @@ import { cutPage } from '#src/registry/discovery.js';
 import { followLinks } from '../support/ask.js';
 import { sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { steadyHeaders, TestRegistry } from '../support/test-registry.js';
+import { describeOver, steadyHeaders, TestRegistry } from '../support/test-registry.js';
 
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const PAGE_BYTES = 4 * 1024 * 1024;
@@ -119,7 +119,9 @@ describe('tags/list', () => {
   });
 });
 
-describe('referrers', () => {
+describeOver('referrers', (over) => {
+  const inDirectory = over === 'a directory' ? it : () => {};
+
   let registry: TestRegistry;
   let subject: TestDescriptor;
   let referrers: TestDescriptor[];
@@ -190,32 +192,35 @@ describe('referrers', () => {
     expect([unknown.status, unknown.code]).to.deep.equal([404, 'NAME_UNKNOWN']);
   });
 
-  it('beyond 4 MiB come in pages within it, each entry once, filtered or not', async () => {
-    const file = registry.web('team~app', 'referrers', subject.digest);
-    const one = JSON.parse(readFileSync(file, 'utf8')) as Referrers;
-    const big = Array.from({ length: 200 }, (_none, n) => ({
-      ...one.manifests[0],
-      digest: sha256(`referrer ${n}`),
-      artifactType: n % 2 ? SBOM : SIGNATURE,
-      annotations: { long: 'é'.repeat(25_000) },
-    })).sort((a, b) => (a.digest < b.digest ? -1 : 1));
-    // As a publish of 200 such would write it; the snapshot is opened anew, for nothing is remembered.
-    rmSync(file);
-    writeFileSync(file, `${JSON.stringify({ ...one, manifests: big })}\n`);
-    const other = await TestRegistry.open(registry.root);
-    const pages = await followLinks(other.server.url, path());
-    expect(pages.length).to.equal(3);
-    for (const { body } of pages) expect(body.length).to.be.at.most(PAGE_BYTES);
-    const digests = (replies: typeof pages) =>
-      replies.flatMap(({ json }) => manifests(json).map(({ digest }) => digest));
-    expect(digests(pages)).to.deep.equal(big.map(({ digest }) => digest));
-    const query = `?artifactType=${encodeURIComponent(SBOM)}`;
-    const filtered = await followLinks(other.server.url, path(query));
-    expect(filtered.length).to.equal(2);
-    expect(filtered.every(({ headers }) => headers['oci-filters-applied'])).to.equal(true);
-    expect(digests(filtered)).to.deep.equal(
-      big.filter(({ artifactType }) => artifactType === SBOM).map(({ digest }) => digest),
-    );
-    await other.close();
-  });
+  inDirectory(
+    'beyond 4 MiB come in pages within it, each entry once, filtered or not',
+    async () => {
+      const file = registry.web('team~app', 'referrers', subject.digest);
+      const one = JSON.parse(readFileSync(file, 'utf8')) as Referrers;
+      const big = Array.from({ length: 200 }, (_none, n) => ({
+        ...one.manifests[0],
+        digest: sha256(`referrer ${n}`),
+        artifactType: n % 2 ? SBOM : SIGNATURE,
+        annotations: { long: 'é'.repeat(25_000) },
+      })).sort((a, b) => (a.digest < b.digest ? -1 : 1));
+      // As a publish of 200 such would write it; the snapshot is opened anew, for nothing is remembered.
+      rmSync(file);
+      writeFileSync(file, `${JSON.stringify({ ...one, manifests: big })}\n`);
+      const other = await TestRegistry.open(registry.root);
+      const pages = await followLinks(other.server.url, path());
+      expect(pages.length).to.equal(3);
+      for (const { body } of pages) expect(body.length).to.be.at.most(PAGE_BYTES);
+      const digests = (replies: typeof pages) =>
+        replies.flatMap(({ json }) => manifests(json).map(({ digest }) => digest));
+      expect(digests(pages)).to.deep.equal(big.map(({ digest }) => digest));
+      const query = `?artifactType=${encodeURIComponent(SBOM)}`;
+      const filtered = await followLinks(other.server.url, path(query));
+      expect(filtered.length).to.equal(2);
+      expect(filtered.every(({ headers }) => headers['oci-filters-applied'])).to.equal(true);
+      expect(digests(filtered)).to.deep.equal(
+        big.filter(({ artifactType }) => artifactType === SBOM).map(({ digest }) => digest),
+      );
+      await other.close();
+    },
+  );
 });

@@ -14,12 +14,14 @@ import { expect } from 'chai';
 import { followLinks } from '../support/ask.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { TestRegistry } from '../support/test-registry.js';
+import { describeOver, TestRegistry } from '../support/test-registry.js';
 import { waitFor } from '../support/wait-for.js';
 
 const LAYER = sha256(layerBytes('layer'));
 
-describe('the endpoint', () => {
+describeOver('the endpoint', (over) => {
+  const inDirectory = over === 'a directory' ? it : () => {};
+
   let root: string;
   let registry: TestRegistry;
   let content: TestContent;
@@ -128,7 +130,7 @@ describe('the endpoint', () => {
     expect(await catalog()).to.deep.equal(['team/app', 'team/named']);
   });
 
-  it('neither serves nor lists what strangers put into web/', async () => {
+  inDirectory('neither serves nor lists what strangers put into web/', async () => {
     const snapshot = readlinkSync(published('web', 'team~app')).split('/').at(-1);
     mkdirSync(published('master', 'pulp'));
     for (const name of ['pulp', 'file', 'directory', 'outside', 'dangling', 'other']) {
@@ -148,7 +150,7 @@ describe('the endpoint', () => {
     expect(registry.errors).to.deep.equal([]);
   });
 
-  it('serves no link and no directory inside a snapshot as a file', async () => {
+  inDirectory('serves no link and no directory inside a snapshot as a file', async () => {
     const outside = join(root, 'outside');
     writeFileSync(outside, '{"schemaVersion": 2}');
     symlinkSync(outside, registry.web('team~app', 'manifests', 'oci', 'link'));
@@ -178,41 +180,44 @@ describe('the endpoint', () => {
     expect(after.json).to.deep.equal({ repositories: ['team/app2', 'z'] });
   });
 
-  it('answers from the next snapshot when one is cleaned away between pivot and file', async () => {
-    const next = content.image({ layers: ['next'] });
-    const old = readlinkSync(published('web', 'team~app'));
-    await registry.drop('team/app', content, [{ image: next, tag: '1' }]);
-    const current = readlinkSync(published('web', 'team~app'));
-    renameSync(published('web', old), join(root, 'cleaned'));
-    const paths = ['manifests/1', `blobs/${LAYER}`, 'tags/list', `referrers/${LAYER}`];
-    for (const path of [...paths.map((each) => `/v2/team/app/${each}`), '/v2/_catalog']) {
-      point(old);
-      await reopen();
-      let asked = 0;
-      const { roots } = registry.services;
-      // Asked for when the pivot is read, when its snapshot is named, and so on: the first look at
-      // the pivot finds the snapshot that is gone, the second one the flip.
-      const lookBefore = path.endsWith('_catalog') ? 4 : 3;
-      Object.defineProperty(roots, 'published', {
-        get() {
-          if (++asked === lookBefore) point(current);
-          return published();
-        },
-      });
-      const { status, json } = await registry.get(path);
-      expect(status, path).to.equal(200);
-      if (lookBefore === 4) expect(json).to.deep.equal({ repositories: ['team/app'] });
-      expect(asked).to.be.at.least(lookBefore);
-    }
-    expect(registry.errors).to.deep.equal([]);
+  inDirectory(
+    'answers from the next snapshot when one is cleaned away between pivot and file',
+    async () => {
+      const next = content.image({ layers: ['next'] });
+      const old = readlinkSync(published('web', 'team~app'));
+      await registry.drop('team/app', content, [{ image: next, tag: '1' }]);
+      const current = readlinkSync(published('web', 'team~app'));
+      renameSync(published('web', old), join(root, 'cleaned'));
+      const paths = ['manifests/1', `blobs/${LAYER}`, 'tags/list', `referrers/${LAYER}`];
+      for (const path of [...paths.map((each) => `/v2/team/app/${each}`), '/v2/_catalog']) {
+        point(old);
+        await reopen();
+        let asked = 0;
+        const { roots } = registry.services;
+        // Asked for when the pivot is read, when its snapshot is named, and so on: the first look at
+        // the pivot finds the snapshot that is gone, the second one the flip.
+        const lookBefore = path.endsWith('_catalog') ? 4 : 3;
+        Object.defineProperty(roots, 'published', {
+          get() {
+            if (++asked === lookBefore) point(current);
+            return published();
+          },
+        });
+        const { status, json } = await registry.get(path);
+        expect(status, path).to.equal(200);
+        if (lookBefore === 4) expect(json).to.deep.equal({ repositories: ['team/app'] });
+        expect(asked).to.be.at.least(lookBefore);
+      }
+      expect(registry.errors).to.deep.equal([]);
 
-    function point(target: string): void {
-      symlinkSync(target, published('.next'));
-      renameSync(published('.next'), published('web', 'team~app'));
-    }
-  });
+      function point(target: string): void {
+        symlinkSync(target, published('.next'));
+        renameSync(published('.next'), published('web', 'team~app'));
+      }
+    },
+  );
 
-  it('answers 500 with JSON where the tree cannot be read, and stays up', async () => {
+  inDirectory('answers 500 with JSON where the tree cannot be read, and stays up', async () => {
     renameSync(published('web'), published('aside'));
     symlinkSync('web', published('web'));
     expect(await said('/v2/team/app/manifests/1')).to.equal('500 UNKNOWN');
@@ -228,15 +233,18 @@ describe('the endpoint', () => {
     expect(await said('/v2/team/app/manifests/1')).to.equal('200');
   });
 
-  it('answers 500 for a list that is no list, and goes on for other repositories', async () => {
-    await registry.drop('fine', content, [{ image, tag: '1' }]);
-    const file = registry.web('team~app', 'tags', 'list');
-    const before = readFileSync(file, 'utf8');
-    for (const text of ['', 'null', '{"name": ', before.slice(0, 20)]) {
-      writeFileSync(file, text);
-      await reopen();
-      expect(await said('/v2/team/app/manifests/1'), text).to.match(/^(500 UNKNOWN|404 NAME)/);
-      expect(await said('/v2/fine/manifests/1')).to.equal('200');
-    }
-  });
+  inDirectory(
+    'answers 500 for a list that is no list, and goes on for other repositories',
+    async () => {
+      await registry.drop('fine', content, [{ image, tag: '1' }]);
+      const file = registry.web('team~app', 'tags', 'list');
+      const before = readFileSync(file, 'utf8');
+      for (const text of ['', 'null', '{"name": ', before.slice(0, 20)]) {
+        writeFileSync(file, text);
+        await reopen();
+        expect(await said('/v2/team/app/manifests/1'), text).to.match(/^(500 UNKNOWN|404 NAME)/);
+        expect(await said('/v2/fine/manifests/1')).to.equal('200');
+      }
+    },
+  );
 });

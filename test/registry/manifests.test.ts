@@ -7,7 +7,7 @@ import { dropPath } from '../support/deliver.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { makeSchema1 } from '../support/schema1.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { steadyHeaders, TestRegistry } from '../support/test-registry.js';
+import { describeOver, steadyHeaders, TestRegistry } from '../support/test-registry.js';
 
 const TYPES = {
   oci: 'application/vnd.oci.image.manifest.v1+json',
@@ -29,7 +29,7 @@ function expectTrue({ status, headers, body }: Reply, type: string): void {
   expect(headers.etag).to.equal(`"${sha256(body)}"`);
 }
 
-describe('manifests', () => {
+describeOver('manifests', () => {
   let registry: TestRegistry;
   let image: TestDescriptor;
   let amd64: TestDescriptor;
@@ -141,7 +141,7 @@ describe('manifests', () => {
   });
 });
 
-describe('odd manifests', () => {
+describeOver('odd manifests', () => {
   let root: string;
   let registry: TestRegistry;
   let content: TestContent;

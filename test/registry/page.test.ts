@@ -7,12 +7,14 @@ import type { Reply } from '../support/ask.js';
 import { FakeDaemon, knownDrop } from '../support/fake-daemon.js';
 import { TestContent } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { TestRegistry } from '../support/test-registry.js';
+import { describeOver, TestRegistry } from '../support/test-registry.js';
 import { waitFor } from '../support/wait-for.js';
 
 const textOf = ({ body }: Reply) => body.toString('utf8');
 
-describe('the page', () => {
+describeOver('the page', (over) => {
+  const inDirectory = over === 'a directory' ? it : () => {};
+
   let root: string;
   let registry: TestRegistry;
   let daemon: FakeDaemon;
@@ -177,7 +179,7 @@ describe('the page', () => {
     expect((await registry.get('/-/live')).status).to.equal(404);
   });
 
-  it('names what is damaged, and shows the others', async () => {
+  inDirectory('names what is damaged, and shows the others', async () => {
     await publish('other', '1', 'x');
     const file = registry.web('team~app', '.snapshot.json');
     writeFileSync(`${file}.new`, 'damaged');

@@ -4,15 +4,42 @@ import { join } from 'node:path';
 import { Gate } from '#src/access/gate.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { DaemonView } from '#src/registry/daemon-view.js';
+import { DirectorySource } from '#src/registry/directory-source.js';
 import { Endpoint } from '#src/registry/endpoint.js';
+import { ObjectSource, type ObjectSourceOptions } from '#src/registry/object-source.js';
 import { Page } from '#src/registry/page.js';
 import { RegistryServer, type Sent } from '#src/registry/server.js';
 import { type Asked, ask, type Reply } from './ask.js';
 import { deliver, dropPath } from './deliver.js';
 import type { TestContent, TestDescriptor } from './make-image.js';
+import { MemoryStore } from './memory-store.js';
+import { mirror } from './mirror.js';
 import { type TestServices, testServices } from './service.js';
 
+/** What the endpoint reads: the tree itself, or the same put into a store of objects. */
+export type Over = 'a directory' | 'an object store';
+
+let over: Over = 'a directory';
+
+/** The same behaviours over each of them: what `TestRegistry.open` opens inside reads that one. */
+export function describeOver(name: string, body: (over: Over) => void): void {
+  for (const each of ['a directory', 'an object store'] as const) {
+    describe(`${name}, over ${each}`, () => {
+      before(() => {
+        over = each;
+      });
+      body(each);
+      after(() => {
+        over = 'a directory';
+      });
+    });
+  }
+}
+
 export interface RegistryOptions {
+  /** The endpoint reads a store, this one, so and so. */
+  readonly objects?: MemoryStore;
+  readonly objectOptions?: Partial<ObjectSourceOptions>;
   readonly yaml?: string;
   readonly connections?: number;
   readonly idleMs?: number;
@@ -31,6 +58,7 @@ export class TestRegistry {
     readonly gate: Gate,
     readonly server: RegistryServer,
     readonly page: Page | undefined,
+    readonly objects: MemoryStore | undefined,
   ) {}
 
   /** Listens on any port. The inbox is there, and nothing is taken from it but by `drop`. */
@@ -40,6 +68,10 @@ export class TestRegistry {
     const services = await testServices(root, { disk: nodeDisk, yaml });
     await services.run('prepareInbox', { inbox: services.inbox });
     const { settings, roots, run } = services;
+    const objects = options.objects ?? (over === 'an object store' ? new MemoryStore() : undefined);
+    const source = objects
+      ? objectSource(objects, options.objectOptions)
+      : new DirectorySource({ roots, run, rememberBytes: 64 * 1024 * 1024 });
     const { htpasswd } = settings.registry;
     const gate = new Gate({
       htpasswd: htpasswd ?? undefined,
@@ -52,15 +84,14 @@ export class TestRegistry {
       options.page &&
       new Page({
         settings,
-        roots,
-        run,
+        source,
         daemon: options.page.daemon,
         identify: (authorization) => gate.identify(authorization),
         nowMs: () => Date.now(),
         monotonicMs: () => performance.now(),
         onError: (error) => void registry.errors.push(error),
       });
-    const endpoint = new Endpoint({ roots, settings, gate, page, onRefused });
+    const endpoint = new Endpoint({ source, settings, gate, page, onRefused });
     const server = new RegistryServer({
       answer: (request) => endpoint.answer(request),
       certificate: undefined,
@@ -69,7 +100,7 @@ export class TestRegistry {
       onSent: (sent) => void registry.sent.push(sent),
       onError: (error) => void registry.errors.push(error),
     });
-    const registry = new TestRegistry(root, services, gate, server, page);
+    const registry = new TestRegistry(root, services, gate, server, page, objects);
     await server.listen({ host: '127.0.0.1', port: 0 });
     return registry;
   }
@@ -87,11 +118,18 @@ export class TestRegistry {
   /** Publishes what lies in the inbox under this name. */
   async take(name: string): Promise<void> {
     const outcome = await deliver(this.services, name);
+    this.mirror();
     if (outcome?.status === 'published') return;
     throw outcome?.status === 'rejected' ? outcome.error : new Error(`${name}: ${outcome?.status}`);
   }
 
+  /** Brings the store, where there is one, to what the tree publishes. */
+  mirror(): void {
+    if (this.objects) mirror(join(this.root, 'published'), this.objects);
+  }
+
   ask(path: string, asked: Asked = {}): Promise<Reply> {
+    this.mirror();
     return ask(this.server.url, path, asked);
   }
 
@@ -113,6 +151,23 @@ export class TestRegistry {
     await this.server.close(0);
     await this.services.close();
   }
+}
+
+/** Every request asks the store which snapshot is current. */
+function objectSource(
+  objects: MemoryStore,
+  options: Partial<ObjectSourceOptions> = {},
+): ObjectSource {
+  return new ObjectSource({
+    store: objects,
+    blobs: objects,
+    signedSeconds: 600,
+    pointerAgeMs: 0,
+    staleMs: 0,
+    monotonicMs: () => performance.now(),
+    onAway: () => {},
+    ...options,
+  });
 }
 
 /** All headers but those that differ from one moment to the next. */

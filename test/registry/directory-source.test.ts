@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { expect } from 'chai';
 import { parseRepositoryId, type Tag } from '#src/image/names.js';
-import { Snapshots } from '#src/registry/snapshot-reader.js';
+import { DirectorySource } from '#src/registry/directory-source.js';
 import { TestContent } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { TestRegistry } from '../support/test-registry.js';
@@ -20,8 +20,8 @@ describe('what is read of a snapshot', () => {
   });
 
   const open = async (rememberBytes: number) => {
-    const { roots } = registry.services;
-    const snapshots = new Snapshots({ roots, rememberBytes });
+    const { roots, run } = registry.services;
+    const snapshots = new DirectorySource({ roots, run, rememberBytes });
     const reader = await snapshots.current(parseRepositoryId('app'));
     if (reader === undefined) throw new Error('no snapshot');
     return reader;

@@ -1,69 +1,80 @@
-/**
- * One snapshot of a repository, as clients are answered from it. A snapshot never changes, so what
- * was read once may be remembered; which snapshot is current is asked anew for every request.
- */
+/** The published tree in a directory, as clients are answered from it. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { LRUCache } from 'lru-cache';
-import { exists, type OpenFile, openFile, readLink, readSmall } from '../disk/serving.js';
+import type { RunJob } from '../disk/hands.js';
+import {
+  exists,
+  listVisible,
+  type OpenFile,
+  openFile,
+  readLink,
+  readSmall,
+} from '../disk/serving.js';
 import { type Digest, digestFrom, isDigest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { type ManifestKind, MEDIA_TYPES, manifestMediaType } from '../image/media-types.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import { schema1Payload } from '../image/schema1.js';
-import { pivotPath, snapshotOfTarget, snapshotPath, type TreeRoots } from '../publish/paths.js';
+import type { BrowseJobs } from '../publish/browse.js';
+import {
+  pivotPath,
+  snapshotOfTarget,
+  snapshotPath,
+  type TreeRoots,
+  webDirectory,
+} from '../publish/paths.js';
 import { REMOVED_MARK, TAGS_LIST } from '../snapshot/render.js';
-
-/** A manifest as it is stored. */
-export interface ServedManifest {
-  readonly kind: ManifestKind;
-  readonly mediaType: string;
-  readonly digest: Digest;
-  readonly bytes: Buffer;
-}
-
-/** A text that dropdock made, and its own digest for a strong ETag. */
-export interface ServedText {
-  readonly bytes: Buffer;
-  readonly digest: Digest;
-}
+import type { Body, Part } from './answer.js';
+import { Memory } from './memory.js';
+import type {
+  Browse,
+  ServedBlob,
+  ServedManifest,
+  ServedSnapshot,
+  ServedText,
+  Source,
+} from './source.js';
 
 const KINDS: readonly ManifestKind[] = ['oci', 'oci-index', '2', 'list', '1'];
 /** 50,000 tags of 128 characters are 6.5 MB; a referrers list has 64 KiB for each of its entries. */
 const TEXT_BYTES_MAX = 256 * 1024 * 1024;
 
-type Remembered = readonly ServedManifest[] | ServedText | string;
+type Remembered = readonly StoredManifest[] | ServedText | string;
 
-/** What many ask for at once (a flip of 50,000 tags) is read and hashed once. */
-interface Memory {
-  readonly known: LRUCache<string, Remembered>;
-  readonly reading: Map<string, Promise<Remembered | undefined>>;
-}
-
-export interface SnapshotsOptions {
+export interface DirectoryOptions {
   readonly roots: TreeRoots;
+  readonly run: RunJob<BrowseJobs>;
   /** What may be remembered, in bytes. */
   readonly rememberBytes: number;
 }
 
-/** The published tree, repository by repository. */
-export class Snapshots {
-  readonly #memory: Memory;
+export class DirectorySource implements Source {
+  readonly #memory: Memory<Remembered>;
+  readonly browse: Browse;
 
-  constructor(readonly options: SnapshotsOptions) {
-    const known = new LRUCache<string, Remembered>({
-      maxSize: options.rememberBytes,
-      sizeCalculation: (value, key) => key.length + sizeOf(value),
-    });
-    this.#memory = { known, reading: new Map() };
+  constructor(readonly options: DirectoryOptions) {
+    const { roots, run } = options;
+    // Large files are read on a thread of their own.
+    this.browse = {
+      facts: ({ id, name }) => run('snapshotFacts', { roots, id, snapshot: name }),
+      summary: ({ id, name }) => run('snapshotSummary', { roots, id, snapshot: name }),
+      changes: ({ id, name }, count) =>
+        run('snapshotChanges', { roots, id, snapshot: name, count }),
+    };
+    // What many ask for at once (a flip of 50,000 tags) is read and hashed once.
+    this.#memory = new Memory(options.rememberBytes, sizeOf);
   }
 
-  /** The snapshot that the pivot names now; undefined where no repository has this id. */
-  async current(id: RepositoryId): Promise<SnapshotReader | undefined> {
+  async ids(): Promise<readonly RepositoryId[]> {
+    return (await listVisible(webDirectory(this.options.roots))) as RepositoryId[];
+  }
+
+  /** What the pivot names. */
+  async current(id: RepositoryId): Promise<DirectorySnapshot | undefined> {
     const target = await readLink(pivotPath(this.options.roots, id));
     const name = target === undefined ? undefined : snapshotOfTarget(id, target);
     if (name === undefined) return undefined;
-    return new SnapshotReader(snapshotPath(this.options.roots, id, name), `${id}/${name}`, {
+    return new DirectorySnapshot(snapshotPath(this.options.roots, id, name), `${id}/${name}`, {
       id,
       name,
       memory: this.#memory,
@@ -71,24 +82,18 @@ export class Snapshots {
   }
 }
 
-export class SnapshotReader {
+export class DirectorySnapshot implements ServedSnapshot {
   constructor(
     readonly root: string,
-    /** `<id>/<timestamp>` */
     readonly path: string,
-    readonly of: {
-      readonly id: RepositoryId;
-      readonly name: string;
-      readonly memory: Memory;
-    },
+    readonly of: ServedSnapshot['of'] & { readonly memory: Memory<Remembered> },
   ) {}
 
-  /** False for one that was cleaned away since the pivot named it. */
-  exists(): Promise<boolean> {
+  /** What is there now was all there when the pivot was read. */
+  stands(): Promise<boolean> {
     return exists(this.root);
   }
 
-  /** Whose snapshot this is: ids can be given to another repository in the settings (I8). */
   async repository(): Promise<RepositoryName | undefined> {
     const name = await this.#remember('name', async () => {
       const { name } = JSON.parse((await this.tagsList())?.bytes.toString('utf8') ?? '{}');
@@ -97,7 +102,6 @@ export class SnapshotReader {
     return name as RepositoryName | undefined;
   }
 
-  /** True for one that only keeps what pulls under way may still ask for, by digest. */
   async isRemoved(): Promise<boolean> {
     const mark = await this.#remember('removed', async () =>
       (await exists(join(this.root, REMOVED_MARK))) ? 'yes' : 'no',
@@ -105,7 +109,6 @@ export class SnapshotReader {
     return mark === 'yes';
   }
 
-  /** The forms in which a tag can be had, or the manifest with this digest; none where unknown. */
   async manifests(reference: Digest | Tag): Promise<readonly ServedManifest[]> {
     const found = await this.#remember(`manifests/${reference}`, async () => {
       const all = await Promise.all(KINDS.map((kind) => this.#manifest(kind, reference)));
@@ -115,13 +118,13 @@ export class SnapshotReader {
       const forms = there.filter((each) => each === first || each.digest !== first?.digest);
       return forms.length === 0 ? undefined : forms;
     });
-    return (found ?? []) as readonly ServedManifest[];
+    return (found ?? []) as readonly StoredManifest[];
   }
 
   async #manifest(
     kind: ManifestKind,
     reference: Digest | Tag,
-  ): Promise<ServedManifest | undefined> {
+  ): Promise<StoredManifest | undefined> {
     const bytes = await readSmall(
       join(this.root, 'manifests', kind, reference),
       MANIFEST_BYTES_MAX,
@@ -129,7 +132,7 @@ export class SnapshotReader {
     if (bytes === undefined) return undefined;
     const mediaType = manifestMediaType(kind, bytes);
     const digest = isDigest(reference) ? reference : await this.#digestOf(kind, mediaType, bytes);
-    return { kind, mediaType, digest, bytes };
+    return new StoredManifest(kind, mediaType, digest, bytes);
   }
 
   /** A tag's manifest is named by its digest beside it, which tells the algorithm. */
@@ -144,9 +147,9 @@ export class SnapshotReader {
     return (await exists(join(this.root, 'manifests', kind, other))) ? other : usual;
   }
 
-  /** The caller closes it. */
-  blob(digest: Digest): Promise<OpenFile | undefined> {
-    return openFile(join(this.root, 'blobs', digest));
+  async blob(digest: Digest): Promise<ServedBlob | undefined> {
+    const file = await openFile(join(this.root, 'blobs', digest));
+    return file && new FileBlob(file);
   }
 
   tagsList(): Promise<ServedText | undefined> {
@@ -165,20 +168,44 @@ export class SnapshotReader {
     return found as ServedText | undefined;
   }
 
-  /** What is not there is not remembered: names nobody has would fill the memory. */
-  async #remember(
+  #remember(
     what: string,
     read: () => Promise<Remembered | undefined>,
   ): Promise<Remembered | undefined> {
-    const key = `${this.path}/${what}`;
-    const { known, reading } = this.of.memory;
-    const found = known.get(key);
-    if (found !== undefined) return found;
-    const begun = reading.get(key) ?? read().finally(() => reading.delete(key));
-    reading.set(key, begun);
-    const value = await begun;
-    if (value !== undefined) known.set(key, value);
-    return value;
+    return this.of.memory.recall(`${this.path}/${what}`, read);
+  }
+}
+
+class StoredManifest implements ServedManifest {
+  constructor(
+    readonly kind: ManifestKind,
+    readonly mediaType: string,
+    readonly digest: Digest,
+    readonly bytes: Buffer,
+  ) {}
+
+  async read(): Promise<Buffer> {
+    return this.bytes;
+  }
+}
+
+export class FileBlob implements ServedBlob {
+  constructor(readonly file: OpenFile) {}
+
+  get size(): number {
+    return this.file.size;
+  }
+
+  async send(part: Part): Promise<Body> {
+    return { file: this.file, ...part };
+  }
+
+  readAll(): Promise<Buffer> {
+    return this.file.readAll();
+  }
+
+  close(): Promise<void> {
+    return this.file.close();
   }
 }
 

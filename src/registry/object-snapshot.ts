@@ -1,0 +1,110 @@
+/**
+ * One snapshot on an object store. Only what it lists is asked for (I8), so what it lists and the
+ * store does not have is damage, and never answered as if it were unknown.
+ */
+import { createHash } from 'node:crypto';
+import { type Digest, digestFrom } from '../image/digest.js';
+import type { RepositoryName, Tag } from '../image/names.js';
+import { manifestKey, snapshotKey } from '../objects/layout.js';
+import type { FoundForm } from '../snapshot/lookup.js';
+import { type BlobPlace, damaged, ObjectBlob } from './object-blob.js';
+import type { Loaded } from './object-source.js';
+import type { Named, Pointers } from './pointers.js';
+import type { ServedBlob, ServedManifest, ServedSnapshot, ServedText } from './source.js';
+
+/** Where a snapshot is read from. */
+export interface Place extends BlobPlace {
+  readonly pointers: Pick<Pointers, 'confirmed'>;
+  load(of: ServedSnapshot['of']): Promise<Loaded | undefined>;
+  manifest(digest: Digest): Promise<Buffer | undefined>;
+}
+
+export class ObjectSnapshot implements ServedSnapshot {
+  readonly path: string;
+  /** What it lists, and the store did not have. */
+  #missing: string | undefined;
+
+  constructor(
+    readonly of: ServedSnapshot['of'],
+    readonly named: Named,
+    readonly place: Place,
+    /** When somebody asked what is current (ms): an older answer may have been given. */
+    readonly askedMs: number,
+  ) {
+    this.path = `${of.id}/${of.name}`;
+  }
+
+  async stands(): Promise<boolean> {
+    const now = await this.place.pointers.confirmed(this.of.id, this.askedMs);
+    if (now?.snapshot !== this.of.name) return false;
+    if (this.#missing !== undefined) throw damaged(this.#missing, 'is missing');
+    return true;
+  }
+
+  async repository(): Promise<RepositoryName> {
+    return this.named.repository;
+  }
+
+  async isRemoved(): Promise<boolean> {
+    return this.named.removed === true;
+  }
+
+  async manifests(reference: Digest | Tag): Promise<readonly ServedManifest[]> {
+    const forms = (await this.#load())?.lookup.forms(reference) ?? [];
+    return forms.map((form) => this.#manifest(form));
+  }
+
+  #manifest(form: FoundForm): ServedManifest {
+    const { kind, mediaType } = form;
+    if ('text' in form) {
+      const { bytes, digest } = toServed(form.text);
+      return { kind, mediaType, digest, read: async () => bytes };
+    }
+    const { digest, stored } = form;
+    const read = async () => {
+      const bytes = await this.place.manifest(stored);
+      if (bytes === undefined) this.#missing = manifestKey(stored);
+      return bytes;
+    };
+    return { kind, mediaType, digest, read };
+  }
+
+  async blob(digest: Digest): Promise<ServedBlob | undefined> {
+    const size = (await this.#load())?.lookup.blobSize(digest);
+    return size === undefined ? undefined : new ObjectBlob(digest, size, this.place);
+  }
+
+  async tagsList(): Promise<ServedText | undefined> {
+    return this.#text('tags', ({ lookup }) => lookup.tagsList());
+  }
+
+  async referrers(subject: Digest): Promise<ServedText | undefined> {
+    return this.#text(subject, ({ lookup }) => lookup.referrers(subject));
+  }
+
+  /** Made and hashed once for a snapshot. */
+  async #text(
+    name: string,
+    make: (loaded: Loaded) => string | undefined,
+  ): Promise<ServedText | undefined> {
+    const loaded = await this.#load();
+    const known = loaded?.texts.get(name);
+    if (loaded === undefined || known !== undefined) return known;
+    const text = make(loaded);
+    if (text === undefined) return undefined;
+    const served = toServed(text);
+    loaded.texts.set(name, served);
+    return served;
+  }
+
+  async #load(): Promise<Loaded | undefined> {
+    const loaded = await this.place.load(this.of);
+    if (loaded === undefined) this.#missing = snapshotKey(this.of.id, this.of.name);
+    return loaded;
+  }
+}
+
+function toServed(text: string): ServedText {
+  const bytes = Buffer.from(text);
+  return { bytes, digest: digestFrom('sha256', createHash('sha256').update(bytes).digest('hex')) };
+}

@@ -1,0 +1,135 @@
+/**
+ * What is published on an object store, as clients are answered from it. Everything but the pointers
+ * never changes, and is remembered.
+ */
+import { createHash } from 'node:crypto';
+import { type Digest, digestAlgorithm, digestFrom } from '../image/digest.js';
+import type { RepositoryId } from '../image/names.js';
+import { manifestKey, REPOSITORIES, snapshotKey } from '../objects/layout.js';
+import { patiently } from '../objects/patience.js';
+import type { ObjectStore } from '../objects/store.js';
+import { SnapshotLookup } from '../snapshot/lookup.js';
+import { parseSnapshot, type StoredSnapshot } from '../snapshot/snapshot-file.js';
+import { Memory } from './memory.js';
+import { type BlobStore, damaged } from './object-blob.js';
+import { browseObjects } from './object-browse.js';
+import { ObjectSnapshot } from './object-snapshot.js';
+import { Pointers } from './pointers.js';
+import { SignedUrls } from './signed-urls.js';
+import type { Browse, ServedSnapshot, ServedText, Source } from './source.js';
+
+export interface ObjectSourceOptions {
+  readonly store: Pick<ObjectStore, 'get' | 'list' | 'presign'>;
+  /** For blobs, which may take hours: they must not keep the small requests waiting. */
+  readonly blobs: BlobStore;
+  /** How long a signed URL holds. */
+  readonly signedSeconds: number;
+  /** How long a pointer is believed (ms). */
+  readonly pointerAgeMs: number;
+  /** How long what was known last is told while the store does not answer (ms). */
+  readonly staleMs: number;
+  /** Milliseconds, of a clock that is never set. */
+  readonly monotonicMs: () => number;
+  readonly onAway: (trouble: Error | undefined) => void;
+}
+
+/** A snapshot as it was read. */
+export interface Loaded {
+  readonly stored: StoredSnapshot;
+  readonly lookup: SnapshotLookup;
+  /** What was made of it for clients, by name. */
+  readonly texts: Map<string, ServedText>;
+  /** Bytes of its text. */
+  readonly size: number;
+}
+
+const SNAPSHOTS_BYTES = 256 * 1024 * 1024;
+const MANIFESTS_BYTES = 64 * 1024 * 1024;
+/** What is made of a snapshot's text takes so much of it (measured with up to 50,000 tags). */
+const PARSED_SHARE = 1.5;
+/** A list of all repositories is believed so many times as long as it took to get. */
+const LIST_SHARE = 5;
+
+export class ObjectSource implements Source {
+  readonly browse: Browse;
+  readonly pointers: Pointers;
+  readonly #signed: SignedUrls;
+  readonly #snapshots = new Memory<Loaded>(SNAPSHOTS_BYTES, ({ size }) =>
+    Math.ceil(size * PARSED_SHARE),
+  );
+  readonly #manifests = new Memory<Buffer>(MANIFESTS_BYTES, ({ length }) => length);
+  #ids: Promise<readonly RepositoryId[]> | undefined;
+
+  constructor(readonly options: ObjectSourceOptions) {
+    const { store, pointerAgeMs, staleMs, monotonicMs, onAway } = options;
+    this.pointers = new Pointers({ store, ageMs: pointerAgeMs, staleMs, monotonicMs, onAway });
+    this.#signed = new SignedUrls(store, options.signedSeconds);
+    this.browse = browseObjects(async (of) => (await this.load(of))?.stored);
+  }
+
+  get blobs(): BlobStore {
+    return this.options.blobs;
+  }
+
+  async current(id: RepositoryId): Promise<ServedSnapshot | undefined> {
+    const askedMs = this.options.monotonicMs();
+    const named = await this.pointers.current(id);
+    return named && new ObjectSnapshot({ id, name: named.snapshot }, named, this, askedMs);
+  }
+
+  /** Listed anew when the last list is old for what it costs; one list for all who ask meanwhile. */
+  ids(): Promise<readonly RepositoryId[]> {
+    this.#ids ??= this.#list();
+    return this.#ids;
+  }
+
+  async #list(): Promise<readonly RepositoryId[]> {
+    const { store, monotonicMs, pointerAgeMs } = this.options;
+    const beganMs = monotonicMs();
+    const forget = () => {
+      this.#ids = undefined;
+    };
+    try {
+      const found: RepositoryId[] = [];
+      for await (const { directories } of store.list(REPOSITORIES, { directories: true })) {
+        found.push(...(directories as RepositoryId[]));
+      }
+      const tookMs = monotonicMs() - beganMs;
+      setTimeout(forget, Math.max(pointerAgeMs, tookMs * LIST_SHARE)).unref();
+      return found;
+    } catch (error) {
+      forget();
+      throw error;
+    }
+  }
+
+  /** Undefined for one that is gone. @throws target.failed, layout.unsafe */
+  load({ id, name }: ServedSnapshot['of']): Promise<Loaded | undefined> {
+    const key = snapshotKey(id, name);
+    return this.#snapshots.recall(key, async () => {
+      const found = await patiently(() => this.options.store.get(key));
+      if (found === undefined || found === 'same') return undefined;
+      const stored = parseSnapshot(found.body, key);
+      if (stored.state.id !== id || stored.snapshot !== name) throw damaged(key, 'is another one');
+      const lookup = new SnapshotLookup(stored.state);
+      return { stored, lookup, texts: new Map(), size: found.body.length };
+    });
+  }
+
+  /** @param digest what its bytes hash to @throws target.failed, layout.unsafe */
+  manifest(digest: Digest): Promise<Buffer | undefined> {
+    const key = manifestKey(digest);
+    return this.#manifests.recall(key, async () => {
+      const found = await patiently(() => this.options.store.get(key));
+      if (found === undefined || found === 'same') return undefined;
+      const algorithm = digestAlgorithm(digest);
+      const hash = createHash(algorithm).update(found.body).digest('hex');
+      if (digestFrom(algorithm, hash) !== digest) throw damaged(key, 'is not what it is named');
+      return found.body;
+    });
+  }
+
+  signedUrl(key: string): Promise<string> {
+    return this.#signed.of(key);
+  }
+}

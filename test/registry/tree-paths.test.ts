@@ -1,0 +1,91 @@
+/** The paths that Crane leads to: what lies in the published tree, file by file, and nothing else. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { type ManifestKind, manifestMediaType } from '#src/image/media-types.js';
+import { basic } from '../support/ask.js';
+import { sha256, TestContent } from '../support/make-image.js';
+import { writeHtpasswd } from '../support/passwords.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { describeOver, TestRegistry } from '../support/test-registry.js';
+
+const TREE = '/pulp/docker/v2/team~app';
+
+describeOver('the paths of the tree', () => {
+  let registry: TestRegistry;
+
+  async function open(yaml = ''): Promise<void> {
+    registry = await TestRegistry.open(tempDir(), { yaml });
+    const content = new TestContent();
+    const images = ['amd64', 'arm64'].map((architecture) =>
+      content.image({ layers: ['base', architecture], platform: { os: 'linux', architecture } }),
+    );
+    const index = content.index(images);
+    const attached = content.image({ subject: index, artifactType: 'application/x.sbom' });
+    const docker = content.image({ layers: ['docker'], docker: true });
+    await registry.drop('team/app', content, [
+      { image: index, tag: 'multi' },
+      { image: docker, tag: '1.0.html' },
+      { image: attached },
+    ]);
+  }
+  afterEach(async () => {
+    await registry.close();
+    removeTempDirs();
+  });
+
+  for (const oci of ['convert', 'passthrough']) {
+    it(`hold every manifest and blob that the tree holds, with redirect.oci: ${oci}`, async () => {
+      await open(`redirect: {oci: ${oci}}`);
+      let count = 0;
+      for (const kind of readdirSync(registry.web('team~app', 'manifests')) as ManifestKind[]) {
+        for (const name of readdirSync(registry.web('team~app', 'manifests', kind))) {
+          const bytes = readFileSync(registry.web('team~app', 'manifests', kind, name));
+          const { status, body, headers } = await registry.get(`${TREE}/manifests/${kind}/${name}`);
+          expect([status, body.equals(bytes)], `${kind}/${name}`).to.deep.equal([200, true]);
+          expect(headers['content-type']).to.equal(manifestMediaType(kind, bytes));
+          expect(headers).to.not.have.property('vary');
+          count++;
+        }
+      }
+      expect(count).to.be.greaterThan(8);
+      for (const digest of readdirSync(registry.web('team~app', 'blobs'))) {
+        const { status, body } = await registry.get(`${TREE}/blobs/${digest}`);
+        expect([status, sha256(body)]).to.deep.equal([200, digest]);
+      }
+    });
+  }
+
+  it('lead nowhere else', async () => {
+    await open();
+    for (const path of [
+      `${TREE}/manifests/2/none`,
+      `${TREE}/manifests/list/1.0.html`,
+      `${TREE}/manifests/3/1.0.html`,
+      `${TREE}/manifests/2/1.0.html/x`,
+      `${TREE}/blobs/${sha256('x')}`,
+      `${TREE}/blobs/x`,
+      `${TREE}/.snapshot.json`,
+      `${TREE}/tags/list`,
+      `${TREE}/`,
+      '/pulp/docker/v2/team~none/manifests/2/1',
+      '/pulp/docker/v2/..%2fteam~app/manifests/2/1.0.html',
+      '/pulp/docker/v3/team~app/manifests/2/1.0.html',
+      '/pulp/',
+    ]) {
+      const { status } = await registry.get(path);
+      expect(status, path).to.be.oneOf([400, 404]);
+    }
+  });
+
+  it('are for whoever may read the repository', async () => {
+    const passwords = join(tempDir(), 'htpasswd');
+    writeHtpasswd(passwords, { alice: 'secret' });
+    const secret = 'repositories: {team/app: {protected: true}}';
+    await open(`registry: {htpasswd: ${passwords}}\n${secret}`);
+    const path = `${TREE}/manifests/2/1.0.html`;
+    expect((await registry.get(path)).status).to.equal(401);
+    expect((await registry.get(path, basic('alice', 'wrong'))).status).to.equal(401);
+    expect((await registry.get(path, basic('alice', 'secret'))).status).to.equal(200);
+  });
+});
