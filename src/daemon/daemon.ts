@@ -46,7 +46,9 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   await intake.start();
   const keeper = new BoardKeeper(services);
   const upkeep = repeat(settings.retention.interval, () => cleanAll(services));
-  const takeover = repeat(settings.lock.stale, () => takeOverFromDead(services, intake));
+  // Where the kernel does not tell who lives, one must look often to notice a silence in its time.
+  const { stale, kernel } = settings.lock;
+  const takeover = repeat(kernel ? stale : stale / 4, () => takeOverFromDead(services, intake));
   log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
 
   return {

@@ -32,7 +32,7 @@ export interface Services {
   readonly uid: number;
   /** The claims this process works on, by `claimKey`; others of its token were dropped by mistake. */
   readonly liveClaims: Set<string>;
-  /** The wall clock; it may be set at any moment. */
+  /** The wall clock that all hosts of a tree share, its filesystem's; it may be set at any moment. */
   readonly nowMs: () => number;
   /** A clock that is never set. */
   readonly monotonicMs: () => number;
@@ -77,17 +77,17 @@ export async function openServices(
     const { stale, kernel } = settings.lock;
     // Several signs of life must fit into the time after which silence means death.
     const owner = new Owner(ownersDirectory(roots), { heartbeatMs: stale / 4, kernel });
+    const nowMs = () => Date.now() + owner.aheadMs;
     const monotonicMs = () => performance.now();
     const inbox = resolve(settings.paths.inbox);
     const liveClaims = new Set<string>();
-    const board = new Board({ inbox, roots, run: hands.run, liveClaims, nowMs: () => Date.now() });
+    const board = new Board({ inbox, roots, run: hands.run, liveClaims, nowMs });
     const heard: Log = (level, event, fields = {}) => {
       board.hear(event, fields);
       log(level, event, fields);
     };
     const { token } = owner;
     const notices = new Notices({ settings, roots, owner: token, run: hands.run, log: heard });
-    const nowMs = () => Date.now();
     const stores = new Stores({ settings, roots, run: notices.run, nowMs, monotonicMs });
     return {
       settings,

@@ -5,6 +5,7 @@
  */
 import fs from 'node:fs';
 import { hasErrno } from '../errors.js';
+import { link, rename, symlink } from './lost-answers.js';
 
 export type EntryKind = 'file' | 'directory' | 'symlink' | 'other';
 
@@ -98,10 +99,10 @@ export const nodeDisk: Disk = {
   sync: (fd) => fs.fsyncSync(fd),
   close: (fd) => fs.closeSync(fd),
   makeDirectory: (path) => fs.mkdirSync(path),
-  link: (existing, path) => fs.linkSync(existing, path),
-  symlink: (target, path) => fs.symlinkSync(target, path),
+  link,
+  symlink,
   readLink: (path) => fs.readlinkSync(path),
-  rename: (from, to) => fs.renameSync(from, to),
+  rename,
   unlink: (path) => fs.unlinkSync(path),
   removeDirectory: (path) => fs.rmdirSync(path),
   free: (path) => {

@@ -69,10 +69,12 @@ export interface Opened {
 
 /** Step 3 and what comes before it, in one go: mends, makes room under work/, reads the pivot. */
 function openTurn(disk: Disk, request: OpenRequest): Opened {
+  const { roots, id } = request;
+  // First, so that what it names is in the history before anything is built on it: another host that
+  // was taken for dead may flip between two of these steps.
+  const base = readPivot(disk, roots, id);
   const mended = mendRepository(disk, request);
   begin(disk, request);
-  const { roots, id } = request;
-  const base = readPivot(disk, roots, id);
   return { mended, base, before: findPublished(disk, request) };
 }
 
@@ -100,7 +102,8 @@ function afterFlip(
   const { roots, id, owner, record } = request;
   const errors = placeAppLink(disk, roots, id, owner);
   try {
-    recordFlip(disk, roots, id, record);
+    // Whoever has moved it since, while we slept, has recorded this flip before.
+    if (readPivot(disk, roots, id) === record.snapshot) recordFlip(disk, roots, id, record);
   } catch (error) {
     errors.push(error);
   }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, utimesSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -146,6 +146,21 @@ describe('lockRepository', () => {
     rmdirSync(sharedLockPath(roots, ID));
     await lock();
   });
+
+  for (const seconds of [1, 4_000_000_000]) {
+    it(`is taken over after a silence that was watched, whatever time it has (${seconds})`, async () => {
+      const path = sharedLockPath(roots, ID);
+      mkdirSync(path);
+      utimesSync(path, seconds, seconds);
+      expect((await refusalOf(lock({ waitMs: 100 }))).code).to.equal('lock.busy');
+      const beganMs = performance.now();
+      const beat = setTimeout(() => utimesSync(path, seconds, seconds + 1), 1000);
+      await lock({ waitMs: 15_000, kernel: false });
+      clearTimeout(beat);
+      // A sign of life after one second, and silence for two.
+      expect(performance.now() - beganMs).to.be.within(2900, 5000);
+    });
+  }
 
   it('says that it is lost when its directory is taken away, and can then be released', async () => {
     const taken = await lock();

@@ -34,8 +34,11 @@ export class DaemonProcess {
       env = ownEnvironment(),
       stdio = 'pipe',
       ready,
+      config: name = 'test.yaml',
     }: {
       yaml?: string;
+      /** What its settings' file is called; each of several on one tree has its own. */
+      config?: string;
       nodeOptions?: string[];
       command?: 'run' | 'serve';
       env?: NodeJS.ProcessEnv;
@@ -44,13 +47,13 @@ export class DaemonProcess {
       ready?: () => boolean;
     } = {},
   ): Promise<DaemonProcess> {
-    const config = join(root, 'test.yaml');
+    const config = join(root, name);
     writeFileSync(config, yaml.includes('registry:') ? yaml : yaml + ANYWHERE);
     const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config];
     const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
     const line = command === 'run' ? 'daemon.ready' : 'registry.ready';
     await waitFor(line, () => {
-      if (daemon.child.exitCode !== null) throw new Error(`it ended: ${daemon.output}`);
+      if (daemon.hasEnded) throw new Error(`it ended: ${daemon.output}`);
       return ready ? ready() : daemon.output.includes(line);
     });
     return daemon;
@@ -66,9 +69,14 @@ export class DaemonProcess {
     return this.url.replace(/^https?:\/\//, '');
   }
 
+  /** By itself or by a signal. */
+  get hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
+  }
+
   /** @returns the exit code */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    if (this.child.exitCode !== null) return this.child.exitCode;
+    if (this.hasEnded) return this.child.exitCode;
     const exited = once(this.child, 'exit');
     this.child.kill(signal);
     await exited;
