@@ -41,13 +41,24 @@ export interface Services {
 
 /** What a command publishes with: it waits for a busy repository as long as the settings say. */
 export function publishContext(services: Services): PublishContext {
-  const { roots, owner, uid, run, nowMs, settings } = services;
-  return { roots, owner: owner.token, uid, run, nowMs, lock: lockOptions(settings) };
+  const { roots, owner, uid, run, nowMs } = services;
+  return { roots, owner: owner.token, uid, run, nowMs, lock: lockOptions(services) };
+}
+
+/** The files by which a tree is known for itself, and not for the place where it should be mounted. */
+export function markersOf({ paths }: Settings): string[] {
+  const { marker } = paths;
+  if (marker === null) return [];
+  return [paths.inbox, paths.published, paths.state].map((root) => resolve(root, marker));
 }
 
 /** How a command, and whoever else waits no longer than the settings say, takes a repository's lock. */
-export function lockOptions({ lock }: Settings): LockOptions {
-  return { staleMs: lock.stale, waitMs: lock.wait, kernel: lock.kernel };
+export function lockOptions({
+  settings,
+  owner,
+}: Pick<Services, 'settings' | 'owner'>): LockOptions {
+  const { stale: staleMs, wait: waitMs, kernel } = settings.lock;
+  return { staleMs, waitMs, kernel, owner: owner.token };
 }
 
 /** Who does the disk work: worker threads, or whatever a test puts in their place. */
@@ -73,7 +84,8 @@ export async function openServices(
     state: resolve(settings.paths.state),
   };
   try {
-    await hands.run('prepareTree', { roots, directories: allDirectories(roots) });
+    const markers = markersOf(settings);
+    await hands.run('prepareTree', { roots, directories: allDirectories(roots), markers });
     const { stale, kernel } = settings.lock;
     // Several signs of life must fit into the time after which silence means death.
     const owner = new Owner(ownersDirectory(roots), { heartbeatMs: stale / 4, kernel });

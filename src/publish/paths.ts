@@ -137,9 +137,12 @@ export function kernelLockPath(roots: TreeRoots, id: RepositoryId): string {
   return join(locksDirectory(roots), `${id}.lock`);
 }
 
+/** How the directory of a repository's lock ends. */
+export const HELD = '.held';
+
 /** The directory that is proper-lockfile's lock. */
 export function sharedLockPath(roots: TreeRoots, id: RepositoryId): string {
-  return join(locksDirectory(roots), `${id}.held`);
+  return join(locksDirectory(roots), `${id}${HELD}`);
 }
 
 /** Who holds the shared lock, for whoever finds it left behind. */

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { hasKernelLocks } from '#src/disk/kernel-lock.js';
+import { lockFileSystem } from '#src/disk/lock-files.js';
 import { parseRepositoryId } from '#src/image/names.js';
-import { lockRepository, type RepositoryLock } from '#src/publish/lock.js';
+import { freeLocksOf, lockRepository, type RepositoryLock } from '#src/publish/lock.js';
 import {
   lockHolderPath,
   locksDirectory,
@@ -39,13 +40,20 @@ describe('lockRepository', () => {
   });
 
   const lock = async (
-    given: { waitMs?: number; staleMs?: number; kernel?: boolean; signal?: AbortSignal } = {},
+    given: {
+      waitMs?: number;
+      staleMs?: number;
+      kernel?: boolean;
+      owner?: string;
+      signal?: AbortSignal;
+    } = {},
     id = ID,
   ) => {
     const taken = await lockRepository(roots, id, {
       staleMs: 2000,
       waitMs: 0,
       kernel: true,
+      owner: 'p1x1',
       ...given,
     });
     held.add(taken);
@@ -161,6 +169,16 @@ describe('lockRepository', () => {
       expect(performance.now() - beganMs).to.be.within(2900, 5000);
     });
   }
+
+  it('of one that is known to be dead is free at once', async () => {
+    const holder = { boot: 'another-kernel', owner: 'p2x2' };
+    const { mkdir } = lockFileSystem.with(lockHolderPath(roots, ID), holder);
+    mkdir(sharedLockPath(roots, ID), () => {});
+    freeLocksOf(roots, ['p3x3']);
+    expect((await refusalOf(lock())).code).to.equal('lock.busy');
+    freeLocksOf(roots, ['p2x2', 'p3x3']);
+    await lock();
+  });
 
   it('says that it is lost when its directory is taken away, and can then be released', async () => {
     const taken = await lock();
