@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DaemonProcess } from '../support/daemon-process.js';
 import { makeLayout } from '../support/make-image.js';
 import { tempDir } from '../support/temp-dir.js';
-import { type Always, interferenceEnvironment } from './interference.js';
+import { type Always, alwaysEnvironment, interferenceEnvironment } from './interference.js';
 
 export const SHARED = { hosts: 4, staleMs: 2000 };
 const PAUSE_MS = 2600;
@@ -33,18 +33,21 @@ export class Hosts {
   readonly ended: string[] = [];
   readonly #daemons: (DaemonProcess | undefined)[] = [];
   readonly #aside = tempDir();
-  readonly #library = tempDir();
-  #starts = 0;
+  readonly #library: NodeJS.ProcessEnv;
 
   /** @param options calm: no call fails, and all clocks are right */
   constructor(
     readonly root: string,
     readonly random: () => number,
     readonly options: { readonly calm?: boolean } = {},
-  ) {}
+  ) {
+    const all = interferenceEnvironment(tempDir(), root);
+    const isForDaemons = (name: string) => !name.startsWith('DROPDOCK_TEST_');
+    this.#library = Object.fromEntries(Object.entries(all).filter(([name]) => isForDaemons(name)));
+  }
 
   async start(): Promise<void> {
-    for (let n = 0; n < SHARED.hosts; n++) await this.startOne(n);
+    await Promise.all(Array.from({ length: SHARED.hosts }, (_, n) => this.startOne(n)));
   }
 
   /** As its service manager: again and again, for the tree may be in trouble while it starts. */
@@ -66,14 +69,10 @@ export class Hosts {
   }
 
   #environment(n: number): NodeJS.ProcessEnv {
-    const seed = Math.floor(this.random() * 2 ** 31) + this.#starts++;
-    const calm = { chances: {}, aheadMs: 0 };
-    const harsh = { chances: CHANCES, aheadMs: AHEAD_MS[n] ?? 0 };
-    const always = { seed, ...(this.options.calm ? calm : harsh) };
-    const all = interferenceEnvironment(this.#library, this.root, always);
-    return Object.fromEntries(
-      Object.entries(all).filter(([name]) => !name.startsWith('DROPDOCK_TEST_')),
-    );
+    if (this.options.calm) return this.#library;
+    const seed = Math.floor(this.random() * 2 ** 31);
+    const always = { seed, chances: CHANCES, aheadMs: AHEAD_MS[n] ?? 0 };
+    return { ...this.#library, ...alwaysEnvironment(always) };
   }
 
   /** @returns its name */

@@ -63,7 +63,12 @@ export function interferenceEnvironment(
   };
 }
 
-function alwaysEnvironment({ seed = 0, chances = {}, aheadMs = 0 }: Always): NodeJS.ProcessEnv {
+/** The part that says what a process meets as long as it lives. */
+export function alwaysEnvironment({
+  seed = 0,
+  chances = {},
+  aheadMs = 0,
+}: Always): NodeJS.ProcessEnv {
   const rules = Object.entries(chances).map(([name, ofAMillion]) => {
     const { which, how } = WEATHER[name as Weather];
     return `${which}/${how}/${ofAMillion}`;

@@ -21,7 +21,7 @@ import { waitFor } from '../support/wait-for.js';
 import { Hosts, SHARED } from './hosts.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
-const MERGES = Number(process.env.DROPDOCK_TEST_MERGES ?? 60);
+const MERGES = Number(process.env.DROPDOCK_TEST_MERGES ?? 40);
 /** The last is cleaned of all that is old while it is published to. */
 const REPOSITORIES = ['app0', 'app1', 'app2', 'cleaned'];
 
@@ -44,8 +44,8 @@ describe('four daemons on one tree', function () {
   });
 
   it(`lose no tag in ${MERGES} merges, killed, stopped and misinformed`, async () => {
-    const reader = startReader();
     await hosts.start();
+    const reader = startReader();
     const dropped = await dropAll();
     await waitFor('all receipts', () => receipts(root).length >= MERGES, 60_000 + MERGES * 300);
     await hosts.rest();
@@ -78,7 +78,6 @@ describe('four daemons on one tree', function () {
 
   function startReader(): Worker {
     const workerData: ReaderThreadData = { published: join(root, 'published'), ids: REPOSITORIES };
-    for (const name of ['web', 'app']) mkdirSync(join(root, 'published', name));
     return new Worker(new URL('../support/reader-thread.js', import.meta.url), { workerData });
   }
 
