@@ -55,7 +55,7 @@ export class DaemonProcess {
     await waitFor(line, () => {
       if (daemon.hasEnded) throw new Error(`it ended: ${daemon.output}`);
       return ready ? ready() : daemon.output.includes(line);
-    });
+    }, readyMs);
     return daemon;
   }
 
