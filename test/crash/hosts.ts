@@ -57,6 +57,8 @@ export class Hosts {
         const daemon = await DaemonProcess.start(this.root, {
           yaml: YAML,
           config: `host${n}.yaml`,
+          // Others may hold what it mends first, and be stopped.
+          readyMs: 60_000,
           env: this.#environment(n),
         });
         this.#daemons[n] = daemon;

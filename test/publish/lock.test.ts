@@ -86,6 +86,7 @@ describe('lockRepository', () => {
       staleMs: 50,
       waitMs: Number.POSITIVE_INFINITY,
       kernel: true,
+      owner: 'p1x1',
       onBusy: () => void said++,
     });
     await waitFor('it to be said', () => said > 0);

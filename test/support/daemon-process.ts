@@ -35,10 +35,13 @@ export class DaemonProcess {
       stdio = 'pipe',
       ready,
       config: name = 'test.yaml',
+      readyMs = 15_000,
     }: {
       yaml?: string;
       /** What its settings' file is called; each of several on one tree has its own. */
       config?: string;
+      /** How long its start may take. */
+      readyMs?: number;
       nodeOptions?: string[];
       command?: 'run' | 'serve';
       env?: NodeJS.ProcessEnv;
@@ -52,10 +55,14 @@ export class DaemonProcess {
     const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config];
     const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
     const line = command === 'run' ? 'daemon.ready' : 'registry.ready';
-    await waitFor(line, () => {
-      if (daemon.hasEnded) throw new Error(`it ended: ${daemon.output}`);
-      return ready ? ready() : daemon.output.includes(line);
-    }, readyMs);
+    await waitFor(
+      line,
+      () => {
+        if (daemon.hasEnded) throw new Error(`it ended: ${daemon.output}`);
+        return ready ? ready() : daemon.output.includes(line);
+      },
+      readyMs,
+    );
     return daemon;
   }
 
