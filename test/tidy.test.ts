@@ -58,7 +58,7 @@ const DOORS: Record<string, string[]> = {
   'range-parser': ['registry/answer.ts'],
   'lru-cache': ['access/gate.ts', 'registry/page-reader.ts', 'registry/snapshot-reader.ts'],
   'prom-client': ['metrics/definitions.ts', 'metrics/metrics.ts'],
-  'node:child_process': ['daemon/systemd.ts', 'notify/deliver.ts'],
+  'node:child_process': ['daemon/systemd.ts', 'disk/disk.ts', 'notify/deliver.ts'],
   yaml: ['settings/settings.ts'],
   'fs-native-extensions': ['disk/kernel-lock.ts'],
   'node:worker_threads': ['threads/pool.ts', 'threads/worker.ts'],

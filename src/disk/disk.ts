@@ -3,6 +3,7 @@
  * publishing. All are synchronous: they run on worker threads, never on the event loop. The disk is
  * passed as a value, so that a test can make the k-th verb fail, or kill the process there.
  */
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { hasErrno } from '../errors.js';
 
@@ -49,6 +50,11 @@ export interface Disk {
   /** @param seconds since the epoch */
   setTime(fd: number, seconds: number): void;
   sync(fd: number): void;
+  /**
+   * Everything that was written to the filesystem a path lies on, by whomever.
+   * @returns false when it cannot be done, or something could not be written
+   */
+  syncFilesystem(path: string): boolean;
   close(fd: number): void;
   makeDirectory(path: string): void;
   link(existing: string, path: string): void;
@@ -95,6 +101,7 @@ export const nodeDisk: Disk = {
   setMode: (fd, mode) => fs.fchmodSync(fd, mode),
   setTime: (fd, seconds) => fs.futimesSync(fd, seconds, seconds),
   sync: (fd) => fs.fsyncSync(fd),
+  syncFilesystem,
   close: (fd) => fs.closeSync(fd),
   makeDirectory: (path) => fs.mkdirSync(path),
   link: (existing, path) => fs.linkSync(existing, path),
@@ -110,6 +117,11 @@ export const nodeDisk: Disk = {
   clone: (from, to) =>
     fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE_FORCE),
 };
+
+/** Node has no syncfs(2); coreutils' sync has, and tells by its exit code when it fails. */
+function syncFilesystem(path: string): boolean {
+  return spawnSync('sync', ['--file-system', path], { stdio: 'ignore' }).status === 0;
+}
 
 /** Node begins every call anew that a signal cut off (NFS, FUSE), but for a read. */
 function readThroughSignals(

@@ -1,8 +1,9 @@
 /** What publishing asks of the worker threads. Each takes the disk and one value. */
+import type { BlobToIngest } from '../disk/blob-bytes.js';
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory, makeDirectory } from '../disk/durable.js';
 import { checkSpace } from '../disk/space.js';
-import { ingestBlob } from '../disk/verified-copy.js';
+import { ingestBlobs } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Origin } from '../snapshot/state.js';
@@ -115,7 +116,8 @@ export const publishJobs = {
   withdraw,
   afterFlip,
   flip: flipJob,
-  ingest: ingestBlob,
+  ingest: (disk: Disk, { blobs }: { readonly blobs: readonly BlobToIngest[] }) =>
+    ingestBlobs(disk, blobs),
   checkSpace,
   build: buildSnapshot,
   checkMerge,

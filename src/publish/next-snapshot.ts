@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile, statIfThere } from '../disk/durable.js';
-import { ingestBytes } from '../disk/stored.js';
+import { ingestAllBytes } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
@@ -130,11 +130,12 @@ function convertTags(
     { manifests: merged.manifests, load },
   );
   const manifests = new Map(merged.manifests);
-  const temporary = join(workPath(roots, transaction), 'converted');
-  for (const { digest, bytes, record } of made) {
-    ingestBytes(disk, bytes, contentPath(roots, digest), temporary);
-    manifests.set(digest, record);
-  }
+  ingestAllBytes(
+    disk,
+    made.map(({ digest, bytes }) => ({ bytes, destination: contentPath(roots, digest) })),
+    workPath(roots, transaction),
+  );
+  for (const { digest, record } of made) manifests.set(digest, record);
   return { state: { ...merged, manifests, conversions }, leftOut };
 }
 

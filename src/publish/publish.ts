@@ -19,6 +19,7 @@
  * Before step 10 a failure is thrown and changes nothing a reader can see (I3). After it nothing
  * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
  */
+import type { BlobToIngest } from '../disk/blob-bytes.js';
 import { allOrFirstError } from '../disk/hands.js';
 import { type Ingested, nothingIngested } from '../disk/stored.js';
 import { faultOf, fromPlainError } from '../errors.js';
@@ -119,6 +120,10 @@ function publishedBefore(
 
 const RETRY = { status: 'retry' } as const;
 
+/** Hashed in some milliseconds: less is not worth another thread, more is worth one. */
+const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+const BATCH_BLOBS_MAX = 500;
+
 /** Step 4 for one drop: reads it, and brings what is new into the content store. */
 export async function stageAndIngest(
   { roots, run, uid }: PublishContext,
@@ -128,11 +133,27 @@ export async function stageAndIngest(
   if (blobs.length > 0) {
     await run('checkSpace', { place: roots.state, blobs: blobs.map((blob) => ({ ...blob, uid })) });
   }
-  const largestFirst = [...blobs].sort((a, b) => b.size - a.size);
-  const ways = await allOrFirstError(largestFirst.map((blob) => run('ingest', { ...blob, uid })));
+  const batches = inBatches(blobs.map((blob) => ({ ...blob, uid })));
+  const ways = await allOrFirstError(batches.map((batch) => run('ingest', { blobs: batch })));
   const all = { ...ingested };
-  for (const way of ways) all[way]++;
+  for (const way of ways.flat()) all[way]++;
   return { content, ingested: all };
+}
+
+/** The largest first, each for itself; of the small ones many together, for their sake. */
+function inBatches(blobs: readonly BlobToIngest[]): BlobToIngest[][] {
+  const batches: BlobToIngest[][] = [];
+  let room = 0;
+  for (const blob of [...blobs].sort((a, b) => b.size - a.size)) {
+    const last = batches.at(-1);
+    if (last && last.length < BATCH_BLOBS_MAX && blob.size <= room) last.push(blob);
+    else {
+      batches.push([blob]);
+      room = BATCH_BYTES_MAX;
+    }
+    room -= blob.size;
+  }
+  return batches;
 }
 
 async function stage(turn: Turn, drop: DropToPublish): Promise<StagedDrop | DropOutcome> {

@@ -12,8 +12,8 @@ import {
   removeIfThere,
   syncDirectory,
   withOpen,
-  writeNewFile,
 } from '../disk/durable.js';
+import { FreshFiles } from '../disk/fresh-files.js';
 import { STORED_MODE } from '../disk/stored.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
@@ -51,10 +51,13 @@ export function writeTree(disk: Disk, tree: TreeToWrite): void {
   // 6. Build it under work/.
   const directories = makeDirectories(disk, root, tree.files);
   const isRedirect = ({ path }: RenderedFile) => path === tree.redirectPath;
-  for (const file of tree.files) if (!isRedirect(file)) writeFile(disk, tree, root, file);
-  // 7. Write the redirect file into it (Pulp issue 3357: the flip must not come first).
-  for (const file of tree.files) if (isRedirect(file)) writeFile(disk, tree, root, file);
-  // 8. Each file was synced when it was made; now the directories, leaf to root, then the rename.
+  const expected = tree.files.filter((file) => isFresh(tree, file)).length;
+  FreshFiles.use(disk, { place: root, expected }, (fresh) => {
+    for (const file of tree.files) if (!isRedirect(file)) writeFile(disk, tree, root, file, fresh);
+    // 7. Write the redirect file into it (Pulp issue 3357: the flip must not come first).
+    for (const file of tree.files) if (isRedirect(file)) writeFile(disk, tree, root, file, fresh);
+  });
+  // 8. The files are synced; now the directories, leaf to root, then the rename.
   for (const directory of directories) syncDirectory(disk, directory);
   const home = snapshotsDirectory(tree.roots, tree.id);
   ensureDirectory(disk, home);
@@ -95,17 +98,28 @@ function makeDirectories(disk: Disk, root: string, files: readonly RenderedFile[
   return sorted.reverse().map((directory) => join(root, directory));
 }
 
-function writeFile(disk: Disk, tree: TreeToWrite, root: string, file: RenderedFile): void {
+/** Written anew, unless the base turns out to lack it. */
+function isFresh({ unmoved }: TreeToWrite, file: RenderedFile): boolean {
+  return 'text' in file || ('tagged' in file && !unmoved.has(file.path));
+}
+
+function writeFile(
+  disk: Disk,
+  tree: TreeToWrite,
+  root: string,
+  file: RenderedFile,
+  fresh: FreshFiles,
+): void {
   // Not joined: 200,000 of them would take longer than their links.
   const path = `${root}/${file.path}`;
-  const fresh = { mode: STORED_MODE, mtime: tree.freshTime };
+  const how = { mode: STORED_MODE, mtime: tree.freshTime };
   if ('text' in file) {
-    writeNewFile(disk, path, Buffer.from(file.text), fresh);
+    fresh.write(path, Buffer.from(file.text), how);
   } else if ('content' in file) {
     linkContent(disk, tree, file.content, file.path, path);
   } else if (!tree.unmoved.has(file.path) || !linkFromBase(disk, tree, file.path, path)) {
     // nginx makes its ETag of time and size: a moved tag must be a fresh file with a new time.
-    writeNewFile(disk, path, loadManifest(disk, tree.roots, file.tagged), fresh);
+    fresh.write(path, loadManifest(disk, tree.roots, file.tagged), how);
   }
 }
 
