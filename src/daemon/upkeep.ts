@@ -88,7 +88,7 @@ let seenForgotten: ReadonlySet<string> = new Set();
 
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {
-  const { run, roots, settings, nowMs, log } = services;
+  const { run, roots, owner, settings, nowMs, log } = services;
   const { stale, wait } = settings.lock;
   let snapshots = 0;
   for (const id of await run('listRepositories', { roots })) {
@@ -107,6 +107,8 @@ export async function cleanAll(services: Services): Promise<void> {
       log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
     }
   }
+  // Content that only they link would never be unused.
+  await run('discardPrepared', { roots, owner: owner.token });
   await run('emptyTrash', { roots });
   const { files, bytes } = await run('sweep', {
     roots,

@@ -35,6 +35,8 @@ export type OpenMode = 'read' | 'create' | 'update' | 'directory';
 
 export interface Disk {
   list(path: string): Entry[];
+  /** Half the time of `list`, where there are very many. */
+  names(path: string): string[];
   /** With names as they are on disk, for what must be removed whatever it is called. */
   listBytes(path: string): { readonly name: Buffer; readonly kind: EntryKind }[];
   /** Never follows a link. @throws ENOENT */
@@ -87,6 +89,7 @@ export const nodeDisk: Disk = {
       name: entry.name,
       kind: kindOf(entry),
     })),
+  names: (path) => fs.readdirSync(path),
   listBytes: (path) =>
     fs.readdirSync(path, { withFileTypes: true, encoding: 'buffer' }).map((entry) => ({
       name: entry.name as unknown as Buffer,

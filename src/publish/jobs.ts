@@ -35,6 +35,7 @@ import {
 import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workDirectory, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
+import { discardPrepared, prepareNext } from './prepared-tree.js';
 import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
@@ -125,6 +126,8 @@ export const publishJobs = {
   openTurn,
   mend: mendRepository,
   findBroken,
+  prepareNext,
+  discardPrepared,
   listRepositories,
   trashAbandonedWork,
   workOwners,

@@ -41,6 +41,8 @@ export interface PublishResult extends TurnResult {
   readonly outcomes: readonly DropOutcome[];
   /** Stale snapshots that went. */
   readonly removed: readonly Timestamp[];
+  /** How many the new snapshot has; 0 where none was made. */
+  readonly files: number;
 }
 
 /** Step 12 for one drop. When it throws, the drop stays claimed and is tried again. */
@@ -59,8 +61,8 @@ export function publishRepository(
   // 2, 3, 14
   return withTurn(context, policy, origins, async (turn) => {
     const published = await publishUnderLock(turn, drops);
-    const outcomes = await finishAll(published, finish); // 12
-    return { outcomes, removed: await cleanAfter(turn) }; // 13
+    const outcomes = await finishAll(published.outcomes, finish); // 12
+    return { outcomes, files: published.files, removed: await cleanAfter(turn) }; // 13
   });
 }
 
@@ -73,12 +75,12 @@ interface StagedDrop {
 async function publishUnderLock(
   turn: Turn,
   drops: readonly DropToPublish[],
-): Promise<DropOutcome[]> {
+): Promise<Pick<PublishResult, 'outcomes' | 'files'>> {
   const before = publishedBefore(turn, drops);
   const tried = await Promise.all(drops.map((drop) => before.get(drop) ?? stage(turn, drop))); // 4
   const staged = tried.filter((each): each is StagedDrop => !('status' in each));
   const settled = tried.filter((each): each is DropOutcome => 'status' in each);
-  if (staged.length === 0) return settled;
+  if (staged.length === 0) return { outcomes: settled, files: 0 };
 
   const { context, policy, transaction, base } = turn;
   const built = await context.run('build', {
@@ -92,12 +94,13 @@ async function publishUnderLock(
       origin: { drop: drop.name, at: drop.at },
     })),
   }); // 5 to 8
-  const { snapshot, reason } = built;
+  const { snapshot, reason, files } = built;
   const unsynced = snapshot === null ? undefined : await commit(turn, snapshot, reason);
   const outcomes = toOutcomes(turn, staged, built);
-  if (unsynced === undefined) return [...settled, ...outcomes];
+  if (unsynced === undefined) return { outcomes: [...settled, ...outcomes], files };
   // It is published, and perhaps not on disk: the drops stay until a later visit has synced it.
-  return [...settled, ...outcomes.map(({ drop }) => ({ ...RETRY, drop, error: unsynced }))];
+  const again = outcomes.map(({ drop }) => ({ ...RETRY, drop, error: unsynced }));
+  return { outcomes: [...settled, ...again], files };
 }
 
 /**
