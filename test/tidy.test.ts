@@ -71,7 +71,7 @@ const DOORS: Record<string, string[]> = {
     'registry/signed-urls.ts',
   ],
   'prom-client': ['metrics/definitions.ts', 'metrics/metrics.ts'],
-  'node:child_process': ['daemon/systemd.ts', 'notify/deliver.ts'],
+  'node:child_process': ['daemon/systemd.ts', 'disk/disk.ts', 'notify/deliver.ts'],
   '@aws-sdk/client-s3': ['objects/client.ts'],
   '@aws-sdk/s3-request-presigner': ['objects/client.ts'],
   yaml: ['settings/settings.ts'],

@@ -91,7 +91,7 @@ const saidOf = new Map<string, string>();
 
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {
-  const { run, roots, settings, nowMs, log } = services;
+  const { run, roots, owner, settings, nowMs, log } = services;
   let snapshots = 0;
   for (const id of await run('listRepositories', { roots })) {
     const { keep, graceMs } = resolveRepositoryById(settings, id);
@@ -113,6 +113,8 @@ export async function cleanAll(services: Services): Promise<void> {
       saidOf.set(id, message);
     }
   }
+  // Content that only they link would never be unused.
+  await run('discardPrepared', { roots, owner: owner.token });
   await run('emptyTrash', { roots });
   const { files, bytes } = await run('sweep', {
     roots,

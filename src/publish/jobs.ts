@@ -2,7 +2,7 @@
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory, makeDirectory } from '../disk/durable.js';
 import { checkSpace } from '../disk/space.js';
-import { ingestBlob } from '../disk/verified-copy.js';
+import { ingestRequest } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Origin } from '../snapshot/state.js';
@@ -33,6 +33,7 @@ import {
 import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workDirectory, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
+import { discardPrepared, prepareNext } from './prepared-tree.js';
 import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
@@ -117,7 +118,7 @@ export const publishJobs = {
   withdraw,
   afterFlip,
   flip: flipJob,
-  ingest: ingestBlob,
+  ingest: ingestRequest,
   checkSpace,
   build: buildSnapshot,
   checkMerge,
@@ -126,6 +127,8 @@ export const publishJobs = {
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,
+  prepareNext,
+  discardPrepared,
   listRepositories,
   trashAbandonedWork,
   clean: (disk: Disk, request: CleanRequest) =>
