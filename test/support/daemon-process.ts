@@ -31,6 +31,7 @@ export class DaemonProcess {
       yaml = QUICK,
       nodeOptions = [],
       command = 'run',
+      flags = [],
       env = ownEnvironment(),
       stdio = 'pipe',
       ready,
@@ -38,6 +39,7 @@ export class DaemonProcess {
       yaml?: string;
       nodeOptions?: string[];
       command?: 'run' | 'serve';
+      flags?: readonly string[];
       env?: NodeJS.ProcessEnv;
       stdio?: StdioOptions;
       /** For one whose output cannot be read. */
@@ -46,7 +48,7 @@ export class DaemonProcess {
   ): Promise<DaemonProcess> {
     const config = join(root, 'test.yaml');
     writeFileSync(config, yaml.includes('registry:') ? yaml : yaml + ANYWHERE);
-    const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config];
+    const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config, ...flags];
     const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
     const line = command === 'run' ? 'daemon.ready' : 'registry.ready';
     await waitFor(line, () => {

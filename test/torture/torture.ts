@@ -41,6 +41,10 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   },
   lookers: { files: ['crash/readers'], environment: { DROPDOCK_TEST_FLIPS: '10000' } },
   readers: { files: ['interop/flips'], environment: { DROPDOCK_TEST_FLIPS: '1000' } },
+  'store-readers': {
+    files: ['interop/object-store'],
+    environment: { DROPDOCK_TEST_FLIPS: '1000' },
+  },
   package: { files: ['interop/debian-package'], environment: { DROPDOCK_TEST_PACKAGE: '1' } },
   drops: { files: ['fuzz/mutated-drops'], environment: { DROPDOCK_TEST_DROPS: '20000' } },
 };
