@@ -1,6 +1,6 @@
 /** Commands that put things in order: init, clean, verify. */
 import { resolve } from 'node:path';
-import { openServices, type Services } from '../daemon/services.js';
+import { lockOptions, openServices, type Services } from '../daemon/services.js';
 import { DropdockError, isSystemError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
@@ -92,8 +92,7 @@ async function locked<T>(
   work: (lock: RepositoryLock) => Promise<T>,
 ): Promise<T> {
   const { roots, settings } = services;
-  const { stale: staleMs, wait: waitMs } = settings.lock;
-  const lock = await lockRepository(roots, id, { staleMs, waitMs });
+  const lock = await lockRepository(roots, id, lockOptions(settings));
   try {
     return await work(lock);
   } finally {

@@ -51,9 +51,9 @@ export async function runDaemon(
   const monitor = await openMonitor(given);
   const { log } = monitor;
   log('debug', 'daemon.starting', { pid: process.pid });
-  if (!hasKernelLocks) {
+  if (!hasKernelLocks && settings.lock.kernel) {
     log('warn', 'daemon.warning', {
-      what: 'no kernel locks on this machine; run one daemon only on this tree',
+      what: 'no kernel locks on this machine: what a dead process held is free after lock.stale',
     });
   }
   const manager = openManager(outside, log);

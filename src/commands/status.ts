@@ -87,9 +87,9 @@ async function lookAround(
   const inbox = resolve(context.settings.paths.inbox);
   const { repositories, strangers } = await repositoryStatus(context, repository);
   if (repository !== undefined && repositories.length === 0) throw unknown(repository);
-  const owners = new OwnerWatch(ownersDirectory(roots), context.settings.lock.stale, () =>
-    performance.now(),
-  );
+  const { stale: silenceMs, kernel } = context.settings.lock;
+  const monotonicMs = () => performance.now();
+  const owners = new OwnerWatch(ownersDirectory(roots), { silenceMs, monotonicMs, kernel });
   const boards = (await runHere('readBoards', { roots }))
     .filter(({ owner }) => !owners.isDead(owner))
     .map(({ owner, text }) => ({ owner, ...(JSON.parse(text) as BoardDocument) }));

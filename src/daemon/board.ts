@@ -35,7 +35,9 @@ export interface TakenClaim {
 }
 
 interface Running extends TakenClaim {
+  /** How much there is to read; undefined until somebody has looked and it was counted. */
   total: number | undefined;
+  isCounted: boolean;
 }
 
 /** What is known of a drop by its name. */
@@ -75,10 +77,14 @@ export class Board implements DaemonView {
 
   /** Called before it is published, and again when it is taken up again. */
   take(claim: TakenClaim): void {
-    const running: Running = { ...claim, total: undefined };
-    this.#running.set(claim.key, running);
-    // How much there is to read only makes a bar of a number.
-    this.options.run('dropBytes', { path: claim.path }).then(
+    this.#running.set(claim.key, { ...claim, total: undefined, isCounted: false });
+  }
+
+  /** How much there is to read only makes a bar of a number: it is counted when somebody looks. */
+  #count(running: Running): void {
+    if (running.isCounted) return;
+    running.isCounted = true;
+    this.options.run('dropBytes', { path: running.path }).then(
       (bytes) => {
         running.total = bytes;
       },
@@ -161,6 +167,7 @@ export class Board implements DaemonView {
   async drops(): Promise<readonly KnownDrop[]> {
     this.#forgetEnded();
     const running = [...this.#running.values()].map((each): KnownDrop => {
+      this.#count(each);
       const said = this.#states.get(each.name) ?? {
         state: 'queued',
         sinceMs: this.options.nowMs(),

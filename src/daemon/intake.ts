@@ -15,7 +15,7 @@ import type { Services } from './services.js';
 import { toDrop } from './to-drop.js';
 
 /** Hints come in crowds; one look answers them all. */
-const HINT_DELAY_MS = 2;
+const HINT_DELAY_MS = 1;
 /** One look in ten times its own length. */
 const SCAN_SHARE = 10;
 
@@ -120,7 +120,8 @@ export class Intake {
   /** @returns when to look again (ms) */
   async #scan(): Promise<number> {
     const { run, inbox, settings, owner, monotonicMs, log } = this.#services;
-    const seen = await run('scan', { inbox, marker: settings.settle.marker ?? undefined });
+    const marker = settings.settle.marker ?? undefined;
+    const seen = await run('scan', { inbox, marker, clock: owner.token });
     const againMs = this.#watch?.follow(seen.directories, monotonicMs()) ?? settings.inbox.scan;
     this.#mentionIgnored(seen);
     const paths = new Set(seen.drops.map(({ path }) => path));
@@ -131,8 +132,8 @@ export class Intake {
       log('info', 'drop.gone', { drop });
     }
     const soonest = Math.min(settings.inbox.scan, againMs);
-    if (seen.drops.length === 0) return soonest;
-    const filesystemMs = await run('inboxTime', { inbox, owner: owner.token });
+    const { filesystemMs } = seen;
+    if (filesystemMs === undefined) return soonest;
     const times = { filesystemMs, monotonicMs: monotonicMs() };
     const rechecks = await Promise.all(
       seen.drops.map((drop) =>

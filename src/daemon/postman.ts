@@ -95,7 +95,8 @@ export class Postman {
   /** Of several daemons on one spool one tells. */
   #isOurTurn(): boolean {
     if (this.#lock !== undefined) return true;
-    const got = tryKernelLock(deliveryLockPath(this.#services.notices.spool));
+    const { notices, settings } = this.#services;
+    const got = tryKernelLock(deliveryLockPath(notices.spool), settings.lock.kernel);
     if (typeof got === 'object') this.#lock = got;
     return got !== 'busy';
   }

@@ -11,7 +11,7 @@ import { bundleTurn } from './bundle-turn.js';
 import { Delivery } from './delivery.js';
 import { eventOf, frameOf, isUnfinished, publishFields } from './outcome.js';
 import { finishParcel, isHereOnly, TURNS } from './parcel.js';
-import type { Services } from './services.js';
+import { lockOptions, type Services } from './services.js';
 
 /** A claim on its way. */
 export interface ClaimedDrop {
@@ -116,7 +116,7 @@ export class Publisher {
     const { signal } = this.#stopping;
     // A daemon has time: it waits for other publishers until it is told to stop.
     const waitMs = Number.POSITIVE_INFINITY;
-    const lock = { staleMs: settings.lock.stale, waitMs, signal, onWaited };
+    const lock = { ...lockOptions(settings), waitMs, signal, onWaited };
     return { roots, owner: owner.token, uid, run, nowMs, lock };
   }
 

@@ -1,4 +1,5 @@
 /** The registry endpoint as a running thing: where it listens, what it reads again, what it logs. */
+import type { Log } from '../log.js';
 import { type Certificate, CertificateWatch } from '../registry/certificate.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
@@ -45,8 +46,7 @@ export async function openRegistry(
   await site.refresh();
   const places = placesOf(options);
   const listening = new Map<Listen, RegistryServer>();
-  /** What kept us from listening there, as far as it is told. */
-  const said = new Map<Listen, string>();
+  const complain = complainOnce(log);
   let timer: NodeJS.Timeout | undefined;
   await listenAll();
   const look = setInterval(() => void renewCertificate(), CERTIFICATE_LOOK_MS);
@@ -80,15 +80,7 @@ export async function openRegistry(
         log('info', 'registry.ready', { url: server.url });
       } catch (error) {
         if (whenBusy === 'throw') throw error;
-        const { message } = error as Error;
-        // Once: who reads the log at night wants to see what else happens.
-        const isSaid = said.get(where) === message;
-        said.set(where, message);
-        log(isSaid ? 'debug' : 'error', 'registry.failed', {
-          ...errorFields(error as Error),
-          hint: 'Publishing goes on. Free the address or mend the certificate; registry.listen: null turns pulling off.',
-          retry: `${LISTEN_AGAIN_MS / 1000}s`,
-        });
+        complain(where, error as Error);
       }
     }
     if (listening.size < places.length) timer = setTimeout(listenAll, LISTEN_AGAIN_MS).unref();
@@ -107,6 +99,20 @@ export async function openRegistry(
       });
     }
   }
+}
+
+/** Who reads the log at night wants to see what else happens: each reason is an error once. */
+function complainOnce(log: Log): (where: Listen, error: Error) => void {
+  const said = new Map<Listen, string>();
+  return (where, error) => {
+    const isSaid = said.get(where) === error.message;
+    said.set(where, error.message);
+    log(isSaid ? 'debug' : 'error', 'registry.failed', {
+      ...errorFields(error),
+      hint: 'Publishing goes on. Free the address, take another (DROPDOCK_REGISTRY_LISTEN=127.0.0.1:5077) or none (registry.listen: null); or mend the certificate.',
+      retry: `${LISTEN_AGAIN_MS / 1000}s`,
+    });
+  };
 }
 
 function serve(

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import type { RunJob } from '../disk/hands.js';
 import { Owner, OwnerWatch } from '../disk/owner.js';
 import type { Log } from '../log.js';
+import type { LockOptions } from '../publish/lock.js';
 import { allDirectories, ownersDirectory, type TreeRoots } from '../publish/paths.js';
 import type { PublishContext } from '../publish/turn.js';
 import type { Settings } from '../settings/schema.js';
@@ -41,8 +42,12 @@ export interface Services {
 /** What a command publishes with: it waits for a busy repository as long as the settings say. */
 export function publishContext(services: Services): PublishContext {
   const { roots, owner, uid, run, nowMs, settings } = services;
-  const lock = { staleMs: settings.lock.stale, waitMs: settings.lock.wait };
-  return { roots, owner: owner.token, uid, run, nowMs, lock };
+  return { roots, owner: owner.token, uid, run, nowMs, lock: lockOptions(settings) };
+}
+
+/** How a command, and whoever else waits no longer than the settings say, takes a repository's lock. */
+export function lockOptions({ lock }: Settings): LockOptions {
+  return { staleMs: lock.stale, waitMs: lock.wait, kernel: lock.kernel };
 }
 
 /** Who does the disk work: worker threads, or whatever a test puts in their place. */
@@ -69,8 +74,9 @@ export async function openServices(
   };
   try {
     await hands.run('prepareTree', { roots, directories: allDirectories(roots) });
+    const { stale, kernel } = settings.lock;
     // Several signs of life must fit into the time after which silence means death.
-    const owner = new Owner(ownersDirectory(roots), settings.lock.stale / 4);
+    const owner = new Owner(ownersDirectory(roots), { heartbeatMs: stale / 4, kernel });
     const monotonicMs = () => performance.now();
     const inbox = resolve(settings.paths.inbox);
     const liveClaims = new Set<string>();
@@ -89,7 +95,7 @@ export async function openServices(
       inbox,
       stores,
       owner,
-      owners: new OwnerWatch(ownersDirectory(roots), settings.lock.stale, monotonicMs),
+      owners: new OwnerWatch(ownersDirectory(roots), { silenceMs: stale, monotonicMs, kernel }),
       // Whoever flips, the daemon or a command: it is told of.
       run: notices.run,
       notices,

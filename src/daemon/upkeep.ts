@@ -5,7 +5,7 @@ import { lockRepository } from '../publish/lock.js';
 import { errorFields } from '../report.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Intake } from './intake.js';
-import type { Services } from './services.js';
+import { lockOptions, type Services } from './services.js';
 import { cleanStores, openStores } from './store-upkeep.js';
 
 /**
@@ -25,9 +25,8 @@ export async function recover(services: Services, intake: Intake): Promise<void>
 
 async function mend(services: Services, id: RepositoryId): Promise<string[]> {
   const { roots, owner, run, settings } = services;
-  const { stale, wait } = settings.lock;
   try {
-    const lock = await lockRepository(roots, id, { staleMs: stale, waitMs: wait });
+    const lock = await lockRepository(roots, id, lockOptions(settings));
     try {
       return await run('mend', { roots, id, owner: owner.token });
     } finally {
@@ -94,7 +93,6 @@ let seenForgotten: ReadonlySet<string> = new Set();
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {
   const { run, roots, settings, nowMs, log } = services;
-  const { stale, wait } = settings.lock;
   let snapshots = 0;
   for (const id of await run('listRepositories', { roots })) {
     const { keep, graceMs } = resolveRepositoryById(settings, id);
@@ -102,7 +100,7 @@ export async function cleanAll(services: Services): Promise<void> {
     try {
       const { verdicts, isOver } = await run('planClean', request);
       if (!isOver && !verdicts.some(({ remove }) => remove)) continue;
-      const lock = await lockRepository(roots, id, { staleMs: stale, waitMs: wait });
+      const lock = await lockRepository(roots, id, lockOptions(settings));
       try {
         snapshots += (await run('clean', { ...request, lockLost: lock.lost })).length;
       } finally {

@@ -116,10 +116,19 @@ export function replaceFile(
   syncDirectory(disk, dirname(path));
 }
 
+/** Makes a link, or finds that very link made: an answer that was lost, or an earlier try. */
+export function makeLink(disk: Disk, target: string, path: string): void {
+  try {
+    disk.symlink(target, path);
+  } catch (error) {
+    if (!hasErrno(error, 'EEXIST') || readLinkIfThere(disk, path) !== target) throw error;
+  }
+}
+
 /** Makes a link beside and renames it over: a reader sees the old link or the new one. */
 export function replaceLink(disk: Disk, target: string, path: string, temporary: string): void {
   removeIfThere(disk, temporary);
-  disk.symlink(target, temporary);
+  makeLink(disk, target, temporary);
   try {
     disk.rename(temporary, path);
   } catch (error) {
@@ -155,6 +164,12 @@ export function ensureDirectory(disk: Disk, path: string, mode = 0o755): void {
   }
   withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, mode));
   syncDirectory(disk, dirname(path));
+}
+
+/** Makes a directory, of that mode whatever the umask; its name is the caller's to sync. @throws EEXIST */
+export function makeDirectory(disk: Disk, path: string, mode: number): void {
+  disk.makeDirectory(path);
+  withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, mode));
 }
 
 /** Does what can be done for each; only then is the first failure told. */

@@ -28,9 +28,15 @@ function loadBinding(): Binding | undefined {
   }
 }
 
-/** 'unsupported' where neither this machine nor the filesystem has such locks. */
-export function tryKernelLock(path: string): KernelLock | 'busy' | 'unsupported' {
-  if (binding === undefined) return 'unsupported';
+/**
+ * 'unsupported' where neither this machine nor the filesystem has such locks.
+ * @param isWanted false on a tree that several hosts share and where such locks mislead
+ */
+export function tryKernelLock(
+  path: string,
+  isWanted: boolean,
+): KernelLock | 'busy' | 'unsupported' {
+  if (binding === undefined || !isWanted) return 'unsupported';
   const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
   const fd = fs.openSync(path, flags, 0o644);
   try {
@@ -60,7 +66,7 @@ function closeOnce(fd: number): () => void {
 /** True when the file is there and no living process holds its lock. */
 export function isUnlocked(path: string): boolean | 'unsupported' {
   try {
-    const lock = tryKernelLock(path);
+    const lock = tryKernelLock(path, true);
     if (lock === 'unsupported') return lock;
     if (lock === 'busy') return false;
     lock.release();

@@ -1,4 +1,8 @@
-/** The files of a lock: the filesystem handed to proper-lockfile, and the note of who holds it. */
+/**
+ * The files of a lock: the filesystem handed to proper-lockfile, the note of who holds it, and a watch
+ * that tells whether the holder still shows life. No clock is compared with a file's time, for the
+ * times are those of other hosts.
+ */
 import fs from 'node:fs';
 import { hasErrno } from '../errors.js';
 
@@ -47,6 +51,20 @@ export const lockFileSystem = {
     }
   },
 
+  /**
+   * What changes with every sign of life of its holder, and with its holder; undefined where there
+   * is no lock.
+   */
+  pulse(lock: string): string | undefined {
+    try {
+      return `${identity(lock)} ${fs.statSync(lock).mtimeMs}`;
+    } catch (error) {
+      // ESTALE: it was replaced on another host while it was looked at.
+      if (hasErrno(error, 'ENOENT', 'ESTALE')) return undefined;
+      throw error;
+    }
+  },
+
   /** Removes a lock left behind; somebody else may do so at the same time. */
   remove(lock: string): void {
     try {
@@ -56,3 +74,21 @@ export const lockFileSystem = {
     }
   },
 };
+
+/** Whether the holder of one lock has shown no sign of life for so long as it was watched. */
+export class SilenceWatch {
+  #pulse: string | undefined;
+  #sinceMs = 0;
+
+  constructor(readonly lock: string) {}
+
+  /** @param nowMs of a clock that is never set */
+  isSilentFor(ms: number, nowMs: number): boolean {
+    const pulse = lockFileSystem.pulse(this.lock);
+    if (pulse !== this.#pulse) {
+      this.#pulse = pulse;
+      this.#sinceMs = nowMs;
+    }
+    return pulse !== undefined && nowMs - this.#sinceMs >= ms;
+  }
+}

@@ -11,12 +11,20 @@ import { hasErrno } from '../errors.js';
 import { discard } from './durable.js';
 import { isUnlocked, type KernelLock, tryKernelLock } from './kernel-lock.js';
 
+const UNKNOWN_KERNEL = 'unknown';
+let knownBootId: string | undefined;
+
 /** Identifies the running kernel: processes that share it can see each other's locks. */
 export function bootId(): string {
+  knownBootId ??= readBootId();
+  return knownBootId;
+}
+
+function readBootId(): string {
   try {
     return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {
-    return 'unknown';
+    return UNKNOWN_KERNEL;
   }
 }
 
@@ -30,11 +38,11 @@ export class Owner {
   /** @param directory where the owners of a tree keep their files; it exists */
   constructor(
     readonly directory: string,
-    heartbeatMs: number,
+    readonly options: { readonly heartbeatMs: number; readonly kernel: boolean },
   ) {
     this.#path = join(directory, this.token);
     this.#register();
-    this.#heartbeat = setInterval(() => this.#renew(), heartbeatMs);
+    this.#heartbeat = setInterval(() => this.#renew(), options.heartbeatMs);
     this.#heartbeat.unref();
   }
 
@@ -43,7 +51,7 @@ export class Owner {
     const unnamed = join(this.directory, `.${this.token}`);
     try {
       fs.writeFileSync(unnamed, `${bootId()}\n`, { mode: 0o644 });
-      const lock = tryKernelLock(unnamed);
+      const lock = tryKernelLock(unnamed, this.options.kernel);
       this.#lock = typeof lock === 'string' ? undefined : lock;
       fs.renameSync(unnamed, this.#path);
     } catch (error) {
@@ -81,14 +89,16 @@ export class Owner {
 export class OwnerWatch {
   readonly #seen = new Map<string, { mtimeMs: number; sinceMs: number }>();
 
-  /**
-   * @param silenceMs an owner on another host that shows no life so long is dead
-   * @param monotonicMs a clock that is never set
-   */
   constructor(
     readonly directory: string,
-    readonly silenceMs: number,
-    readonly monotonicMs: () => number,
+    readonly options: {
+      /** An owner on another host that shows no life so long is dead. */
+      readonly silenceMs: number;
+      /** A clock that is never set. */
+      readonly monotonicMs: () => number;
+      /** Whether owners hold the kernel's locks. */
+      readonly kernel: boolean;
+    },
   ) {}
 
   isDead(token: string): boolean {
@@ -103,17 +113,18 @@ export class OwnerWatch {
       if (hasErrno(error, 'ENOENT')) return true;
       throw error;
     }
-    if (boot === bootId()) {
+    const { kernel, monotonicMs, silenceMs } = this.options;
+    if (kernel && boot === bootId() && boot !== UNKNOWN_KERNEL) {
       const unlocked = isUnlocked(path);
       if (unlocked !== 'unsupported') return unlocked;
     }
-    const now = this.monotonicMs();
+    const now = monotonicMs();
     const seen = this.#seen.get(token);
     if (seen === undefined || seen.mtimeMs !== stat.mtimeMs) {
       this.#seen.set(token, { mtimeMs: stat.mtimeMs, sinceMs: now });
       return false;
     }
-    return now - seen.sinceMs >= this.silenceMs;
+    return now - seen.sinceMs >= silenceMs;
   }
 
   /** Removes the files of the dead; what they owned must have been taken over before. */

@@ -14,6 +14,11 @@ import {
 /** How a blob came into the store. */
 export type Ingested = 'linked' | 'cloned' | 'copied' | 'present';
 
+/** How many blobs of a drop came in which way. */
+export function nothingIngested(): Record<Ingested, number> {
+  return { linked: 0, cloned: 0, copied: 0, present: 0 };
+}
+
 /** Stored files are read by web servers and written by nobody. */
 export const STORED_MODE = 0o444;
 

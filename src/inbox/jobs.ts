@@ -12,10 +12,7 @@ import {
 } from './claim.js';
 import { whatForbids } from './forbidden.js';
 import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
-import { inOwn } from './own-directory.js';
-import { claimedDirectory, clockFile } from './paths.js';
 import { listRejected } from './rejected.js';
-import { filesystemNow } from './scan.js';
 
 export const inboxJobs = {
   prepareInbox,
@@ -31,8 +28,6 @@ export const inboxJobs = {
   listRejected,
   whatForbids,
   dropBytes: (_disk: Disk, { path }: { readonly path: string }): number => bytesBelow(path),
-  inboxTime: (disk: Disk, { inbox, owner }: { readonly inbox: string; readonly owner: string }) =>
-    inOwn(disk, claimedDirectory(inbox), (own) => filesystemNow(disk, own.at(clockFile(owner)))),
 } as const;
 
 export type InboxJobs = typeof inboxJobs;

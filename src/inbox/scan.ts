@@ -6,6 +6,8 @@ import { DROP_DEPTH_MAX, DROP_NAME_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
 import { whatForbids } from './forbidden.js';
 import { type Look, lookAt, openDirectory, within } from './look.js';
+import { inOwn } from './own-directory.js';
+import { claimedDirectory, clockFile } from './paths.js';
 
 /** A drop as one look at it found it. */
 export interface Observation extends Look {
@@ -22,6 +24,8 @@ export interface ScanRequest {
   readonly inbox: string;
   /** What a marker file adds to the name of its drop; undefined when none is wanted. */
   readonly marker: string | undefined;
+  /** Whose file asks for the inbox's own time, when there are drops; nobody's where it is left out. */
+  readonly clock?: string;
 }
 
 export interface ScanResult {
@@ -30,6 +34,8 @@ export interface ScanResult {
   readonly ignored: readonly { readonly path: string; readonly reason: string }[];
   /** Directories in which drops may appear; below the inbox, '' for itself. */
   readonly directories: readonly string[];
+  /** The inbox's own time after the look (ms); undefined where nobody asked, or nothing was found. */
+  readonly filesystemMs?: number | undefined;
 }
 
 /** Tells by its entries whether a directory holds an image, or is about to. */
@@ -45,7 +51,12 @@ export function scanInbox(disk: Disk, request: ScanRequest, isImage: IsImage): S
     disk.close(root);
   }
   const { drops, ignored, directories } = scan;
-  return { drops, ignored, directories };
+  const { clock, inbox } = request;
+  if (clock === undefined || drops.length === 0) return { drops, ignored, directories };
+  const filesystemMs = inOwn(disk, claimedDirectory(inbox), (own) =>
+    filesystemNow(disk, own.at(clockFile(clock))),
+  );
+  return { drops, ignored, directories, filesystemMs };
 }
 
 class Scan implements ScanResult {

@@ -6,6 +6,7 @@ export const JOB_STEPS: Readonly<Record<string, string>> = {
   examine: 'examine',
   takeClaim: 'claim',
   mend: 'mend',
+  openTurn: 'mend',
   stage: 'read',
   ingest: 'hash',
   build: 'build',

@@ -42,12 +42,15 @@ export interface StageRequest {
   readonly base: Timestamp | null;
   readonly transaction: string;
   readonly drop: DropToPublish;
+  /** The user this process runs as. */
+  readonly uid: number;
 }
 export interface StageResult {
   readonly content: StagedContent;
+  /** What is still to be brought into the store: all but what is small. */
   readonly blobs: readonly Omit<BlobToIngest, 'uid'>[];
-  /** How many blobs are in the store by now. */
-  readonly stored: number;
+  /** How the others came there. */
+  readonly ingested: Readonly<Record<Ingested, number>>;
 }
 export type StageJob = {
   readonly stage: (disk: Disk, request: StageRequest) => Promise<StageResult>;

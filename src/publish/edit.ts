@@ -37,7 +37,7 @@ export function editRepository(
   policy: RepositoryPolicy,
   edit: Edit,
 ): Promise<EditResult> {
-  return withTurn(context, policy, async (turn) => {
+  return withTurn(context, policy, [], async (turn) => {
     const { transaction, base } = turn;
     const { roots, run, nowMs } = context;
     const request = { roots, policy, transaction, base, nowMs: nowMs(), edit };

@@ -2,9 +2,18 @@
  * The commit point. Everything before it can fail and changes nothing; nothing after it can fail
  * the publish. The only file that writes web/ and app/.
  */
+import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { readLinkIfThere, removeIfThere, replaceLink, syncDirectory } from '../disk/durable.js';
-import { DropdockError } from '../errors.js';
+import {
+  discard,
+  ensureDirectory,
+  makeLink,
+  readLinkIfThere,
+  removeIfThere,
+  replaceLink,
+  syncDirectory,
+} from '../disk/durable.js';
+import { DropdockError, hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { readPivot } from './current.js';
@@ -12,6 +21,7 @@ import {
   appDirectory,
   appLinkPath,
   appLinkTarget,
+  pendingFlips,
   pivotPath,
   pivotTarget,
   type TreeRoots,
@@ -25,41 +35,68 @@ export interface FlipRequest {
   /** What the pivot named when the publish began. */
   readonly base: Timestamp | null;
   readonly snapshot: Timestamp;
-  readonly owner: string;
   /** Its first element is not 0 once the lock is lost; shared with the thread that holds the lock. */
   readonly lockLost: Int32Array;
 }
 
 /**
- * Steps 9 and 10 of a publish.
+ * Steps 9 and 10 of a publish. The rename itself asks for no condition, so several who are about to
+ * flip (a lock may be taken over from one that is only slow) are told apart by their links:
+ *
+ *   a. I make my link beside those of the others, b. take theirs away, c. see that the pivot is what I
+ *   built on, d. rename my link over the pivot. Who finds his link gone has lost, and begins anew.
+ *
+ * Of two that flip, say mine comes last. The pivot was still the old one at my c, so the other's link
+ * was there when I came to b, or was made after it. If it was there I took it away, and he could not
+ * flip. If it was made later he found mine at his b, and I could not. However long anybody sleeps
+ * between two steps, no flip lands on one that it was not built on.
  * @returns what could not be done after the flip; the next visit does it
- * @throws lock.lost, pivot.moved, system errors: then the pivot is as it was
+ * @throws lock.lost, pivot.moved, system errors: then the pivot is as it was, or (the latter alone)
+ *   nobody knows
  */
 export function flip(disk: Disk, request: FlipRequest): unknown[] {
-  const { roots, id, base, snapshot, owner, lockLost } = request;
+  const { roots, id, base, snapshot, lockLost } = request;
   const path = pivotPath(roots, id);
   const target = pivotTarget(id, snapshot);
-  const web = webDirectory(roots);
   // 9. Is the pivot what step 3 saw, and the lock still ours?
+  const link = makeOnlyLink(disk, roots, id, snapshot);
   const now = readPivot(disk, roots, id);
-  if (now !== base) {
+  if (now !== base || Atomics.load(lockLost, 0) !== 0) {
+    discard(() => disk.unlink(link));
+    if (now === base) throw overtaken(id, snapshot);
     throw new DropdockError('pivot.moved', `${id} moved from ${base} to ${now} meanwhile.`, {
-      snapshot,
-    });
-  }
-  if (Atomics.load(lockLost, 0) !== 0) {
-    throw new DropdockError('lock.lost', `The lock on ${id} was lost before the flip.`, {
       snapshot,
     });
   }
   // 10. One rename.
   try {
-    replaceLink(disk, target, path, temporaryLink(web, id, owner));
+    disk.rename(link, path);
   } catch (error) {
     // Over NFS a rename whose answer was lost is reported as failed.
-    if (readLinkIfThere(disk, path) !== target) throw error;
+    if (readLinkIfThere(disk, path) !== target) {
+      discard(() => disk.unlink(link));
+      throw hasErrno(error, 'ENOENT') ? overtaken(id, snapshot) : error;
+    }
   }
-  return collectErrors([() => syncDirectory(disk, web)]);
+  return collectErrors([() => syncDirectory(disk, webDirectory(roots))]);
+}
+
+/** Steps a and b. @returns where it is */
+function makeOnlyLink(disk: Disk, roots: TreeRoots, id: RepositoryId, snapshot: Timestamp): string {
+  const directory = pendingFlips(roots, id);
+  ensureDirectory(disk, directory);
+  const link = join(directory, snapshot);
+  makeLink(disk, pivotTarget(id, snapshot), link);
+  for (const { name } of disk.list(directory)) {
+    if (name !== snapshot) removeIfThere(disk, join(directory, name));
+  }
+  return link;
+}
+
+function overtaken(id: RepositoryId, snapshot: Timestamp): DropdockError {
+  return new DropdockError('lock.lost', `The lock on ${id} was lost before the flip.`, {
+    snapshot,
+  });
 }
 
 /** For a pivot that leads to nothing: there is nothing to be lost by turning it. */
@@ -114,6 +151,7 @@ export function removeLinks(
   if (!isStill()) return false;
   removeIfThere(disk, pivotPath(roots, id));
   syncDirectory(disk, webDirectory(roots));
+  discard(() => disk.removeDirectory(pendingFlips(roots, id)));
   return true;
 }
 

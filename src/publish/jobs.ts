@@ -1,10 +1,11 @@
 /** What publishing asks of the worker threads. Each takes the disk and one value. */
 import type { Disk } from '../disk/disk.js';
-import { ensureDirectory } from '../disk/durable.js';
+import { ensureDirectory, makeDirectory } from '../disk/durable.js';
 import { checkSpace } from '../disk/space.js';
 import { ingestBlob } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
+import type { Origin } from '../snapshot/state.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { readBoards, removeBoards, writeBoard } from './boards.js';
 import { browseJobs } from './browse.js';
@@ -25,14 +26,15 @@ import { type FlipRecord, recordFlip } from './history.js';
 import {
   findBroken,
   listRepositories,
+  type MendRequest,
   mendRepository,
   trashAbandonedWork,
   workOwners,
 } from './mend.js';
 import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
-import { snapshotPath, type TreeRoots, workPath } from './paths.js';
+import { snapshotPath, type TreeRoots, workDirectory, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
-import { findPublished } from './published-before.js';
+import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
 import { verifyContent, verifyRepository, verifyTrash } from './verify.js';
@@ -47,8 +49,32 @@ export interface Transaction {
   readonly transaction: string;
 }
 
+/** Nobody looks for it after a crash, so its name need not be on disk. */
 function begin(disk: Disk, { roots, transaction }: Transaction): void {
-  ensureDirectory(disk, workPath(roots, transaction));
+  ensureDirectory(disk, workDirectory(roots));
+  makeDirectory(disk, workPath(roots, transaction), 0o755);
+}
+
+export interface OpenRequest extends MendRequest, Transaction {
+  /** Drops that may have been published by an earlier try. */
+  readonly drops: readonly Origin[];
+}
+
+export interface Opened {
+  readonly mended: readonly string[];
+  /** What the pivot names now. */
+  readonly base: Timestamp | null;
+  /** In the order of the drops. */
+  readonly before: readonly (PublishedBefore | null)[];
+}
+
+/** Step 3 and what comes before it, in one go: mends, makes room under work/, reads the pivot. */
+function openTurn(disk: Disk, request: OpenRequest): Opened {
+  const mended = mendRepository(disk, request);
+  begin(disk, request);
+  const { roots, id } = request;
+  const base = readPivot(disk, roots, id);
+  return { mended, base, before: findPublished(disk, request) };
 }
 
 function end(disk: Disk, { roots, transaction }: Transaction): void {
@@ -94,7 +120,7 @@ export const publishJobs = {
   build: buildSnapshot,
   checkMerge,
   buildEdit,
-  findPublished,
+  openTurn,
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,

@@ -3,22 +3,27 @@
  * - the kernel's, exact on one host, held through SIGSTOP and released on death;
  * - proper-lockfile's directory, which works across hosts, kept fresh by a heartbeat.
  *
+ * Whether a holder on another host is dead is told by watching its directory for so long, never by
+ * comparing its times with our clock: hosts disagree by hours.
+ *
  * What it does not promise: across hosts a stale directory lock can be taken twice (measured: 13 of
  * 60 rounds), and a release removes whoever's directory is there. So safety does not rest on it but
- * on the checks before the flip; losing the lock aborts the publish (`lost`).
+ * on the flip (flip.ts); losing the lock aborts the publish (`lost`).
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import properLockfile from 'proper-lockfile';
 import { type KernelLock, tryKernelLock } from '../disk/kernel-lock.js';
-import { lockFileSystem } from '../disk/lock-files.js';
+import { lockFileSystem, SilenceWatch } from '../disk/lock-files.js';
 import { bootId } from '../disk/owner.js';
 import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { kernelLockPath, lockHolderPath, sharedLockPath, type TreeRoots } from './paths.js';
 
 export interface LockOptions {
-  /** A shared lock without a sign of life for so long is taken over. At least 2,000. */
+  /** A shared lock that was watched for so long without a sign of life is taken over. At least 2,000. */
   readonly staleMs: number;
+  /** Whether the kernel's lock is held too. */
+  readonly kernel: boolean;
   /** How long to wait for a busy lock before giving up. */
   readonly waitMs: number;
   /** Ends the waiting. */
@@ -33,6 +38,8 @@ export interface RepositoryLock {
   release(): Promise<void>;
 }
 
+/** proper-lockfile compares a lock's time with our clock; only `SilenceWatch` says what is stale. */
+const NEVER_MS = 1e15;
 const RETRY_MS_MIN = 5;
 const RETRY_MS_MAX = 250;
 
@@ -44,8 +51,9 @@ export async function lockRepository(
 ): Promise<RepositoryLock> {
   const beganMs = performance.now();
   const deadline = beganMs + options.waitMs;
+  const watch = new SilenceWatch(sharedLockPath(roots, id));
   for (let waitMs = RETRY_MS_MIN; ; waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
-    const lock = await tryLockRepository(roots, id, options.staleMs);
+    const lock = await tryLockRepository(roots, id, options, watch);
     if (lock) {
       options.onWaited?.(performance.now() - beganMs);
       return lock;
@@ -62,13 +70,18 @@ export async function lockRepository(
 async function tryLockRepository(
   roots: TreeRoots,
   id: RepositoryId,
-  staleMs: number,
+  options: LockOptions,
+  watch: SilenceWatch,
 ): Promise<RepositoryLock | undefined> {
-  const kernel = tryKernelLock(kernelLockPath(roots, id));
+  const kernel = tryKernelLock(kernelLockPath(roots, id), options.kernel);
   if (kernel === 'busy') return undefined;
   const held = kernel === 'unsupported' ? undefined : kernel;
   try {
-    const shared = await trySharedLock(roots, id, staleMs, held);
+    const { staleMs } = options;
+    // We hold the kernel's lock, so a holder of the same kernel is dead: no need to wait for stale.
+    if (held && wasOurKernels(roots, id)) lockFileSystem.remove(watch.lock);
+    else if (watch.isSilentFor(staleMs, performance.now())) lockFileSystem.remove(watch.lock);
+    const shared = await trySharedLock(roots, id, staleMs);
     if (shared) return withKernelLock(shared, held);
   } catch (error) {
     held?.release();
@@ -91,23 +104,26 @@ function withKernelLock(shared: RepositoryLock, kernel: KernelLock | undefined):
   };
 }
 
+function wasOurKernels(roots: TreeRoots, id: RepositoryId): boolean {
+  const [path, holder] = [sharedLockPath(roots, id), lockHolderPath(roots, id)];
+  return lockFileSystem.wasHeldBy(path, holder, bootId());
+}
+
 async function trySharedLock(
   roots: TreeRoots,
   id: RepositoryId,
   staleMs: number,
-  kernel: KernelLock | undefined,
 ): Promise<RepositoryLock | undefined> {
   const path = sharedLockPath(roots, id);
   const holder = lockHolderPath(roots, id);
-  // We hold the kernel's lock, so a holder of the same kernel is dead: no need to wait for stale.
-  if (kernel && lockFileSystem.wasHeldBy(path, holder, bootId())) lockFileSystem.remove(path);
   const lost = new Int32Array(new SharedArrayBuffer(4));
   let release: () => Promise<void>;
   try {
     release = await properLockfile.lock(path, {
       lockfilePath: path,
       realpath: false,
-      stale: staleMs,
+      stale: NEVER_MS,
+      update: staleMs / 4,
       retries: 0,
       fs: lockFileSystem.with(holder, bootId()),
       onCompromised: () => Atomics.store(lost, 0, 1),

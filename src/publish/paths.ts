@@ -10,6 +10,7 @@
  *     work/<transaction>/          what is being built; see transactionName
  *     trash/                       what is being deleted
  *     locks/                       one file and one directory per repository, one file per process
+ *     flips/<id>/<timestamp>       links about to become the pivot (see flip.ts)
  *     history/<id>.jsonl           one line per flip: when, to what, why
  *     notify/                      what somebody is to be told (its inside is drawn by notify/spool.ts)
  */
@@ -32,6 +33,7 @@ export const workDirectory = ({ state }: TreeRoots) => join(state, 'work');
 export const trashDirectory = ({ state }: TreeRoots) => join(state, 'trash');
 export const locksDirectory = ({ state }: TreeRoots) => join(state, 'locks');
 export const ownersDirectory = ({ state }: TreeRoots) => join(state, 'locks', '.owners');
+export const flipsDirectory = ({ state }: TreeRoots) => join(state, 'flips');
 export const historyDirectory = ({ state }: TreeRoots) => join(state, 'history');
 export const boardsDirectory = ({ state }: TreeRoots) => join(state, 'boards');
 export const notifyDirectory = ({ state }: TreeRoots) => join(state, 'notify');
@@ -46,6 +48,7 @@ export function allDirectories(roots: TreeRoots): string[] {
     trashDirectory,
     locksDirectory,
     ownersDirectory,
+    flipsDirectory,
     historyDirectory,
   ].map((directory) => directory(roots));
 }
@@ -82,6 +85,11 @@ export function temporaryLink(directory: string, id: RepositoryId, owner: string
 export function parseTemporaryLink(name: string): { id: RepositoryId; owner: string } | undefined {
   const match = /^\.(.+)\.([^.]+)$/.exec(name);
   return match?.[1] && match[2] ? { id: match[1] as RepositoryId, owner: match[2] } : undefined;
+}
+
+/** Where those who are about to flip a repository keep their links. */
+export function pendingFlips(roots: TreeRoots, id: RepositoryId): string {
+  return join(flipsDirectory(roots), id);
 }
 
 export function snapshotsDirectory(roots: TreeRoots, id: RepositoryId): string {

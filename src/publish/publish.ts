@@ -20,7 +20,7 @@
  * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
  */
 import { allOrFirstError } from '../disk/hands.js';
-import type { Ingested } from '../disk/stored.js';
+import { type Ingested, nothingIngested } from '../disk/stored.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { StagedContent } from '../image/staged-content.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
@@ -54,8 +54,9 @@ export function publishRepository(
   drops: readonly DropToPublish[],
   finish: Finish,
 ): Promise<PublishResult> {
+  const origins = drops.map(({ name, at }) => ({ drop: name, at }));
   // 2, 3, 14
-  return withTurn(context, policy, async (turn) => {
+  return withTurn(context, policy, origins, async (turn) => {
     const published = await publishUnderLock(turn, drops);
     const outcomes = await finishAll(published, finish); // 12
     return { outcomes, removed: await cleanAfter(turn) }; // 13
@@ -72,7 +73,7 @@ async function publishUnderLock(
   turn: Turn,
   drops: readonly DropToPublish[],
 ): Promise<DropOutcome[]> {
-  const before = await publishedBefore(turn, drops);
+  const before = publishedBefore(turn, drops);
   const tried = await Promise.all(drops.map((drop) => before.get(drop) ?? stage(turn, drop))); // 4
   const staged = tried.filter((each): each is StagedDrop => !('status' in each));
   const settled = tried.filter((each): each is DropOutcome => 'status' in each);
@@ -102,21 +103,15 @@ async function publishUnderLock(
  * Drops that an earlier try published and whose receipt was not written. What was done to the
  * repository since (a rollback, an untag) must not be undone by publishing them once more.
  */
-async function publishedBefore(
-  { context, policy }: Turn,
+function publishedBefore(
+  turn: Turn,
   drops: readonly DropToPublish[],
-): Promise<Map<DropToPublish, DropOutcome>> {
-  const origins = drops.map(({ name, at }) => ({ drop: name, at }));
-  const found = await context.run('findPublished', {
-    roots: context.roots,
-    id: policy.id,
-    drops: origins,
-  });
+): Map<DropToPublish, DropOutcome> {
   return new Map(
     drops.flatMap((drop, at) => {
-      const before = found[at];
+      const before = turn.before[at];
       if (!before) return [];
-      const ingested = { linked: 0, cloned: 0, copied: 0, present: 0 };
+      const ingested = nothingIngested();
       return [[drop, { status: 'published', drop, ...before, ingested, leftOut: [] }]] as const;
     }),
   );
@@ -127,21 +122,22 @@ const RETRY = { status: 'retry' } as const;
 /** Step 4 for one drop: reads it, and brings what is new into the content store. */
 export async function stageAndIngest(
   { roots, run, uid }: PublishContext,
-  request: Omit<StageRequest, 'roots'>,
+  request: Omit<StageRequest, 'roots' | 'uid'>,
 ): Promise<Pick<StagedDrop, 'content' | 'ingested'>> {
-  const { content, blobs, stored } = await run('stage', { roots, ...request });
-  await run('checkSpace', { place: roots.state, blobs: blobs.map((blob) => ({ ...blob, uid })) });
+  const { content, blobs, ingested } = await run('stage', { roots, uid, ...request });
+  if (blobs.length > 0) {
+    await run('checkSpace', { place: roots.state, blobs: blobs.map((blob) => ({ ...blob, uid })) });
+  }
   const largestFirst = [...blobs].sort((a, b) => b.size - a.size);
   const ways = await allOrFirstError(largestFirst.map((blob) => run('ingest', { ...blob, uid })));
-  const ingested = { linked: 0, cloned: 0, copied: stored, present: 0 };
-  for (const way of ways) ingested[way]++;
-  return { content, ingested };
+  const all = { ...ingested };
+  for (const way of ways) all[way]++;
+  return { content, ingested: all };
 }
 
 async function stage(turn: Turn, drop: DropToPublish): Promise<StagedDrop | DropOutcome> {
   const { context, policy, transaction, base } = turn;
-  const nothing = { linked: 0, cloned: 0, copied: 0, present: 0 };
-  if (drop.staged) return { drop, content: drop.staged, ingested: nothing };
+  if (drop.staged) return { drop, content: drop.staged, ingested: nothingIngested() };
   try {
     const request = { id: policy.id, base, transaction, drop };
     return { drop, ...(await stageAndIngest(context, request)) };

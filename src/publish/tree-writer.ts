@@ -7,6 +7,7 @@ import type { Disk } from '../disk/disk.js';
 import {
   discard,
   ensureDirectory,
+  makeDirectory,
   readFile,
   removeIfThere,
   syncDirectory,
@@ -89,9 +90,7 @@ function makeDirectories(disk: Disk, root: string, files: readonly RenderedFile[
   }
   const sorted = [...wanted].sort();
   for (const directory of sorted) {
-    const path = join(root, directory);
-    disk.makeDirectory(path);
-    withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, DIRECTORY_MODE));
+    makeDirectory(disk, join(root, directory), DIRECTORY_MODE);
   }
   return sorted.reverse().map((directory) => join(root, directory));
 }

@@ -5,12 +5,14 @@
 import type { RunJob } from '../disk/hands.js';
 import { fromPlainError } from '../errors.js';
 import type { SnapshotReason } from '../snapshot/snapshot-file.js';
+import type { Origin } from '../snapshot/state.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
 import type { StageJob } from './drop.js';
 import type { PublishJobs } from './jobs.js';
 import { type LockOptions, lockRepository, type RepositoryLock } from './lock.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
 import { type TreeRoots, transactionName } from './paths.js';
+import type { PublishedBefore } from './published-before.js';
 
 export interface PublishContext {
   readonly roots: TreeRoots;
@@ -30,6 +32,8 @@ export interface Turn {
   readonly transaction: string;
   /** What the pivot named when the turn began. */
   readonly base: Timestamp | null;
+  /** What earlier tries have published already, in the order of the drops. */
+  readonly before: readonly (PublishedBefore | null)[];
   /** Collects what could not be done after the flip. */
   readonly later: Error[];
 }
@@ -48,10 +52,15 @@ export function newTransaction({ owner, nowMs }: PublishContext): string {
   return transactionName(owner, nowMs(), ++serial);
 }
 
-/** Steps 2, 3 and 14 around `work`. @throws lock.busy, and what `work` throws */
+/**
+ * Steps 2, 3 and 14 around `work`.
+ * @param drops may have been published by an earlier try; none for a change by hand
+ * @throws lock.busy, and what `work` throws
+ */
 export async function withTurn<T>(
   context: PublishContext,
   policy: RepositoryPolicy,
+  drops: readonly Origin[],
   work: (turn: Turn) => Promise<T>,
 ): Promise<T & TurnResult> {
   const { roots, run, owner } = context;
@@ -59,12 +68,11 @@ export async function withTurn<T>(
   const later: Error[] = [];
   const lock = await lockRepository(roots, id, context.lock); // 2
   try {
-    const mended = await run('mend', { roots, id, owner });
     const transaction = newTransaction(context);
     try {
-      await run('begin', { roots, transaction });
-      const base = await run('readPivot', { roots, id }); // 3
-      const done = await work({ context, policy, lock, transaction, base, later });
+      const opened = await run('openTurn', { roots, id, owner, transaction, drops }); // 3
+      const { mended, base, before } = opened;
+      const done = await work({ context, policy, lock, transaction, base, before, later });
       return { ...done, mended, later };
     } finally {
       await attempt({ later }, () => run('end', { roots, transaction }));
@@ -102,7 +110,7 @@ export async function commit(
   const { id } = policy;
   let unsynced: Error | undefined;
   try {
-    const errors = await run('flip', { roots, id, base, snapshot, owner, lockLost: lock.lost }); // 9, 10
+    const errors = await run('flip', { roots, id, base, snapshot, lockLost: lock.lost }); // 9, 10
     [unsynced] = errors.map(fromPlainError);
   } catch (error) {
     await attempt(turn, () => run('withdraw', { roots, id, snapshot }));

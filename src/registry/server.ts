@@ -1,12 +1,11 @@
 /**
  * The HTTP server around the endpoint: limits, sending, ending. A client that is slow holds an open
- * file and two chunks of it, and nothing a publish waits for; one that goes away frees both at once.
+ * file and one piece of it, and nothing a publish waits for; one that goes away frees both at once.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { pipeline } from 'node:stream/promises';
 import { removeDeadSocket } from '../disk/serving.js';
 import { hasErrno } from '../errors.js';
 import { type Answer, answerRefusal } from './answer.js';
@@ -161,29 +160,48 @@ async function send(
       response.end();
       return true;
     }
-    const stream = body.file.stream(body);
-    try {
-      await pipeline(stream, response);
-    } finally {
-      // Newer Nodes leave it open when the client has gone before this.
-      stream.destroy();
-    }
-    if (stream.bytesRead === body.end - body.start + 1) return true;
+    const length = body.end - body.start + 1;
+    const isWhole = (await sendPieces(body.file.pieces(body), response)) === length;
     // It ended before it was promised to: the next answer must not be taken for the rest of it.
-    request.socket.destroy();
-    return false;
+    if (isWhole) response.end();
+    else request.socket.destroy();
+    return isWhole;
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (!CLIENT_LEFT.has(code)) onError(error as Error);
+    if (!response.destroyed && !CLIENT_LEFT.has(code)) onError(error as Error);
     // The length was promised: what is cut short is seen as such by the client, who asks again.
     response.destroy();
     return false;
   }
 }
 
+/** @returns how many bytes the system has taken */
+async function sendPieces(pieces: AsyncIterable<Buffer>, response: ServerResponse) {
+  let bytes = 0;
+  for await (const piece of pieces) {
+    await taken(piece, response);
+    bytes += piece.length;
+  }
+  return bytes;
+}
+
+/** Resolves when the system has taken all of it, so that its memory can be used again. */
+function taken(piece: Buffer, response: ServerResponse): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // Node forgets to call back for what is written while a connection ends.
+    const onClose = () => reject(Object.assign(new Error('gone'), { code: 'ECANCELED' }));
+    response.once('close', onClose);
+    response.write(piece, (error) => {
+      response.off('close', onClose);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
 /** What Node says of a client that went away in the middle: nobody's trouble. */
 const CLIENT_LEFT = new Set([
-  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_STREAM_DESTROYED',
   'ECONNRESET',
   'EPIPE',
   'ECANCELED',

@@ -113,7 +113,8 @@ const sections = z.strictObject({
   }),
   lock: section({
     stale: duration.refine((ms) => ms >= 2000, 'expected at least 2s').prefault('10s'),
-    wait: duration.prefault('10s'),
+    wait: duration.prefault('15s'),
+    kernel: z.boolean().default(true),
   }),
   retry: section({
     first: pause.prefault('1s'),

@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { ingestBytes } from '../disk/stored.js';
+import { ingestBytes, nothingIngested } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestFrom } from '../image/digest.js';
 import { LISTED_MAX } from '../image/limits.js';
@@ -61,7 +61,7 @@ export function stageSaved(disk: Disk, request: StageRequest, bundle: Bundle): S
       warnings: [...warnings, warning],
     },
     blobs: [],
-    stored: blobs.size,
+    ingested: { ...nothingIngested(), copied: blobs.size },
   };
 }
 

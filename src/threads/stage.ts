@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { statIfThere } from '../disk/durable.js';
-import { adoptSpooled, ingestBytes } from '../disk/stored.js';
+import { adoptSpooled, type Ingested, ingestBytes, nothingIngested } from '../disk/stored.js';
+import { ingestBlob } from '../disk/verified-copy.js';
 import { DropdockError, faultOf } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
 import type { RepositoryId, Tag } from '../image/names.js';
@@ -28,6 +29,10 @@ import {
 } from '../readers/recognise.js';
 import { openArchive, openPlainTar, packingOf } from './archive.js';
 import { stageSaved, temporaryIn, tolerate } from './stage-saved.js';
+
+/** Hashed in less time than it takes to wake other threads for it. */
+const SMALL_DROP_BYTES = 1024 * 1024;
+const SMALL_DROP_BLOBS = 8;
 
 const NOTHING_PUBLISHED = { sizeOf: () => undefined, readManifest: () => undefined };
 
@@ -122,7 +127,7 @@ function stageReading(disk: Disk, request: StageRequest, reading: Reading): Stag
     if (bytes) ingestBytes(disk, bytes, destination, temporaryIn(request));
   }
   const blobs: BlobOfDrop[] = [];
-  let storedBlobs = 0;
+  const ingested = nothingIngested();
   for (const blob of content.blobs) {
     const { digest, size, source } = blob;
     if (source === 'published') continue;
@@ -137,9 +142,23 @@ function stageReading(disk: Disk, request: StageRequest, reading: Reading): Stag
       blobs.push({ digest, size, destination, progress, ...placeOf(request, source) });
       continue;
     }
-    storedBlobs++;
+    ingested.copied++;
   }
-  return { content: withoutBytes({ ...content, leftOut }), blobs, stored: storedBlobs };
+  const left = ingestSmall(disk, request, blobs, ingested);
+  return { content: withoutBytes({ ...content, leftOut }), blobs: left, ingested };
+}
+
+/** What is hashed in a moment is not worth the way to other threads. @returns the rest */
+function ingestSmall(
+  disk: Disk,
+  { uid }: StageRequest,
+  blobs: readonly BlobOfDrop[],
+  ingested: Record<Ingested, number>,
+): readonly BlobOfDrop[] {
+  const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
+  if (bytes > SMALL_DROP_BYTES || blobs.length > SMALL_DROP_BLOBS) return blobs;
+  for (const blob of blobs) ingested[ingestBlob(disk, { ...blob, uid })]++;
+  return [];
 }
 
 type BlobOfDrop = StageResult['blobs'][number];

@@ -56,13 +56,17 @@ describe('the board', () => {
 
   it('knows how far a drop is, begins again with it, and forgets what is not worked on', async () => {
     const liveClaims = new Set(['a@1']);
-    const run = (async (job: string) => (job === 'dropBytes' ? 500 : [])) as never;
+    let counted = 0;
+    const run = (async (job: string) =>
+      job === 'dropBytes' ? 100 * (5 + counted++) : []) as never;
     const roots = { published: '/srv/published', state: '/srv/state' };
     const board = new Board({ inbox: '/srv/inbox', roots, run, liveClaims, nowMs: () => 7 });
     const progress = newProgress();
     board.hear('drop.claimed', { drop: 'a' });
     board.take({ key: 'a@1', name: 'a', path: '/srv/inbox/.claimed/a', progress });
     const only = async () => (await board.drops())[0];
+    // Reading the drop through takes its time; nobody has looked yet.
+    expect(counted).to.equal(0);
     expect((await only())?.state).to.equal('queued');
     board.hear('publish.started', { drop: 'a', repo: 'a' });
     addProgress(progress, 200);

@@ -21,7 +21,11 @@ describe('Owner', () => {
   beforeEach(() => {
     directory = tempDir();
     nowMs = 0;
-    watch = new OwnerWatch(directory, SILENCE_MS, () => nowMs);
+    watch = new OwnerWatch(directory, {
+      silenceMs: SILENCE_MS,
+      monotonicMs: () => nowMs,
+      kernel: true,
+    });
   });
   afterEach(() => {
     owner?.release();
@@ -30,7 +34,7 @@ describe('Owner', () => {
   });
 
   it('has a mark of letters and digits, and a file of that name with its kernel in it', () => {
-    owner = new Owner(directory, 60_000);
+    owner = new Owner(directory, { heartbeatMs: 60_000, kernel: true });
     expect(owner.token).to.match(/^[a-z0-9]+$/);
     expect(readdirSync(directory)).to.deep.equal([owner.token]);
     expect(readFileSync(join(directory, owner.token), 'utf8').trim()).to.equal(bootId());
@@ -39,7 +43,7 @@ describe('Owner', () => {
 
   it('is alive until it is released, however long it is silent', function () {
     if (!hasKernelLocks) return this.skip();
-    owner = new Owner(directory, 60_000);
+    owner = new Owner(directory, { heartbeatMs: 60_000, kernel: true });
     expect(watch.isDead(owner.token)).to.equal(false);
     nowMs = SILENCE_MS * 10;
     expect(watch.isDead(owner.token)).to.equal(false);
@@ -50,7 +54,7 @@ describe('Owner', () => {
   });
 
   it('renews its file for other hosts to see', async () => {
-    owner = new Owner(directory, 5);
+    owner = new Owner(directory, { heartbeatMs: 5, kernel: true });
     const path = join(directory, owner.token);
     const { mtimeMs } = statSync(path);
     await waitFor('a heartbeat', () => statSync(path).mtimeMs > mtimeMs);

@@ -14,7 +14,7 @@ const LAYER = sha256(layerBytes('layer'));
 const BLOB = `/v2/app/blobs/${LAYER}`;
 const MIB = 1024 * 1024;
 const CLIENTS = 64;
-/** Two chunks of 256 KiB for each, and room for what the garbage collector has not seen yet. */
+/** 512 KiB for each, and room for what the garbage collector has not seen yet. */
 const GROWTH_MIB_MAX = CLIENTS + 96;
 
 describe('many downloads', function () {
@@ -68,7 +68,7 @@ describe('many downloads', function () {
     await noneIsOpen();
   });
 
-  it('by clients that read nothing hold two chunks each, and free all when they go', async () => {
+  it('by clients that read nothing hold one piece each, and free all when they go', async () => {
     const { pid } = daemon.child;
     const before = residentMiB(pid);
     for (let n = 0; n < CLIENTS; n++) download({ reads: false });

@@ -36,6 +36,16 @@ describe('scanInbox', () => {
     scanInbox(disk, { inbox, marker }, (entries) => recogniseDirectory(entries) !== undefined);
   const drops = () => scan().drops.map(({ path }) => path);
 
+  it("asks for the inbox's own time when somebody wants it and there are drops", () => {
+    const timed = () =>
+      scanInbox(nodeDisk, { inbox, marker: undefined, clock: 'p1' }, () => false).filesystemMs;
+    make('empty/');
+    expect(timed()).to.equal(undefined);
+    make('app.tar');
+    expect(scan().filesystemMs).to.equal(undefined);
+    expect(timed()).to.be.at.least(nodeDisk.stat(join(inbox, 'app.tar')).ctimeMs);
+  });
+
   it('finds drops in the inbox and in name spaces, and tells where more may appear', () => {
     make('app:1.0/index.json', 'team/app/oci-layout', 'team/sub/other/version', 'empty/');
     const { drops: found, directories, ignored } = scan();

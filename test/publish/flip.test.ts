@@ -1,6 +1,8 @@
 /** Steps 9 to 11: what keeps a publisher that was overtaken, or lost its lock, from flipping (I7). */
-import { readdirSync, readlinkSync } from 'node:fs';
+import { once } from 'node:events';
+import { readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { RepositoryId } from '#src/image/names.js';
@@ -8,12 +10,20 @@ import { flip } from '#src/publish/flip.js';
 import type { Timestamp } from '#src/snapshot/timestamp.js';
 import { deliver, prepareSweep, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
+import { makeRandom } from '../support/random.js';
 import { refusal } from '../support/refusal.js';
 import { receipts, testDaemon, testServices } from '../support/service.js';
 import { removeTempDirs } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
+import type { FlipThreadData } from './flip-thread.js';
 
 const LATER = '20990101T000000.000Z' as Timestamp;
+const LAST = '20990102T000000.000Z' as Timestamp;
+const BASE = '20260101T000000.000Z' as Timestamp;
+const RACERS = [LATER, LAST] as const;
+const ROUNDS = 1000;
+const STEPS = 64;
+const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 
 describe('flip', () => {
   let root: string;
@@ -33,7 +43,6 @@ describe('flip', () => {
     id: SWEPT_ID as RepositoryId,
     base,
     snapshot: LATER,
-    owner: 'p1x2',
     lockLost: new Int32Array(new SharedArrayBuffer(4)).fill(lost),
   });
 
@@ -66,6 +75,29 @@ describe('flip', () => {
     expect(readlinkSync(pivot)).to.contain(LATER);
   });
 
+  it('is no longer possible for one that slept while another took over', () => {
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      if (verb === 'rename' && paths.endsWith(` ${pivot}`)) takeOver();
+    });
+    const takeOver = () => flip(nodeDisk, { ...request(current), snapshot: LAST });
+    expect(refusal(() => flip(disk, request(current))).code).to.equal('lock.lost');
+    expect(readlinkSync(pivot)).to.contain(LAST);
+    expect(readdirSync(join(root, 'state/flips', SWEPT_ID))).to.deep.equal([]);
+  });
+
+  it(`lets one of two through, whatever the order of their steps (${ROUNDS} orders)`, async () => {
+    console.info(`      seed ${SEED}`);
+    const [ends, pivots] = await raceTwo(request(null).roots, makeRandom(SEED));
+    const winners = pivots.map((target, round) => {
+      const flipped = [0, 1].filter((who) => ends[who]?.[round] === 'flipped');
+      expect(flipped.length, `round ${round}: ${ends[0]?.[round]}, ${ends[1]?.[round]}`).below(2);
+      const [who] = flipped;
+      expect(target).to.equal(who === undefined ? BASE : RACERS[who]);
+      return who;
+    });
+    for (const who of [0, 1]) expect(winners).to.include(who);
+  });
+
   it('keeps the drop when it could not be synced, until a later visit has synced it', async () => {
     let flipped = false;
     const disk = interfereWith(nodeDisk, (operation) => {
@@ -89,3 +121,28 @@ describe('flip', () => {
     expect(receipts(root)[1]?.status).to.equal('unchanged');
   });
 });
+
+/** @returns how each flip of both ended, and what the pivots name then */
+async function raceTwo(
+  roots: FlipThreadData['roots'],
+  random: () => number,
+): Promise<[string[][], string[]]> {
+  const schedule = Uint8Array.from({ length: ROUNDS * STEPS }, () => Math.floor(random() * 2));
+  const control = new Int32Array(new SharedArrayBuffer(4 * ROUNDS * 4));
+  const web = join(roots.published, 'web');
+  for (let n = 0; n < ROUNDS; n++) symlinkSync(`../master/r${n}/${BASE}`, join(web, `r${n}`));
+  const ends = RACERS.map(async (snapshot, n) => {
+    const me = n as 0 | 1;
+    const how = { base: BASE, rounds: ROUNDS, control, schedule, steps: STEPS };
+    const workerData: FlipThreadData = { roots, me, snapshot, ...how };
+    const worker = new Worker(new URL('./flip-thread.js', import.meta.url), { workerData });
+    const [said] = (await once(worker, 'message')) as [string[]];
+    return said;
+  });
+  const both = await Promise.all(ends);
+  const named = (n: number) =>
+    readlinkSync(join(web, `r${n}`))
+      .split('/')
+      .at(-1) ?? '';
+  return [both, Array.from({ length: ROUNDS }, (_, n) => named(n))];
+}

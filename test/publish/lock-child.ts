@@ -3,6 +3,10 @@ import { parseRepositoryId } from '#src/image/names.js';
 import { lockRepository } from '#src/publish/lock.js';
 
 const [published = '', state = '', id = ''] = process.argv.slice(2);
-await lockRepository({ published, state }, parseRepositoryId(id), { staleMs: 600_000, waitMs: 0 });
+await lockRepository({ published, state }, parseRepositoryId(id), {
+  staleMs: 600_000,
+  waitMs: 0,
+  kernel: true,
+});
 process.stdout.write('locked\n');
 process.stdin.resume();

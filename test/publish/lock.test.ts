@@ -33,10 +33,15 @@ describe('lockRepository', () => {
   });
 
   const lock = async (
-    given: { waitMs?: number; staleMs?: number; signal?: AbortSignal } = {},
+    given: { waitMs?: number; staleMs?: number; kernel?: boolean; signal?: AbortSignal } = {},
     id = ID,
   ) => {
-    const taken = await lockRepository(roots, id, { staleMs: 2000, waitMs: 0, ...given });
+    const taken = await lockRepository(roots, id, {
+      staleMs: 2000,
+      waitMs: 0,
+      kernel: true,
+      ...given,
+    });
     held.add(taken);
     return taken;
   };
