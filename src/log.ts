@@ -24,6 +24,7 @@ export const EVENTS = [
   'publish.done',
   'publish.unchanged',
   'publish.retry',
+  'publish.waiting',
   'publish.later',
   'clean.done',
   'target.ready',

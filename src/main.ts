@@ -3,6 +3,7 @@
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
+import { becomeOwner, explainDenied } from './commands/as-owner.js';
 import { complain } from './commands/complain.js';
 import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
 import { type CommandRun, defineCommands, type Given } from './commands/define.js';
@@ -102,7 +103,7 @@ async function main(argv: string[]): Promise<ExitCode> {
       // Only there it is a setting: what is read.
       const options =
         spec === 'serve' && named !== undefined ? { ...common, target: named } : common;
-      exitCode = await withContext(options, spec === 'run', (context, log, again) =>
+      exitCode = await withContext(options, added.name(), (context, log, again) =>
         run(context, log, given.slice(0, -2) as Given, added.opts(), again),
       );
     });
@@ -128,7 +129,7 @@ async function main(argv: string[]): Promise<ExitCode> {
 
 async function withContext(
   options: GlobalOptions,
-  isDaemon: boolean,
+  command: string,
   run: (
     context: CommandContext,
     log: Log,
@@ -138,8 +139,9 @@ async function withContext(
   const sources = sourcesFrom(options);
   const loaded = loadSettings(sources);
   const print = (text: string) => void process.stdout.write(text);
+  const uid = becomeOwner(command, loaded.settings, process);
   const context: CommandContext = { ...loaded, json: options.json === true, print };
-  const output = { mayUseFile: isDaemon, isJournal: isJournal(), print };
+  const output = { mayUseFile: command === 'run', isJournal: isJournal(), print };
   const { log, close, reopen } = openLogOutput(loaded.settings.log, output);
   const hadFile = sources.file !== undefined;
   const readSettings = () => loadSettings(sourcesFrom(options, hadFile));
@@ -150,7 +152,7 @@ async function withContext(
       const { stack, message } = error as Error;
       log('error', 'daemon.failed', { message, stack });
     }
-    throw error;
+    throw uid === undefined ? error : explainDenied(error, uid);
   } finally {
     await close();
   }

@@ -93,13 +93,23 @@ function frameFields(frame: ReceiptFrame): object {
   return { drop, repository, id, claim, claimedAt, finishedAt, tookMs };
 }
 
+/** What an operator can do about some troubles of the system. */
+const ERRNO_HINTS: Readonly<Record<string, string>> = {
+  EROFS:
+    'Under systemd, name the place in ReadWritePaths=: OTHER DIRECTORIES in dropdock.service(8).',
+  EACCES: 'Everything below published and state must belong to the user of the daemon.',
+  ENOSPC: 'Make room; it is tried again by itself.',
+};
+
 /** What a log line and a receipt say of an error: its code, a sentence, and what to do. */
 export function errorFields(error: Error): { code: string; message: string; hint?: string } {
   if (error instanceof DropdockError) {
     const { code, message, hint } = error;
     return { code, message, hint };
   }
-  return { code: isSystemError(error) ? error.code : 'bug', message: error.message };
+  const code = isSystemError(error) ? error.code : 'bug';
+  const hint = ERRNO_HINTS[code];
+  return { code, message: error.message, ...(hint && { hint }) };
 }
 
 export function formatReceipt(receipt: object): string {

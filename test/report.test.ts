@@ -112,7 +112,11 @@ describe('the receipt of a rejected drop', () => {
 describe('errorFields', () => {
   it('name a system error by its errno, and everything else a bug', () => {
     const system = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write' });
-    expect(errorFields(system)).to.deep.equal({ code: 'ENOSPC', message: 'full' });
+    expect(errorFields(system)).to.deep.equal({
+      code: 'ENOSPC',
+      message: 'full',
+      hint: 'Make room; it is tried again by itself.',
+    });
     expect(errorFields(new TypeError('oh'))).to.deep.equal({ code: 'bug', message: 'oh' });
   });
 });

@@ -67,7 +67,8 @@ function inboxText({ inbox, waiting, daemons }: Status, nowMs: number): string {
 }
 
 function howText({ progress, sinceMs, reason, state }: InboxStatus, nowMs: number): string {
-  if (state !== 'publishing' || progress === undefined) return shorten(reason ?? '');
+  const isReading = state === 'publishing' && progress !== undefined;
+  if (!isReading || (progress.done === 0 && reason)) return shorten(reason ?? '');
   const elapsedMs = sinceMs === undefined ? 0 : nowMs - sinceMs;
   return describeProgress('reading', progress.done, progress.total, elapsedMs);
 }

@@ -96,7 +96,12 @@ async function lookAround(
   const rejected = await runHere('listRejected', { inbox, count: REJECTED_MAX });
   const seen =
     boards.length > 0
-      ? { inbox: boards.flatMap(({ drops }) => drops.map(toInboxStatus)), waiting: sumOf(boards) }
+      ? {
+          inbox: boards.flatMap(({ drops }) =>
+            drops.map((drop) => toInboxStatus(drop, { inbox, ...roots })),
+          ),
+          waiting: sumOf(boards),
+        }
       : await scanned(context, inbox);
   return {
     version: 1,
@@ -113,18 +118,17 @@ function sumOf(boards: readonly BoardDocument[]): number {
   return Math.max(...boards.map(({ waiting }) => waiting));
 }
 
-function toInboxStatus({
-  drop,
-  state,
-  sinceMs,
-  reason,
-  progress,
-}: BoardDocument['drops'][number]): InboxStatus {
+/** @param places what a board names as `<inbox>`, for it is shown to others as well */
+export function toInboxStatus(
+  { drop, state, sinceMs, reason, progress }: BoardDocument['drops'][number],
+  places: Readonly<Record<string, string>>,
+): InboxStatus {
+  const here = reason?.replace(/<(\w+)>/g, (text, name) => places[name] ?? text);
   return {
     drop,
     state: state as InboxStatus['state'],
     sinceMs,
-    ...(reason !== undefined && { reason }),
+    ...(here !== undefined && { reason: here }),
     ...(progress && { progress }),
   };
 }

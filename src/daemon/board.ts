@@ -125,6 +125,9 @@ export class Board implements DaemonView {
           if (name === drop) resetProgress(progress);
         }
         break;
+      case 'publish.waiting':
+        this.#states.set(drop, { state: 'publishing', sinceMs, reason: this.#plain(message) });
+        break;
       case 'publish.retry': {
         const text = `${this.#plain(message)} It is tried again in ${next}.`;
         this.#states.set(drop, { state: 'retrying', sinceMs, reason: text, code: String(code) });

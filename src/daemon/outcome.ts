@@ -20,6 +20,18 @@ export function frameOf({ nowMs, monotonicMs }: Services, claimed: ClaimedDrop):
   };
 }
 
+/** Says of drops that wait for somebody else that they do. */
+export function sayBusy({ log }: Services, drops: Iterable<ClaimedDrop>): void {
+  for (const { name, policy } of drops) {
+    log('warn', 'publish.waiting', {
+      repo: policy?.repository,
+      drop: name,
+      code: 'lock.busy',
+      message: `Another publisher holds the lock of ${policy?.repository ?? 'a repository'}.`,
+    });
+  }
+}
+
 /** Refused only because its end has not come yet; its time is not up. */
 export function isUnfinished(drop: ClaimedDrop['drop'], error: unknown): boolean {
   const isTruncated = error instanceof DropdockError && error.code === 'archive.truncated';

@@ -9,7 +9,7 @@ import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { Work } from '../work.js';
 import { bundleTurn } from './bundle-turn.js';
 import { Delivery } from './delivery.js';
-import { eventOf, frameOf, isUnfinished, publishFields } from './outcome.js';
+import { eventOf, frameOf, isUnfinished, publishFields, sayBusy } from './outcome.js';
 import { finishParcel, isHereOnly, TURNS } from './parcel.js';
 import { lockOptions, type Services } from './services.js';
 
@@ -101,7 +101,7 @@ export class Publisher {
   async #bundleTurn(bundle: ClaimedDrop, startedMs: number): Promise<void> {
     this.#services.log('info', 'publish.started', { drop: bundle.name });
     try {
-      const result = await bundleTurn(this.#services, this.#context(), bundle, startedMs);
+      const result = await bundleTurn(this.#services, this.#context([bundle]), bundle, startedMs);
       if (result === 'unfinished') await this.#giveBack(bundle);
       if (result === 'published') this.#hooks.onPublished();
       this.#tidy();
@@ -111,12 +111,13 @@ export class Publisher {
     }
   }
 
-  #context(): PublishContext {
+  #context(drops: Iterable<ClaimedDrop> = []): PublishContext {
     const { roots, owner, uid, run, nowMs, settings, onLockWaited: onWaited } = this.#services;
     const { signal } = this.#stopping;
     // A daemon has time: it waits for other publishers until it is told to stop.
     const waitMs = Number.POSITIVE_INFINITY;
-    const lock = { ...lockOptions(settings), waitMs, signal, onWaited };
+    const onBusy = () => sayBusy(this.#services, drops);
+    const lock = { ...lockOptions(settings), waitMs, signal, onWaited, onBusy };
     return { roots, owner: owner.token, uid, run, nowMs, lock };
   }
 
@@ -124,7 +125,7 @@ export class Publisher {
     policy: ResolvedRepository,
     byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
   ): Promise<PublishResult> {
-    const context = this.#context();
+    const context = this.#context(byDrop.values());
     return publishRepository(context, policy, [...byDrop.keys()], async (outcome) => {
       const claimed = byDrop.get(outcome.drop);
       if (claimed) await this.#finish(outcome, claimed);

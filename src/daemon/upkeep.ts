@@ -90,6 +90,9 @@ async function adoptForgotten(
 
 let seenForgotten: ReadonlySet<string> = new Set();
 
+/** What keeps us from cleaning a repository, as far as it is told. */
+const saidOf = new Map<string, string>();
+
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {
   const { run, roots, settings, nowMs, log } = services;
@@ -107,7 +110,11 @@ export async function cleanAll(services: Services): Promise<void> {
         await lock.release();
       }
     } catch (error) {
-      log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
+      const { message } = error as Error;
+      // Once for each reason: a tree may hold a thousand repositories of Pulp's.
+      if (saidOf.get(id) !== message)
+        log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
+      saidOf.set(id, message);
     }
   }
   await run('emptyTrash', { roots });

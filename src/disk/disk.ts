@@ -22,6 +22,7 @@ export interface Stat {
   readonly ino: number;
   readonly links: number;
   readonly uid: number;
+  readonly gid: number;
   /** Permission bits only. */
   readonly mode: number;
   /** Milliseconds; content changes. */
@@ -135,6 +136,7 @@ function toStat(stat: fs.Stats): Stat {
     ino: stat.ino,
     links: stat.nlink,
     uid: stat.uid,
+    gid: stat.gid,
     mode: stat.mode & 0o7777,
     mtimeMs: stat.mtimeMs,
     ctimeMs: stat.ctimeMs,

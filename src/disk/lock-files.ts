@@ -4,6 +4,7 @@
  * times are those of other hosts.
  */
 import fs from 'node:fs';
+import { hostname } from 'node:os';
 import { hasErrno } from '../errors.js';
 
 /** What names a directory for as long as it exists; inode numbers alone are used again. */
@@ -12,10 +13,14 @@ function identity(path: string): string {
   return `${ino} ${birthtimeMs}`;
 }
 
-/** Notes beside a lock which kernel its holder runs on. Best effort: without it one waits. */
+/**
+ * Notes beside a lock which kernel its holder runs on, and for people on which host, as which
+ * process. Best effort: without it one waits.
+ */
 function writeHolder(lock: string, holder: string, boot: string): void {
   try {
-    fs.writeFileSync(holder, `${boot} ${identity(lock)}\n`);
+    const who = `host ${hostname()} pid ${process.pid}`;
+    fs.writeFileSync(holder, `${boot} ${identity(lock)}\n${who}\n`);
   } catch {
     // Whoever comes next waits until the lock is stale.
   }
@@ -44,7 +49,7 @@ export const lockFileSystem = {
   /** True when this very lock directory was made by a process of this kernel. */
   wasHeldBy(lock: string, holder: string, boot: string): boolean {
     try {
-      return fs.readFileSync(holder, 'utf8') === `${boot} ${identity(lock)}\n`;
+      return fs.readFileSync(holder, 'utf8').startsWith(`${boot} ${identity(lock)}\n`);
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return false;
       throw error;

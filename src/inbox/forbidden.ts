@@ -21,14 +21,15 @@ export function whatForbids(disk: Disk, { inbox, path }: ForbiddenDrop): string 
   const drop = join(inbox, path);
   const unreadable = firstUnreadable(disk, drop, basename(path), { files: 0 });
   if (unreadable !== undefined) {
-    return `${unreadable} may not be read (${ownership(disk, join(dirname(drop), unreadable))}): chmod -R g+rwX ${drop}`;
+    const whose = ownership(disk, join(dirname(drop), unreadable));
+    return `${unreadable} may not be read (${whose}): chmod -R g+rwX ${quoted(drop)}`;
   }
   const isDirectory = statIfThere(disk, drop)?.kind === 'directory';
   const parent = dirname(drop);
   if (isDirectory && !isForOthers(disk, drop)) {
-    return `its directory may not be taken (${ownership(disk, drop)}): chmod -R g+rwX ${drop}`;
+    return `its directory may not be taken (${ownership(disk, drop)}): chmod -R g+rwX ${quoted(drop)}`;
   }
-  return `nothing may be taken out of its directory (${ownership(disk, parent)}): chmod g+w,-t ${parent}`;
+  return `nothing may be taken out of its directory (${ownership(disk, parent)}): chmod g+w,-t ${quoted(parent)}`;
 }
 
 /** What may not be opened, by its path from the drop's own name on; undefined where all may. */
@@ -65,8 +66,18 @@ function isForOthers(disk: Disk, path: string): boolean {
   return ((statIfThere(disk, path)?.mode ?? 0) & 0o022) !== 0;
 }
 
+/** What users that a namespace does not know are shown as (systemd's PrivateUsers=). */
+const OVERFLOW_UID = 65_534;
+
+/** For a shell: whoever made the drop chose its name, and the command is pasted by root. */
+function quoted(path: string): string {
+  if (/^[\w@%+=:,./~-]+$/.test(path)) return path;
+  return `'${path.replaceAll("'", "'\\''")}'`;
+}
+
 function ownership(disk: Disk, path: string): string {
   const stat = statIfThere(disk, path);
   if (stat === undefined) return 'gone by now';
-  return `owner ${stat.uid}, mode ${stat.mode.toString(8).padStart(4, '0')}`;
+  const owner = stat.uid === OVERFLOW_UID ? 'another user' : `user ${stat.uid}`;
+  return `${owner}, mode ${stat.mode.toString(8).padStart(4, '0')}`;
 }

@@ -28,6 +28,8 @@ export interface LockOptions {
   readonly waitMs: number;
   /** Ends the waiting. */
   readonly signal?: AbortSignal;
+  /** Is called once, when it has been busy for longer than a dead holder can keep it so. */
+  readonly onBusy?: (() => void) | undefined;
   /** Is told how long the waiting took, whether the lock was got or not. */
   readonly onWaited?: ((waitedMs: number) => void) | undefined;
 }
@@ -52,6 +54,7 @@ export async function lockRepository(
   const beganMs = performance.now();
   const deadline = beganMs + options.waitMs;
   const watch = new SilenceWatch(sharedLockPath(roots, id));
+  let isSaid = false;
   for (let waitMs = RETRY_MS_MIN; ; waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
     const lock = await tryLockRepository(roots, id, options, watch);
     if (lock) {
@@ -61,6 +64,10 @@ export async function lockRepository(
     if (performance.now() + waitMs > deadline || options.signal?.aborted) {
       options.onWaited?.(performance.now() - beganMs);
       throw new DropdockError('lock.busy', `Another publisher works on ${id}.`, { id });
+    }
+    if (!isSaid && performance.now() - beganMs > options.staleMs) {
+      isSaid = true;
+      options.onBusy?.();
     }
     // Some randomness, so that two who wait do not ask in step for ever.
     await delay(waitMs * (0.5 + Math.random()), undefined, { ref: true });

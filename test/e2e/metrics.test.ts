@@ -151,22 +151,29 @@ describe('metrics and health of a process', function () {
       return { eval_time: time, alertname, exp_alerts };
     };
     const stuck = { instance: 'a', state: 'inbox' };
-    const retried = { instance: 'a', result: 'retried' };
+    const claimed = { instance: 'a', state: 'claimed' };
     const tests = [
       {
         interval: '1m',
         input_series: [
           { series: 'dropdock_oldest_drop_seconds{instance="a",state="inbox"}', values: '0+60x60' },
+          // One drop that fails again and again, in the end every five minutes (retry.most).
+          {
+            series: 'dropdock_oldest_drop_seconds{instance="a",state="claimed"}',
+            values: '0x20 60+60x60',
+          },
           {
             series: 'dropdock_publishes_total{instance="a",result="retried"}',
-            values: '0x20 1+1x40',
+            values: `0x20 2 5 6 7 8 8 8 8 8 ${[9, 10, 11, 12, 13, 14, 15].map((n) => `${n}x4`).join(' ')}`,
           },
         ],
         alert_rule_test: [
           alert('DropdockDropStuck', '30m'),
           alert('DropdockDropStuck', '40m', stuck, '40m 0s'),
           alert('DropdockPublishesFail', '20m'),
-          alert('DropdockPublishesFail', '40m', retried),
+          alert('DropdockPublishesFail', '27m', claimed),
+          alert('DropdockPublishesFail', '40m', claimed),
+          alert('DropdockPublishesFail', '60m', claimed),
         ],
       },
       {

@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { showStatus } from '#src/commands/show-status.js';
-import type { Status } from '#src/commands/status.js';
+import { type Status, toInboxStatus } from '#src/commands/status.js';
 import type { Timestamp } from '#src/snapshot/timestamp.js';
 import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
 import { blobPath, makeLayout } from '../support/make-image.js';
@@ -109,6 +109,16 @@ describe('status', function () {
     child.kill('SIGINT');
     await once(child, 'exit');
     expect(text).to.not.contain('\x1b');
+  });
+
+  it('names places on this host as they are, and not as the page does', () => {
+    const reason = '<inbox>/app <other>';
+    const board = { drop: 'app', state: 'waiting', sinceMs: 0, reason } as const;
+    const seen = toInboxStatus(
+      { kind: 'waiting', repositories: [], ...board },
+      { inbox: '/srv/inbox' },
+    );
+    expect(seen.reason).to.equal('/srv/inbox/app <other>');
   });
 
   const REJECTED = {

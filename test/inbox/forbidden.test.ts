@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
@@ -30,7 +31,7 @@ describe('what forbids a drop', () => {
     writeFileSync(given.at('team/app/blobs/one'), '');
     chmodSync(given.at('team/app/blobs/one'), 0o600);
     expect(says('team/app', without('/one'))).to.equal(
-      `app/blobs/one may not be read (owner ${UID}, mode 0600): chmod -R g+rwX ${given.at('team/app')}`,
+      `app/blobs/one may not be read (user ${UID}, mode 0600): chmod -R g+rwX ${given.at('team/app')}`,
     );
   });
 
@@ -38,15 +39,24 @@ describe('what forbids a drop', () => {
     given.makeDrop('app');
     chmodSync(given.at('app'), 0o755);
     expect(says('app')).to.equal(
-      `its directory may not be taken (owner ${UID}, mode 0755): chmod -R g+rwX ${given.at('app')}`,
+      `its directory may not be taken (user ${UID}, mode 0755): chmod -R g+rwX ${given.at('app')}`,
     );
+  });
+
+  it('is named so that a shell takes it for one name, whoever chose it', () => {
+    const name = "it's; reboot $(x)";
+    given.makeDrop(name);
+    chmodSync(given.at(name), 0o755);
+    const [, command] = says(name).split(': chmod -R g+rwX ');
+    const echoed = execFileSync('sh', ['-c', `printf %s ${command}`], { encoding: 'utf8' });
+    expect(echoed).to.equal(given.at(name));
   });
 
   it('is the directory it lies in, when nothing may be taken out of that', () => {
     writeFileSync(given.at('app.tar'), '');
     chmodSync(given.inbox, 0o1755);
     expect(says('app.tar')).to.equal(
-      `nothing may be taken out of its directory (owner ${UID}, mode 1755): chmod g+w,-t ${given.inbox}`,
+      `nothing may be taken out of its directory (user ${UID}, mode 1755): chmod g+w,-t ${given.inbox}`,
     );
   });
 });

@@ -119,7 +119,7 @@ describe('the Debian package', function () {
     await machine.run('sh', '-c', `umask 077; cp -r /root/layout ${inbox}/closed`);
     await says(
       'dropdock',
-      /drop\.ignored drop=closed reason="closed may not be read \(owner 0, .*: chmod -R g\+rwX/,
+      /drop\.ignored drop=closed reason="closed may not be read \(another user, .*: chmod -R g\+rwX/,
     );
     await machine.run('chmod', '-R', 'g+rwX', `${inbox}/closed`);
     await says('dropdock', /publish\.done repo=closed/);
@@ -141,6 +141,16 @@ describe('the Debian package', function () {
     rmSync(join(dropIn, 'others.conf'));
     await machine.run('systemctl', 'daemon-reload');
     await machine.run('systemctl', 'restart', 'dropdock');
+  });
+
+  it('may be worked with by root: what he makes is the daemon’s', async () => {
+    await machine.run('sh', '-c', 'dropdock publish - --as by-root:1 </root/app.tar');
+    const denied = await machine.try('dropdock', 'publish', '/root/app.tar', '--as', 'by-root:2');
+    expect(denied).to.contain('access.denied');
+    await machine.run('cp', '/root/app.tar', `${LIB}/inbox/by-root:3.tar`);
+    await says('dropdock', /publish\.done repo=by-root drop=by-root:3/);
+    const strange = ['find', `${LIB}/state`, `${LIB}/published`, '!', '-user', 'dropdock'];
+    expect(await machine.run(...strange)).to.equal('');
   });
 
   it('is hardened: systemd-analyze security', async () => {
@@ -276,6 +286,15 @@ describe('the Debian package', function () {
     const user = await machine.property('dropdock-registry', 'DynamicUser');
     expect(user).to.equal('yes');
     expect(await machine.journal('dropdock-registry')).not.to.contain('error');
+  });
+
+  it('says of what the settings had elsewhere when it is purged', async () => {
+    settings('paths: {inbox: /srv/inbox}\n');
+    mkdirSync(machine.path('srv/inbox'), { recursive: true });
+    const said = await machine.run('apt-get', 'purge', '-qy', 'dropdock');
+    expect(said).to.contain('/srv/inbox  named in the settings');
+    expect(existsSync(machine.path('srv/inbox'))).to.equal(true);
+    await install('/root/dropdock_0.1.1.deb');
   });
 
   it('leaves images when it is purged, and says where; without images it leaves nothing', async () => {

@@ -1,13 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { hasKernelLocks } from '#src/disk/kernel-lock.js';
 import { parseRepositoryId } from '#src/image/names.js';
 import { lockRepository, type RepositoryLock } from '#src/publish/lock.js';
-import { locksDirectory, sharedLockPath, type TreeRoots } from '#src/publish/paths.js';
+import {
+  lockHolderPath,
+  locksDirectory,
+  sharedLockPath,
+  type TreeRoots,
+} from '#src/publish/paths.js';
 import { refusalOf } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
@@ -63,6 +69,29 @@ describe('lockRepository', () => {
     expect(error).to.include({ code: 'lock.busy', fault: 'system' });
     await release(first);
     await lock();
+  });
+
+  it('says once to who waits that it is held for longer than the dead can hold it', async () => {
+    const first = await lock();
+    let said = 0;
+    const waiting = lockRepository(roots, ID, {
+      staleMs: 50,
+      waitMs: Number.POSITIVE_INFINITY,
+      kernel: true,
+      onBusy: () => void said++,
+    });
+    await waitFor('it to be said', () => said > 0);
+    const beganMs = performance.now();
+    await waitFor('ten times as long', () => performance.now() - beganMs > 500);
+    expect(said).to.equal(1);
+    await release(first);
+    held.add(await waiting);
+  });
+
+  it('leaves a note of who holds it, for people', async () => {
+    await lock();
+    const note = readFileSync(lockHolderPath(roots, ID), 'utf8');
+    expect(note).to.contain(`host ${hostname()} pid ${process.pid}`);
   });
 
   it('is another for each repository', async () => {
