@@ -55,7 +55,10 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
         { name: 'inbox', path: resolve(inbox), use: 'write' },
         { name: 'published', path: resolve(published), use: 'write' },
       ] as const)
-    : ([{ name: 'published', path: resolve(published), use: 'read' }] as const);
+    : readsStore(settings)
+      ? // A store that is away takes no endpoint away: what is known is answered.
+        []
+      : ([{ name: 'published', path: resolve(published), use: 'read' }] as const);
   const health = new Health({
     places,
     // As the settings are now: a reload may have changed it.
@@ -114,6 +117,10 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
       log('warn', 'daemon.warning', { what: 'metrics', ...errorFields(error as Error) });
     }
   }
+}
+
+function readsStore({ registry, targets }: Settings): boolean {
+  return targets[registry.target]?.type === 's3';
 }
 
 async function loadMetrics(

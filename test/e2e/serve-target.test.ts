@@ -56,6 +56,7 @@ describe('dropdock serve --target', function () {
     expect(sha256(body)).to.equal(BLOB.split('/').at(-1));
     expect((await ask(url, '/v2/_catalog')).json).to.deep.equal({ repositories: ['team/app'] });
     expect((await ask(url, '/')).body.toString()).to.contain('team/app');
+    expect(await said('/readyz')).to.equal('200');
     expect(readdirSync(root)).to.deep.equal(['test.yaml']);
   });
 
@@ -77,6 +78,17 @@ describe('dropdock serve --target', function () {
     expect(events).to.deep.equal(['registry.away', 'registry.back']);
     expect(running.output).to.contain('target=eu').and.not.contain(SECRET);
     expect(running.output).to.not.contain('registry.error');
+  });
+
+  it('says at its start that the store cannot be reached, and serves when it can', async () => {
+    store.trouble = () => 403;
+    const running = await serve('blobs: stream');
+    await waitFor('the line', () => running.output.includes('registry.away'));
+    expect(running.output).to.contain('answered 403');
+    expect(await said(TAG)).to.equal('503 UNKNOWN');
+    store.trouble = undefined;
+    expect(await said(TAG)).to.equal('200');
+    expect(running.output).to.contain('registry.back');
   });
 
   it('leads to the store by URLs that hold no secret, and logs none of them', async () => {

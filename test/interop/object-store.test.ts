@@ -20,7 +20,7 @@ import { doubleOptions } from '../support/object-stores.js';
 import { describeTally, pullUnderFlips, type Way } from '../support/pull-under-flips.js';
 import { GATEWAY_TOOLS, Gateway } from '../support/radosgw.js';
 import { makeRandom } from '../support/random.js';
-import { S3Double } from '../support/s3-double.js';
+import { type DoubleRequest, S3Double } from '../support/s3-double.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { needTools, tool } from '../support/tools.js';
 import { nginxBeforeStore, nginxInTurns } from '../support/web-servers.js';
@@ -212,6 +212,10 @@ repositories: {'**': {targets: [eu]}}\n`;
       'the CDN keeps what everybody may read, and gives nothing else unsigned',
       async () => {
         const store = double as S3Double;
+        // Crane's copy goes on being made.
+        const isCopying = ({ key, query }: DoubleRequest) =>
+          `${key} ${query.get('prefix')}`.includes(`${PREFIX}/app/`);
+        const asked = () => store.requests.filter((each) => !isCopying(each)).length;
         const digest = sha256(Buffer.from('shared'));
         const key = [...store.objects.keys()].find((each) => each.includes('/blobs/')) ?? '';
         const open = `${cdn}/blobs/${key.split('/').at(-1)}`;
@@ -224,7 +228,7 @@ repositories: {'**': {targets: [eu]}}\n`;
         store.requests.length = 0;
         const part = await fetch(open, { headers: { Range: 'bytes=0-3' } });
         expect([part.status, (await part.arrayBuffer()).byteLength]).to.deep.equal([206, 4]);
-        expect(store.requests, 'from the cache').to.have.length(0);
+        expect(asked(), 'from the cache').to.equal(0);
         const paths = [
           `/${store.bucket}/${key}`,
           `/blobs/${digest}x`,
@@ -235,7 +239,7 @@ repositories: {'**': {targets: [eu]}}\n`;
           expect((await fetch(cdn + path)).status, path).to.be.oneOf([403, 404]);
         }
         expect((await fetch(open, { method: 'DELETE' })).status).to.equal(403);
-        expect(store.requests, 'nothing of it reached the store').to.have.length(0);
+        expect(asked(), 'nothing of it reached the store').to.equal(0);
       },
     );
   });
