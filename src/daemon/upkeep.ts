@@ -41,15 +41,10 @@ async function mend(services: Services, id: RepositoryId): Promise<string[]> {
 /** Claims and unfinished work of processes that are gone. @returns how many claims were taken over */
 export async function takeOverFromDead(services: Services, intake: Intake): Promise<number> {
   const { run, roots, inbox, owner, owners, log } = services;
-  // What a process that ended had published and no time to delete.
-  await run('deleteRetired', { inbox });
-  const claims = await run('listClaims', { inbox });
-  const tokens = new Set([
-    ...claims.map((claim) => claim.owner),
-    ...(await run('clockOwners', { inbox })),
-    ...(await run('workOwners', { roots })),
-    ...owners.tokens(),
-  ]);
+  const found = await run('findLeftovers', { inbox, roots });
+  if (found.hasRetired) await run('deleteRetired', { inbox });
+  const { claims } = found;
+  const tokens = new Set([...found.owners, ...owners.tokens()]);
   tokens.delete(owner.token);
   await adoptForgotten(services, intake, claims);
   const dead = [...tokens].filter((token) => owners.isDead(token));

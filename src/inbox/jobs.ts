@@ -3,7 +3,6 @@ import type { Disk } from '../disk/disk.js';
 import { bytesBelow } from '../disk/receive.js';
 import {
   claimKind,
-  clockOwners,
   listClaims,
   prepareInbox,
   returnClaim,
@@ -17,7 +16,6 @@ import { listRejected } from './rejected.js';
 export const inboxJobs = {
   prepareInbox,
   claimKind,
-  clockOwners,
   takeClaim,
   returnClaim,
   letGoPublished,

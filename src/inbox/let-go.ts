@@ -122,6 +122,10 @@ function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
 }
 
 /** Deletes what was published. @returns how many drops */
+export function hasRetired(disk: Disk, { inbox }: { readonly inbox: string }): boolean {
+  return listOwn(disk, claimedDirectory(inbox)).some(({ name }) => isDone(name));
+}
+
 export function deleteRetired(disk: Disk, { inbox }: { readonly inbox: string }): number {
   const retired = listOwn(disk, claimedDirectory(inbox)).filter(({ name }) => isDone(name));
   if (retired.length === 0) return 0;

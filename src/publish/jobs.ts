@@ -29,7 +29,6 @@ import {
   type MendRequest,
   mendRepository,
   trashAbandonedWork,
-  workOwners,
 } from './mend.js';
 import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workDirectory, workPath } from './paths.js';
@@ -126,7 +125,6 @@ export const publishJobs = {
   findBroken,
   listRepositories,
   trashAbandonedWork,
-  workOwners,
   clean: (disk: Disk, request: CleanRequest) =>
     finishRemoval(disk, request) ? [] : cleanRepository(disk, request),
   planClean: (disk: Disk, request: CleanRequest) => ({

@@ -124,9 +124,3 @@ export function trashAbandonedWork(disk: Disk, { roots, dead }: AbandonedRequest
   for (const { name } of abandoned) moveToTrash(disk, roots, workPath(roots, name), `work@${name}`);
   return abandoned.length;
 }
-
-/** Whose work lies under work/, living or dead. */
-export function workOwners(disk: Disk, { roots }: { readonly roots: TreeRoots }): string[] {
-  const names = listIfThere(disk, workDirectory(roots)).map(({ name }) => transactionOwner(name));
-  return [...new Set(names)];
-}

@@ -6,7 +6,8 @@
 import { Worker } from 'node:worker_threads';
 import type { RunJob } from '../disk/hands.js';
 import { DropdockError, fromPlainError } from '../errors.js';
-import { type Jobs, type Lane, laneOf } from './jobs.js';
+import type { Jobs } from './jobs.js';
+import { type Lane, laneOf } from './lanes.js';
 import type { JobAnswer, JobMessage } from './worker.js';
 
 interface Task {
@@ -22,6 +23,8 @@ export class ThreadPool {
 
   constructor({ hashThreads }: { readonly hashThreads: number }) {
     this.#lanes = {
+      // There is always something to look at: making a thread for each look would cost more.
+      look: new ThreadLane(1, 1),
       quick: new ThreadLane(2),
       hash: new ThreadLane(hashThreads),
       background: new ThreadLane(1),
@@ -48,7 +51,11 @@ class ThreadLane {
   readonly #all = new Set<Thread>();
   #closed = false;
 
-  constructor(readonly size: number) {}
+  /** @param kept so many threads stay when there is nothing to do */
+  constructor(
+    readonly size: number,
+    readonly kept = 0,
+  ) {}
 
   add(task: Task): void {
     if (this.#closed) {
@@ -87,7 +94,11 @@ class ThreadLane {
         this.#dispatch();
       },
       // It must not be given work any more by the time it is told to end.
-      onIdle: () => this.#forget(thread),
+      onIdle: () => {
+        if (this.#all.size <= this.kept) return false;
+        this.#forget(thread);
+        return true;
+      },
     });
     this.#all.add(thread);
     return thread;
@@ -100,19 +111,25 @@ class ThreadLane {
   }
 }
 
+interface ThreadHooks {
+  readonly onFree: () => void;
+  readonly onEnd: () => void;
+  readonly onIdle: () => boolean;
+}
+
 class Thread {
   readonly #worker = new Worker(new URL('./worker.js', import.meta.url));
   #task: Task | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
 
-  constructor({ onFree, onEnd, onIdle }: Record<'onFree' | 'onEnd' | 'onIdle', () => void>) {
+  /** @param hooks `onIdle` answers whether the thread is to end */
+  constructor({ onFree, onEnd, onIdle }: ThreadHooks) {
     this.#worker.on('message', (answer: JobAnswer) => {
       const task = this.#task;
       this.#task = undefined;
       this.#worker.unref();
       this.#idleTimer = setTimeout(() => {
-        onIdle();
-        void this.end();
+        if (onIdle()) void this.end();
       }, IDLE_MS);
       this.#idleTimer.unref();
       onFree();

@@ -2,10 +2,11 @@
 import { parentPort } from 'node:worker_threads';
 import { nodeDisk } from '../disk/disk.js';
 import { type PlainError, toPlainError } from '../errors.js';
-import { jobs } from './jobs.js';
+import type { Jobs } from './jobs.js';
+import { loadJob } from './load.js';
 
 export interface JobMessage {
-  readonly job: keyof typeof jobs;
+  readonly job: keyof Jobs;
   readonly request: unknown;
 }
 
@@ -16,7 +17,7 @@ export type JobAnswer =
 parentPort?.on('message', async ({ job, request }: JobMessage) => {
   let answer: JobAnswer;
   try {
-    answer = { ok: true, result: await jobs[job](nodeDisk, request as never) };
+    answer = { ok: true, result: await (await loadJob(job))(nodeDisk, request as never) };
   } catch (error) {
     answer = { ok: false, error: toPlainError(error) };
   }
