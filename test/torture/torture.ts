@@ -34,6 +34,10 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   },
   'full-disk': { files: ['crash/full-disk'], environment: {} },
   publishers: { files: ['crash/publishers'], environment: { DROPDOCK_TEST_MERGES: '5000' } },
+  stores: {
+    files: ['objects/concurrency', 'objects/faults'],
+    environment: { DROPDOCK_TEST_MERGES: '500' },
+  },
   soak: { files: ['crash/soak'], environment: { DROPDOCK_TEST_SOAK: '50000' } },
   neighbours: {
     files: ['publish/hostile-sweep', 'publish/hostile-inbox'],
