@@ -73,16 +73,15 @@ for (const kind of ['a double', GATEWAY])
         ends.push(() => process.stop());
         return process;
       };
-      const streaming = await serve(', blobs: stream');
-      const tried = await Promise.all([
+      const started = await Promise.all([
+        serve(', blobs: stream'),
         serve(''),
         serve(`, blobsUrl: "${cdn}/blobs/{digest}"`, POINTER_AGE_MS),
         serve(`, blobsUrl: "${cdn}{signed}"`),
-        serve(''),
         serve(', blobs: stream', BEHIND_MS),
       ]);
-      const [signed, open, signedCdn, one, other] = tried;
-      const inTurns = await nginxInTurns([one.registry, other.registry]);
+      const [streaming, signed, open, signedCdn, behind] = started;
+      const inTurns = await nginxInTurns([streaming.registry, behind.registry]);
       ends.push(inTurns.stop);
       const root = tempDir();
       const yaml = `${targets}retention: {keep: 1, grace: 10m}
