@@ -1,14 +1,17 @@
 /** Commands that put things in order: init, clean, verify. */
 import { resolve } from 'node:path';
 import { lockOptions, openServices, type Services } from '../daemon/services.js';
+import { cleanOneStore } from '../daemon/store-upkeep.js';
 import { DropdockError, isSystemError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
+import type { CleanedStore } from '../objects/clean.js';
 import { lockRepository, type RepositoryLock } from '../publish/lock.js';
 import { allDirectories } from '../publish/paths.js';
 import type { SnapshotVerdict } from '../publish/retention.js';
 import type { Finding } from '../publish/verify.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
+import { LOCAL_TARGET } from '../settings/targets.js';
 import {
   type CommandContext,
   EXIT,
@@ -40,20 +43,56 @@ export async function init(context: CommandContext): Promise<ExitCode> {
 export async function clean(
   context: CommandContext,
   log: Log,
-  { dryRun }: { readonly dryRun: boolean },
+  { dryRun, target }: { readonly dryRun: boolean; readonly target: string | undefined },
 ): Promise<ExitCode> {
   const services = await openServices(context.settings, log);
   try {
+    const stores = await cleanNamedStores(services, dryRun, target);
+    if (target !== undefined && target !== LOCAL_TARGET) {
+      if (context.json) printJson(context, { dryRun, targets: stores });
+      else printStores(context, stores, dryRun);
+      return EXIT.done;
+    }
     const plans = await cleanRepositories(services, dryRun);
     const { roots, run, nowMs, settings } = services;
     const request = { roots, nowMs: nowMs(), graceMs: settings.retention.grace };
     if (!dryRun) await run('emptyTrash', { roots });
     const content = await run(dryRun ? 'planSweep' : 'sweep', request);
-    if (context.json) printJson(context, { dryRun, repositories: plans, content });
-    else printPlans(context, plans, content, dryRun);
+    const targets = Object.keys(stores).length > 0 ? { targets: stores } : {};
+    if (context.json) printJson(context, { dryRun, repositories: plans, content, ...targets });
+    else {
+      printPlans(context, plans, content, dryRun);
+      printStores(context, stores, dryRun);
+    }
     return EXIT.done;
   } finally {
     await services.close();
+  }
+}
+
+async function cleanNamedStores(
+  services: Services,
+  dryRun: boolean,
+  target: string | undefined,
+): Promise<Record<string, CleanedStore>> {
+  const cleaned: Record<string, CleanedStore> = {};
+  for (const name of services.stores.names) {
+    if (target !== undefined && name !== target) continue;
+    cleaned[name] = await cleanOneStore(services, await services.stores.open(name), dryRun);
+  }
+  return cleaned;
+}
+
+function printStores(
+  context: CommandContext,
+  stores: Readonly<Record<string, CleanedStore>>,
+  dryRun: boolean,
+): void {
+  for (const [name, { repositories, files, bytes, stopped }] of Object.entries(stores)) {
+    const plans = repositories.map((each) => ({ ...each, strangers: [] }));
+    context.print(`${name}:\n`);
+    printPlans(context, plans, { files, bytes }, dryRun);
+    if (stopped !== undefined) context.print(`It ended early: ${stopped}.\n`);
   }
 }
 

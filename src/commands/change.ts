@@ -1,53 +1,102 @@
 /** Commands that change what is published by hand: rollback, untag, remove. */
-import { openServices, publishContext } from '../daemon/services.js';
+import { isHereOnly } from '../daemon/parcel.js';
+import { openServices, publishContext, type Services } from '../daemon/services.js';
 import { DropdockError } from '../errors.js';
 import { parseRepositoryName } from '../image/names.js';
 import type { Log } from '../log.js';
+import { editStore } from '../objects/edit.js';
 import { type Edit, type EditResult, editRepository } from '../publish/edit.js';
-import { resolveRepository } from '../settings/repository-policy.js';
+import { newTransaction } from '../publish/turn.js';
+import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
+import { LOCAL_TARGET } from '../settings/targets.js';
 import { isTimestamp } from '../snapshot/timestamp.js';
 import { type CommandContext, EXIT, type ExitCode, printJson } from './context.js';
+
+/** What is changed, and where; in all of its targets where none is named. */
+export interface Changed {
+  readonly repository: string;
+  readonly target: string | undefined;
+}
 
 export function rollback(
   context: CommandContext,
   log: Log,
-  repository: string,
+  changed: Changed,
   timestamp: string | undefined,
 ): Promise<ExitCode> {
   if (timestamp !== undefined && !isTimestamp(timestamp)) {
     throw new DropdockError('usage.invalid', `"${timestamp}" names no snapshot.`, {});
   }
-  return change(context, log, repository, { kind: 'rollback', to: timestamp });
+  return change(context, log, changed, { kind: 'rollback', to: timestamp });
 }
 
 export function untag(
   context: CommandContext,
   log: Log,
-  repository: string,
+  changed: Changed,
   tags: readonly string[],
 ): Promise<ExitCode> {
-  return change(context, log, repository, { kind: 'untag', tags: [...new Set(tags)] });
+  return change(context, log, changed, { kind: 'untag', tags: [...new Set(tags)] });
 }
 
-export function remove(context: CommandContext, log: Log, repository: string): Promise<ExitCode> {
-  return change(context, log, repository, { kind: 'remove' });
+export function remove(context: CommandContext, log: Log, changed: Changed): Promise<ExitCode> {
+  return change(context, log, changed, { kind: 'remove' });
 }
 
 async function change(
   context: CommandContext,
   log: Log,
-  repository: string,
+  { repository, target }: Changed,
   edit: Edit,
 ): Promise<ExitCode> {
   const policy = policyOf(context, repository);
+  const targets = target === undefined ? policy.targets : [target];
+  if (edit.kind === 'rollback' && edit.to !== undefined && targets.length > 1) {
+    const message = `A snapshot is one target's: say --target ${targets.join(' or ')}.`;
+    throw new DropdockError('usage.invalid', message);
+  }
   const services = await openServices(context.settings, log);
+  const failures: unknown[] = [];
   try {
-    const result = await editRepository(publishContext(services), policy, edit);
-    report(context, repository, edit, result, policy.graceMs);
+    for (const each of targets) {
+      try {
+        const result = await editTarget(services, each, policy, edit);
+        report(context, { repository, target: isHereOnly({ targets }) ? undefined : each }, edit, {
+          ...result,
+          graceMs: policy.graceMs,
+        });
+      } catch (error) {
+        failures.push(error);
+      }
+    }
     await services.run('emptyTrash', { roots: services.roots });
+    // One target that refuses keeps no other from it.
+    if (failures.length > 0) throw failures[0];
     return EXIT.done;
   } finally {
     await services.close();
+  }
+}
+
+type Edited = Omit<EditResult, 'mended' | 'removed'>;
+
+async function editTarget(
+  services: Services,
+  target: string,
+  policy: ResolvedRepository,
+  edit: Edit,
+): Promise<Edited> {
+  const turns = publishContext(services);
+  if (target === LOCAL_TARGET) return editRepository(turns, policy, edit);
+  const context = await services.stores.open(target);
+  const { roots, run } = services;
+  const transaction = newTransaction(turns);
+  await run('begin', { roots, transaction });
+  try {
+    const result = await editStore({ context, policy, transaction }, edit);
+    return { ...result, snapshot: result.changed ? result.snapshot : null };
+  } finally {
+    await run('end', { roots, transaction });
   }
 }
 
@@ -61,18 +110,28 @@ function policyOf({ settings }: CommandContext, repository: string) {
 
 function report(
   context: CommandContext,
-  repository: string,
+  { repository: name, target }: Changed,
   edit: Edit,
-  { snapshot, base, moves, to, later }: EditResult,
-  graceMs: number,
+  { snapshot, base, moves, to, later, graceMs }: Edited & { readonly graceMs: number },
 ): void {
   const { print } = context;
   if (context.json) {
     const status = snapshot === null ? 'unchanged' : 'published';
     const notDone = later.map(({ message }) => message);
-    printJson(context, { status, repository, snapshot, base, to: to ?? null, moves, notDone });
+    const where = target === undefined ? {} : { target };
+    printJson(context, {
+      status,
+      repository: name,
+      ...where,
+      snapshot,
+      base,
+      to: to ?? null,
+      moves,
+      notDone,
+    });
     return;
   }
+  const repository = target === undefined ? name : `${name} in ${target}`;
   if (snapshot === null) {
     print(`${repository} is that already; nothing changed.\n`);
     return;
@@ -87,6 +146,9 @@ function report(
   };
   print(`${done[edit.kind]}\n`);
   const isGone = edit.kind === 'remove' && graceMs === 0;
-  if (!isGone) print(`Undo: dropdock rollback ${repository} ${base}\n`);
+  if (!isGone)
+    print(
+      `Undo: dropdock rollback ${name} ${base}${target === undefined ? '' : ` --target ${target}`}\n`,
+    );
   for (const { message } of later) print(`left to the next visit: ${message}\n`);
 }

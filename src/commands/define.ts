@@ -1,13 +1,17 @@
 /** Every command: its arguments, its options, and what runs it. */
+import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
+import { LOCAL_TARGET } from '../settings/targets.js';
 import { clean, init, verify } from './care.js';
-import { remove, rollback, untag } from './change.js';
+import { type Changed, remove, rollback, untag } from './change.js';
 import type { CommandContext, ExitCode } from './context.js';
+import { copy } from './copy.js';
 import { config, history } from './look.js';
 import type { ProgressOutput } from './progress-line.js';
 import { publishByHand } from './publish.js';
 import { type Process, runDaemon, serveRegistry } from './run.js';
 import { status } from './status.js';
+import { storeHistory, storeNamed, storeStatus, storeVerify } from './store-look.js';
 
 /** A command's arguments in their order; the last may be a list. */
 export type Given = readonly (string | readonly string[] | undefined)[];
@@ -36,8 +40,10 @@ interface Options {
   option(flags: string, description: string): Options;
 }
 
+type DefineCommand = (spec: string, description: string, run: CommandRun) => Options;
+
 export function defineCommands(
-  command: (spec: string, description: string, run: CommandRun) => Options,
+  command: DefineCommand,
   { thisProcess, input, output, progress }: Surroundings,
 ): void {
   command('run', 'the daemon', (context, log, _given, { welcome }, again) =>
@@ -60,38 +66,95 @@ export function defineCommands(
   command(
     'status [repository]',
     'what is published, what waits and why, what runs',
-    (context, _log, [repository], { watch }) =>
-      status(context, {
-        repository: text(repository),
+    (context, _log, [name], { watch, target }) => {
+      const repository = text(name);
+      const store = storeNamed(context, target);
+      if (store !== undefined) return storeStatus(context, { target: store, repository });
+      return status(context, {
+        repository,
         watch: watch === true,
         isTerminal: output.isTTY === true,
-      }),
-  ).option('--watch', 'again every second');
-  command('history <repository>', 'which snapshots were current, and why', (context, _log, given) =>
-    history(context, String(given[0])),
-  );
+      });
+    },
+  )
+    .option('--watch', 'again every second')
+    .option(...TARGET);
   command(
-    'rollback <repository> [timestamp]',
-    'make an earlier snapshot the truth again (default: the one before)',
-    (context, log, given) => rollback(context, log, String(given[0]), text(given[1])),
-  );
-  command('untag <repository> <tags...>', 'take tags away', (context, log, [repository, tags]) =>
-    untag(context, log, String(repository), tags as string[]),
-  );
-  command('remove <repository>', 'take a repository away', (context, log, [repository]) =>
-    remove(context, log, String(repository)),
-  );
-  command(
-    'verify [repository]',
-    'read and check everything again',
-    (context, log, given, options) =>
-      verify(context, log, { repository: text(given[0]), repair: options.repair === true }),
-  ).option('--repair', 'put right what can be put right');
-  command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
-    clean(context, log, { dryRun: options.dryRun === true }),
-  ).option('--dry-run', 'only say what would go, and what keeps the rest');
+    'history <repository>',
+    'which snapshots were current, and why',
+    (context, _log, given, options) => {
+      const repository = String(given[0]);
+      const target = storeNamed(context, options.target);
+      if (target !== undefined) return storeHistory(context, { target, repository });
+      return history(context, repository);
+    },
+  ).option(...TARGET);
+  defineChanges(command, progress);
   command('config', 'the effective settings and where each came from', (context) =>
     config(context),
   );
   command('init', 'make the directories', (context) => init(context));
+}
+
+const TARGET = ['--target <name>', 'there only (default: everywhere it is published to)'] as const;
+
+function defineChanges(command: DefineCommand, progress: ProgressOutput): void {
+  command(
+    'rollback <repository> [timestamp]',
+    'make an earlier snapshot the truth again (default: the one before)',
+    (context, log, given, options) =>
+      rollback(context, log, changed(context, given[0], options), text(given[1])),
+  ).option(...TARGET);
+  command(
+    'untag <repository> <tags...>',
+    'take tags away',
+    (context, log, [repository, tags], options) =>
+      untag(context, log, changed(context, repository, options), tags as string[]),
+  ).option(...TARGET);
+  command('remove <repository>', 'take a repository away', (context, log, given, options) =>
+    remove(context, log, changed(context, given[0], options)),
+  ).option(...TARGET);
+  command(
+    'verify [repository]',
+    'read and check everything again',
+    (context, log, given, options) => {
+      const repository = text(given[0]);
+      const repair = options.repair === true;
+      const target = storeNamed(context, options.target);
+      if (target === undefined) return verify(context, log, { repository, repair });
+      if (!repair) return storeVerify(context, { target, repository });
+      const message = 'A store is repaired from another target: dropdock copy.';
+      throw new DropdockError('usage.invalid', message);
+    },
+  )
+    .option('--repair', 'put right what can be put right')
+    .option('--target <name>', 'what is current in this store (default: the directory)');
+  command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
+    clean(context, log, {
+      dryRun: options.dryRun === true,
+      target:
+        options.target === undefined
+          ? undefined
+          : (storeNamed(context, options.target) ?? LOCAL_TARGET),
+    }),
+  )
+    .option('--dry-run', 'only say what would go, and what keeps the rest')
+    .option('--target <name>', 'there only (default: all)');
+  command(
+    'copy [repositories...]',
+    'make repositories in one target what they are in another',
+    (context, log, [repositories], { from, to }) =>
+      copy(context, log, { from, to, repositories: repositories as string[], progress }),
+  )
+    .option('--from <target>', 'where they are right')
+    .option('--to <target>', 'where they are to be the same');
+}
+
+function changed(
+  context: CommandContext,
+  repository: Given[number],
+  { target }: Readonly<Record<string, unknown>>,
+): Changed {
+  const where = target === undefined ? undefined : (storeNamed(context, target) ?? LOCAL_TARGET);
+  return { repository: String(repository), target: where };
 }

@@ -44,6 +44,9 @@ export function config(context: CommandContext): ExitCode {
     return [name, shown, `(${origin})`];
   });
   context.print(formatTable(rows));
+  for (const [name, values] of Object.entries(settings.targets)) {
+    context.print(`targets ${name}: ${JSON.stringify(values)}\n`);
+  }
   for (const [pattern, values] of Object.entries(settings.repositories)) {
     context.print(`repositories ${pattern}: ${JSON.stringify(values)}\n`);
   }

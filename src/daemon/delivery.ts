@@ -76,7 +76,7 @@ export class Delivery {
     transaction: string,
   ): Promise<Parcel['staged']> {
     const { roots, run } = this.#services;
-    const base = await run('readPivot', { roots, id });
+    const base = await run('localBase', { roots, id });
     return stageAndIngest(this.#context(), { id, base, transaction, drop });
   }
 

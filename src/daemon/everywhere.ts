@@ -1,5 +1,6 @@
 /** One drop into all targets of its repository at once: for bundles, and for `dropdock publish`. */
 import { allOrFirstError } from '../disk/hands.js';
+import { nothingIngested } from '../disk/stored.js';
 import { publishDrops } from '../objects/publish-drops.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
 import { type PublishResult, publishRepository, stageAndIngest } from '../publish/publish.js';
@@ -54,7 +55,7 @@ export async function publishEverywhere(
   const transaction = newTransaction(context);
   await run('begin', { roots, transaction });
   try {
-    const staged = await contentOf(context, policy, drop, transaction);
+    const staged = await contentOf(services, context, policy, drop, transaction);
     const delivered = new Map<string, Delivered>();
     const results = await allOrFirstError(
       policy.targets.map(async (target): Promise<Omit<PublishResult, 'outcomes'>> => {
@@ -99,15 +100,16 @@ export async function publishEverywhere(
 }
 
 async function contentOf(
+  services: Services,
   context: PublishContext,
   { id }: ResolvedRepository,
   drop: DropToPublish,
   transaction: string,
 ): Promise<Parcel['staged']> {
   if (drop.staged) {
-    const nothing = { linked: 0, cloned: 0, copied: 0, present: 0 };
+    const nothing = nothingIngested();
     return { content: drop.staged, ingested: nothing };
   }
-  const base = await context.run('readPivot', { roots: context.roots, id });
+  const base = await services.run('localBase', { roots: context.roots, id });
   return stageAndIngest(context, { id, base, transaction, drop });
 }

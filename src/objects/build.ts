@@ -132,9 +132,8 @@ function change(
   const detail = edit.kind === 'untag' ? edit.tags.join(' ') : restored?.snapshot;
   const reason = { why: edit.kind, drops: [], ...(detail !== undefined && { detail }) };
   if (edit.kind === 'untag') return { merged: untag(before, edit.tags), outcomes: [], reason };
-  if (edit.kind === 'remove' || restored === undefined) {
-    return { merged: removeAll(before), outcomes: [], reason };
-  }
+  if (edit.kind === 'remove') return { merged: removeAll(before), outcomes: [], reason };
+  if (restored === undefined) throw new Error('a rollback leads somewhere');
   const kept = parseSnapshot(toBuffer(restored.text), restored.snapshot).state;
   return { merged: restore(before, kept), outcomes: [], reason };
 }

@@ -5,8 +5,11 @@ import type { Disk } from '../disk/disk.js';
 import { ingestBytes } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
+import { readPivot } from '../publish/current.js';
+import type { Place } from '../publish/jobs.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
 import { buildObjects, objectsOf, redirectOf } from './build.js';
+import { readLocalText, restage, restageNeeds } from './restage.js';
 
 export interface StoreBytesRequest {
   readonly roots: TreeRoots;
@@ -34,6 +37,11 @@ function storeBytes(disk: Disk, { roots, transaction, digest, bytes }: StoreByte
 export const objectJobs = {
   buildObjects,
   storeBytes,
+  /** What a thin drop may leave out is what this snapshot has. */
+  localBase: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
+  readLocalText,
+  restageNeeds,
+  restage,
   redirectOf: (_disk: Disk, request: Parameters<typeof redirectOf>[0]) => redirectOf(request),
   objectsOf: (_disk: Disk, request: Parameters<typeof objectsOf>[0]) => objectsOf(request),
 } as const;

@@ -117,3 +117,17 @@ export interface StoreOptions {
 export function isOutcomeUnknown(error: unknown): boolean {
   return error instanceof DropdockError && error.details.outcome === 'unknown';
 }
+
+/** For a body of `open` that ended before its end. A disk that is full is no fault of the store's. */
+export function cutOff(target: string, key: string, error: unknown): Error {
+  const { code = 'Error', syscall } = error as {
+    readonly code?: string;
+    readonly syscall?: string;
+  };
+  if (syscall !== undefined && syscall !== 'read') return error as Error;
+  return new DropdockError('target.failed', `The target ${target} broke off ${key} (${code}).`, {
+    path: key,
+    target,
+    outcome: 'unknown',
+  });
+}

@@ -31,6 +31,7 @@ export class DaemonProcess {
       yaml = QUICK,
       nodeOptions = [],
       command = 'run',
+      flags = [],
       env = ownEnvironment(),
       stdio = 'pipe',
       ready,
@@ -44,6 +45,7 @@ export class DaemonProcess {
       readyMs?: number;
       nodeOptions?: string[];
       command?: 'run' | 'serve';
+      flags?: readonly string[];
       env?: NodeJS.ProcessEnv;
       stdio?: StdioOptions;
       /** For one whose output cannot be read. */
@@ -52,7 +54,7 @@ export class DaemonProcess {
   ): Promise<DaemonProcess> {
     const config = join(root, name);
     writeFileSync(config, yaml.includes('registry:') ? yaml : yaml + ANYWHERE);
-    const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config];
+    const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config, ...flags];
     const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
     const line = command === 'run' ? 'daemon.ready' : 'registry.ready';
     await waitFor(

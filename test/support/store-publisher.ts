@@ -4,7 +4,8 @@ import { nodeDisk } from '#src/disk/disk.js';
 import type { RunJob } from '#src/disk/hands.js';
 import { parseRepositoryName } from '#src/image/names.js';
 import type { StoreContext } from '#src/objects/context.js';
-import { StoreMemory } from '#src/objects/current.js';
+import { readCurrent, StoreMemory } from '#src/objects/current.js';
+import { neededObjects } from '#src/objects/needed.js';
 import { type Pointer, parsePointer } from '#src/objects/pointer.js';
 import { type Change, changeStore } from '#src/objects/publish.js';
 import { publishDrops, type StagedDrop } from '#src/objects/publish-drops.js';
@@ -130,4 +131,20 @@ export function checkStore(double: S3Double, id = 'team~app', which?: 'live only
     for (const blob of record.blobs) check(`blobs/${blob.digest}`, blob.size);
   }
   return [...state.tags.keys()].sort();
+}
+
+/** The same through the store itself, for one that is not ours. Throws when something is missing. */
+export async function lookAtStore(store: ObjectStore): Promise<{
+  readonly tags: readonly string[];
+  readonly pointer: Pointer | undefined;
+  readonly state: StoredSnapshot['state'] | undefined;
+}> {
+  const current = await readCurrent(store, new StoreMemory(), APP.id);
+  if (current === undefined) return { tags: [], pointer: undefined, state: undefined };
+  const { state } = parseSnapshot(Buffer.from(current.base.text), 'the snapshot');
+  for (const { key, size } of neededObjects(state, undefined)) {
+    const facts = await store.head(key);
+    if (facts?.size !== size) throw new Error(`${key} is ${facts?.size} of ${size}`);
+  }
+  return { tags: [...state.tags.keys()].sort(), pointer: current.pointer, state };
 }

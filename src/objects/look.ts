@@ -1,0 +1,119 @@
+/** What a store holds, for people and for checks: pointers, and whether all they lead to is there. */
+import { createHash } from 'node:crypto';
+import { digestAlgorithm, digestHex } from '../image/digest.js';
+import type { RepositoryId } from '../image/names.js';
+import { eachOf } from './content.js';
+import type { StoreContext } from './context.js';
+import { readPointer, readSnapshotText } from './current.js';
+import { REPOSITORIES, redirectKey, snapshotKey } from './layout.js';
+import type { NeededObject } from './needed.js';
+import { patiently } from './patience.js';
+import type { Pointer } from './pointer.js';
+import { cutOff, type ObjectStore } from './store.js';
+
+const PARALLEL = 8;
+
+/** The ids of all repositories, sorted. */
+export async function listIds({ store }: StoreContext): Promise<RepositoryId[]> {
+  const ids: RepositoryId[] = [];
+  for await (const { directories } of store.list(REPOSITORIES, { directories: true })) {
+    ids.push(...(directories as RepositoryId[]));
+  }
+  return ids;
+}
+
+/** Those of `ids` that have one, in their order. */
+export async function readPointers(
+  { store }: StoreContext,
+  ids: readonly RepositoryId[],
+): Promise<Pointer[]> {
+  const found = new Map<RepositoryId, Pointer>();
+  await eachOf(ids, PARALLEL, async (id) => {
+    const answer = await readPointer(store, id);
+    if (typeof answer === 'object') found.set(id, answer.pointer);
+  });
+  return ids.flatMap((id) => found.get(id) ?? []);
+}
+
+/** Which snapshots of a repository are there. */
+export async function listSnapshotNames(
+  { store }: StoreContext,
+  id: RepositoryId,
+): Promise<Set<string>> {
+  const names = new Set<string>();
+  const prefix = `${REPOSITORIES}${id}/`;
+  for await (const { objects } of store.list(prefix)) {
+    for (const { key } of objects) names.add(key.slice(prefix.length).replace(/\.json$/, ''));
+  }
+  return names;
+}
+
+export interface StoreFinding {
+  readonly problem: 'damaged' | 'missing';
+  readonly path: string;
+  readonly detail: string;
+}
+
+export interface StoreCheck {
+  readonly findings: readonly StoreFinding[];
+  /** Objects whose bytes were read and hashed. */
+  readonly files: number;
+}
+
+/**
+ * Reads every object that what is current needs, each once.
+ * @param seen keys that were checked already; grows
+ */
+export async function verifyStore(
+  { store, run }: StoreContext,
+  { id, snapshot, redirectHash }: Pointer,
+  seen: Set<string>,
+): Promise<StoreCheck> {
+  const key = snapshotKey(id, snapshot);
+  const text = await readSnapshotText(store, id, snapshot);
+  if (text === undefined) {
+    const detail = 'the snapshot that the pointer names';
+    return { files: 0, findings: [{ problem: 'missing', path: key, detail }] };
+  }
+  const findings: StoreFinding[] = [];
+  const carriedSinceMs = Number.POSITIVE_INFINITY;
+  const objects = await run('objectsOf', { text, where: key, carriedSinceMs });
+  const unseen = objects.filter((each) => !seen.has(each.key));
+  for (const each of unseen) seen.add(each.key);
+  await eachOf(unseen, PARALLEL, async (object) => {
+    const finding = await checkObject(store, object);
+    if (finding) findings.push({ path: object.key, ...finding });
+  });
+  const redirect = await patiently(() => store.get(redirectKey(id)));
+  const found = typeof redirect === 'object' ? redirect.body : undefined;
+  if (found === undefined || createHash('sha256').update(found).digest('hex') !== redirectHash) {
+    const problem = found === undefined ? 'missing' : 'damaged';
+    const detail = 'the redirect file for Crane; the next publish puts it right';
+    findings.push({ problem, path: redirectKey(id), detail });
+  }
+  return { findings, files: unseen.length };
+}
+
+async function checkObject(
+  store: ObjectStore,
+  { key, digest, size }: NeededObject,
+): Promise<Pick<StoreFinding, 'problem' | 'detail'> | undefined> {
+  return patiently(async () => {
+    const opened = await store.open(key);
+    if (opened === undefined) return { problem: 'missing', detail: 'is served and not there' };
+    const hash = createHash(digestAlgorithm(digest));
+    let bytes = 0;
+    try {
+      for await (const chunk of opened.body) {
+        hash.update(chunk as Buffer);
+        bytes += (chunk as Buffer).length;
+      }
+    } catch (error) {
+      throw cutOff(store.target, key, error);
+    }
+    if (bytes !== size) return { problem: 'damaged', detail: `${bytes} bytes, not ${size}` };
+    const found = hash.digest('hex');
+    if (found !== digestHex(digest)) return { problem: 'damaged', detail: `hashes to ${found}` };
+    return undefined;
+  });
+}

@@ -1,0 +1,77 @@
+/** What a snapshot holds, as a drop that could be published again: for copies between targets. */
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { readFile } from '../disk/durable.js';
+import { MANIFEST_BYTES_MAX } from '../image/limits.js';
+import { parseManifest } from '../image/manifest.js';
+import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
+import type { StagedBlob, StagedContent } from '../image/staged-content.js';
+import { readPivot } from '../publish/current.js';
+import { contentPath, snapshotPath, type TreeRoots } from '../publish/paths.js';
+import { SNAPSHOT_FILE } from '../snapshot/render.js';
+import { parseSnapshot } from '../snapshot/snapshot-file.js';
+import { closure, type RepositoryState } from '../snapshot/state.js';
+import type { SnapshotText } from './build.js';
+import { type NeededObject, neededObjects } from './needed.js';
+
+export interface RestageRequest {
+  readonly roots: TreeRoots;
+  readonly source: SnapshotText;
+}
+
+/** The snapshot that is current in the directory; undefined where there is none. */
+export function readLocalText(
+  disk: Disk,
+  { roots, id }: { readonly roots: TreeRoots; readonly id: RepositoryId },
+): SnapshotText | undefined {
+  const snapshot = readPivot(disk, roots, id);
+  if (snapshot === null) return undefined;
+  const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
+  return { snapshot, text: readFile(disk, path, Number.MAX_SAFE_INTEGER) };
+}
+
+/** Whose snapshot it is, and what it needs that is no conversion: those are made again. */
+export function restageNeeds(
+  _disk: Disk,
+  { source }: Pick<RestageRequest, 'source'>,
+): {
+  readonly repository: RepositoryName;
+  readonly removed: boolean;
+  readonly objects: readonly NeededObject[];
+} {
+  const state = originals(source);
+  const { repository, removed = false } = state;
+  return { repository, removed, objects: neededObjects(state, undefined) };
+}
+
+/** When all manifests are in the content store. @throws system errors */
+export function restage(disk: Disk, { roots, source }: RestageRequest): StagedContent {
+  const { tags, untagged, manifests } = originals(source);
+  const tagsOf = new Map([...untagged.keys()].map((digest) => [digest, [] as Tag[]]));
+  for (const [tag, { digest }] of tags) tagsOf.set(digest, [...(tagsOf.get(digest) ?? []), tag]);
+  const blobs = new Map<string, StagedBlob>();
+  const staged = [...manifests].map(([digest, record]) => {
+    const { mediaType, size, stored } = record;
+    for (const blob of record.blobs) blobs.set(blob.digest, { ...blob, source: 'published' });
+    const bytes = readFile(disk, contentPath(roots, stored ?? digest), MANIFEST_BYTES_MAX);
+    const manifest = parseManifest(bytes, mediaType, digest);
+    return { digest, ...(stored && { stored }), size, manifest, bytes: undefined };
+  });
+  return {
+    roots: [...tagsOf].map(([digest, names]) => ({ digest, tags: names, names: [] })),
+    manifests: staged,
+    blobs: [...blobs.values()],
+    leftOut: [],
+    warnings: [],
+  };
+}
+
+/** Without what is carried, and without what dropdock made of it. */
+function originals({ text, snapshot }: SnapshotText): RepositoryState {
+  const { buffer, byteOffset, byteLength } = text;
+  const { state } = parseSnapshot(Buffer.from(buffer, byteOffset, byteLength), snapshot);
+  const named = [...[...state.tags.values()].map(({ digest }) => digest), ...state.untagged.keys()];
+  const reached = closure(named, state.manifests);
+  const manifests = new Map([...state.manifests].filter(([digest]) => reached.has(digest)));
+  return { ...state, manifests, carried: new Map(), conversions: new Map() };
+}

@@ -1,0 +1,59 @@
+/** All that is said of stores and of publishing to them, on Ceph's RADOS Gateway. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { openStore } from '#src/objects/s3-store.js';
+import type { ObjectStore } from '#src/objects/store.js';
+import { itIsAStore } from '../support/is-a-store.js';
+import { itPublishes } from '../support/is-published-to.js';
+import { GATEWAY_TOOLS, Gateway } from '../support/radosgw.js';
+import { StorePublisher } from '../support/store-publisher.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { needTools } from '../support/tools.js';
+
+describe('objects: the RADOS Gateway', function () {
+  this.timeout(120_000);
+  let gateway: Gateway;
+  let store: ObjectStore;
+  let serial = 0;
+  before(async function () {
+    needTools(this, ...GATEWAY_TOOLS);
+    const directory = join(tempDir(), 'gateway');
+    mkdirSync(directory);
+    gateway = await Gateway.start(directory);
+  });
+  after(async () => {
+    await gateway?.stop();
+    removeTempDirs();
+  });
+
+  async function openBucket(): Promise<ObjectStore> {
+    const bucket = `bucket-${++serial}`;
+    await gateway.makeBucket(bucket);
+    return openStore(gateway.options(bucket));
+  }
+
+  describe('is a store', () => {
+    before(async () => {
+      store = await openBucket();
+    });
+    after(() => store.close());
+    itIsAStore(() => store);
+  });
+
+  describe('is published to', () => {
+    beforeEach(async () => {
+      store = await openBucket();
+    });
+    afterEach(() => store.close());
+    itPublishes(() => store, { slow: true });
+
+    it('learns at the second flip how it wants its ETags', async () => {
+      const publisher = await new StorePublisher(store).prepare();
+      await publisher.publish(await publisher.stage('1'));
+      expect(publisher.context.memory.stripsQuotes).to.equal(false);
+      await publisher.publish(await publisher.stage('2'));
+      expect(publisher.context.memory.stripsQuotes).to.equal(true);
+    });
+  });
+});

@@ -1,0 +1,146 @@
+/** What publishing to a store of objects promises, as tests that any store can be put to. */
+import { randomBytes } from 'node:crypto';
+import { expect } from 'chai';
+import { cleanStore } from '#src/objects/clean.js';
+import { editStore } from '#src/objects/edit.js';
+import { probeStore } from '#src/objects/probe.js';
+import type { ObjectStore } from '#src/objects/store.js';
+import { beforeEachCall } from './object-stores.js';
+import { APP, lookAtStore, StorePublisher } from './store-publisher.js';
+
+/**
+ * @param open an empty one, the same for all of one test
+ * @param slow also what takes seconds
+ */
+export function itPublishes(open: () => ObjectStore, { slow }: { slow: boolean }): void {
+  let publisher: StorePublisher;
+  const look = () => lookAtStore(open());
+  beforeEach(async () => {
+    publisher = await new StorePublisher(open()).prepare();
+  });
+
+  it('is found fit', async () => {
+    await probeStore(publisher.context, 'nonce');
+    const keys: string[] = [];
+    for await (const { objects } of open().list('')) keys.push(...objects.map(({ key }) => key));
+    expect(keys).to.deep.equal([]);
+  });
+
+  it('changes nothing for what is there', async () => {
+    const options = { layers: ['same'] };
+    await publisher.publish(await publisher.stage('1', options));
+    const before = (await look()).pointer;
+    const again = await publisher.publish(await publisher.stage('1', options, 'app:1@again'));
+    expect(again.outcomes[0]).to.include({ status: 'unchanged', snapshot: before?.snapshot });
+    expect((await look()).pointer).to.deep.equal(before);
+  });
+
+  it('knows a drop whose flip is done, whatever came since', async () => {
+    const drop = await publisher.stage('1');
+    await publisher.publish(drop);
+    const first = (await look()).pointer?.snapshot;
+    await publisher.change({ edit: { kind: 'untag', tags: ['1'] }, restored: undefined });
+    const { outcomes } = await publisher.publish(drop, await publisher.stage('2'));
+    expect(outcomes[0]).to.include({ status: 'published', snapshot: first });
+    expect(outcomes[1]?.status).to.equal('published');
+    expect((await look()).tags).to.deep.equal(['2']);
+  });
+
+  it('refuses what the settings forbid, and publishes the rest', async () => {
+    await publisher.publish(await publisher.stage('v1'));
+    publisher.policy = { ...APP, immutableTags: ['v*'] };
+    const moved = await publisher.stage('v1', { layers: ['moved'] });
+    const { outcomes } = await publisher.publish(moved, await publisher.stage('2'));
+    expect(outcomes.map(({ status }) => status)).to.deep.equal(['rejected', 'published']);
+    expect((await look()).tags).to.deep.equal(['2', 'v1']);
+  });
+
+  it('replaces, and carries on what was there', async () => {
+    await publisher.publish(await publisher.stage('1'));
+    publisher.policy = { ...APP, mode: 'replace' };
+    await publisher.publish(await publisher.stage('2'));
+    expect((await look()).tags).to.deep.equal(['2']);
+    expect((await look()).state?.carried.size).to.be.greaterThan(0);
+  });
+
+  it('merges what two publishers bring at once', async () => {
+    const other = await new StorePublisher(open()).prepare();
+    for (let round = 0; round < 5; round++) {
+      const drops = [await publisher.stage(`a${round}`), await other.stage(`b${round}`)] as const;
+      await Promise.all([publisher.publish(drops[0]), other.publish(drops[1])]);
+    }
+    expect((await look()).tags).to.have.length(10);
+    const { history = [] } = (await look()).pointer ?? {};
+    const names = history.map(({ snapshot }) => snapshot);
+    expect(names)
+      .to.deep.equal([...new Set(names)].sort())
+      .and.have.length(10);
+  });
+
+  it('grows whatever its clock says', async () => {
+    await publisher.publish(await publisher.stage('1'));
+    const slow = new StorePublisher(open(), { nowMs: () => Date.now() - 86_400_000 });
+    await (await slow.prepare()).publish(await slow.stage('2'));
+    const { history = [] } = (await look()).pointer ?? {};
+    expect(history.map(({ snapshot }) => snapshot)).to.deep.equal(
+      history.map(({ snapshot }) => snapshot).sort(),
+    );
+    expect((await look()).tags).to.deep.equal(['1', '2']);
+  });
+
+  it('rolls back, untags and removes', async () => {
+    await publisher.publish(await publisher.stage('1'));
+    const [first] = (await look()).pointer?.history ?? [];
+    await publisher.publish(await publisher.stage('2'));
+    await editStore(publisher.turn, { kind: 'untag', tags: ['1'] });
+    expect((await look()).tags).to.deep.equal(['2']);
+    const back = await editStore(publisher.turn, { kind: 'rollback', to: undefined });
+    expect((await look()).tags).to.deep.equal(['1', '2']);
+    expect(back.changed).to.equal(true);
+    await editStore(publisher.turn, { kind: 'rollback', to: first?.snapshot });
+    expect((await look()).tags).to.deep.equal(['1']);
+    await editStore(publisher.turn, { kind: 'remove' });
+    expect((await look()).pointer).to.include({ removed: true, tags: 0, generation: 6 });
+    await publisher.publish(await publisher.stage('3'));
+    expect((await look()).tags).to.deep.equal(['3']);
+    const error = await editStore(publisher.turn, { kind: 'untag', tags: ['9'] }).catch((e) => e);
+    expect(error.code).to.equal('tag.unknown');
+  });
+
+  it('shows a reader old or new at each request of a publish', async () => {
+    await publisher.publish(await publisher.stage('1'));
+    const seen = new Set<string>();
+    const watched = beforeEachCall(open(), async () => {
+      seen.add((await look()).tags.join());
+    });
+    const other = await new StorePublisher(watched).prepare();
+    await other.publish(await other.stage('2'));
+    expect([...seen]).to.deep.equal(['1', '1,2']);
+  });
+
+  if (!slow) return;
+  it('sends large blobs in parts, and each once', async () => {
+    const large = randomBytes(17 * 1024 * 1024).toString('latin1');
+    const drop = await publisher.stage('1', { layers: [large] });
+    await publisher.publish(drop);
+    const other = await new StorePublisher(open()).prepare();
+    await other.publish(await other.stage('2', { layers: [large] }));
+    expect((await look()).tags).to.deep.equal(['1', '2']);
+    for await (const page of open().listUploads()) expect(page).to.deep.equal([]);
+  });
+
+  it('is cleaned of what nothing needs', async function () {
+    this.timeout(30_000);
+    publisher.policy = { ...APP, mode: 'replace', keep: 1, graceMs: 0 };
+    const rules = { policyOf: () => publisher.policy, graceMs: 0, dryRun: false };
+    const brief = { ...publisher.context, longestMs: 500 };
+    await publisher.publish(await publisher.stage('1'));
+    await publisher.publish(await publisher.stage('2'));
+    expect((await cleanStore(brief, { ...rules, nonce: 'a' })).files, 'young').to.equal(0);
+    // By the store's clock, in whole seconds.
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    const { files, stopped } = await cleanStore(brief, { ...rules, nonce: 'b' });
+    expect({ files, stopped }).to.deep.equal({ files: 4, stopped: undefined });
+    expect((await look()).tags).to.deep.equal(['2']);
+  });
+}
