@@ -1,9 +1,9 @@
 /** The shipped program as a process of its own, with the settings it has from the start. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { end, start } from './children.js';
 import { pause, type Spent, spentBy, until } from './command.js';
 import { namesIn } from './layers.js';
 import { sha256 } from './layout.js';
@@ -48,7 +48,7 @@ export class Daemon {
     writeFileSync(config, LISTEN + yaml);
     const log = openSync(join(root, 'log'), 'a');
     const given = [...nodeOptions, MAIN, 'run', '--root', root, '--config', config];
-    const child = spawn(process.execPath, given, { stdio: ['ignore', log, log] });
+    const child = start(process.execPath, given, { stdio: ['ignore', log, log] });
     closeSync(log);
     const ready = () => {
       if (child.exitCode !== null) throw new Error(`it ended: ${logOf(root)}`);
@@ -125,10 +125,7 @@ export class Daemon {
 
   async stop(): Promise<void> {
     this.web.close();
-    if (this.child.exitCode !== null) return;
-    const exited = once(this.child, 'exit');
-    this.child.kill('SIGTERM');
-    await exited;
+    await end(this.child);
   }
 }
 

@@ -6,16 +6,30 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { killAll } from './children.js';
 import { writeSection } from './page.js';
 import type { Context, Question } from './question.js';
 import { archive } from './questions/archive.js';
 import { bulkCopied, bulkLinked } from './questions/bulk.js';
+import { changed } from './questions/changed.js';
 import { drops } from './questions/drops.js';
+import { endpoint } from './questions/endpoint.js';
 import { latency } from './questions/latency.js';
+import { ready } from './questions/ready.js';
 import { tags } from './questions/tags.js';
 import { rowsTable, summaryTable } from './table.js';
 
-const QUESTIONS: readonly Question[] = [bulkLinked, bulkCopied, latency, drops, tags, archive];
+const QUESTIONS: readonly Question[] = [
+  bulkLinked,
+  bulkCopied,
+  ready,
+  changed,
+  latency,
+  drops,
+  tags,
+  archive,
+  endpoint,
+];
 
 /** Layers of 2 GiB, a copy of them in three stores, an archive of each kind. */
 const ROOM_GIB = 14;
@@ -42,6 +56,13 @@ async function main(): Promise<void> {
   }
   mkdirSync(values.dir, { recursive: true });
   const directory = mkdtempSync(join(values.dir, 'dropdock-bench-'));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      killAll();
+      rmSync(directory, { recursive: true, force: true });
+      process.exit(130);
+    });
+  }
   try {
     checkRoom(directory);
     for (const question of QUESTIONS) {
@@ -49,6 +70,7 @@ async function main(): Promise<void> {
       await ask(question, directory);
     }
   } finally {
+    killAll();
     rmSync(directory, { recursive: true, force: true });
   }
 }

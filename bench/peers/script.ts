@@ -2,10 +2,10 @@
  * What people write themselves: inotifywait and a shell script that copies a drop, checks every blob
  * against its name and flips a link. Few processes are started, as few as it can do with.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { end, start } from '../children.js';
 import { until } from '../command.js';
 import { Web } from '../visible.js';
 
@@ -48,13 +48,11 @@ export class Script {
     }
     const file = join(directory, 'publish.sh');
     writeFileSync(file, SCRIPT);
-    // A group of its own: inotifywait must not stay behind.
-    const child = spawn('bash', [file, inbox, published, durable], {
-      detached: true,
+    const child = start('bash', [file, inbox, published, durable], {
       stdio: ['ignore', 'inherit', 'pipe'],
     });
     let errors = '';
-    child.stderr.on('data', (data) => {
+    child.stderr?.on('data', (data) => {
       errors += String(data);
     });
     await until('inotifywait', () => errors.includes('Watches established'));
@@ -63,8 +61,6 @@ export class Script {
 
   async stop(): Promise<void> {
     this.web.close();
-    const exited = once(this.child, 'exit');
-    process.kill(-(this.child.pid ?? 0), 'SIGTERM');
-    await exited;
+    await end(this.child);
   }
 }

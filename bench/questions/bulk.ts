@@ -1,10 +1,9 @@
 /** 2 GiB in 8 layers: how far from reading and hashing every byte once, on every core. */
-import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { BulkRounds } from '../bulk-rounds.js';
 import { command, seconds, shell } from '../command.js';
-import { Daemon, spentText } from '../daemon.js';
-import { type Layer, makeLayers } from '../layers.js';
-import { image, writeLayout } from '../layout.js';
+import { makeLayers } from '../layers.js';
 import { type Answer, atMost, type Context, interleave, type Question } from '../question.js';
 
 const HASH = 'printf "%s\\0" "$@" | xargs -0 -n1 -P2 openssl dgst -sha256 >/dev/null';
@@ -85,55 +84,4 @@ async function hashAndCopy({ directory }: Context, paths: readonly string[]): Pr
   rmSync(to, { recursive: true });
   await command('sync', '-f', directory);
   return took;
-}
-
-/** Each round a daemon that has never seen any of it. */
-class BulkRounds {
-  #spent = { userS: 0, systemS: 0 };
-  #times = 0;
-
-  constructor(
-    readonly context: Context,
-    readonly layers: readonly Layer[],
-    readonly how: 'moved' | 'linked',
-  ) {}
-
-  get spent(): string {
-    return spentText(this.#spent, this.#times);
-  }
-
-  async run(): Promise<number> {
-    const root = join(this.context.directory, 'bulk');
-    const drop = join(this.context.directory, 'bulk-drop');
-    const dropped = image(this.layers, 'bulk');
-    writeLayout(drop, [{ image: dropped, tag: '1.0' }], { layers: this.how });
-    await command('sync', '-f', drop);
-    const daemon = await Daemon.start(this.context, root);
-    await daemon.warm();
-    const took = await daemon.measured(async () => {
-      const begin = performance.now();
-      renameSync(drop, join(daemon.inbox, 'app:1.0'));
-      return ((await daemon.web.moved('app', undefined)) - begin) / 1000;
-    });
-    await daemon.idle();
-    await daemon.check('app', '1.0', dropped.manifest.digest);
-    await daemon.stop();
-    this.#note(daemon);
-    for (const layer of this.layers) {
-      const stored = daemon.stored(layer.digest);
-      // Also proves that it was linked: a copy would have left the layer where it was put.
-      if (this.how === 'moved') renameSync(stored, layer.path);
-    }
-    rmSync(root, { recursive: true });
-    await command('sync', '-f', this.context.directory);
-    return took;
-  }
-
-  #note({ spent }: Daemon): void {
-    this.#times++;
-    this.#spent = {
-      userS: this.#spent.userS + spent.userS,
-      systemS: this.#spent.systemS + spent.systemS,
-    };
-  }
 }
