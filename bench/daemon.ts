@@ -22,6 +22,7 @@ const QUIET_MS = 1000;
 export interface DaemonOptions {
   readonly yaml?: string;
   readonly nodeOptions?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 export class Daemon {
@@ -41,14 +42,14 @@ export class Daemon {
   static async start(
     context: Context,
     root: string,
-    { yaml = '', nodeOptions = [] }: DaemonOptions = {},
+    { yaml = '', nodeOptions = [], env = process.env }: DaemonOptions = {},
   ): Promise<Daemon> {
     mkdirSync(root, { recursive: true });
     const config = join(root, 'bench.yaml');
     writeFileSync(config, LISTEN + yaml);
     const log = openSync(join(root, 'log'), 'a');
     const given = [...nodeOptions, MAIN, 'run', '--root', root, '--config', config];
-    const child = start(process.execPath, given, { stdio: ['ignore', log, log] });
+    const child = start(process.execPath, given, { stdio: ['ignore', log, log], env });
     closeSync(log);
     const ready = () => {
       if (child.exitCode !== null) throw new Error(`it ended: ${logOf(root)}`);

@@ -16,7 +16,9 @@ import { drops } from './questions/drops.js';
 import { endpoint } from './questions/endpoint.js';
 import { latency } from './questions/latency.js';
 import { ready } from './questions/ready.js';
+import { rest } from './questions/rest.js';
 import { tags } from './questions/tags.js';
+import { waiting } from './questions/waiting.js';
 import { rowsTable, summaryTable } from './table.js';
 
 const QUESTIONS: readonly Question[] = [
@@ -27,6 +29,8 @@ const QUESTIONS: readonly Question[] = [
   latency,
   drops,
   tags,
+  rest,
+  waiting,
   archive,
   endpoint,
 ];
