@@ -37,12 +37,10 @@ export function spentBy(pid: number): Spent {
   return { userS: Number(fields[11]) / TICKS_PER_S, systemS: Number(fields[12]) / TICKS_PER_S };
 }
 
-/** The same to the nanosecond, of the threads that are there. */
+/** In seconds, whether the kernel or the program itself spent it. */
 export function cpuOfS(pid: number): number {
-  const nanoseconds = threadsOf(pid).map((thread) =>
-    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]),
-  );
-  return nanoseconds.reduce((sum, each) => sum + each, 0) / 1e9;
+  const { userS, systemS } = spentBy(pid);
+  return userS + systemS;
 }
 
 /** Memory that is resident now, and the most it ever was, in MiB. */

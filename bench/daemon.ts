@@ -14,7 +14,9 @@ import { figure } from './statistics.js';
 import { Web } from './visible.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
-const LISTEN = 'registry: {listen: "127.0.0.1:0"}\n';
+export const LISTEN = 'registry: {listen: "127.0.0.1:0"}\n';
+
+export const CONFIG_NAME = 'bench.yaml';
 
 /** How long files must have been still before a drop of them is taken at once (`settle.quiet`). */
 const QUIET_MS = 1000;
@@ -45,7 +47,7 @@ export class Daemon {
     { yaml = '', nodeOptions = [], env = process.env }: DaemonOptions = {},
   ): Promise<Daemon> {
     mkdirSync(root, { recursive: true });
-    const config = join(root, 'bench.yaml');
+    const config = join(root, CONFIG_NAME);
     writeFileSync(config, LISTEN + yaml);
     const log = openSync(join(root, 'log'), 'a');
     const given = [...nodeOptions, MAIN, 'run', '--root', root, '--config', config];

@@ -12,6 +12,7 @@ import type { Context, Question } from './question.js';
 import { archive } from './questions/archive.js';
 import { bulkCopied, bulkLinked } from './questions/bulk.js';
 import { changed } from './questions/changed.js';
+import { cleaning } from './questions/cleaning.js';
 import { drops } from './questions/drops.js';
 import { endpoint } from './questions/endpoint.js';
 import { latency } from './questions/latency.js';
@@ -33,6 +34,7 @@ const QUESTIONS: readonly Question[] = [
   waiting,
   archive,
   endpoint,
+  cleaning,
 ];
 
 /** Layers of 2 GiB, a copy of them in three stores, an archive of each kind. */
@@ -98,5 +100,10 @@ async function ask(question: Question, directory: string): Promise<void> {
   const tookS = Math.round((performance.now() - begin) / 1000);
   const section = { name: question.name, asks: question.asks, rounds, measured: '', ...answer };
   console.info(`\n${rowsTable(answer.rows)}\n\n${summaryTable([section])}\n(${tookS} s)`);
-  if (!quick && !profile) writeSection(section);
+  if (!quick && !profile) {
+    writeSection(
+      section,
+      QUESTIONS.map(({ name }) => name),
+    );
+  }
 }
