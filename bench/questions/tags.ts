@@ -16,7 +16,7 @@ export const tags: Question = {
   asks: 'A repository of 1,000, 10,000 and 50,000 tags, each on an image of its own: publish one more.',
   rounds: 7,
   run: async (context): Promise<Answer> => {
-    const sizes = context.quick ? [100, 1000, 10_000] : [1000, 10_000, 50_000];
+    const sizes = context.quick ? [100, 1000, 5000] : [1000, 10_000, 50_000];
     const rows: Row[] = [];
     const points: [number, number][] = [];
     for (const size of sizes) {
@@ -67,7 +67,8 @@ async function publishOneMore(
     await daemon.idle();
     return took;
   };
-  const filled = await drop1(drop);
+  // Where that goes is worth knowing as well; it is not what one more costs.
+  const filled = await (context.profile ? daemon.measured(() => drop1(drop)) : drop1(drop));
   // The first finds nothing remembered and many pages not yet written out.
   const [first, ...others] = more;
   if (first) await drop1(first.path);
