@@ -31,8 +31,8 @@ const WAYS: readonly Way[] = [
   {
     title: 'gzip',
     gzip: true,
-    commands: ['zcat "$1" | tar -x -C "$2"; sync -f "$2"', 'zcat "$1" | sha256sum'],
-    peer: '`zcat | tar x` (and `sync -f`) beside `zcat | sha256sum`',
+    commands: ['zcat "$1" | tee >(sha256sum >"$2.sum") | tar -x -C "$2"; sync -f "$2"'],
+    peer: '`zcat | tee >(sha256sum) | tar x` (and `sync -f`)',
   },
 ];
 

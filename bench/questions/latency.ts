@@ -6,7 +6,7 @@ import { Daemon, spentText, still } from '../daemon.js';
 import { namesIn } from '../layers.js';
 import { Script } from '../peers/script.js';
 import { plot } from '../plot.js';
-import { type Answer, below, faster, type Question } from '../question.js';
+import { type Answer, below, type Context, faster, type Question } from '../question.js';
 import { type SmallDrop, smallDrops } from '../small-drops.js';
 import { percentile } from '../statistics.js';
 import type { Web } from '../visible.js';
@@ -15,6 +15,9 @@ const REPOSITORIES = 100;
 
 /** After each, so that the next one finds nothing of the last one under way. */
 const REST_MS = 5;
+
+/** Longer than idle threads are kept. */
+const LONG_REST_MS = 6000;
 
 interface Publisher {
   readonly inbox: string;
@@ -48,13 +51,29 @@ export const latency: Question = {
         samples.ours.push(await dropOne(daemon, drops.ours[at]));
       }
     });
+    const rested = await afterRest(context, daemon);
     for (const { repository, tag, image } of drops.ours.slice(-REPOSITORIES)) {
       await daemon.check(repository, tag, image.manifest.digest);
     }
     await Promise.all([daemon.stop(), script.stop(), synced.stop()]);
-    return answer(samples, spentText(daemon.spent, count));
+    return answer(samples, rested, spentText(daemon.spent, count));
   },
 };
+
+/** Threads that have had nothing to do are ended: the next drop waits for new ones. */
+async function afterRest(context: Context, daemon: Daemon): Promise<number[]> {
+  const drops = smallDrops(join(context.directory, 'rested'), {
+    count: context.quick ? 2 : 5,
+    repositories: REPOSITORIES,
+    tagOf: () => '1.0',
+  });
+  const samples: number[] = [];
+  for (const drop of drops) {
+    await pause(LONG_REST_MS);
+    samples.push(await dropOne(daemon, { ...drop, repository: `rested-${drop.repository}` }));
+  }
+  return samples;
+}
 
 async function dropOne({ inbox, web }: Publisher, drop: SmallDrop | undefined): Promise<number> {
   if (!drop) throw new Error('no drop');
@@ -73,7 +92,7 @@ async function dropOne({ inbox, web }: Publisher, drop: SmallDrop | undefined): 
 
 type Samples = Record<'ours' | 'script' | 'synced', number[]>;
 
-function answer(samples: Samples, spent: string): Answer {
+function answer(samples: Samples, rested: readonly number[], spent: string): Answer {
   const ours = { name: 'dropdock', samples: samples.ours };
   const plain = {
     name: 'inotifywait and a shell script',
@@ -117,6 +136,13 @@ function answer(samples: Samples, spent: string): Answer {
     rows: [
       { ...middle, goals, spent },
       { ...row('p99', 0.99), goals: [] },
+      {
+        title: `a drop after ${LONG_REST_MS / 1000} s of rest`,
+        unit: 'ms',
+        ours: { name: 'dropdock', samples: rested },
+        peers: [],
+        goals: [],
+      },
     ],
     plots: [{ file: 'bench-latency.svg', alt: axes.title, svg: plot(lines, axes) }],
     notes: [
