@@ -2,7 +2,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { end, start } from './children.js';
 import { pause, type Spent, spentBy, until } from './command.js';
 import { namesIn } from './layers.js';
@@ -13,7 +12,6 @@ import { smallDrops } from './small-drops.js';
 import { figure } from './statistics.js';
 import { Web } from './visible.js';
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 export const LISTEN = 'registry: {listen: "127.0.0.1:0"}\n';
 
 export const CONFIG_NAME = 'bench.yaml';
@@ -50,7 +48,7 @@ export class Daemon {
     const config = join(root, CONFIG_NAME);
     writeFileSync(config, LISTEN + yaml);
     const log = openSync(join(root, 'log'), 'a');
-    const given = [...nodeOptions, MAIN, 'run', '--root', root, '--config', config];
+    const given = [...nodeOptions, context.main, 'run', '--root', root, '--config', config];
     const child = start(process.execPath, given, { stdio: ['ignore', log, log], env });
     closeSync(log);
     const ready = () => {

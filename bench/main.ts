@@ -1,10 +1,11 @@
 /**
- * `npm run bench -- [NAME…] [--quick] [--rounds N] [--profile] [--dir DIR]`: what dropdock does beside
+ * `npm run bench -- [NAME…] [--quick] [--rounds N] [--profile] [--dir DIR] [--main FILE]`: what dropdock does beside
  * what people would use instead. Prints as it goes; full runs are written to docs/benchmarks.md.
  */
 import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { killAll } from './children.js';
 import { writeSection } from './page.js';
@@ -40,6 +41,8 @@ const QUESTIONS: readonly Question[] = [
 /** Layers of 2 GiB, a copy of them in three stores, an archive of each kind. */
 const ROOM_GIB = 14;
 
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -47,6 +50,7 @@ const { values, positionals } = parseArgs({
     profile: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     dir: { type: 'string', default: tmpdir() },
+    main: { type: 'string', default: MAIN },
     list: { type: 'boolean', default: false },
   },
 });
@@ -90,17 +94,17 @@ function checkRoom(directory: string): void {
 }
 
 async function ask(question: Question, directory: string): Promise<void> {
-  const { quick, profile } = values;
+  const { quick, profile, main } = values;
   const rounds = profile ? 1 : Number(values.rounds ?? (quick ? 3 : question.rounds));
   const say = (text: string) => console.info(`  ${question.name}: ${text}`);
-  const context: Context = { directory, quick, profile, rounds, say };
+  const context: Context = { directory, main: resolve(main), quick, profile, rounds, say };
   console.info(`\n${question.name}: ${question.asks}`);
   const begin = performance.now();
   const answer = await question.run(context);
   const tookS = Math.round((performance.now() - begin) / 1000);
   const section = { name: question.name, asks: question.asks, rounds, measured: '', ...answer };
   console.info(`\n${rowsTable(answer.rows)}\n\n${summaryTable([section])}\n(${tookS} s)`);
-  if (!quick && !profile) {
+  if (!quick && !profile && main === MAIN) {
     writeSection(
       section,
       QUESTIONS.map(({ name }) => name),

@@ -45,6 +45,8 @@ export interface Answer {
 export interface Context {
   /** A directory of this run's own; gone afterwards. */
   readonly directory: string;
+  /** The program that is measured: `dist/main.js`, of this or another build. */
+  readonly main: string;
   /** A short form with smaller sizes, to develop with. Its figures are not written down. */
   readonly quick: boolean;
   readonly rounds: number;

@@ -42,7 +42,14 @@ describe('what the bench writes', () => {
       turns.push(name);
       return round;
     };
-    const context = { directory: '', quick: true, rounds: 2, profile: false, say: () => {} };
+    const context = {
+      directory: '',
+      main: '',
+      quick: true,
+      rounds: 2,
+      profile: false,
+      say: () => {},
+    };
     const samples = await interleave(context, { peer: side('peer'), ours: side('ours') });
     expect(samples).to.deep.equal({ peer: [1, 2], ours: [1, 2] });
     expect(turns.join()).to.equal('peer,ours,peer,ours,peer,ours');
