@@ -22,7 +22,7 @@ const NOTE =
 export const bulkLinked: Question = {
   name: 'bulk',
   asks: "8 layers, 2 GiB in all, moved into the inbox; the files are the daemon's own (linked).",
-  rounds: 7,
+  rounds: 5,
   run: async (context): Promise<Answer> => {
     const layers = await makeLayers(context.directory, bulkSize(context));
     const paths = layers.map(({ path }) => path);
@@ -48,7 +48,7 @@ export const bulkLinked: Question = {
 export const bulkCopied: Question = {
   name: 'foreign',
   asks: "The same, but files that others can still write (they have other names): copied while they're hashed.",
-  rounds: 5,
+  rounds: 3,
   run: async (context): Promise<Answer> => {
     const layers = await makeLayers(context.directory, bulkSize(context));
     const paths = layers.map(({ path }) => path);

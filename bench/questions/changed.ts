@@ -17,12 +17,13 @@ export const changed: Question = {
   rounds: 3,
   run: async (context): Promise<Answer> => {
     const world = await World.make(context);
-    const samples = await interleave(context, {
-      registry: (round) => world.byRegistry(round),
-      script: (round) => world.byScript(round),
-      thin: (round) => world.byDropdock('thin', round),
-      full: (round) => world.byDropdock('full', round),
-    });
+    const sides = {
+      registry: (round: number) => world.byRegistry(round),
+      script: (round: number) => world.byScript(round),
+      thin: (round: number) => world.byDropdock('thin', round),
+      full: (round: number) => world.byDropdock('full', round),
+    };
+    const samples = await interleave(context, sides, { warm: false });
     await world.end();
     const registry = {
       name: '`skopeo copy oci: docker://` into docker-registry',
@@ -130,8 +131,9 @@ class World {
     const next = this.#next(way, round);
     const fresh = next.layers.at(-1);
     const base = this.#layout(`changed-${way}`, next, (layer) => way === 'thin' && layer !== fresh);
-    // Files of its own, as whoever made the image has them: a second name would forbid linking.
-    await shell('cp -r "$1" "$1.own"; rm -r "$1"; mv "$1.own" "$1"; sync -f "$1"', base);
+    // A file of its own, as whoever made it has it: a second name would forbid linking it.
+    const file = join(base, 'blobs', 'sha256', fresh?.digest.slice(7) ?? '');
+    await shell('cp "$1" "$1.own"; mv "$1.own" "$1"; sync -f "$1"', file);
     await still();
     return this.#publish(way, next, base);
   }

@@ -30,7 +30,7 @@ const PEERS = {
 export const endpoint: Question = {
   name: 'endpoint',
   asks: `A blob of 1 GiB and a manifest, asked for by ${CLIENTS} clients without a pause (\`wrk\`).`,
-  rounds: 5,
+  rounds: 3,
   run: async (context): Promise<Answer> => {
     const { directory, quick } = context;
     const [layer] = await makeLayers(directory, {
@@ -141,7 +141,7 @@ seq "$1" | xargs -P "$1" -I{} sh -c 'curl -s -o /dev/null --max-time "$1" -w "%{
 /** @returns MiB per second, of all clients together */
 async function download({ quick }: Context, url: string): Promise<number> {
   const begin = performance.now();
-  const said = await shell(DOWNLOAD, String(CLIENTS), quick ? '1' : '3', url);
+  const said = await shell(DOWNLOAD, String(CLIENTS), quick ? '1' : '2', url);
   const bytes = said.split('\n').reduce((sum, each) => sum + Number(each), 0);
   return bytes / 1024 ** 2 / seconds(begin);
 }
@@ -152,7 +152,7 @@ interface Asked {
 }
 
 async function wrk({ quick }: Context, url: string): Promise<Asked> {
-  const given = ['-t1', `-c${CLIENTS}`, `-d${quick ? 1 : 3}s`, '--latency', '-H', ACCEPT];
+  const given = ['-t1', `-c${CLIENTS}`, `-d${quick ? 1 : 2}s`, '--latency', '-H', ACCEPT];
   const said = await command('wrk', ...given, url);
   if (/Non-2xx|Socket errors/.test(said)) throw new Error(said);
   const [, perS = ''] = /Requests\/sec:\s+([\d.]+)/.exec(said) ?? [];

@@ -63,7 +63,7 @@ export const latency: Question = {
 /** Threads that have had nothing to do are ended: the next drop waits for new ones. */
 async function afterRest(context: Context, daemon: Daemon): Promise<number[]> {
   const drops = smallDrops(join(context.directory, 'rested'), {
-    count: context.quick ? 2 : 5,
+    count: context.quick ? 2 : 3,
     repositories: REPOSITORIES,
     tagOf: () => '1.0',
   });

@@ -29,7 +29,7 @@ export const rest: Question = {
   rounds: 1,
   run: async (context): Promise<Answer> => {
     const count = context.quick ? 500 : 5000;
-    const restS = context.quick ? 10 : 65;
+    const restS = context.quick ? 10 : 35;
     const root = join(context.directory, 'rest');
     const digest = await makeTree(context, root, count);
     const starts: number[] = [];
@@ -45,7 +45,7 @@ export const rest: Question = {
     for (const at of [0, count - 1]) await daemon.check(nameOf(at), 't0', digest);
     const bare = start(process.execPath, ['-e', 'setInterval(() => {}, 1e9)'], { stdio: 'ignore' });
     // What a start leaves to be done is over; the first full look is not what rest is.
-    await pause(context.quick ? 2000 : 10_000);
+    await pause(context.quick ? 2000 : 6000);
     const pids = [daemon.pid, bare.pid ?? 0];
     const before = pids.map(cpuOfS);
     await pause(restS * 1000);

@@ -14,7 +14,7 @@ const REPOSITORY = 'mirror';
 export const tags: Question = {
   name: 'tags',
   asks: 'A repository of 1,000, 10,000 and 50,000 tags, each on an image of its own: publish one more.',
-  rounds: 7,
+  rounds: 5,
   run: async (context): Promise<Answer> => {
     const sizes = context.quick ? [100, 1000, 5000] : [1000, 10_000, 50_000];
     const rows: Row[] = [];

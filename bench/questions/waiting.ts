@@ -36,7 +36,7 @@ export const waiting: Question = {
   rounds: 1,
   run: async (context): Promise<Answer> => {
     const drops = context.quick ? 100 : 1000;
-    const spanMs = context.quick ? 7000 : 16_000;
+    const spanMs = context.quick ? 7000 : 11_000;
     const made = join(context.directory, 'waiting-drops');
     for (let at = 0; at < drops; at++) makeDrop(join(made, `drop-${at}`), at);
     await command('sync', '-f', made);
@@ -105,7 +105,7 @@ function answer(
     ],
     notes: [
       'Full looks every 5 s instead of every 30 s. The stalls are told by `perf_hooks` inside the daemon, ' +
-        'whose timer of 1 ms counts as a stall of 1 ms; a span is 16 s.',
+        'whose timer of 1 ms counts as a stall of 1 ms; a span is 11 s.',
     ],
   };
 }
