@@ -77,6 +77,7 @@ export async function publishEverywhere(
             : {
                 mended: [],
                 removed: [],
+                files: 0,
                 ...(await publishToStore(services, target, { policy, transaction }, [
                   { drop: given, staged },
                 ])),
@@ -100,6 +101,7 @@ export async function publishEverywhere(
       mended: results.flatMap(({ mended }) => mended),
       later: results.flatMap(({ later }) => later),
       removed: results.flatMap(({ removed }) => removed),
+      files: results.reduce((sum, { files }) => sum + files, 0),
     };
   } finally {
     await run('end', { roots, transaction }).catch(() => {

@@ -6,7 +6,7 @@
 import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
 import type { Log } from '../log.js';
-import { Health } from '../metrics/health.js';
+import { Health, type HealthOptions } from '../metrics/health.js';
 import type { Metrics } from '../metrics/metrics.js';
 import type { Answer } from '../registry/answer.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
@@ -49,15 +49,8 @@ const LISTEN_AGAIN_MS = 5000;
 
 export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
   const { settings, publishes, hands, log } = options;
-  const { inbox, published } = settings.paths;
-  const places = publishes
-    ? ([
-        { name: 'inbox', path: resolve(inbox), use: 'write' },
-        { name: 'published', path: resolve(published), use: 'write' },
-      ] as const)
-    : ([{ name: 'published', path: resolve(published), use: 'read' }] as const);
   const health = new Health({
-    places,
+    places: placesOf(options),
     // As the settings are now: a reload may have changed it.
     scanMs: () => (publishes ? settings.inbox.scan : undefined),
     nowMs: () => performance.now(),
@@ -114,6 +107,20 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
       log('warn', 'daemon.warning', { what: 'metrics', ...errorFields(error as Error) });
     }
   }
+}
+
+function placesOf({ settings, publishes }: MonitorOptions): HealthOptions['places'] {
+  const { paths, registry, targets } = settings;
+  const published = { name: 'published', path: resolve(paths.published) } as const;
+  if (publishes) {
+    return [
+      { name: 'inbox', path: resolve(paths.inbox), use: 'write' },
+      { ...published, use: 'write' },
+    ];
+  }
+  // A store that is away takes no endpoint away: what is known is answered.
+  const readsStore = targets[registry.target]?.type === 's3';
+  return readsStore ? [] : [{ ...published, use: 'read' }];
 }
 
 async function loadMetrics(

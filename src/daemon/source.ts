@@ -6,6 +6,7 @@ import type { BrowseJobs } from '../publish/browse.js';
 import type { TreeRoots } from '../publish/paths.js';
 import { DirectorySource } from '../registry/directory-source.js';
 import { ObjectSource } from '../registry/object-source.js';
+import { NOBODYS_ID } from '../registry/permission.js';
 import type { Source } from '../registry/source.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
@@ -53,6 +54,8 @@ async function openObjects({ settings, log }: SourceOptions, store: StoreSetting
       else log('error', 'registry.away', { target, ...errorFields(trouble) });
     },
   });
+  // Said at once, if it cannot be reached: no repository has this id, and no request waits for it.
+  source.current(NOBODYS_ID).catch(() => {});
   const close = () => {
     small.close();
     blobs.close();

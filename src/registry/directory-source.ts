@@ -73,7 +73,14 @@ export class DirectorySource implements Source {
   async current(id: RepositoryId): Promise<DirectorySnapshot | undefined> {
     const target = await readLink(pivotPath(this.options.roots, id));
     const name = target === undefined ? undefined : snapshotOfTarget(id, target);
-    if (name === undefined) return undefined;
+    return name && this.#open({ id, name });
+  }
+
+  async at(of: ServedSnapshot['of']): Promise<DirectorySnapshot> {
+    return this.#open(of);
+  }
+
+  #open({ id, name }: ServedSnapshot['of']): DirectorySnapshot {
     return new DirectorySnapshot(snapshotPath(this.options.roots, id, name), `${id}/${name}`, {
       id,
       name,

@@ -9,6 +9,7 @@ import type { RepositoryId, RepositoryName } from '../image/names.js';
 import { BLOBS } from '../objects/layout.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
 import { type Answer, answerRefusal } from './answer.js';
 import { answerBlob, type BlobsBy } from './blobs.js';
 import { answerCatalog, answerReferrers, answerTags, cutPage } from './discovery.js';
@@ -72,8 +73,8 @@ export class Endpoint {
     if (isRefusal(route)) return route;
     if (route.kind === 'base') return this.#base(caller, request);
     if (route.kind === 'catalog') return this.#catalog(caller, route, request);
-    if (route.kind === 'tree') return this.#inRepository(caller, this.#fromTree(route), request);
-    return this.#inRepository(caller, route, request);
+    if (route.kind !== 'tree') return this.#inRepository(caller, route, request);
+    return this.#inRepository(caller, this.#fromTree(route), request, route.snapshot);
   }
 
   /** Undefined for what is not the page's. */
@@ -120,14 +121,16 @@ export class Endpoint {
     caller: Caller,
     route: RepositoryRoute,
     request: IncomingMessage,
+    name?: Timestamp,
   ): Promise<Answer | Refusal> {
-    const { settings } = this.options;
+    const { settings, source } = this.options;
     const policy = resolveRepository(settings, route.repository);
     const mayRead = this.#permission.mayRead(caller, policy);
     for (let attempt = 1; ; attempt++) {
       // What may not be read is looked for under a name that nobody can have: forbidden takes as
       // long as absent does.
-      const snapshot = await this.options.source.current(mayRead ? policy.id : NOBODYS_ID);
+      const id = mayRead ? policy.id : NOBODYS_ID;
+      const snapshot = await (name ? source.at({ id, name }) : source.current(id));
       if (snapshot === undefined) return this.#permission.unknown(caller);
       const isPrivate = policy.protected || !settings.registry.anonymous;
       const asked = { headers: request.headers, isPrivate, isHead: request.method === 'HEAD' };

@@ -9,12 +9,11 @@ import { manifestKey, snapshotKey } from '../objects/layout.js';
 import type { FoundForm } from '../snapshot/lookup.js';
 import { type BlobPlace, damaged, ObjectBlob } from './object-blob.js';
 import type { Loaded } from './object-source.js';
-import type { Named, Pointers } from './pointers.js';
+import type { Named } from './pointers.js';
 import type { ServedBlob, ServedManifest, ServedSnapshot, ServedText } from './source.js';
 
 /** Where a snapshot is read from. */
 export interface Place extends BlobPlace {
-  readonly pointers: Pick<Pointers, 'confirmed'>;
   load(of: ServedSnapshot['of']): Promise<Loaded | undefined>;
   manifest(digest: Digest): Promise<Buffer | undefined>;
 }
@@ -28,14 +27,14 @@ export class ObjectSnapshot implements ServedSnapshot {
     readonly of: ServedSnapshot['of'],
     readonly named: Named,
     readonly place: Place,
-    /** When somebody asked what is current (ms): an older answer may have been given. */
-    readonly askedMs: number,
+    /** What the store says is current now; undefined for a snapshot that was asked for by its name. */
+    readonly confirm: (() => Promise<Named | undefined>) | undefined,
   ) {
     this.path = `${of.id}/${of.name}`;
   }
 
   async stands(): Promise<boolean> {
-    const now = await this.place.pointers.confirmed(this.of.id, this.askedMs);
+    const now = this.confirm ? await this.confirm() : this.named;
     if (now?.snapshot !== this.of.name) return false;
     if (this.#missing !== undefined) throw damaged(this.#missing, 'is missing');
     return true;

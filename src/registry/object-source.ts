@@ -74,7 +74,17 @@ export class ObjectSource implements Source {
   async current(id: RepositoryId): Promise<ServedSnapshot | undefined> {
     const askedMs = this.options.monotonicMs();
     const named = await this.pointers.current(id);
-    return named && new ObjectSnapshot({ id, name: named.snapshot }, named, this, askedMs);
+    if (named === undefined) return undefined;
+    const confirm = () => this.pointers.confirmed(id, askedMs);
+    return new ObjectSnapshot({ id, name: named.snapshot }, named, this, confirm);
+  }
+
+  async at(of: ServedSnapshot['of']): Promise<ServedSnapshot | undefined> {
+    const loaded = await this.load(of);
+    if (loaded === undefined) return undefined;
+    const { repository, removed } = loaded.stored.state;
+    const named = { snapshot: of.name, repository, ...(removed && { removed }) };
+    return new ObjectSnapshot(of, named, this, undefined);
   }
 
   /** Listed anew when the last list is old for what it costs; one list for all who ask meanwhile. */

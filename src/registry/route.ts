@@ -12,6 +12,7 @@ import {
   type RepositoryName,
   type Tag,
 } from '../image/names.js';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import type { Refusal } from './refusal.js';
 
 export type Route =
@@ -38,15 +39,20 @@ export type Route =
       readonly last: string | undefined;
     }
   /** What Crane leads to: a path of the published tree, as web servers show it, by id. */
-  | { readonly kind: 'tree'; readonly id: RepositoryId; readonly blob: Digest }
-  | {
+  | ({ readonly kind: 'tree'; readonly blob: Digest } & TreePlace)
+  | ({
       readonly kind: 'tree';
-      readonly id: RepositoryId;
       readonly form: ManifestKind;
       readonly reference: Digest | Tag;
-    }
+    } & TreePlace)
   /** Docker's, in no version of the spec, and what `skopeo sync` and mirrors ask for. */
   | ({ readonly kind: 'catalog' } & Page);
+
+export interface TreePlace {
+  readonly id: RepositoryId;
+  /** Undefined for the current one. */
+  readonly snapshot: Timestamp | undefined;
+}
 
 /** What part of a list is wanted. */
 export interface Page {
@@ -113,16 +119,22 @@ function parseParts([root, version, ...rest]: string[], query: URLSearchParams):
   }
 }
 
-/** As Pulp has it: `/pulp/docker/v2/<id>/manifests/2/<tag>`. */
-function parseTree([docker, v2, id = '', kind, ...rest]: string[]): Route | Refusal {
+/**
+ * As Pulp has it: `/pulp/docker/v2/<id>/manifests/2/<tag>`; and where the settings' redirect.url names
+ * the snapshot, `/pulp/docker/snapshots/<id>/<snapshot>/manifests/2/<tag>`.
+ */
+function parseTree([docker, below, id = '', ...path]: string[]): Route | Refusal {
   const unknown = { status: 404, code: 'NAME_UNKNOWN' } as const;
-  if (docker !== 'docker' || v2 !== 'v2' || !isRepositoryId(id)) return unknown;
-  const [first = '', reference = ''] = rest;
-  if (kind === 'blobs' && rest.length === 1 && isDigest(first))
-    return { kind: 'tree', id, blob: first };
+  const isNamed = below === 'snapshots';
+  if (docker !== 'docker' || !(isNamed || below === 'v2') || !isRepositoryId(id)) return unknown;
+  const snapshot = isNamed ? path.shift() : undefined;
+  if (isNamed && !isTimestamp(snapshot ?? '')) return unknown;
+  const place = { kind: 'tree', id, snapshot: snapshot as Timestamp | undefined } as const;
+  const [kind, first = '', reference = '', ...more] = path;
+  if (kind === 'blobs' && path.length === 2 && isDigest(first)) return { ...place, blob: first };
   const isReference = isDigest(reference) || isTag(reference);
-  if (kind !== 'manifests' || rest.length !== 2 || !isKind(first) || !isReference) return unknown;
-  return { kind: 'tree', id, form: first, reference };
+  if (kind !== 'manifests' || more.length > 0 || !isKind(first) || !isReference) return unknown;
+  return { ...place, form: first, reference };
 }
 
 function isKind(text: string): text is ManifestKind {

@@ -14,6 +14,8 @@ import type { Body, Part } from './answer.js';
 export interface Source {
   /** The snapshot that is current now; undefined where no repository has this id. */
   current(id: RepositoryId): Promise<ServedSnapshot | undefined>;
+  /** One that is kept, current or not; undefined where there is none, if that is known so early. */
+  at(of: ServedSnapshot['of']): Promise<ServedSnapshot | undefined>;
   /** Of every repository there is, in no order. */
   ids(): Promise<readonly RepositoryId[]>;
   /** For people. */

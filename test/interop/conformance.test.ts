@@ -9,6 +9,7 @@ import { expect } from 'chai';
 import { AskedRegistry, REQUIREMENTS } from '../support/conformance-requests.js';
 import { fillBySkopeo, fillDropdock, type World } from '../support/conformance-world.js';
 import { DockerRegistry } from '../support/docker-registry.js';
+import { MemoryStore } from '../support/memory-store.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { TestRegistry } from '../support/test-registry.js';
 import { needTools } from '../support/tools.js';
@@ -34,6 +35,19 @@ describe('distribution-spec v1.1', function () {
   describe('is kept by dropdock', () => {
     for (const { id, end, level, check } of REQUIREMENTS) {
       it(`${id} (${end}, ${level})`, () => check(new AskedRegistry(dropdock.server.url), world));
+    }
+  });
+
+  describe('is kept by dropdock over an object store', () => {
+    let over: TestRegistry;
+    before(async () => {
+      over = await TestRegistry.open(dropdock.root, { objects: new MemoryStore() });
+      over.mirror();
+    });
+    after(() => over.close());
+
+    for (const { id, end, level, check } of REQUIREMENTS) {
+      it(`${id} (${end}, ${level})`, () => check(new AskedRegistry(over.server.url), world));
     }
   });
 

@@ -1,9 +1,11 @@
 /** What is particular to an object store: freshness, absence, damage, and bytes that pass through. */
 import { once } from 'node:events';
 import { get as httpGet, type IncomingMessage } from 'node:http';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { MemoryStore } from '../support/memory-store.js';
+import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { TestRegistry } from '../support/test-registry.js';
 import { waitFor } from '../support/wait-for.js';
@@ -161,6 +163,28 @@ describe('an endpoint over an object store', () => {
     expect(await lacking(/^repos\/team~app\/2/, TAG)).to.equal('500 UNKNOWN');
     expect(await lacking(new RegExp(image.digest), TAG)).to.equal('500 UNKNOWN');
     await lacking(new RegExp(`^blobs/${LAYER}`), BLOB);
+  });
+
+  it('takes no snapshot for another, whatever lies under its name', async () => {
+    await registry.drop('other', content, [{ image, tag: '1' }]);
+    const keyOf = (id: string) =>
+      [...store.objects.keys()].find((key) => key.startsWith(`repos/${id}/2`)) ?? '';
+    store.put(keyOf('team~app'), store.objects.get(keyOf('other')) ?? '');
+    expect(await said(TAG, await another())).to.equal('500 UNKNOWN');
+  });
+
+  it('asks as much for what is forbidden as for what is absent', async () => {
+    const passwords = join(tempDir(), 'htpasswd');
+    writeHtpasswd(passwords, { alice: 'secret' });
+    const yaml = `registry: {htpasswd: ${passwords}}\nrepositories: {team/app: {protected: true}}`;
+    const guarded = await another({ yaml });
+    const asked = async (path: string) => {
+      store.asked.length = 0;
+      const reply = await said(path, guarded);
+      return [reply, store.asked.length];
+    };
+    expect(await asked(TAG)).to.deep.equal(['401 UNAUTHORIZED', 1]);
+    expect(await asked('/v2/team/none/manifests/1')).to.deep.equal(['401 UNAUTHORIZED', 1]);
   });
 
   it('gives a signed URL again until half of its time is over', async () => {

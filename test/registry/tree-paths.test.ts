@@ -1,6 +1,6 @@
 /** The paths that Crane leads to: what lies in the published tree, file by file, and nothing else. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { expect } from 'chai';
 import { type ManifestKind, manifestMediaType } from '#src/image/media-types.js';
 import { basic } from '../support/ask.js';
@@ -55,6 +55,28 @@ describeOver('the paths of the tree', () => {
       }
     });
   }
+
+  it('may name the snapshot, for a Crane that has not looked yet', async () => {
+    await open();
+    const before = basename(readlinkSync(registry.web('team~app')));
+    const old = await registry.get(`${TREE}/manifests/2/1.0.html`);
+    const content = new TestContent();
+    const image = content.index([content.image({ layers: ['next'] })]);
+    await registry.drop('team/app', content, [{ image, tag: '1.0.html' }]);
+    const now = basename(readlinkSync(registry.web('team~app')));
+    const named = (snapshot: string, path: string, id = 'team~app') =>
+      registry.get(`/pulp/docker/snapshots/${id}/${snapshot}/manifests/${path}`);
+    // What Crane knows as an image is a list since.
+    expect((await registry.get(`${TREE}/manifests/2/1.0.html`)).status).to.equal(404);
+    const kept = await named(before, '2/1.0.html');
+    expect([kept.status, kept.body.equals(old.body)]).to.deep.equal([200, true]);
+    expect((await named(now, 'oci-index/1.0.html')).status).to.equal(200);
+    expect((await named(now, '2/1.0.html')).status).to.equal(404);
+    expect((await named('20200101T000000.000Z', '2/1.0.html')).status).to.equal(404);
+    expect((await named('current', '2/1.0.html')).status).to.equal(404);
+    expect((await named(before, '2/1.0.html', 'team~other')).status).to.equal(404);
+    expect(registry.errors).to.deep.equal([]);
+  });
 
   it('lead nowhere else', async () => {
     await open();

@@ -109,6 +109,26 @@ describe('loadSettings', () => {
         'repositories:\n  team/*:\n    mode: add\n',
         /^s\.yaml:3: repositories\.team\/\*\.mode: /,
       ],
+      [
+        'a target that is none',
+        'registry:\n  target: eu\n',
+        /^s\.yaml:2: registry\.target: there is no target eu; there are local/,
+      ],
+      [
+        'a redirect from the directory to nowhere',
+        'registry:\n  blobs: redirect\n',
+        /^s\.yaml:2: registry\.blobs: redirect needs registry\.blobsUrl/,
+      ],
+      [
+        'files for nginx where there are none',
+        'targets: {eu: {type: s3, bucket: b}}\nregistry:\n  target: eu\n  blobs: x-accel\n',
+        /^s\.yaml:4: registry\.blobs: x-accel is for the directory/,
+      ],
+      [
+        'signatures beyond what S3 knows',
+        'registry:\n  signedFor: 8d\n',
+        /^s\.yaml:2: registry\.signedFor: expected 10s to 7d/,
+      ],
     ];
     for (const [what, text, message] of cases) {
       it(`${what}: settings.invalid`, () => {

@@ -3,14 +3,10 @@
  * come and go, repositories that are removed and come again. It knows what each tag was and when, so
  * that an answer can be judged: was this the truth at some instant of the request?
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { publishContext } from '#src/daemon/services.js';
-import { parseRepositoryName } from '#src/image/names.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
-import { deliver, dropPath } from './deliver.js';
+import type { Digest } from '#src/image/digest.js';
+import type { Edit } from '#src/publish/edit.js';
 import { TestContent } from './make-image.js';
+import { directoryHands, type MovingHands } from './moving-hands.js';
 import { type TestServices, testServices } from './service.js';
 
 interface Spell {
@@ -29,17 +25,25 @@ export class MovingTree {
     readonly services: TestServices,
     readonly repositories: readonly string[],
     readonly random: () => number,
+    readonly hands: MovingHands,
   ) {}
 
   static async make(
     root: string,
-    options: { repositories: readonly string[]; random: () => number; yaml?: string },
+    options: {
+      repositories: readonly string[];
+      random: () => number;
+      yaml?: string;
+      /** Into the directory, where it is left out. */
+      hands?: (services: TestServices) => MovingHands;
+    },
   ): Promise<MovingTree> {
     const yaml = options.yaml ?? 'retention: {keep: 1, grace: 10m}\n';
     // Real threads: whoever pulls in this process must not wait for the publisher.
     const services = await testServices(root, { yaml });
     await services.run('prepareInbox', { inbox: services.inbox });
-    const tree = new MovingTree(root, services, options.repositories, options.random);
+    const hands = options.hands?.(services) ?? directoryHands(root, services);
+    const tree = new MovingTree(root, services, options.repositories, options.random, hands);
     for (const repository of options.repositories) await tree.#publish(repository, '1', 'image');
     return tree;
   }
@@ -96,17 +100,14 @@ export class MovingTree {
       });
     const root =
       what === 'index' ? content.index([image('amd64'), image('arm64')]) : image('amd64');
-    const path = `${repository}:${tag}`;
-    content.writeLayout(dropPath(this.root, path), [{ image: root }]);
-    await this.#move(repository, [tag], root.digest, () => deliver(this.services, path));
-    return `${path} ${what}`;
+    await this.#move(repository, [tag], root.digest, () =>
+      this.hands.publish(repository, tag, content, root),
+    );
+    return `${repository}:${tag} ${what}`;
   }
 
   async #edit(repository: string, edit: Edit, tags: readonly string[]): Promise<string> {
-    const policy = resolveRepository(this.services.settings, parseRepositoryName(repository));
-    await this.#move(repository, tags, undefined, () =>
-      editRepository(publishContext(this.services), policy, edit),
-    );
+    await this.#move(repository, tags, undefined, () => this.hands.edit(repository, edit));
     return `${edit.kind} ${repository}`;
   }
 
@@ -132,20 +133,11 @@ export class MovingTree {
     await work();
     const untilMs = performance.now();
     for (const spell of open) if (spell) spell.untilMs = untilMs;
-    const docker = digest && this.#conversions(repository)[digest];
+    const { state } = await this.hands.current(repository);
+    const docker = digest && state.conversions.get(digest as Digest);
     for (const tag of tags) {
       const now = this.#now(repository, tag);
       if (now && digest && docker) now.digests = [digest, docker];
     }
-  }
-
-  /** What each original is to clients that know no OCI. */
-  #conversions(repository: string): Record<string, string | null> {
-    const path = join(this.published, 'web', repository, '.snapshot.json');
-    return JSON.parse(readFileSync(path, 'utf8')).conversions;
-  }
-
-  get published(): string {
-    return join(this.root, 'published');
   }
 }

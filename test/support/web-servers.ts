@@ -35,7 +35,29 @@ export function nginxWithDropdock(
   return startNginx('nginx/with-dropdock.conf', { published, endpoint, surroundings });
 }
 
-async function startNginx(
+/**
+ * @param store where it listens: `127.0.0.1:7480`
+ * @param path bucket and prefix
+ */
+export async function nginxBeforeStore(store: string, path: string): Promise<WebServer> {
+  const text = shippedConfig('nginx/objects.conf', '')
+    .replaceAll('/images/registry/', `/${path}/`)
+    .replace('server 127.0.0.1:7480;', `server ${store};`)
+    .replace('Host s3.example.com;', `Host ${store};`)
+    .replace('/var/cache/nginx/dropdock', join(tempDir(), 'cache'));
+  return runNginx(text);
+}
+
+/** Each request to the next of them. @param endpoints where they listen: `127.0.0.1:5000` */
+export function nginxInTurns(endpoints: readonly string[]): Promise<WebServer> {
+  const servers = endpoints.map((each) => `server ${each};`).join(' ');
+  return runNginx(
+    `upstream endpoints { ${servers} }\nserver { listen 80;\n` +
+      'location / { proxy_pass http://endpoints; proxy_set_header Host $http_host; } }',
+  );
+}
+
+function startNginx(
   file: string,
   {
     published,
@@ -43,11 +65,17 @@ async function startNginx(
     endpoint = '127.0.0.1:5000',
   }: { published: string; surroundings: string; endpoint?: string },
 ): Promise<WebServer> {
+  const shipped = shippedConfig(file, published).replace(
+    'server 127.0.0.1:5000;',
+    `server ${endpoint};`,
+  );
+  return runNginx(`${surroundings}\n${shipped}`);
+}
+
+async function runNginx(text: string): Promise<WebServer> {
   const place = tempDir();
   const port = await freePort();
-  const shipped = shippedConfig(file, published)
-    .replace('listen 80;', `listen 127.0.0.1:${port};`)
-    .replace('server 127.0.0.1:5000;', `server ${endpoint};`);
+  const servers = text.replace('listen 80;', `listen 127.0.0.1:${port};`);
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((name) => `${name}_temp_path ${place}/${name};`)
     .join('\n');
@@ -55,7 +83,7 @@ async function startNginx(
     join(place, 'nginx.conf'),
     `daemon off;\n${IS_ROOT ? 'user root;' : ''}\nworker_processes 2;\npid ${place}/pid;\n` +
       `error_log ${place}/error.log warn;\nevents { worker_connections 1024; }\n` +
-      `http {\naccess_log off;\n${temporary}\n${surroundings}\n${shipped}\n}\n`,
+      `http {\naccess_log off;\n${temporary}\n${servers}\n}\n`,
   );
   const given = ['-p', place, '-c', join(place, 'nginx.conf'), '-e', join(place, 'error.log')];
   return started(spawn('nginx', given), { port, place });

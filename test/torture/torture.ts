@@ -34,6 +34,7 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   },
   'full-disk': { files: ['crash/full-disk'], environment: {} },
   publishers: { files: ['crash/publishers'], environment: { DROPDOCK_TEST_MERGES: '5000' } },
+  hosts: { files: ['crash/many-daemons'], environment: { DROPDOCK_TEST_MERGES: '500' } },
   stores: {
     files: ['objects/concurrency', 'objects/faults', 'objects/cost'],
     environment: { DROPDOCK_TEST_MERGES: '500', DROPDOCK_TEST_REPOSITORIES: '1000' },
@@ -45,6 +46,10 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   },
   lookers: { files: ['crash/readers'], environment: { DROPDOCK_TEST_FLIPS: '10000' } },
   readers: { files: ['interop/flips'], environment: { DROPDOCK_TEST_FLIPS: '1000' } },
+  'store-readers': {
+    files: ['interop/object-store'],
+    environment: { DROPDOCK_TEST_FLIPS: '1000' },
+  },
   package: { files: ['interop/debian-package'], environment: { DROPDOCK_TEST_PACKAGE: '1' } },
   drops: { files: ['fuzz/mutated-drops'], environment: { DROPDOCK_TEST_DROPS: '20000' } },
 };
