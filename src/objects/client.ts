@@ -10,6 +10,8 @@ import type { StoreOptions } from './store.js';
 /** Requests to one store at once; more wait for a socket. */
 const SOCKETS = 64;
 const CONNECT_MS = 5000;
+/** The SDK would write to the console, of requests as well. */
+const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 export type S3 = Sdk.S3;
 
@@ -53,7 +55,9 @@ export async function openClient(options: StoreOptions): Promise<Client> {
     // Only AWS itself understands the SDK's own checksums; what matters is sent as Content-MD5.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
+    logger: SILENT,
     requestHandler: {
+      logger: SILENT,
       connectionTimeout: CONNECT_MS,
       httpAgent: agent,
       httpsAgent: agent,

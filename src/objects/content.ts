@@ -6,6 +6,7 @@ import { type OpenFile, openFile } from '../disk/serving.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { contentPath } from '../publish/paths.js';
+import { Budget } from './budget.js';
 import type { StoreContext } from './context.js';
 import { isYoung, waitForDeletion } from './deleting.js';
 import { attributesOf, type NeededObject } from './needed.js';
@@ -17,8 +18,10 @@ const PARALLEL = 8;
 /** Up to this a put is tried at once: a HEAD before it would cost more than it saves. */
 const SMALL_BYTES = 1024 * 1024;
 /** Longer ones go in parts of at least this. */
-export const PART_BYTES = 16 * 1024 * 1024;
+export const PART_BYTES = 8 * 1024 * 1024;
 const PARTS_MAX = 10_000;
+/** Of this process, whatever it publishes and where. */
+const budget = new Budget(128 * 1024 * 1024);
 
 export interface Brought {
   /** Objects that were sent, and their bytes. */
@@ -62,12 +65,12 @@ async function bring(context: StoreContext, object: NeededObject): Promise<How> 
   const { key, size } = object;
   const attributes = attributesOf(object);
   if (size <= SMALL_BYTES && !isSingleWriter) {
-    const bytes = await readContent(context, object.digest, size);
-    if (bytes !== undefined) {
+    const status = await budget.use(size, async () => {
+      const bytes = await readContent(context, object.digest, size);
       const absent = { absent: true } as const;
-      const { status } = await patiently(() => store.put(key, bytes, attributes, absent));
-      if (status === 'done') return 'sent';
-    }
+      return bytes && (await patiently(() => store.put(key, bytes, attributes, absent))).status;
+    });
+    if (status === 'done') return 'sent';
   }
   const facts = await patiently(() => store.head(key));
   if (facts !== undefined && facts.size === size && facts.metadata.digest === object.digest) {
@@ -90,8 +93,10 @@ async function send(context: StoreContext, object: NeededObject): Promise<void> 
   }
   try {
     if (size <= PART_BYTES) {
-      const bytes = await readPart(file, 0, size);
-      await patiently(() => store.put(key, bytes, attributes));
+      await budget.use(size, async () => {
+        const bytes = await readPart(file, 0, size);
+        await patiently(() => store.put(key, bytes, attributes));
+      });
       return;
     }
     const upload = await patiently(() => store.beginUpload(key, attributes));
@@ -114,8 +119,10 @@ async function sendParts({ store }: StoreContext, file: OpenFile, upload: Upload
   const starts = Array.from({ length: Math.ceil(file.size / partBytes) }, (_, at) => at);
   await eachOf(starts, PARALLEL, async (at) => {
     const start = at * partBytes;
-    const bytes = await readPart(file, start, Math.min(partBytes, file.size - start));
-    etags[at] = await patiently(() => store.putPart(upload, at + 1, bytes));
+    etags[at] = await budget.use(partBytes, async () => {
+      const bytes = await readPart(file, start, Math.min(partBytes, file.size - start));
+      return patiently(() => store.putPart(upload, at + 1, bytes));
+    });
   });
   // Completing twice is harmless; an answer that was lost shows in the size.
   await patiently(async () => {

@@ -1,6 +1,7 @@
 /** All that is said of stores and of publishing to them, on Ceph's RADOS Gateway. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { openStore } from '#src/objects/s3-store.js';
 import type { ObjectStore } from '#src/objects/store.js';
@@ -46,7 +47,7 @@ describe('objects: the RADOS Gateway', function () {
       store = await openBucket();
     });
     afterEach(() => store.close());
-    itPublishes(() => store, { slow: true });
+    itPublishes(() => store, { slow: true, wait: (ms) => delay(ms) });
 
     it('learns at the second flip how it wants its ETags', async () => {
       const publisher = await new StorePublisher(store).prepare();

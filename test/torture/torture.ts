@@ -37,7 +37,11 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   hosts: { files: ['crash/many-daemons'], environment: { DROPDOCK_TEST_MERGES: '500' } },
   stores: {
     files: ['objects/concurrency', 'objects/faults', 'objects/cost'],
-    environment: { DROPDOCK_TEST_MERGES: '500', DROPDOCK_TEST_REPOSITORIES: '1000' },
+    environment: {
+      DROPDOCK_TEST_MERGES: '500',
+      DROPDOCK_TEST_REPOSITORIES: '1000',
+      DROPDOCK_TEST_POINTS: 'all',
+    },
   },
   soak: { files: ['crash/soak'], environment: { DROPDOCK_TEST_SOAK: '50000' } },
   neighbours: {

@@ -1,0 +1,35 @@
+/** How much may be held in memory at one time, on its way to stores: whoever comes later waits. */
+
+export class Budget {
+  #free: number;
+  readonly #most: number;
+  readonly #waiting: { readonly bytes: number; readonly go: () => void }[] = [];
+
+  /** @param most bytes; one that is larger goes alone */
+  constructor(most: number) {
+    this.#most = most;
+    this.#free = most;
+  }
+
+  async use<T>(wanted: number, work: () => Promise<T>): Promise<T> {
+    const bytes = Math.min(wanted, this.#most);
+    if (this.#waiting.length > 0 || bytes > this.#free) {
+      await new Promise<void>((go) => this.#waiting.push({ bytes, go }));
+    } else this.#free -= bytes;
+    try {
+      return await work();
+    } finally {
+      this.#free += bytes;
+      this.#wake();
+    }
+  }
+
+  /** In the order they came, so that a large one is not passed by for ever. */
+  #wake(): void {
+    for (let [next] = this.#waiting; next && next.bytes <= this.#free; [next] = this.#waiting) {
+      this.#waiting.shift();
+      this.#free -= next.bytes;
+      next.go();
+    }
+  }
+}
