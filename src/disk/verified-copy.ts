@@ -51,6 +51,14 @@ export function ingestBlobs(disk: Disk, blobs: readonly BlobToIngest[]): Ingeste
   }
 }
 
+/** The job. */
+export function ingest(
+  disk: Disk,
+  { blobs }: { readonly blobs: readonly BlobToIngest[] },
+): Ingested[] {
+  return ingestBlobs(disk, blobs);
+}
+
 /** @returns 'present' for what is in the store by now; everything else lies at its temporary name */
 function placeBlob(disk: Disk, blob: BlobToIngest, files: FreshFiles): Ingested {
   return InsideDirectory.use(disk, blob.root, (inside) => {

@@ -1,9 +1,8 @@
 /** What publishing asks of the worker threads. Each takes the disk and one value. */
-import type { BlobToIngest } from '../disk/blob-bytes.js';
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory, makeDirectory } from '../disk/durable.js';
 import { checkSpace } from '../disk/space.js';
-import { ingestBlobs } from '../disk/verified-copy.js';
+import { ingest } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Origin } from '../snapshot/state.js';
@@ -117,8 +116,7 @@ export const publishJobs = {
   withdraw,
   afterFlip,
   flip: flipJob,
-  ingest: (disk: Disk, { blobs }: { readonly blobs: readonly BlobToIngest[] }) =>
-    ingestBlobs(disk, blobs),
+  ingest,
   checkSpace,
   build: buildSnapshot,
   checkMerge,

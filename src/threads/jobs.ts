@@ -1,8 +1,7 @@
-/** Every job a worker thread can do, by name, and which threads do it. */
+/** Every job a worker thread can do, by name. */
 import { accessJobs } from '../access/jobs.js';
 import { inboxJobs } from '../inbox/jobs.js';
 import { notifyJobs } from '../notify/spool.js';
-import type { StageRequest } from '../publish/drop.js';
 import { publishJobs } from '../publish/jobs.js';
 import { settleFlip } from './flip-notice.js';
 import { examine, scan, stage } from './stage.js';
@@ -19,37 +18,3 @@ export const jobs = {
 } as const;
 
 export type Jobs = typeof jobs;
-
-/**
- * Threads of one lane do not wait for those of another: a flip must not queue behind 50 GB to hash,
- * nor hashing behind the deletion of old snapshots, nor anything behind somebody who guesses passwords
- * or looks at the page.
- */
-export type Lane = 'quick' | 'hash' | 'background' | 'password' | 'page';
-
-const LANES: Partial<Record<keyof Jobs, Lane>> = {
-  checkPassword: 'password',
-  ingest: 'hash',
-  emptyTrash: 'background',
-  prepareNext: 'background',
-  discardPrepared: 'background',
-  deleteRetired: 'background',
-  census: 'background',
-  sweep: 'background',
-  planSweep: 'background',
-  verifyRepository: 'background',
-  repairRepository: 'background',
-  verifyContent: 'background',
-  verifyTrash: 'background',
-  snapshotFacts: 'page',
-  snapshotSummary: 'page',
-  snapshotChanges: 'page',
-  listRejected: 'page',
-  dropBytes: 'page',
-};
-
-export function laneOf(job: keyof Jobs, request: unknown): Lane {
-  // An archive is read, hashed and perhaps unpacked in one go.
-  if (job === 'stage' && (request as StageRequest).drop.kind === 'file') return 'hash';
-  return LANES[job] ?? 'quick';
-}

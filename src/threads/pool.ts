@@ -6,7 +6,8 @@
 import { Worker } from 'node:worker_threads';
 import type { RunJob } from '../disk/hands.js';
 import { DropdockError, fromPlainError } from '../errors.js';
-import { type Jobs, type Lane, laneOf } from './jobs.js';
+import type { Jobs } from './jobs.js';
+import { type Lane, laneOf } from './lanes.js';
 import type { JobAnswer, JobMessage } from './worker.js';
 
 interface Task {
