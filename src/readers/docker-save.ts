@@ -18,6 +18,7 @@ import {
 import { MEDIA_TYPES } from '../image/media-types.js';
 import type { BlobSource, Missing } from '../image/staged-content.js';
 import type { Bundle } from './bundle.js';
+import { SAVE_MANIFEST } from './formats.js';
 
 /** An image as the archive describes it; its layers are not read yet. */
 export interface SavedImage {
@@ -49,8 +50,6 @@ const saveManifest = z
 const imageConfig = z.looseObject({
   rootfs: z.object({ diff_ids: z.array(z.string()).nullish() }).nullish(),
 });
-
-export const SAVE_MANIFEST = 'manifest.json';
 
 /** @throws json.*, digest.mismatch, limit.exceeded; what may still arrive is in `missing` */
 export function readDockerSave(bundle: Bundle): { images: SavedImage[]; missing: Missing[] } {

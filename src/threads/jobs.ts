@@ -4,7 +4,8 @@ import { inboxJobs } from '../inbox/jobs.js';
 import { notifyJobs } from '../notify/spool.js';
 import { publishJobs } from '../publish/jobs.js';
 import { settleFlip } from './flip-notice.js';
-import { examine, scan, stage } from './stage.js';
+import { scan } from './scan.js';
+import { examine, stage } from './stage.js';
 
 export const jobs = {
   ...accessJobs,

@@ -21,18 +21,13 @@ import type {
   StagedBlob,
   StagedContent,
 } from '../image/staged-content.js';
-import { type ScanRequest, type ScanResult, scanInbox } from '../inbox/scan.js';
 import type { Verdict } from '../inbox/settle.js';
 import { publishedContent, readPivot } from '../publish/current.js';
 import type { StageRequest, StageResult } from '../publish/drop.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
 import { readDockerSave } from '../readers/docker-save.js';
-import {
-  readBundle,
-  readDirectoryDrop,
-  recogniseBundle,
-  recogniseDirectory,
-} from '../readers/recognise.js';
+import { recogniseBundle, recogniseDirectory } from '../readers/formats.js';
+import { readBundle, readDirectoryDrop } from '../readers/recognise.js';
 import { openArchive, openPlainTar, packingOf } from './archive.js';
 import { stageSaved, temporaryIn, tolerate } from './stage-saved.js';
 
@@ -41,10 +36,6 @@ const SMALL_DROP_BYTES = 1024 * 1024;
 const SMALL_DROP_BLOBS = 8;
 
 const NOTHING_PUBLISHED = { sizeOf: () => undefined, readManifest: () => undefined };
-
-export function scan(disk: Disk, request: ScanRequest): ScanResult {
-  return scanInbox(disk, request, (entries) => recogniseDirectory(entries) !== undefined);
-}
 
 export interface ExamineRequest {
   readonly roots: TreeRoots;

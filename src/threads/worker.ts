@@ -4,6 +4,7 @@ import { nodeDisk } from '../disk/disk.js';
 import { ingest } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { Jobs } from './jobs.js';
+import { scan } from './scan.js';
 
 export interface JobMessage {
   readonly job: keyof Jobs;
@@ -14,7 +15,9 @@ export type JobAnswer =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly error: PlainError };
 
-/** Loading all that threads can do takes 180 ms of a processor; one that only hashes starts at once. */
+/** Loading all that threads can do takes 180 ms of a processor; these are asked for more often. */
+const LIGHT = { ingest, scan };
+
 async function allJobs(): Promise<Jobs> {
   return (await import('./jobs.js')).jobs;
 }
@@ -22,7 +25,7 @@ async function allJobs(): Promise<Jobs> {
 parentPort?.on('message', async ({ job, request }: JobMessage) => {
   let answer: JobAnswer;
   try {
-    const work = job === 'ingest' ? ingest : (await allJobs())[job];
+    const work = job in LIGHT ? LIGHT[job as keyof typeof LIGHT] : (await allJobs())[job];
     answer = { ok: true, result: await work(nodeDisk, request as never) };
   } catch (error) {
     answer = { ok: false, error: toPlainError(error) };

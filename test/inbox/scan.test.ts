@@ -13,7 +13,7 @@ import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { lookAt } from '#src/inbox/look.js';
 import { filesystemNow, scanInbox } from '#src/inbox/scan.js';
-import { recogniseDirectory } from '#src/readers/recognise.js';
+import { recogniseDirectory } from '#src/readers/formats.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';

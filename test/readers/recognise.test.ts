@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Entry } from '#src/disk/disk.js';
-import { recogniseDirectory } from '#src/readers/recognise.js';
+import { recogniseDirectory } from '#src/readers/formats.js';
 import { refusal } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { readDrop } from './drop-fixture.js';
