@@ -7,7 +7,7 @@ import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
 import type { CleanedStore } from '../objects/clean.js';
 import { lockRepository, type RepositoryLock } from '../publish/lock.js';
-import { allDirectories } from '../publish/paths.js';
+import { allDirectories, snapshotPath, type TreeRoots } from '../publish/paths.js';
 import type { SnapshotVerdict } from '../publish/retention.js';
 import type { Finding } from '../publish/verify.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
@@ -56,8 +56,9 @@ export async function clean(
     const plans = await cleanRepositories(services, dryRun);
     const { roots, run, nowMs, settings } = services;
     const request = { roots, nowMs: nowMs(), graceMs: settings.retention.grace };
-    if (!dryRun) await run('emptyTrash', { roots });
-    const content = await run(dryRun ? 'planSweep' : 'sweep', request);
+    const content = await (dryRun
+      ? run('planSweep', { ...request, going: goingOf(roots, plans) })
+      : run('sweep', request));
     const targets = Object.keys(stores).length > 0 ? { targets: stores } : {};
     if (context.json) printJson(context, { dryRun, repositories: plans, content, ...targets });
     else {
@@ -94,6 +95,12 @@ function printStores(
     printPlans(context, plans, { files, bytes }, dryRun);
     if (stopped !== undefined) context.print(`It ended early: ${stopped}.\n`);
   }
+}
+
+function goingOf(roots: TreeRoots, plans: readonly CleanedRepository[]): string[] {
+  return plans.flatMap(({ id, snapshots }) =>
+    snapshots.filter(({ remove }) => remove).map(({ name }) => snapshotPath(roots, id, name)),
+  );
 }
 
 /** All that is left of a repository that was removed. */

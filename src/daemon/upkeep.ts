@@ -115,7 +115,6 @@ export async function cleanAll(services: Services): Promise<void> {
   }
   // Content that only they link would never be unused.
   await run('discardPrepared', { roots, owner: owner.token });
-  await run('emptyTrash', { roots });
   const { files, bytes } = await run('sweep', {
     roots,
     nowMs: nowMs(),

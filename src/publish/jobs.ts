@@ -12,14 +12,7 @@ import { browseJobs } from './browse.js';
 import { buildSnapshot, checkMerge } from './build.js';
 import { buildEdit } from './build-edit.js';
 import { takeCensus } from './census.js';
-import {
-  type CleanRequest,
-  cleanRepository,
-  emptyTrash,
-  moveToTrash,
-  planClean,
-  sweepContent,
-} from './clean.js';
+import { type CleanRequest, cleanRepository, emptyTrash, moveToTrash, planClean } from './clean.js';
 import { readPivot } from './current.js';
 import { type FlipRequest, flip, placeAppLink } from './flip.js';
 import { type FlipRecord, recordFlip } from './history.js';
@@ -37,6 +30,7 @@ import { discardPrepared, prepareNext } from './prepared-tree.js';
 import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
+import { planSweep, sweep } from './sweep.js';
 import { verifyContent, verifyRepository, verifyTrash } from './verify.js';
 
 export interface Place {
@@ -151,9 +145,8 @@ export const publishJobs = {
   ...browseJobs,
   emptyTrash,
   census: takeCensus,
-  sweep: sweepContent,
-  planSweep: (disk: Disk, request: Parameters<typeof sweepContent>[1]) =>
-    sweepContent(disk, request, true),
+  sweep,
+  planSweep,
 } as const;
 
 export type PublishJobs = typeof publishJobs;

@@ -139,7 +139,7 @@ describe('dropdock', function () {
 
   it('clean --dry-run: says what would go and what keeps the rest, and removes nothing', async () => {
     const config = join(root, 'c.yaml');
-    writeFileSync(config, 'retention: {keep: 5, grace: 1h}\n');
+    writeFileSync(config, 'retention: {keep: 5, grace: 0s}\n');
     for (const layer of ['a', 'b', 'c']) {
       rmSync(join(root, 'layout'), { recursive: true, force: true });
       makeLayout(join(root, 'layout'), { layers: [layer] });
@@ -150,7 +150,10 @@ describe('dropdock', function () {
     expect(dry.stdout.match(/would go +stale/g)).to.have.length(2);
     expect(dry.stdout).to.match(/stays +current/);
     expect(readdirSync(join(root, 'published/master/app'))).to.have.length(3);
-    await run('clean', '--config', config);
+    const done = await run('clean', '--config', config);
+    const [, said] = /unused content: (.*), freed/.exec(done.stdout) ?? [];
+    expect(said).to.equal('8 files');
+    expect(dry.stdout).to.contain(done.stdout.split('freed ')[1]);
     expect(readdirSync(join(root, 'published/master/app'))).to.have.length(1);
     expect(seen('app')?.tags).to.have.keys('1.0');
   });
