@@ -1,22 +1,17 @@
-/** Commands that put things in order: init, clean, verify. */
+/** Commands that put things in order: init, verify. */
 import { resolve } from 'node:path';
-import { lockOptions, openServices, type Services } from '../daemon/services.js';
-import { cleanOneStore } from '../daemon/store-upkeep.js';
+import { openServices } from '../daemon/services.js';
 import { DropdockError, isSystemError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
-import type { CleanedStore } from '../objects/clean.js';
-import { lockRepository, type RepositoryLock } from '../publish/lock.js';
-import { allDirectories, snapshotPath, type TreeRoots } from '../publish/paths.js';
-import type { SnapshotVerdict } from '../publish/retention.js';
+import { allDirectories } from '../publish/paths.js';
 import type { Finding } from '../publish/verify.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
-import { LOCAL_TARGET } from '../settings/targets.js';
+import { locked } from './clean.js';
 import {
   type CommandContext,
   EXIT,
   type ExitCode,
-  formatBytes,
   formatTable,
   idOf,
   printJson,
@@ -38,135 +33,6 @@ export async function init(context: CommandContext): Promise<ExitCode> {
     context.print('Ready. Start the daemon with: dropdock run\n');
   }
   return EXIT.done;
-}
-
-export async function clean(
-  context: CommandContext,
-  log: Log,
-  { dryRun, target }: { readonly dryRun: boolean; readonly target: string | undefined },
-): Promise<ExitCode> {
-  const services = await openServices(context.settings, log);
-  try {
-    const stores = await cleanNamedStores(services, dryRun, target);
-    if (target !== undefined && target !== LOCAL_TARGET) {
-      if (context.json) printJson(context, { dryRun, targets: stores });
-      else printStores(context, stores, dryRun);
-      return EXIT.done;
-    }
-    const plans = await cleanRepositories(services, dryRun);
-    const { roots, run, nowMs, settings } = services;
-    const request = { roots, nowMs: nowMs(), graceMs: settings.retention.grace };
-    const content = await (dryRun
-      ? run('planSweep', { ...request, going: goingOf(roots, plans) })
-      : run('sweep', request));
-    const targets = Object.keys(stores).length > 0 ? { targets: stores } : {};
-    if (context.json) printJson(context, { dryRun, repositories: plans, content, ...targets });
-    else {
-      printPlans(context, plans, content, dryRun);
-      printStores(context, stores, dryRun);
-    }
-    return EXIT.done;
-  } finally {
-    await services.close();
-  }
-}
-
-async function cleanNamedStores(
-  services: Services,
-  dryRun: boolean,
-  target: string | undefined,
-): Promise<Record<string, CleanedStore>> {
-  const cleaned: Record<string, CleanedStore> = {};
-  for (const name of services.stores.names) {
-    if (target !== undefined && name !== target) continue;
-    cleaned[name] = await cleanOneStore(services, await services.stores.open(name), dryRun);
-  }
-  return cleaned;
-}
-
-function printStores(
-  context: CommandContext,
-  stores: Readonly<Record<string, CleanedStore>>,
-  dryRun: boolean,
-): void {
-  for (const [name, { repositories, files, bytes, stopped }] of Object.entries(stores)) {
-    const plans = repositories.map((each) => ({ ...each, strangers: [] }));
-    context.print(`${name}:\n`);
-    printPlans(context, plans, { files, bytes }, dryRun);
-    if (stopped !== undefined) context.print(`It ended early: ${stopped}.\n`);
-  }
-}
-
-function goingOf(roots: TreeRoots, plans: readonly CleanedRepository[]): string[] {
-  return plans.flatMap(({ id, snapshots }) =>
-    snapshots.filter(({ remove }) => remove).map(({ name }) => snapshotPath(roots, id, name)),
-  );
-}
-
-/** All that is left of a repository that was removed. */
-const REMOVED = { rule: 'removed', remove: true } as const;
-
-interface CleanedRepository {
-  readonly id: RepositoryId;
-  readonly snapshots: readonly (Omit<SnapshotVerdict, 'rule'> & {
-    readonly rule: SnapshotVerdict['rule'] | 'removed';
-  })[];
-  readonly strangers: readonly string[];
-}
-
-async function cleanRepositories(
-  services: Services,
-  dryRun: boolean,
-): Promise<CleanedRepository[]> {
-  const { run, roots, settings, nowMs } = services;
-  const plans: CleanedRepository[] = [];
-  for (const id of await run('listRepositories', { roots })) {
-    const { keep, graceMs } = resolveRepositoryById(settings, id);
-    const request = { roots, id, keep, graceMs, nowMs: nowMs() };
-    const { verdicts, strangers, isOver } = await run('planClean', request);
-    const snapshots = isOver ? verdicts.map((each) => ({ ...each, ...REMOVED })) : verdicts;
-    plans.push({ id, snapshots, strangers });
-    if (dryRun || !(isOver || snapshots.some(({ remove }) => remove))) continue;
-    await locked(services, id, ({ lost }) => run('clean', { ...request, lockLost: lost }));
-  }
-  return plans;
-}
-
-async function locked<T>(
-  services: Services,
-  id: RepositoryId,
-  work: (lock: RepositoryLock) => Promise<T>,
-): Promise<T> {
-  const { roots } = services;
-  const lock = await lockRepository(roots, id, lockOptions(services));
-  try {
-    return await work(lock);
-  } finally {
-    await lock.release();
-  }
-}
-
-function printPlans(
-  context: CommandContext,
-  plans: readonly CleanedRepository[],
-  content: { readonly files: number; readonly bytes: number },
-  dryRun: boolean,
-): void {
-  const rows = plans.flatMap(({ id, snapshots, strangers }) => [
-    ...snapshots.map(({ name, rule, remove, untilMs }) => [
-      id,
-      name,
-      remove ? (dryRun ? 'would go' : 'gone') : 'stays',
-      rule,
-      untilMs === undefined ? '' : `until ${new Date(untilMs).toISOString()}`,
-    ]),
-    ...strangers.map((name) => [id, name, 'stays', 'no snapshot of ours', '']),
-  ]);
-  if (rows.length > 0) {
-    context.print(formatTable([['REPOSITORY', 'SNAPSHOT', '', 'RULE', ''], ...rows]));
-  }
-  const verb = dryRun ? 'would free' : 'freed';
-  context.print(`unused content: ${content.files} files, ${verb} ${formatBytes(content.bytes)}\n`);
 }
 
 export async function verify(

@@ -6,12 +6,12 @@ import { servesTheSame, type TagMove, tagMoves } from '../snapshot/merge.js';
 import type { RepositoryState } from '../snapshot/state.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listSnapshots, readSnapshot } from './current.js';
-import type { Edit } from './edit.js';
+import type { Change } from './edit.js';
 import { readHistory } from './history.js';
 import { buildNext, type NextRequest, type NextSnapshot, readOwn } from './next-snapshot.js';
 
 export interface BuildEditRequest extends NextRequest {
-  readonly edit: Edit;
+  readonly edit: Change;
 }
 
 export interface EditedSnapshot extends NextSnapshot {
@@ -43,6 +43,7 @@ function changed(
   state: RepositoryState,
   to: Timestamp | undefined,
 ): RepositoryState {
+  if (edit.kind === 'clean') return state;
   if (edit.kind === 'untag') return untag(state, edit.tags);
   if (edit.kind === 'remove' || to === undefined) return removeAll(state);
   if (!listSnapshots(disk, roots, policy.id).includes(to)) {
@@ -58,7 +59,7 @@ function changed(
 /**
  * What was current before, as far as it is still kept: rolling back twice leads forth again. A removal
  * is passed over (nobody means it by "back"), and so is what serves nothing else than the current one
- * (what came back after a removal), and what another repository had under
+ * (what came back after a removal, what a cleaning made anew), and what another repository had under
  * this id.
  */
 function previous(

@@ -30,6 +30,8 @@ export interface CleanPlan {
   readonly verdicts: readonly SnapshotVerdict[];
   /** Names in master/<id>/ that are no timestamps; they are left alone. */
   readonly strangers: readonly string[];
+  /** What the pivot names. */
+  readonly current: Timestamp | null;
 }
 
 /** What would go and which rule keeps the rest. Reads only. */
@@ -54,6 +56,7 @@ export function planClean(disk: Disk, request: CleanRequest): CleanPlan {
   return {
     verdicts: judgeSnapshots(facts, request),
     strangers: names.filter((name) => !isTimestamp(name)),
+    current,
   };
 }
 

@@ -11,6 +11,7 @@ import { readBoards, removeBoards, writeBoard } from './boards.js';
 import { browseJobs } from './browse.js';
 import { buildSnapshot, checkMerge } from './build.js';
 import { buildEdit } from './build-edit.js';
+import { carriedBy } from './carried.js';
 import { takeCensus } from './census.js';
 import { type CleanRequest, cleanRepository, emptyTrash, moveToTrash, planClean } from './clean.js';
 import { readPivot } from './current.js';
@@ -132,6 +133,7 @@ export const publishJobs = {
     /** It was removed, and its time is over. */
     isOver: isOver(disk, request),
   }),
+  carriedBy,
   verifyRepository,
   repairRepository,
   verifyContent,

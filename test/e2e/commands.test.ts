@@ -158,6 +158,36 @@ describe('dropdock', function () {
     expect(seen('app')?.tags).to.have.keys('1.0');
   });
 
+  it('clean: rids what is published of what was taken away, and the disk of it too', async () => {
+    const config = join(root, 'c.yaml');
+    writeFileSync(config, 'retention: {keep: 3, grace: 1h}\n');
+    const configured = (...given: string[]) => run(...given, '--config', config);
+    const [good, secret] = ['good', 'secret'].map((layer) =>
+      makeLayout(join(root, layer), { layers: [layer] }),
+    );
+    for (const tag of ['good', 'secret']) {
+      await configured('publish', join(root, tag), '--as', `app:${tag}`);
+    }
+    await configured('untag', 'app', 'secret');
+    expect((await configured('clean', '--dry-run')).stdout).not.to.contain('would be made');
+    const path = join(root, 'published/web/app/manifests/oci', secret?.digest ?? '');
+    writeFileSync(config, 'retention: {keep: 1, grace: 0s}\n');
+    const dry = await configured('clean', '--dry-run');
+    expect(dry.stdout).to.match(/would be made +current +without 2 manifests/);
+    expect(existsSync(path)).to.equal(true);
+    const done = await configured('clean', '--json');
+    const { repositories, content, notDone } = JSON.parse(done.stdout);
+    expect(existsSync(path)).to.equal(false);
+    expect(repositories[0]).to.include({
+      overdue: 2,
+      renewed: readdirSync(join(root, 'published/master/app'))[0],
+    });
+    expect([content.files, notDone]).to.deep.equal([4, []]);
+    expect(seen('app')?.tags).to.deep.equal({ good: good?.digest });
+    expect((await configured('history', 'app')).stdout).to.contain('clean');
+    expect((await run('verify')).stdout).to.contain('0 problems');
+  });
+
   it('config: shows each setting and where it came from', async () => {
     const config = join(root, 'c.yaml');
     writeFileSync(config, 'settle:\n  quiet: 3s\n');
