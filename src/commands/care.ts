@@ -1,7 +1,7 @@
 /** Commands that put things in order: init, verify. */
 import { resolve } from 'node:path';
-import { openServices } from '../daemon/services.js';
-import { DropdockError, isSystemError } from '../errors.js';
+import { openServices, type Services } from '../daemon/services.js';
+import { faultOf, isSystemError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
 import { allDirectories } from '../publish/paths.js';
@@ -12,6 +12,7 @@ import {
   type CommandContext,
   EXIT,
   type ExitCode,
+  exitOf,
   formatTable,
   idOf,
   printJson,
@@ -45,7 +46,8 @@ export async function verify(
   const ids = repository === undefined ? all : [idOf(context, repository)];
   const [asked] = ids;
   if (repository !== undefined && asked && !all.includes(asked)) throw unknown(repository);
-  const mended = repair ? await mendAll(context, log, ids) : [];
+  const { mended, notRepaired } = repair ? await mendAll(context, log, ids) : NOTHING;
+  const notDone = notRepaired.map(({ id, error: { message } }) => ({ id, message }));
   const findings: Finding[] = [];
   let files = 0;
   const results = ids.map((id) => runHere('verifyRepository', { roots, id }));
@@ -57,45 +59,65 @@ export async function verify(
     findings.push(...result.findings);
     files += result.files;
   }
-  if (context.json) printJson(context, { files, findings, mended });
+  if (context.json) printJson(context, { files, findings, mended, notRepaired: notDone });
   else {
     for (const what of mended) context.print(`mended: ${what}\n`);
+    for (const { id, message } of notDone) {
+      context.print(`not repaired: ${id === null ? '' : `${id}: `}${message}\n`);
+    }
     context.print(
       formatTable(findings.map(({ problem, path, detail }) => [problem, path, detail])),
     );
     context.print(`${files} files read, ${findings.length} problems found\n`);
   }
-  return findings.length === 0 ? EXIT.done : EXIT.system;
+  return findings.length === 0 ? exitOf(notRepaired.map(({ error }) => error)) : EXIT.system;
+}
+
+const NOTHING: Mended = { mended: [], notRepaired: [] };
+
+interface Mended {
+  /** What was put right, in words. */
+  readonly mended: readonly string[];
+  /** `id` null: no repository's. */
+  readonly notRepaired: readonly { readonly id: RepositoryId | null; readonly error: Error }[];
 }
 
 async function mendAll(
   context: CommandContext,
   log: Log,
   ids: readonly RepositoryId[],
-): Promise<string[]> {
+): Promise<Mended> {
   const services = await openServices(context.settings, log);
   const mended: string[] = [];
+  const notRepaired: { id: RepositoryId | null; error: Error }[] = [];
   try {
     for (const id of ids) {
-      const request = { roots: services.roots, id, owner: services.owner.token };
-      const redirect = resolveRepositoryById(services.settings, id);
-      const done = await locked(services, id, async () => [
-        ...(await services.run('repairRepository', { ...request, redirect })),
-        ...(await services.run('mend', request)),
-      ]).catch((error) => {
-        // One that dropdock did not make must not keep the others from it.
-        if (error instanceof DropdockError) return [`not repaired: ${error.message}`];
-        throw error;
-      });
-      mended.push(...done.map((what) => `${id}: ${what}`));
+      try {
+        const done = await mendOne(services, id);
+        mended.push(...done.map((what) => `${id}: ${what}`));
+      } catch (error) {
+        // One that is busy, or that dropdock did not make, must not keep the others from it.
+        if (faultOf(error) === 'bug') throw error;
+        notRepaired.push({ id, error: error as Error });
+        if (isSystemError(error)) return { mended, notRepaired };
+      }
     }
     const deleted = await services.run('emptyTrash', { roots: services.roots });
     if (deleted > 0) mended.push(`deleted what was left in the trash: ${deleted}`);
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    mended.push(`stopped: ${error.message}`);
+    notRepaired.push({ id: null, error });
   } finally {
     await services.close();
   }
-  return mended;
+  return { mended, notRepaired };
+}
+
+function mendOne(services: Services, id: RepositoryId): Promise<string[]> {
+  const request = { roots: services.roots, id, owner: services.owner.token };
+  const redirect = resolveRepositoryById(services.settings, id);
+  return locked(services, id, async () => [
+    ...(await services.run('repairRepository', { ...request, redirect })),
+    ...(await services.run('mend', request)),
+  ]);
 }

@@ -1,10 +1,20 @@
 /** The commands, as a person or a script runs them. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { describeProgress } from '#src/commands/progress-line.js';
+import type { RepositoryId } from '#src/image/names.js';
+import { lockRepository } from '#src/publish/lock.js';
 import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
 import { makeLayout, sha256, TestContent } from '../support/make-image.js';
 import { dockerSaveMembers, makeTar } from '../support/make-tar.js';
@@ -135,6 +145,32 @@ describe('dropdock', function () {
     expect(stdout)
       .to.match(/damaged +.*sha256:/)
       .and.to.match(/foreign +.*stranger/);
+  });
+
+  it('verify --repair: says which repository was busy, mends the others, and ends with 75', async () => {
+    const config = join(root, 'c.yaml');
+    writeFileSync(config, 'lock: {wait: 0s}\nretention: {keep: 1, grace: 0s}\n');
+    makeLayout(join(root, 'layout'), { layers: ['a'] });
+    for (const name of ['app', 'part']) await run('publish', join(root, 'layout'), '--as', name);
+    const roots = { published: join(root, 'published'), state: join(root, 'state') };
+    const options = { staleMs: 10_000, waitMs: 0, kernel: true };
+    rmSync(join(root, 'published/app/app.json'));
+    const repair = () => run('verify', '--repair', '--json', '--config', config);
+    const lock = await lockRepository(roots, 'part' as RepositoryId, options);
+    const busy = await repair();
+    await lock.release();
+    expect(busy.code).to.equal(75);
+    const { mended, findings, notRepaired } = JSON.parse(busy.stdout);
+    expect([mended, findings]).to.deep.equal([['app: placed the link for Crane'], []]);
+    expect(notRepaired).to.have.length(1);
+    expect(notRepaired[0].id).to.equal('part');
+    // Not ours: waiting helps nobody.
+    symlinkSync('/nowhere', join(root, 'published/web/stranger'));
+    const strange = await repair();
+    expect([strange.code, JSON.parse(strange.stdout).notRepaired[0].id]).to.deep.equal([
+      3,
+      'stranger',
+    ]);
   });
 
   it('clean --dry-run: says what would go and what keeps the rest, and removes nothing', async () => {
