@@ -35,6 +35,8 @@ interface CleanedRepository {
   readonly overdue: number;
   /** That new snapshot. */
   readonly renewed: Timestamp | null;
+  /** In a dry run: the current one, where it would go at once when that new one is made. */
+  readonly renewing?: Timestamp;
 }
 
 interface NotDone {
@@ -69,7 +71,7 @@ export async function clean(
     }
     const request = { roots, nowMs: nowMs(), graceMs: settings.retention.grace };
     const content = await (dryRun
-      ? run('planSweep', { ...request, going: goingOf(roots, plans) })
+      ? run('planSweep', { ...request, going: goingOf(roots, plans), renewing: renewingOf(plans) })
       : run('sweep', request));
     const left = notDone.map(({ id, error: { message } }) => ({ id, message }));
     const targets = Object.keys(stores).length > 0 ? { targets: stores } : {};
@@ -130,6 +132,11 @@ async function cleanOne(
   const found = { id, snapshots, strangers, overdue: 0, renewed: null };
   if (isOver || current === null) return found;
   const overdue = await countOverdue(services, id, current);
+  if (dryRun && overdue > 0 && graceMs === 0) {
+    const stale = { name: current, rule: 'stale', remove: true } as const;
+    const others = snapshots.filter(({ name }) => name !== current);
+    return { ...found, overdue, renewing: current, snapshots: [stale, ...others] };
+  }
   if (dryRun || overdue === 0) return { ...found, overdue };
   // Its last step is a cleaning, too.
   const { snapshot, removed } = await renewSnapshot(services, id);
@@ -145,9 +152,15 @@ async function cleanOne(
 }
 
 function goingOf(roots: TreeRoots, plans: readonly CleanedRepository[]): string[] {
-  return plans.flatMap(({ id, snapshots }) =>
-    snapshots.filter(({ remove }) => remove).map(({ name }) => snapshotPath(roots, id, name)),
+  return plans.flatMap(({ id, snapshots, renewing }) =>
+    snapshots
+      .filter(({ name, remove }) => remove && name !== renewing)
+      .map(({ name }) => snapshotPath(roots, id, name)),
   );
+}
+
+function renewingOf(plans: readonly CleanedRepository[]) {
+  return plans.flatMap(({ id, renewing }) => (renewing ? [{ id, snapshot: renewing }] : []));
 }
 
 export async function locked<T>(

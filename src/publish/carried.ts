@@ -3,16 +3,40 @@ import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile, statIfThere } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
+import type { Digest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
+import { type GracePeriod, settle } from '../snapshot/merge.js';
 import { REMOVED_MARK, SNAPSHOT_FILE } from '../snapshot/render.js';
 import { parseCarried } from '../snapshot/snapshot-file.js';
+import type { RepositoryState } from '../snapshot/state.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
+import { readSnapshot } from './current.js';
 import { snapshotPath, type TreeRoots } from './paths.js';
 
 export interface CarriedRequest {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
   readonly snapshot: Timestamp;
+}
+
+/** Digests of the files that the current snapshot has and one that was made now would not have. */
+export function leavesNextTime(
+  disk: Disk,
+  { roots, id, snapshot, ...grace }: CarriedRequest & GracePeriod,
+): Set<Digest> {
+  const { state } = readSnapshot(disk, roots, id, snapshot);
+  const leaves = contentOf(state);
+  for (const digest of contentOf(settle(state, state, grace))) leaves.delete(digest);
+  return leaves;
+}
+
+function contentOf({ manifests }: RepositoryState): Set<Digest> {
+  const digests = new Set<Digest>();
+  for (const [digest, { stored = digest, blobs }] of manifests) {
+    digests.add(stored);
+    for (const blob of blobs) digests.add(blob.digest);
+  }
+  return digests;
 }
 
 /**

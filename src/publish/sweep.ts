@@ -7,11 +7,15 @@ import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { listIfThere, removeIfThere, statIfThere } from '../disk/durable.js';
 import { isDigest } from '../image/digest.js';
+import type { RepositoryId } from '../image/names.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import { leavesNextTime } from './carried.js';
 import { emptyTrash } from './clean.js';
 import {
   contentDirectory,
   contentPath,
   isPreparedName,
+  snapshotPath,
   type TreeRoots,
   transactionStart,
   trashDirectory,
@@ -70,12 +74,21 @@ export function sweep(disk: Disk, request: SweepRequest): SweepResult {
 export interface PlanSweepRequest extends SweepRequest {
   /** Paths of snapshots that would go before. */
   readonly going: readonly string[];
+  /** Current snapshots that would be made anew and go, too. */
+  readonly renewing: readonly { readonly id: RepositoryId; readonly snapshot: Timestamp }[];
 }
 
 /** What `sweep` would remove once these snapshots are in the trash. Reads only. */
 export function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
-  const { roots, going } = request;
+  const { roots, going, renewing } = request;
   const held = heldBy(disk, roots, [...trashed(disk, roots), ...going]);
+  for (const place of renewing) {
+    const leaves = leavesNextTime(disk, { ...request, ...place });
+    const paths = new Set([...leaves].map((digest) => contentPath(roots, digest)));
+    eachHeld(disk, roots, snapshotPath(roots, place.id, place.snapshot), (path) => {
+      if (paths.has(path)) held.set(path, (held.get(path) ?? 0) + 1);
+    });
+  }
   const { unused, stays } = findUnused(disk, request, {
     linksGone: (path) => held.get(path) ?? 0,
     touchedMs: (_path, ctimeMs) => ctimeMs,

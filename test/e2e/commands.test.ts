@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { formatBytes } from '#src/commands/context.js';
 import { describeProgress } from '#src/commands/progress-line.js';
 import type { RepositoryId } from '#src/image/names.js';
 import { lockRepository } from '#src/publish/lock.js';
@@ -213,6 +214,7 @@ describe('dropdock', function () {
     expect(existsSync(path)).to.equal(true);
     const done = await configured('clean', '--json');
     const { repositories, content, notDone } = JSON.parse(done.stdout);
+    expect(dry.stdout).to.contain(`would free ${formatBytes(content.bytes)}`);
     expect(existsSync(path)).to.equal(false);
     expect(repositories[0]).to.include({
       overdue: 2,

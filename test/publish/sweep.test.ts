@@ -74,7 +74,7 @@ describe('sweep', () => {
   const request = () => ({ roots: services.roots, nowMs: Date.now(), graceMs: GRACE_MS });
   const plan = () => {
     const going = [snapshotPath(services.roots, ID, old.snapshot)];
-    return services.run('planSweep', { ...request(), going });
+    return services.run('planSweep', { ...request(), going, renewing: [] });
   };
   /** Moves the old snapshot into the trash. */
   const clean = async () => {
