@@ -3,7 +3,7 @@
  * content here and be about to link it; so what was touched lately, or since the oldest publish under
  * way began, stays. The change time tells: whoever wants a file again renews it (`markUsed`).
  */
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { listIfThere, removeIfThere, statIfThere } from '../disk/durable.js';
 import { isDigest } from '../image/digest.js';
@@ -15,6 +15,7 @@ import {
   contentDirectory,
   contentPath,
   isPreparedName,
+  masterDirectory,
   snapshotPath,
   type TreeRoots,
   transactionStart,
@@ -51,6 +52,7 @@ export function sweep(disk: Disk, request: SweepRequest): SweepResult {
   const after = changeTimes(disk, before.keys());
   const { unused, stays } = findUnused(disk, request, {
     linksGone: () => 0,
+    going: [],
     // That our own unlinking renewed it says nothing. What somebody touched after that, counts.
     touchedMs: (path, ctimeMs) =>
       after.get(path) === ctimeMs ? (before.get(path) ?? ctimeMs) : ctimeMs,
@@ -84,13 +86,15 @@ export function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
   const held = heldBy(disk, roots, [...trashed(disk, roots), ...going]);
   for (const place of renewing) {
     const leaves = leavesNextTime(disk, { ...request, ...place });
-    const paths = new Set([...leaves].map((digest) => contentPath(roots, digest)));
-    eachHeld(disk, roots, snapshotPath(roots, place.id, place.snapshot), (path) => {
-      if (paths.has(path)) held.set(path, (held.get(path) ?? 0) + 1);
+    eachHeld(disk, snapshotPath(roots, place.id, place.snapshot), (name) => {
+      if (!isDigest(name) || !leaves.has(name)) return;
+      const path = contentPath(roots, name);
+      held.set(path, (held.get(path) ?? 0) + 1);
     });
   }
   const { unused, stays } = findUnused(disk, request, {
     linksGone: (path) => held.get(path) ?? 0,
+    going: [...going, ...renewing.map(({ id, snapshot }) => snapshotPath(roots, id, snapshot))],
     touchedMs: (_path, ctimeMs) => ctimeMs,
   });
   return { files: unused.length, bytes: unused.reduce((sum, { size }) => sum + size, 0), stays };
@@ -99,6 +103,8 @@ export function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
 interface Judging {
   /** How many names of a stored file go away besides. */
   readonly linksGone: (path: string) => number;
+  /** Snapshots that go away besides. */
+  readonly going: readonly string[];
   /** When somebody other than the cleaning touched it last. */
   readonly touchedMs: (path: string, ctimeMs: number) => number;
 }
@@ -106,10 +112,10 @@ interface Judging {
 function findUnused(
   disk: Disk,
   { roots, nowMs, graceMs }: SweepRequest,
-  { linksGone, touchedMs }: Judging,
+  { linksGone, going, touchedMs }: Judging,
 ): { unused: Unused[]; stays: { files: number; bytes: number } } {
   const oldestMs = oldestTransactionMs(disk, roots);
-  const unused: Unused[] = [];
+  const found = new Map<string, Unused>();
   const stays = { files: 0, bytes: 0 };
   eachStored(disk, roots, (path) => {
     const stat = statIfThere(disk, path);
@@ -117,13 +123,51 @@ function findUnused(
     const { size, ctimeMs, links } = stat;
     const isWanted = ctimeMs >= oldestMs || touchedMs(path, ctimeMs) >= nowMs - graceMs;
     if (links - linksGone(path) <= 1 && !isWanted) {
-      unused.push({ path, size, ctimeMs });
+      found.set(nameOf(path), { path, size, ctimeMs });
     } else {
       stays.files++;
       stays.bytes += size;
     }
   });
-  return { unused, stays };
+  for (const { size } of takeServed(disk, roots, found, going)) {
+    stays.files++;
+    stays.bytes += size;
+  }
+  return { unused: [...found.values()], stays };
+}
+
+/**
+ * Takes out what a snapshot that stays has under the same name. After a copy without hard links that is
+ * another file than the store's, which has one link and is what the next publish builds on all the
+ * same, until `verify --repair` links them again. Reads all names there are, but only when something
+ * seems unused.
+ */
+function takeServed(
+  disk: Disk,
+  roots: TreeRoots,
+  found: Map<string, Unused>,
+  going: readonly string[],
+): Unused[] {
+  const served: Unused[] = [];
+  const master = masterDirectory(roots);
+  const ids = found.size === 0 ? [] : listIfThere(disk, master);
+  for (const { name: id } of ids.filter(({ kind }) => kind === 'directory')) {
+    for (const { name, kind } of listIfThere(disk, join(master, id))) {
+      const snapshot = join(master, id, name);
+      if (kind !== 'directory' || going.includes(snapshot)) continue;
+      eachHeld(disk, snapshot, (digest) => {
+        const unused = found.get(digest);
+        if (unused) served.push(unused);
+        found.delete(digest);
+      });
+    }
+  }
+  return served;
+}
+
+/** The digest that a path of the store stands for. */
+function nameOf(path: string): string {
+  return `${basename(dirname(dirname(path)))}:${basename(path)}`;
 }
 
 function oldestTransactionMs(disk: Disk, roots: TreeRoots): number {
@@ -154,25 +198,22 @@ function trashed(disk: Disk, roots: TreeRoots): string[] {
 function heldBy(disk: Disk, roots: TreeRoots, snapshots: readonly string[]): Map<string, number> {
   const held = new Map<string, number>();
   for (const snapshot of snapshots) {
-    eachHeld(disk, roots, snapshot, (path) => held.set(path, (held.get(path) ?? 0) + 1));
+    eachHeld(disk, snapshot, (name) => {
+      if (!isDigest(name)) return;
+      const path = contentPath(roots, name);
+      held.set(path, (held.get(path) ?? 0) + 1);
+    });
   }
   return held;
 }
 
-/** By the names alone: nothing is opened. */
-function eachHeld(
-  disk: Disk,
-  roots: TreeRoots,
-  snapshot: string,
-  use: (path: string) => void,
-): void {
+/** Calls `use` with every name that a blob, a manifest or a tag has in a snapshot; nothing is opened. */
+function eachHeld(disk: Disk, snapshot: string, use: (name: string) => void): void {
   const manifests = join(snapshot, 'manifests');
   const kinds = listIfThere(disk, manifests).filter(({ kind }) => kind === 'directory');
   const directories = kinds.map(({ name }) => join(manifests, name));
   for (const directory of [join(snapshot, 'blobs'), ...directories]) {
-    for (const { name } of listIfThere(disk, directory)) {
-      if (isDigest(name)) use(contentPath(roots, name));
-    }
+    for (const { name } of listIfThere(disk, directory)) use(name);
   }
 }
 
