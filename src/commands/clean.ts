@@ -69,6 +69,8 @@ export async function clean(
         notDone.push({ id, error: error as Error });
       }
     }
+    // Trees made ready for what was current before link what they would have served.
+    if (!dryRun) await run('discardPrepared', { roots });
     const request = { roots, nowMs: nowMs(), graceMs: settings.retention.grace };
     const content = await (dryRun
       ? run('planSweep', { ...request, going: goingOf(roots, plans), renewing: renewingOf(plans) })

@@ -22,6 +22,7 @@ import {
   trashDirectory,
   trashPath,
   workDirectory,
+  workPath,
 } from './paths.js';
 
 export interface SweepRequest {
@@ -83,7 +84,7 @@ export interface PlanSweepRequest extends SweepRequest {
 /** What `sweep` would remove once these snapshots are in the trash. Reads only. */
 export function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
   const { roots, going, renewing } = request;
-  const held = heldBy(disk, roots, [...trashed(disk, roots), ...going]);
+  const held = heldBy(disk, roots, [...trashed(disk, roots), ...ready(disk, roots), ...going]);
   for (const place of renewing) {
     const leaves = leavesNextTime(disk, { ...request, ...place });
     eachHeld(disk, snapshotPath(roots, place.id, place.snapshot), (name) => {
@@ -192,6 +193,17 @@ function trashed(disk: Disk, roots: TreeRoots): string[] {
   return listIfThere(disk, trashDirectory(roots))
     .filter(({ kind }) => kind === 'directory')
     .map(({ name }) => trashPath(roots, name));
+}
+
+/** What is made ready for the next publishes is thrown away by a cleaning. */
+function ready(disk: Disk, roots: TreeRoots): string[] {
+  return listIfThere(disk, workDirectory(roots))
+    .filter(({ name }) => isPreparedName(name))
+    .flatMap(({ name }) =>
+      listIfThere(disk, workPath(roots, name)).map((tree) =>
+        join(workPath(roots, name), tree.name),
+      ),
+    );
 }
 
 /** How many names each file of the store has in these snapshots, by its path in the store. */

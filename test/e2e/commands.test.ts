@@ -154,7 +154,7 @@ describe('dropdock', function () {
     makeLayout(join(root, 'layout'), { layers: ['a'] });
     for (const name of ['app', 'part']) await run('publish', join(root, 'layout'), '--as', name);
     const roots = { published: join(root, 'published'), state: join(root, 'state') };
-    const options = { staleMs: 10_000, waitMs: 0, kernel: true };
+    const options = { staleMs: 10_000, waitMs: 0, kernel: true, owner: 'p1x1' };
     rmSync(join(root, 'published/app/app.json'));
     const repair = () => run('verify', '--repair', '--json', '--config', config);
     const lock = await lockRepository(roots, 'part' as RepositoryId, options);

@@ -2,7 +2,7 @@
  * One cleaning frees what its snapshots held, and takes nothing that a publish has found in the store
  * and not linked yet.
  */
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
@@ -11,6 +11,7 @@ import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
 import {
   contentPath,
+  preparedPath,
   snapshotPath,
   transactionName,
   trashDirectory,
@@ -96,8 +97,14 @@ describe('sweep', () => {
   });
 
   it('is told beforehand, to the byte', async () => {
+    // Made ready when the old one was current.
+    const ready = preparedPath(services.roots, 'p1x1', ID);
+    mkdirSync(join(ready, 'version', 'manifests', 'oci'), { recursive: true });
+    linkSync(stored(), join(ready, 'version', 'manifests', 'oci', old.digest));
+    await isUntouched();
     const planned = await plan();
     expect(existsSync(stored())).to.equal(true);
+    await services.run('discardPrepared', { roots: services.roots });
     await clean();
     expect(await services.run('sweep', request())).to.deep.equal(planned);
     expect(planned.files).to.equal(4);
