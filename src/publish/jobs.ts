@@ -15,6 +15,7 @@ import { carriedBy } from './carried.js';
 import { takeCensus } from './census.js';
 import { type CleanRequest, cleanRepository, emptyTrash, moveToTrash, planClean } from './clean.js';
 import { readPivot } from './current.js';
+import { rememberElsewhere } from './elsewhere.js';
 import { type FlipRequest, flip, placeAppLink } from './flip.js';
 import { type FlipRecord, recordFlip } from './history.js';
 import {
@@ -119,6 +120,7 @@ export const publishJobs = {
   checkMerge,
   buildEdit,
   openTurn,
+  rememberElsewhere,
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,
