@@ -24,9 +24,11 @@ class S3Store implements ObjectStore {
   readonly #client: Client;
   readonly #bucket: string;
   readonly #prefix: string;
+  readonly #timeoutMs: number;
 
-  constructor(client: Client, { target, bucket, prefix }: StoreOptions) {
+  constructor(client: Client, { target, bucket, prefix, timeoutMs }: StoreOptions) {
     this.target = target;
+    this.#timeoutMs = timeoutMs;
     this.#client = client;
     this.#bucket = bucket;
     this.#prefix = prefix === '' ? '' : `${prefix}/`;
@@ -53,7 +55,7 @@ class S3Store implements ObjectStore {
     );
   }
 
-  /** Unlike the others it has no time limit: a slow client may take hours. */
+  /** Its answer must begin in time; then it has no limit: a slow client may take hours. */
   async open(
     key: string,
     range?: { readonly start: number; readonly end: number },
@@ -63,8 +65,15 @@ class S3Store implements ObjectStore {
       key,
       { 404: undefined },
       async (s3) => {
-        const { Body, ContentLength = 0 } = await s3.getObject({ ...this.#at(key), ...part });
-        return { body: Body as Readable, size: ContentLength };
+        const late = new AbortController();
+        const timer = setTimeout(() => late.abort(), this.#timeoutMs);
+        const options = { abortSignal: late.signal };
+        try {
+          const answer = await s3.getObject({ ...this.#at(key), ...part }, options);
+          return { body: answer.Body as Readable, size: answer.ContentLength ?? 0 };
+        } finally {
+          clearTimeout(timer);
+        }
       },
     );
   }
