@@ -130,8 +130,8 @@ async function locked<T>(
   id: RepositoryId,
   work: (lock: RepositoryLock) => Promise<T>,
 ): Promise<T> {
-  const { roots, settings } = services;
-  const lock = await lockRepository(roots, id, lockOptions(settings));
+  const { roots } = services;
+  const lock = await lockRepository(roots, id, lockOptions(services));
   try {
     return await work(lock);
   } finally {

@@ -1,4 +1,5 @@
 /** `dropdock run` and `dropdock serve`: what goes on until a signal ends it. */
+import { resolve } from 'node:path';
 import { startDaemon } from '../daemon/daemon.js';
 import { openMonitor } from '../daemon/monitor.js';
 import { Postman } from '../daemon/postman.js';
@@ -6,10 +7,12 @@ import { openRegistry, type Registry } from '../daemon/registry.js';
 import { openServices, type Services, threadsFor } from '../daemon/services.js';
 import { type ManagerAddress, ServiceManager } from '../daemon/systemd.js';
 import { hasKernelLocks } from '../disk/kernel-lock.js';
+import { mountOf, remembersNames } from '../disk/mounts.js';
 import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
 import { errorFields } from '../report.js';
 import { adoptSettings } from '../settings/reload.js';
+import type { Settings } from '../settings/schema.js';
 import type { LoadedSettings } from '../settings/settings.js';
 import { ThreadPool } from '../threads/pool.js';
 import { type CommandContext, EXIT, type ExitCode, rootsOf } from './context.js';
@@ -56,6 +59,7 @@ export async function runDaemon(
       what: 'no kernel locks on this machine: what a dead process held is free after lock.stale',
     });
   }
+  warnOfMount(settings, log);
   const manager = openManager(outside, log);
   const services = await openServices(settings, log, monitor.hands);
   let registry: Registry | undefined;
@@ -85,6 +89,15 @@ export async function runDaemon(
     await services.close();
     await manager.close();
   }
+}
+
+/** One daemon is safe with anything; of several, one that goes by what it remembers loses tags. */
+function warnOfMount({ paths }: Settings, log: Log): void {
+  const mount = mountOf(resolve(paths.published));
+  if (mount === undefined || !remembersNames(mount)) return;
+  log('warn', 'daemon.warning', {
+    what: `${paths.published} is on NFS without lookupcache=none: one daemon only, or tags are lost (docs/reach.md)`,
+  });
 }
 
 /** `dropdock serve`: the endpoint alone, over a tree that it cannot change. */

@@ -2,6 +2,7 @@
 import { DropdockError } from '../errors.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import { errorFields, formatReceipt, rejectedReceipt } from '../report.js';
+import type { Settings } from '../settings/schema.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
 import { BoardKeeper } from './board-keeper.js';
 import { Intake } from './intake.js';
@@ -46,7 +47,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   await intake.start();
   const keeper = new BoardKeeper(services);
   const upkeep = repeat(settings.retention.interval, () => cleanAll(services));
-  const takeover = repeat(settings.lock.stale, () => takeOverFromDead(services, intake));
+  const takeover = repeat(lookForDeadMs(settings), () => takeOverFromDead(services, intake));
   log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
 
   return {
@@ -92,6 +93,11 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     // What still runs is before its flip or after it; either way the next start finishes it.
     log('info', 'daemon.stopped', { left: how === 'late' ? 'a running publish' : undefined });
   }
+}
+
+/** Where the kernel does not tell who lives, one must look often to notice a silence in its time. */
+function lookForDeadMs({ lock }: Settings): number {
+  return lock.kernel ? lock.stale : lock.stale / 4;
 }
 
 /** A drop whose name cannot be read never gets to a repository: it is rejected at once. */

@@ -66,6 +66,7 @@ export async function publishEverywhere(
             : {
                 mended: [],
                 removed: [],
+                files: 0,
                 ...(await publishToStore(services, target, { policy, transaction }, [
                   { drop: given, staged },
                 ])),
@@ -89,6 +90,7 @@ export async function publishEverywhere(
       mended: results.flatMap(({ mended }) => mended),
       later: results.flatMap(({ later }) => later),
       removed: results.flatMap(({ removed }) => removed),
+      files: results.reduce((sum, { files }) => sum + files, 0),
     };
   } finally {
     await run('end', { roots, transaction }).catch(() => {

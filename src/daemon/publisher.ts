@@ -4,12 +4,13 @@ import { type Claim, claimKey } from '../inbox/paths.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
 import { type PublishResult, publishRepository } from '../publish/publish.js';
 import type { PublishContext } from '../publish/turn.js';
-import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '../report.js';
+import { errorFields, formatReceipt } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { Work } from '../work.js';
+import { Ahead } from './ahead.js';
 import { bundleTurn } from './bundle-turn.js';
 import { Delivery } from './delivery.js';
-import { eventOf, frameOf, isUnfinished, publishFields, sayBusy } from './outcome.js';
+import { eventOf, frameOf, isUnfinished, publishFields, receiptOf, sayBusy } from './outcome.js';
 import { finishParcel, isHereOnly, TURNS } from './parcel.js';
 import { lockOptions, type Services } from './services.js';
 
@@ -45,10 +46,12 @@ export class Publisher {
   #tidying: Promise<unknown> = Promise.resolve();
   readonly #hooks: PublisherHooks;
   readonly #delivery: Delivery;
+  readonly #ahead: Ahead;
 
   constructor(services: Services, hooks: PublisherHooks) {
     this.#services = services;
     this.#hooks = hooks;
+    this.#ahead = new Ahead(services);
     this.#work = new Work(TURNS, (_id, drops) => this.#turn(drops));
     this.#delivery = new Delivery(services, () => this.#context(), {
       ...hooks,
@@ -68,6 +71,7 @@ export class Publisher {
   /** Running turns end; what waits stays claimed for the next start. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#ahead.stop();
     for (const timer of this.#retries) clearTimeout(timer);
     await Promise.all([this.#work.stop(), this.#delivery.stop()]);
     await this.#tidying;
@@ -86,6 +90,7 @@ export class Publisher {
     const byDrop = new Map(drops.map((each) => [each.drop, each]));
     try {
       const result = await this.#publish(policy, byDrop);
+      this.#ahead.published(policy.id, result.files);
       this.#report(result, byDrop, startedMs);
     } catch (error) {
       const fault = faultOf(error);
@@ -112,12 +117,12 @@ export class Publisher {
   }
 
   #context(drops: Iterable<ClaimedDrop> = []): PublishContext {
-    const { roots, owner, uid, run, nowMs, settings, onLockWaited: onWaited } = this.#services;
+    const { roots, owner, uid, run, nowMs, onLockWaited: onWaited } = this.#services;
     const { signal } = this.#stopping;
     // A daemon has time: it waits for other publishers until it is told to stop.
     const waitMs = Number.POSITIVE_INFINITY;
     const onBusy = () => sayBusy(this.#services, drops);
-    const lock = { ...lockOptions(settings), waitMs, signal, onWaited, onBusy };
+    const lock = { ...lockOptions(this.#services), waitMs, signal, onWaited, onBusy };
     return { roots, owner: owner.token, uid, run, nowMs, lock };
   }
 
@@ -140,13 +145,9 @@ export class Publisher {
     }
     const { inbox, run } = this.#services;
     const { claim } = claimed;
-    const frame = frameOf(this.#services, claimed);
-    const receipt =
-      outcome.status === 'rejected'
-        ? rejectedReceipt(outcome.error, frame)
-        : publishedReceipt(outcome, frame);
-    const request = { inbox, claim, receipt: formatReceipt(receipt) };
-    await run(outcome.status === 'rejected' ? 'letGoRejected' : 'letGoPublished', request);
+    const receipt = receiptOf(outcome, frameOf(this.#services, claimed));
+    const job = outcome.status === 'rejected' ? 'letGoRejected' : 'letGoPublished';
+    await run(job, { inbox, claim, receipt: formatReceipt(receipt) });
     this.#services.liveClaims.delete(claimKey(claim));
   }
 

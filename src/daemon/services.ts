@@ -32,7 +32,7 @@ export interface Services {
   readonly uid: number;
   /** The claims this process works on, by `claimKey`; others of its token were dropped by mistake. */
   readonly liveClaims: Set<string>;
-  /** The wall clock; it may be set at any moment. */
+  /** The wall clock that all hosts of a tree share, its filesystem's; it may be set at any moment. */
   readonly nowMs: () => number;
   /** A clock that is never set. */
   readonly monotonicMs: () => number;
@@ -41,13 +41,24 @@ export interface Services {
 
 /** What a command publishes with: it waits for a busy repository as long as the settings say. */
 export function publishContext(services: Services): PublishContext {
-  const { roots, owner, uid, run, nowMs, settings } = services;
-  return { roots, owner: owner.token, uid, run, nowMs, lock: lockOptions(settings) };
+  const { roots, owner, uid, run, nowMs } = services;
+  return { roots, owner: owner.token, uid, run, nowMs, lock: lockOptions(services) };
+}
+
+/** The files by which a tree is known for itself, and not for the place where it should be mounted. */
+export function markersOf({ paths }: Settings): string[] {
+  const { marker } = paths;
+  if (marker === null) return [];
+  return [paths.inbox, paths.published, paths.state].map((root) => resolve(root, marker));
 }
 
 /** How a command, and whoever else waits no longer than the settings say, takes a repository's lock. */
-export function lockOptions({ lock }: Settings): LockOptions {
-  return { staleMs: lock.stale, waitMs: lock.wait, kernel: lock.kernel };
+export function lockOptions({
+  settings,
+  owner,
+}: Pick<Services, 'settings' | 'owner'>): LockOptions {
+  const { stale: staleMs, wait: waitMs, kernel } = settings.lock;
+  return { staleMs, waitMs, kernel, owner: owner.token };
 }
 
 /** Who does the disk work: worker threads, or whatever a test puts in their place. */
@@ -73,21 +84,22 @@ export async function openServices(
     state: resolve(settings.paths.state),
   };
   try {
-    await hands.run('prepareTree', { roots, directories: allDirectories(roots) });
+    const markers = markersOf(settings);
+    await hands.run('prepareTree', { roots, directories: allDirectories(roots), markers });
     const { stale, kernel } = settings.lock;
     // Several signs of life must fit into the time after which silence means death.
     const owner = new Owner(ownersDirectory(roots), { heartbeatMs: stale / 4, kernel });
+    const nowMs = () => Date.now() + owner.aheadMs;
     const monotonicMs = () => performance.now();
     const inbox = resolve(settings.paths.inbox);
     const liveClaims = new Set<string>();
-    const board = new Board({ inbox, roots, run: hands.run, liveClaims, nowMs: () => Date.now() });
+    const board = new Board({ inbox, roots, run: hands.run, liveClaims, nowMs });
     const heard: Log = (level, event, fields = {}) => {
       board.hear(event, fields);
       log(level, event, fields);
     };
     const { token } = owner;
     const notices = new Notices({ settings, roots, owner: token, run: hands.run, log: heard });
-    const nowMs = () => Date.now();
     const stores = new Stores({ settings, roots, run: notices.run, nowMs, monotonicMs });
     return {
       settings,

@@ -1,7 +1,7 @@
 /** What a crash left, what has grown old: found at start and every retention.interval. */
 import type { RepositoryId } from '../image/names.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
-import { lockRepository } from '../publish/lock.js';
+import { freeLocksOf, lockRepository } from '../publish/lock.js';
 import { errorFields } from '../report.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Intake } from './intake.js';
@@ -24,9 +24,9 @@ export async function recover(services: Services, intake: Intake): Promise<void>
 }
 
 async function mend(services: Services, id: RepositoryId): Promise<string[]> {
-  const { roots, owner, run, settings } = services;
+  const { roots, owner, run } = services;
   try {
-    const lock = await lockRepository(roots, id, lockOptions(settings));
+    const lock = await lockRepository(roots, id, lockOptions(services));
     try {
       return await run('mend', { roots, id, owner: owner.token });
     } finally {
@@ -52,6 +52,7 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
   const taken = await run('takeOverClaims', { inbox, owner: owner.token, dead });
   await run('trashAbandonedWork', { roots, dead });
   await run('removeBoards', { roots, owners: dead });
+  freeLocksOf(roots, dead);
   owners.forget(dead);
   for (const { claim, kind } of taken) {
     log('info', 'daemon.recovered', { drop: claim.name, what: 'took over a claimed drop' });
@@ -90,7 +91,7 @@ const saidOf = new Map<string, string>();
 
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {
-  const { run, roots, settings, nowMs, log } = services;
+  const { run, roots, owner, settings, nowMs, log } = services;
   let snapshots = 0;
   for (const id of await run('listRepositories', { roots })) {
     const { keep, graceMs } = resolveRepositoryById(settings, id);
@@ -98,7 +99,7 @@ export async function cleanAll(services: Services): Promise<void> {
     try {
       const { verdicts, isOver } = await run('planClean', request);
       if (!isOver && !verdicts.some(({ remove }) => remove)) continue;
-      const lock = await lockRepository(roots, id, lockOptions(settings));
+      const lock = await lockRepository(roots, id, lockOptions(services));
       try {
         snapshots += (await run('clean', { ...request, lockLost: lock.lost })).length;
       } finally {
@@ -112,6 +113,8 @@ export async function cleanAll(services: Services): Promise<void> {
       saidOf.set(id, message);
     }
   }
+  // Content that only they link would never be unused.
+  await run('discardPrepared', { roots, owner: owner.token });
   await run('emptyTrash', { roots });
   const { files, bytes } = await run('sweep', {
     roots,

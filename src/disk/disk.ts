@@ -3,8 +3,10 @@
  * publishing. All are synchronous: they run on worker threads, never on the event loop. The disk is
  * passed as a value, so that a test can make the k-th verb fail, or kill the process there.
  */
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { hasErrno } from '../errors.js';
+import { link, rename, symlink } from './lost-answers.js';
 
 export type EntryKind = 'file' | 'directory' | 'symlink' | 'other';
 
@@ -35,6 +37,8 @@ export type OpenMode = 'read' | 'create' | 'update' | 'directory';
 
 export interface Disk {
   list(path: string): Entry[];
+  /** Half the time of `list`, where there are very many. */
+  names(path: string): string[];
   /** With names as they are on disk, for what must be removed whatever it is called. */
   listBytes(path: string): { readonly name: Buffer; readonly kind: EntryKind }[];
   /** Never follows a link. @throws ENOENT */
@@ -50,6 +54,11 @@ export interface Disk {
   /** @param seconds since the epoch */
   setTime(fd: number, seconds: number): void;
   sync(fd: number): void;
+  /**
+   * Everything that was written to the filesystem a path lies on, by whomever.
+   * @returns false when it cannot be done, or something could not be written
+   */
+  syncFilesystem(path: string): boolean;
   close(fd: number): void;
   makeDirectory(path: string): void;
   link(existing: string, path: string): void;
@@ -82,6 +91,7 @@ export const nodeDisk: Disk = {
       name: entry.name,
       kind: kindOf(entry),
     })),
+  names: (path) => fs.readdirSync(path),
   listBytes: (path) =>
     fs.readdirSync(path, { withFileTypes: true, encoding: 'buffer' }).map((entry) => ({
       name: entry.name as unknown as Buffer,
@@ -96,12 +106,13 @@ export const nodeDisk: Disk = {
   setMode: (fd, mode) => fs.fchmodSync(fd, mode),
   setTime: (fd, seconds) => fs.futimesSync(fd, seconds, seconds),
   sync: (fd) => fs.fsyncSync(fd),
+  syncFilesystem,
   close: (fd) => fs.closeSync(fd),
   makeDirectory: (path) => fs.mkdirSync(path),
-  link: (existing, path) => fs.linkSync(existing, path),
-  symlink: (target, path) => fs.symlinkSync(target, path),
+  link,
+  symlink,
   readLink: (path) => fs.readlinkSync(path),
-  rename: (from, to) => fs.renameSync(from, to),
+  rename,
   unlink: (path) => fs.unlinkSync(path),
   removeDirectory: (path) => fs.rmdirSync(path),
   free: (path) => {
@@ -111,6 +122,11 @@ export const nodeDisk: Disk = {
   clone: (from, to) =>
     fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE_FORCE),
 };
+
+/** Node has no syncfs(2); coreutils' sync has, and tells by its exit code when it fails. */
+function syncFilesystem(path: string): boolean {
+  return spawnSync('sync', ['--file-system', path], { stdio: 'ignore' }).status === 0;
+}
 
 /** Node begins every call anew that a signal cut off (NFS, FUSE), but for a read. */
 function readThroughSignals(

@@ -116,19 +116,10 @@ export function replaceFile(
   syncDirectory(disk, dirname(path));
 }
 
-/** Makes a link, or finds that very link made: an answer that was lost, or an earlier try. */
-export function makeLink(disk: Disk, target: string, path: string): void {
-  try {
-    disk.symlink(target, path);
-  } catch (error) {
-    if (!hasErrno(error, 'EEXIST') || readLinkIfThere(disk, path) !== target) throw error;
-  }
-}
-
 /** Makes a link beside and renames it over: a reader sees the old link or the new one. */
 export function replaceLink(disk: Disk, target: string, path: string, temporary: string): void {
   removeIfThere(disk, temporary);
-  makeLink(disk, target, temporary);
+  disk.symlink(target, temporary);
   try {
     disk.rename(temporary, path);
   } catch (error) {

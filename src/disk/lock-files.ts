@@ -13,14 +13,20 @@ function identity(path: string): string {
   return `${ino} ${birthtimeMs}`;
 }
 
+/** Whose a lock is: the kernel its holder runs on, and the token of that process. */
+export interface Holder {
+  readonly boot: string;
+  readonly owner: string;
+}
+
 /**
- * Notes beside a lock which kernel its holder runs on, and for people on which host, as which
- * process. Best effort: without it one waits.
+ * Notes it beside a lock, and for people on which host, as which process. Best effort: without it one
+ * waits.
  */
-function writeHolder(lock: string, holder: string, boot: string): void {
+function writeHolder(lock: string, note: string, { boot, owner }: Holder): void {
   try {
     const who = `host ${hostname()} pid ${process.pid}`;
-    fs.writeFileSync(holder, `${boot} ${identity(lock)}\n${who}\n`);
+    fs.writeFileSync(note, `${boot} ${owner} ${identity(lock)}\n${who}\n`);
   } catch {
     // Whoever comes next waits until the lock is stale.
   }
@@ -31,13 +37,13 @@ export const lockFileSystem = {
    * Passed to proper-lockfile. A lock is made together with the note of its holder, so that hardly
    * a process can die between the two.
    */
-  with: (holder: string, boot: string): typeof fs =>
+  with: (note: string, holder: Holder): typeof fs =>
     ({
       ...fs,
       mkdir: (path: string, done: (error: Error | null) => void) => {
         try {
           fs.mkdirSync(path);
-          writeHolder(path, holder, boot);
+          writeHolder(path, note, holder);
         } catch (error) {
           done(error as Error);
           return;
@@ -46,14 +52,22 @@ export const lockFileSystem = {
       },
     }) as typeof fs,
 
-  /** True when this very lock directory was made by a process of this kernel. */
-  wasHeldBy(lock: string, holder: string, boot: string): boolean {
+  /** Who made this very lock directory; undefined where nothing tells. */
+  holderOf(lock: string, note: string): Holder | undefined {
     try {
-      return fs.readFileSync(holder, 'utf8').startsWith(`${boot} ${identity(lock)}\n`);
+      const text = fs.readFileSync(note, 'utf8');
+      const [boot = '', owner = ''] = text.split(' ');
+      const isIts = text.startsWith(`${boot} ${owner} ${identity(lock)}\n`);
+      return isIts ? { boot, owner } : undefined;
     } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return false;
+      if (hasErrno(error, 'ENOENT', 'ESTALE')) return undefined;
       throw error;
     }
+  },
+
+  /** The locks that are held in a directory, by their names. */
+  held(directory: string, ending: string): string[] {
+    return fs.readdirSync(directory).filter((name) => name.endsWith(ending));
   },
 
   /**

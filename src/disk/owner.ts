@@ -6,26 +6,42 @@
  */
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { hasErrno } from '../errors.js';
 import { discard } from './durable.js';
 import { isUnlocked, type KernelLock, tryKernelLock } from './kernel-lock.js';
+import { rename } from './lost-answers.js';
 
 const UNKNOWN_KERNEL = 'unknown';
-let knownBootId: string | undefined;
+/** Less than this is the coarseness of change times, and the way to the server and back. */
+const AHEAD_MS_MIN = 2000;
 
-/** Identifies the running kernel: processes that share it can see each other's locks. */
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
+const MACHINE_ID = '/etc/machine-id';
+
+/**
+ * Identifies the running kernel: processes that share it can see each other's locks. Our own unit
+ * hides its id (ProcSubset=pid); there the machine and its name stand for it.
+ */
 export function bootId(): string {
-  knownBootId ??= readBootId();
+  knownBootId ??= readBootId([BOOT_ID, MACHINE_ID]);
   return knownBootId;
 }
 
-function readBootId(): string {
-  try {
-    return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    return UNKNOWN_KERNEL;
+let knownBootId: string | undefined;
+
+/** @param paths where an id may be read, best first */
+export function readBootId(paths: readonly string[]): string {
+  for (const path of paths) {
+    try {
+      const id = fs.readFileSync(path, 'utf8').trim();
+      if (id !== '') return path === BOOT_ID ? id : `${id}-${hostname()}`;
+    } catch {
+      // Not there, or hidden.
+    }
   }
+  return UNKNOWN_KERNEL;
 }
 
 /** This process's mark on what it works on: letters and digits only. */
@@ -34,6 +50,7 @@ export class Owner {
   readonly #path: string;
   #lock: KernelLock | undefined;
   readonly #heartbeat: NodeJS.Timeout;
+  #aheadMs = 0;
 
   /** @param directory where the owners of a tree keep their files; it exists */
   constructor(
@@ -46,6 +63,20 @@ export class Owner {
     this.#heartbeat.unref();
   }
 
+  /**
+   * How far the filesystem's clock is ahead of ours (ms). What hosts write down for one another, and
+   * judge by, must be of one clock: theirs may differ by hours.
+   */
+  get aheadMs(): number {
+    return this.#aheadMs;
+  }
+
+  /** @param ctimeMs when the filesystem carried out what was asked for just now */
+  #compareClocks(ctimeMs: number): void {
+    const aheadMs = Math.round(ctimeMs - Date.now());
+    this.#aheadMs = Math.abs(aheadMs) < AHEAD_MS_MIN ? 0 : aheadMs;
+  }
+
   #register(): void {
     // Locked before it gets its name, so that nobody sees it unlocked and takes us for dead.
     const unnamed = join(this.directory, `.${this.token}`);
@@ -53,7 +84,8 @@ export class Owner {
       fs.writeFileSync(unnamed, `${bootId()}\n`, { mode: 0o644 });
       const lock = tryKernelLock(unnamed, this.options.kernel);
       this.#lock = typeof lock === 'string' ? undefined : lock;
-      fs.renameSync(unnamed, this.#path);
+      this.#compareClocks(fs.statSync(unnamed).ctimeMs);
+      rename(unnamed, this.#path);
     } catch (error) {
       // It is tried again while the disk is in trouble: nothing may be left open, or lie there.
       discard(() => this.#lock?.release());
@@ -73,6 +105,9 @@ export class Owner {
     const now = new Date();
     // A missed beat is made up by the next; the one that counts against us is a long silence.
     fs.utimes(this.#path, now, now, (error) => {
+      if (error === null) {
+        fs.stat(this.#path, (_error, stat) => stat && this.#compareClocks(stat.ctimeMs));
+      }
       if (error?.code !== 'ENOENT') return;
       // Another host took us for dead (a long pause?). What was ours is theirs; we begin anew.
       this.#lock?.release();

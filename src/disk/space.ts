@@ -5,9 +5,10 @@
  */
 import { join } from 'node:path';
 import { DropdockError } from '../errors.js';
+import type { BlobToIngest } from './blob-bytes.js';
 import type { Disk } from './disk.js';
 import { statIfThere } from './durable.js';
-import { type BlobToIngest, mayLink } from './verified-copy.js';
+import { mayLink } from './verified-copy.js';
 
 /** Below this nobody waits long for a disk to say that it is full. */
 const BIG_BYTES = 8 * 1024 * 1024;

@@ -1,5 +1,6 @@
 /** What comes into the content store already hashed: bytes in memory, and files of our own. */
-import { dirname } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { dirname, join } from 'node:path';
 import type { Disk } from './disk.js';
 import {
   discard,
@@ -8,8 +9,8 @@ import {
   statIfThere,
   syncDirectory,
   withOpen,
-  writeNewFile,
 } from './durable.js';
+import { FreshFiles } from './fresh-files.js';
 
 /** How a blob came into the store. */
 export type Ingested = 'linked' | 'cloned' | 'copied' | 'present';
@@ -43,6 +44,11 @@ export function adoptSpooled(
   return 'copied';
 }
 
+export interface BytesToStore {
+  readonly bytes: Uint8Array;
+  readonly destination: string;
+}
+
 /** Stores bytes that were hashed in memory: manifests, and blobs given inline. */
 export function ingestBytes(
   disk: Disk,
@@ -50,19 +56,65 @@ export function ingestBytes(
   destination: string,
   temporary: string,
 ): Ingested {
-  if (statIfThere(disk, destination)?.size === bytes.length) {
-    markUsed(disk, destination);
-    return 'present';
-  }
-  ensureDirectory(disk, dirname(destination));
+  if (isStored(disk, destination, bytes.length)) return 'present';
   removeIfThere(disk, temporary);
+  store(disk, [{ bytes, destination, temporary }], dirname(temporary));
+  return 'copied';
+}
+
+/**
+ * Stores many at once.
+ * @param directory of our own, on the same filesystem; they are written there first
+ */
+export function ingestAllBytes(
+  disk: Disk,
+  items: readonly BytesToStore[],
+  directory: string,
+): void {
+  const series = randomBytes(8).toString('hex');
+  const fresh = items
+    .filter(({ bytes, destination }) => !isStored(disk, destination, bytes.length))
+    .map((item, at) => ({ ...item, temporary: join(directory, `${series}-${at}`) }));
+  store(disk, fresh, directory);
+}
+
+function isStored(disk: Disk, destination: string, size: number): boolean {
+  if (statIfThere(disk, destination)?.size !== size) return false;
+  markUsed(disk, destination);
+  return true;
+}
+
+interface OnItsWay extends Placed {
+  readonly bytes: Uint8Array;
+}
+
+function store(disk: Disk, items: readonly OnItsWay[], place: string): void {
   try {
-    writeNewFile(disk, temporary, bytes, { mode: STORED_MODE });
-    disk.rename(temporary, destination);
+    FreshFiles.use(disk, { place, expected: items.length }, (files) => {
+      for (const { bytes, temporary } of items)
+        files.write(temporary, bytes, { mode: STORED_MODE });
+    });
+    moveIntoStore(disk, items);
   } catch (error) {
-    discard(() => removeIfThere(disk, temporary));
+    for (const { temporary } of items) discard(() => removeIfThere(disk, temporary));
     throw error;
   }
-  syncDirectory(disk, dirname(destination));
-  return 'copied';
+}
+
+/** A synced file that has not got its name in the store yet. */
+export interface Placed {
+  readonly temporary: string;
+  readonly destination: string;
+}
+
+/** Each gets its name; then the directories of these names are synced, each once. */
+export function moveIntoStore(disk: Disk, items: readonly Placed[]): void {
+  const directories = new Set<string>();
+  for (const { temporary, destination } of items) {
+    const directory = dirname(destination);
+    if (!directories.has(directory)) ensureDirectory(disk, directory);
+    directories.add(directory);
+    disk.rename(temporary, destination);
+  }
+  for (const directory of directories) syncDirectory(disk, directory);
 }

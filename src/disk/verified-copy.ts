@@ -2,43 +2,22 @@
  * Brings one blob into the content store: its bytes are hashed as they are linked, cloned or
  * copied, and what was hashed is what is stored (I5). One pass over the bytes.
  */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
-import { type Digest, digestAlgorithm } from '../image/digest.js';
-import { READ_CHUNK_BYTES } from '../image/limits.js';
-import type { Disk, Stat } from './disk.js';
+import { digestAlgorithm } from '../image/digest.js';
 import {
-  discard,
-  ensureDirectory,
-  removeIfThere,
-  statIfThere,
-  syncDirectory,
-  writeAll,
-} from './durable.js';
+  type BlobToIngest,
+  checkDigest,
+  checkSize,
+  eachChunk,
+  hashOpenFile,
+} from './blob-bytes.js';
+import type { Disk, Stat } from './disk.js';
+import { discard, removeIfThere, statIfThere, writeAll } from './durable.js';
+import { FreshFiles } from './fresh-files.js';
 import { InsideDirectory } from './inside.js';
-import { addProgress, type Progress } from './progress.js';
-import { type Ingested, markUsed, STORED_MODE } from './stored.js';
-
-export interface BlobToIngest {
-  readonly digest: Digest;
-  /** Bytes. */
-  readonly size: number;
-  /** The directory that holds the file, and its path below. */
-  readonly root: string;
-  readonly path: string;
-  /** Where the blob begins in that file; a whole file where it is left out. */
-  readonly offset?: number | undefined;
-  /** Where it goes, and a name of ours on the same filesystem for the way. */
-  readonly destination: string;
-  readonly temporary: string;
-  /** 'auto' may link a file that nobody else can write; 'copy' never links. */
-  readonly ingest: 'auto' | 'copy';
-  /** Counts the bytes that were read. */
-  readonly progress?: Progress | undefined;
-  /** The user this process runs as. */
-  readonly uid: number;
-}
+import { type Ingested, markUsed, moveIntoStore, STORED_MODE } from './stored.js';
 
 /** Filesystems that refused a reflink; asking each again costs a file made and removed. */
 const withoutReflinks = new Set<number>();
@@ -47,6 +26,41 @@ const withoutReflinks = new Set<number>();
  * @throws content.missing, size.mismatch, digest.mismatch, path.outside, file.type; system errors
  */
 export function ingestBlob(disk: Disk, blob: BlobToIngest): Ingested {
+  const [way] = ingestBlobs(disk, [blob]);
+  return way ?? 'present';
+}
+
+/** The same as a job. */
+export function ingestRequest(
+  disk: Disk,
+  { blobs }: { readonly blobs: readonly BlobToIngest[] },
+): Ingested[] {
+  return ingestBlobs(disk, blobs);
+}
+
+/** As `ingestBlob`, for several: all are read and written, then all are synced, then all get their names. */
+export function ingestBlobs(disk: Disk, blobs: readonly BlobToIngest[]): Ingested[] {
+  const [first] = blobs;
+  if (first === undefined) return [];
+  const ways: Ingested[] = [];
+  try {
+    const options = { place: dirname(first.temporary), expected: blobs.length };
+    FreshFiles.use(disk, options, (files) => {
+      for (const blob of blobs) ways.push(placeBlob(disk, blob, files));
+    });
+    moveIntoStore(
+      disk,
+      blobs.filter((_, at) => ways[at] !== 'present'),
+    );
+    return ways;
+  } catch (error) {
+    for (const { temporary } of blobs) discard(() => removeIfThere(disk, temporary));
+    throw error;
+  }
+}
+
+/** @returns 'present' for what is in the store by now; everything else lies at its temporary name */
+function placeBlob(disk: Disk, blob: BlobToIngest, files: FreshFiles): Ingested {
   return InsideDirectory.use(disk, blob.root, (inside) => {
     const fd = inside.open(blob.path);
     if (fd === undefined) {
@@ -55,23 +69,42 @@ export function ingestBlob(disk: Disk, blob: BlobToIngest): Ingested {
         digest: blob.digest,
       });
     }
+    const source = new SourceFile(disk, fd);
     try {
-      return ingestOpenBlob(disk, blob, inside, fd);
-    } catch (error) {
-      discard(() => removeIfThere(disk, blob.temporary));
-      throw error;
+      return placeOpenBlob(disk, blob, inside, source, files);
     } finally {
-      disk.close(fd);
+      source.close();
     }
   });
 }
 
-function ingestOpenBlob(
+/** The file of the drop. Where that very file is stored, it is synced later and closed then. */
+class SourceFile {
+  #isOurs = true;
+
+  constructor(
+    readonly disk: Disk,
+    readonly fd: number,
+  ) {}
+
+  handOver(): number {
+    this.#isOurs = false;
+    return this.fd;
+  }
+
+  close(): void {
+    if (this.#isOurs) this.disk.close(this.fd);
+  }
+}
+
+function placeOpenBlob(
   disk: Disk,
   blob: BlobToIngest,
   inside: InsideDirectory,
-  fd: number,
+  source: SourceFile,
+  files: FreshFiles,
 ): Ingested {
+  const { fd } = source;
   const stat = disk.statOpen(fd);
   if (blob.offset === undefined) checkSize(blob, stat.size);
   const stored = statIfThere(disk, blob.destination);
@@ -81,27 +114,13 @@ function ingestOpenBlob(
     markUsed(disk, blob.destination);
     return 'present';
   }
-  ensureDirectory(disk, dirname(blob.destination));
-  const how = place(disk, blob, inside, fd, stat);
-  disk.rename(blob.temporary, blob.destination);
-  syncDirectory(disk, dirname(blob.destination));
-  return how;
-}
-
-function place(
-  disk: Disk,
-  blob: BlobToIngest,
-  inside: InsideDirectory,
-  fd: number,
-  stat: Stat,
-): Ingested {
   removeIfThere(disk, blob.temporary);
   if (blob.offset === undefined) {
     // A clone is as cheap as a link, and what is written to the file from now on is not in it.
-    if (tryClone(disk, blob, fd, stat)) return 'cloned';
-    if (mayLink(blob, stat) && tryLink(disk, blob, inside, fd, stat)) return 'linked';
+    if (tryClone(disk, blob, fd, stat, files)) return 'cloned';
+    if (mayLink(blob, stat) && tryLink(disk, blob, inside, source, stat, files)) return 'linked';
   }
-  copyWhileHashing(disk, blob, fd);
+  copyWhileHashing(disk, blob, fd, files);
   return 'copied';
 }
 
@@ -121,8 +140,9 @@ function tryLink(
   disk: Disk,
   blob: BlobToIngest,
   inside: InsideDirectory,
-  fd: number,
+  source: SourceFile,
   stat: Stat,
+  files: FreshFiles,
 ): boolean {
   try {
     inside.linkTo(blob.path, blob.temporary);
@@ -136,13 +156,19 @@ function tryLink(
     disk.unlink(blob.temporary);
     return false;
   }
-  hashOpenFile(disk, fd, blob);
-  disk.setMode(fd, STORED_MODE);
-  disk.sync(fd);
+  hashOpenFile(disk, source.fd, blob);
+  const fd = source.handOver();
+  files.keep(fd, blob.temporary, () => disk.setMode(fd, STORED_MODE));
   return true;
 }
 
-function tryClone(disk: Disk, blob: BlobToIngest, fd: number, stat: Stat): boolean {
+function tryClone(
+  disk: Disk,
+  blob: BlobToIngest,
+  fd: number,
+  stat: Stat,
+  files: FreshFiles,
+): boolean {
   if (withoutReflinks.has(stat.dev)) return false;
   try {
     disk.clone(`/proc/self/fd/${fd}`, blob.temporary);
@@ -156,20 +182,17 @@ function tryClone(disk: Disk, blob: BlobToIngest, fd: number, stat: Stat): boole
   }
   // A clone has the mode of what it is cloned from, which may be read-only.
   const clone = disk.open(blob.temporary, 'read');
-  try {
+  files.keep(clone, blob.temporary, () => {
     checkSize(blob, disk.statOpen(clone).size);
     hashOpenFile(disk, clone, blob);
     disk.setMode(clone, STORED_MODE);
-    disk.sync(clone);
-  } finally {
-    disk.close(clone);
-  }
+  });
   return true;
 }
 
-function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number): void {
+function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number, files: FreshFiles): void {
   const out = disk.open(blob.temporary, 'create');
-  try {
+  files.keep(out, blob.temporary, () => {
     const hash = createHash(digestAlgorithm(blob.digest));
     eachChunk(disk, fd, blob, (chunk, position) => {
       hash.update(chunk);
@@ -177,56 +200,5 @@ function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number): void {
     });
     checkDigest(blob, hash);
     disk.setMode(out, STORED_MODE);
-    disk.sync(out);
-  } finally {
-    disk.close(out);
-  }
-}
-
-function hashOpenFile(disk: Disk, fd: number, blob: BlobToIngest): void {
-  const hash = createHash(digestAlgorithm(blob.digest));
-  eachChunk(disk, fd, blob, (chunk) => hash.update(chunk));
-  checkDigest(blob, hash);
-}
-
-/** Reads one byte more than the descriptor allows, so that a file that grew is noticed. */
-function eachChunk(
-  disk: Disk,
-  fd: number,
-  blob: BlobToIngest,
-  use: (chunk: Uint8Array, position: number) => void,
-): void {
-  const { size, offset } = blob;
-  const end = offset === undefined ? size + 1 : size;
-  const buffer = Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, size + 1));
-  let position = 0;
-  while (position < end) {
-    const wanted = Math.min(buffer.length, end - position);
-    const count = disk.read(fd, buffer, wanted, (offset ?? 0) + position);
-    if (count === 0) break;
-    if (position + count > size) checkSize(blob, position + count);
-    use(buffer.subarray(0, count), position);
-    addProgress(blob.progress, count);
-    position += count;
-  }
-  checkSize(blob, position);
-}
-
-function checkSize({ size, path, digest }: BlobToIngest, found: number): void {
-  if (found === size) return;
-  throw new DropdockError(
-    'size.mismatch',
-    `${path} is ${found} bytes long, its descriptor says ${size}.`,
-    { path, digest, found, expected: size },
-  );
-}
-
-function checkDigest({ digest, path }: BlobToIngest, hash: Hash): void {
-  const found = `${digestAlgorithm(digest)}:${hash.digest('hex')}`;
-  if (found === digest) return;
-  throw new DropdockError('digest.mismatch', `${path} holds other bytes than ${digest}.`, {
-    path,
-    digest,
-    found,
   });
 }

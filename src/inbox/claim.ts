@@ -145,7 +145,7 @@ function moveWithoutReplacing(disk: Disk, from: string, to: string): void {
     return;
   }
   disk.link(from, to);
-  disk.unlink(from);
+  removeIfThere(disk, from);
 }
 
 /** All claims, and whose they are. */

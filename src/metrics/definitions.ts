@@ -49,7 +49,7 @@ export function publishMetrics(registers: Registers) {
     ),
     stepSeconds: histogram(
       'dropdock_step_seconds',
-      'Steps of a publish; hash is one blob.',
+      'Steps of a publish; hash is one blob, or many small ones.',
       STEP_SECONDS,
       ['step'],
     ),

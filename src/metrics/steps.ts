@@ -32,7 +32,10 @@ interface Staged {
  * Manifests are small and not counted.
  */
 export function hashedBytes(job: string, request: unknown, result: unknown): number {
-  if (job === 'ingest') return (request as { readonly size: number }).size;
+  if (job === 'ingest') {
+    const { blobs } = request as { readonly blobs: readonly { readonly size: number }[] };
+    return blobs.reduce((sum, { size }) => sum + size, 0);
+  }
   if (job !== 'stage') return 0;
   const { content, blobs } = result as Staged;
   const byJobs = new Set(blobs.map(({ digest }) => digest));

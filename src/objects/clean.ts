@@ -64,7 +64,7 @@ export async function cleanStore(
   const startedMs = monotonicMs();
   const isLate = () => monotonicMs() - startedMs > longestMs;
   const ageMs = sweepAgeMs({ graceMs, longestMs });
-  const marked = new Set<string>();
+  const marked = new Set<number>();
   const repositories: { id: RepositoryId; snapshots: SnapshotVerdict[] }[] = [];
   await eachOf(await listRepositories(context), PARALLEL, async (listed) => {
     const snapshots = await judge(context, listed, options);
@@ -152,7 +152,7 @@ async function mark(
   { id }: Listed,
   { graceMs }: StorePolicy,
   verdicts: readonly SnapshotVerdict[],
-  marked: Set<string>,
+  marked: Set<number>,
 ): Promise<void> {
   // Publishers' clocks may be before ours.
   const carriedSinceMs = nowMs() - graceMs - longestMs;
@@ -162,23 +162,32 @@ async function mark(
     const key = snapshotKey(id, name);
     if (text === undefined) throw lostObject(store.target, key);
     for (const each of await run('objectsOf', { text, where: key, carriedSinceMs })) {
-      marked.add(each.key);
+      marked.add(markOf(each.key));
     }
   }
+}
+
+/**
+ * 49 bits of a digest: ten million of them fit into memory, and two that are the same only keep one
+ * more object.
+ */
+function markOf(key: string): number {
+  const hex = key.slice(key.indexOf(':') + 1).slice(0, 12);
+  return Number.parseInt(hex, 16) * 2 + Number(key.startsWith(MANIFESTS));
 }
 
 type Unused = { readonly key: string; readonly size: number };
 
 async function findUnused(
   { store }: StoreContext,
-  marked: ReadonlySet<string>,
+  marked: ReadonlySet<number>,
   ageMs: number,
 ): Promise<Unused[]> {
   const unused: Unused[] = [];
   for (const prefix of [BLOBS, MANIFESTS]) {
     for await (const { objects, storeMs } of store.list(prefix)) {
       for (const { key, size, modifiedMs } of objects) {
-        if (marked.has(key) || !isDigest(key.slice(prefix.length))) continue;
+        if (!isDigest(key.slice(prefix.length)) || marked.has(markOf(key))) continue;
         if (storeMs !== undefined && storeMs - modifiedMs >= ageMs) unused.push({ key, size });
       }
     }

@@ -60,6 +60,7 @@ export async function fetchContent(
       return name;
     });
     const temporary = join(root, `${path}.stored`);
-    await run('ingest', { digest, size, root, path, destination, temporary, ingest: 'auto', uid });
+    const blob = { digest, size, root, path, destination, temporary, ingest: 'auto', uid } as const;
+    await run('ingest', { blobs: [blob] });
   });
 }

@@ -37,7 +37,7 @@ export function buildSnapshot(disk: Disk, request: BuildRequest): BuildResult {
   const { merged, outcomes } = mergeAll(request, before);
   const taken = request.drops.filter((_, at) => outcomes[at]?.ok).map(({ origin }) => origin);
   const reason = { why: 'publish' as const, drops: taken };
-  if (taken.length === 0) return { outcomes, snapshot: null, reason, leftOut: [] };
+  if (taken.length === 0) return { outcomes, snapshot: null, reason, leftOut: [], files: 0 };
   return { outcomes, ...buildNext(disk, request, stored, merged, reason) };
 }
 

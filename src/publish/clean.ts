@@ -20,6 +20,7 @@ import { listSnapshots, readPivot, readSnapshot } from './current.js';
 import { readHistory } from './history.js';
 import {
   contentDirectory,
+  isPreparedName,
   snapshotPath,
   type TreeRoots,
   transactionStart,
@@ -170,6 +171,7 @@ export function sweepContent(disk: Disk, request: SweepRequest, dryRun = false):
 
 function oldestTransactionMs(disk: Disk, roots: TreeRoots): number {
   return listIfThere(disk, workDirectory(roots))
+    .filter(({ name }) => !isPreparedName(name))
     .map(({ name }) => transactionStart(name))
     .reduce((least, each) => Math.min(least, each), Number.POSITIVE_INFINITY);
 }

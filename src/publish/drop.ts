@@ -1,9 +1,9 @@
 /** What goes into a publish, and what comes out of it for each drop. Values only. */
 
+import type { BlobToIngest } from '../disk/blob-bytes.js';
 import type { Disk } from '../disk/disk.js';
 import type { Progress } from '../disk/progress.js';
 import type { Ingested } from '../disk/stored.js';
-import type { BlobToIngest } from '../disk/verified-copy.js';
 import type { Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
 import type { TagMove } from '../snapshot/merge.js';

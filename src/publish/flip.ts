@@ -7,7 +7,6 @@ import type { Disk } from '../disk/disk.js';
 import {
   discard,
   ensureDirectory,
-  makeLink,
   readLinkIfThere,
   removeIfThere,
   replaceLink,
@@ -86,7 +85,7 @@ function makeOnlyLink(disk: Disk, roots: TreeRoots, id: RepositoryId, snapshot: 
   const directory = pendingFlips(roots, id);
   ensureDirectory(disk, directory);
   const link = join(directory, snapshot);
-  makeLink(disk, pivotTarget(id, snapshot), link);
+  disk.symlink(pivotTarget(id, snapshot), link);
   for (const { name } of disk.list(directory)) {
     if (name !== snapshot) removeIfThere(disk, join(directory, name));
   }

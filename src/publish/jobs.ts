@@ -2,7 +2,7 @@
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory, makeDirectory } from '../disk/durable.js';
 import { checkSpace } from '../disk/space.js';
-import { ingestBlob } from '../disk/verified-copy.js';
+import { ingestRequest } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Origin } from '../snapshot/state.js';
@@ -33,6 +33,7 @@ import {
 import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workDirectory, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
+import { discardPrepared, prepareNext } from './prepared-tree.js';
 import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
@@ -69,10 +70,12 @@ export interface Opened {
 
 /** Step 3 and what comes before it, in one go: mends, makes room under work/, reads the pivot. */
 function openTurn(disk: Disk, request: OpenRequest): Opened {
+  const { roots, id } = request;
+  // First, so that what it names is in the history before anything is built on it: another host that
+  // was taken for dead may flip between two of these steps.
+  const base = readPivot(disk, roots, id);
   const mended = mendRepository(disk, request);
   begin(disk, request);
-  const { roots, id } = request;
-  const base = readPivot(disk, roots, id);
   return { mended, base, before: findPublished(disk, request) };
 }
 
@@ -100,7 +103,8 @@ function afterFlip(
   const { roots, id, owner, record } = request;
   const errors = placeAppLink(disk, roots, id, owner);
   try {
-    recordFlip(disk, roots, id, record);
+    // Whoever has moved it since, while we slept, has recorded this flip before.
+    if (readPivot(disk, roots, id) === record.snapshot) recordFlip(disk, roots, id, record);
   } catch (error) {
     errors.push(error);
   }
@@ -114,7 +118,7 @@ export const publishJobs = {
   withdraw,
   afterFlip,
   flip: flipJob,
-  ingest: ingestBlob,
+  ingest: ingestRequest,
   checkSpace,
   build: buildSnapshot,
   checkMerge,
@@ -123,6 +127,8 @@ export const publishJobs = {
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,
+  prepareNext,
+  discardPrepared,
   listRepositories,
   trashAbandonedWork,
   clean: (disk: Disk, request: CleanRequest) =>

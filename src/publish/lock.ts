@@ -13,17 +13,26 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import properLockfile from 'proper-lockfile';
 import { type KernelLock, tryKernelLock } from '../disk/kernel-lock.js';
-import { lockFileSystem, SilenceWatch } from '../disk/lock-files.js';
+import { type Holder, lockFileSystem, SilenceWatch } from '../disk/lock-files.js';
 import { bootId } from '../disk/owner.js';
 import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
-import { kernelLockPath, lockHolderPath, sharedLockPath, type TreeRoots } from './paths.js';
+import {
+  HELD,
+  kernelLockPath,
+  lockHolderPath,
+  locksDirectory,
+  sharedLockPath,
+  type TreeRoots,
+} from './paths.js';
 
 export interface LockOptions {
   /** A shared lock that was watched for so long without a sign of life is taken over. At least 2,000. */
   readonly staleMs: number;
   /** Whether the kernel's lock is held too. */
   readonly kernel: boolean;
+  /** The token of this process, for those who find out that it died. */
+  readonly owner: string;
   /** How long to wait for a busy lock before giving up. */
   readonly waitMs: number;
   /** Ends the waiting. */
@@ -88,7 +97,7 @@ async function tryLockRepository(
     // We hold the kernel's lock, so a holder of the same kernel is dead: no need to wait for stale.
     if (held && wasOurKernels(roots, id)) lockFileSystem.remove(watch.lock);
     else if (watch.isSilentFor(staleMs, performance.now())) lockFileSystem.remove(watch.lock);
-    const shared = await trySharedLock(roots, id, staleMs);
+    const shared = await trySharedLock(roots, id, options);
     if (shared) return withKernelLock(shared, held);
   } catch (error) {
     held?.release();
@@ -112,17 +121,28 @@ function withKernelLock(shared: RepositoryLock, kernel: KernelLock | undefined):
 }
 
 function wasOurKernels(roots: TreeRoots, id: RepositoryId): boolean {
-  const [path, holder] = [sharedLockPath(roots, id), lockHolderPath(roots, id)];
-  return lockFileSystem.wasHeldBy(path, holder, bootId());
+  return holderOf(roots, id)?.boot === bootId();
+}
+
+function holderOf(roots: TreeRoots, id: RepositoryId): Holder | undefined {
+  return lockFileSystem.holderOf(sharedLockPath(roots, id), lockHolderPath(roots, id));
+}
+
+/** Frees what processes that are gone had locked. @param dead their tokens */
+export function freeLocksOf(roots: TreeRoots, dead: readonly string[]): void {
+  for (const name of lockFileSystem.held(locksDirectory(roots), HELD)) {
+    const id = name.slice(0, -HELD.length) as RepositoryId;
+    const holder = holderOf(roots, id);
+    if (holder && dead.includes(holder.owner)) lockFileSystem.remove(sharedLockPath(roots, id));
+  }
 }
 
 async function trySharedLock(
   roots: TreeRoots,
   id: RepositoryId,
-  staleMs: number,
+  { staleMs, owner }: LockOptions,
 ): Promise<RepositoryLock | undefined> {
   const path = sharedLockPath(roots, id);
-  const holder = lockHolderPath(roots, id);
   const lost = new Int32Array(new SharedArrayBuffer(4));
   let release: () => Promise<void>;
   try {
@@ -132,7 +152,7 @@ async function trySharedLock(
       stale: NEVER_MS,
       update: staleMs / 4,
       retries: 0,
-      fs: lockFileSystem.with(holder, bootId()),
+      fs: lockFileSystem.with(lockHolderPath(roots, id), { boot: bootId(), owner }),
       onCompromised: () => Atomics.store(lost, 0, 1),
     });
   } catch (error) {

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile, statIfThere } from '../disk/durable.js';
-import { ingestBytes } from '../disk/stored.js';
+import { ingestAllBytes } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
@@ -55,6 +55,8 @@ export interface NextSnapshot {
   readonly snapshot: Timestamp | null;
   readonly reason: SnapshotReason;
   readonly leftOut: readonly LeftOut[];
+  /** How many the snapshot has; 0 where none was made. */
+  readonly files: number;
 }
 
 /**
@@ -74,7 +76,7 @@ export function buildNext(
   const { state: converted, leftOut } = convertTags(disk, request, merged);
   const next = settle(converted, stored?.state, { nowMs: request.nowMs, graceMs: policy.graceMs });
   if (stored && isUnchanged(disk, request, stored, next))
-    return { snapshot: null, reason, leftOut };
+    return { snapshot: null, reason, leftOut, files: 0 };
   // Render: a plain list of files.
   const snapshot = nextTimestamp(request.nowMs, listSnapshots(disk, roots, policy.id));
   const freshTime = Math.max(Math.floor(request.nowMs / 1000), (stored?.freshTime ?? 0) + 1);
@@ -93,7 +95,7 @@ export function buildNext(
   });
   const { redirectOci } = policy;
   rememberSnapshot(disk, roots, policy.id, { ...header, redirectOci, state: next });
-  return { snapshot, reason, leftOut };
+  return { snapshot, reason, leftOut, files: files.length };
 }
 
 /** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */
@@ -130,11 +132,12 @@ export function convertTags(
     { manifests: merged.manifests, load },
   );
   const manifests = new Map(merged.manifests);
-  const temporary = join(workPath(roots, transaction), 'converted');
-  for (const { digest, bytes, record } of made) {
-    ingestBytes(disk, bytes, contentPath(roots, digest), temporary);
-    manifests.set(digest, record);
-  }
+  ingestAllBytes(
+    disk,
+    made.map(({ digest, bytes }) => ({ bytes, destination: contentPath(roots, digest) })),
+    workPath(roots, transaction),
+  );
+  for (const { digest, record } of made) manifests.set(digest, record);
   return { state: { ...merged, manifests, conversions }, leftOut };
 }
 

@@ -124,6 +124,15 @@ export function transactionStart(transaction: string): number {
   return Number(transaction.split('-')[1]) || 0;
 }
 
+/** What is made ready for the next publish of a repository; see prepared-tree.ts. */
+export function preparedPath(roots: TreeRoots, owner: string, id: RepositoryId): string {
+  return workPath(roots, `${owner}-ready-${id}`);
+}
+
+export function isPreparedName(name: string): boolean {
+  return name.split('-')[1] === 'ready';
+}
+
 export function trashPath(roots: TreeRoots, name: string): string {
   return join(trashDirectory(roots), name);
 }
@@ -137,9 +146,12 @@ export function kernelLockPath(roots: TreeRoots, id: RepositoryId): string {
   return join(locksDirectory(roots), `${id}.lock`);
 }
 
+/** How the directory of a repository's lock ends. */
+export const HELD = '.held';
+
 /** The directory that is proper-lockfile's lock. */
 export function sharedLockPath(roots: TreeRoots, id: RepositoryId): string {
-  return join(locksDirectory(roots), `${id}.held`);
+  return join(locksDirectory(roots), `${id}${HELD}`);
 }
 
 /** Who holds the shared lock, for whoever finds it left behind. */

@@ -1,4 +1,5 @@
 /** Makes the directories of the tree and checks, before anything is published, that it can work. */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import {
@@ -14,6 +15,8 @@ import { masterDirectory, type TreeRoots, workDirectory } from './paths.js';
 export interface PrepareRequest {
   readonly roots: TreeRoots;
   readonly directories: readonly string[];
+  /** Files that must be there before anything is made. */
+  readonly markers?: readonly string[];
 }
 
 const PROBE = '.probe-';
@@ -21,10 +24,13 @@ const PROBE = '.probe-';
 const PROBE_MS_MAX = 60_000;
 
 /** @throws layout.unsafe when state and published lie apart: a rename or link cannot cross over */
-export function prepareTree(disk: Disk, { roots, directories }: PrepareRequest): void {
+export function prepareTree(disk: Disk, request: PrepareRequest): void {
+  const { roots, directories, markers = [] } = request;
+  for (const path of markers) mustBeThere(disk, path);
   for (const directory of directories) ensureDirectory(disk, directory);
-  const probe = join(workDirectory(roots), `${PROBE}${process.pid}`);
-  const linked = join(masterDirectory(roots), `${PROBE}${process.pid}`);
+  // Another host may look at the same time, with the same process number.
+  const name = `${PROBE}${process.pid}-${randomBytes(4).toString('hex')}`;
+  const [probe, linked] = [join(workDirectory(roots), name), join(masterDirectory(roots), name)];
   const devices = [roots.published, roots.state].map((root) => statIfThere(disk, root)?.dev);
   removeIfThere(disk, probe);
   removeIfThere(disk, linked);
@@ -45,6 +51,13 @@ export function prepareTree(disk: Disk, { roots, directories }: PrepareRequest):
     removeIfThere(disk, probe);
     removeIfThere(disk, linked);
   }
+}
+
+function mustBeThere(disk: Disk, path: string): void {
+  if (statIfThere(disk, path)) return;
+  throw new DropdockError('layout.unsafe', `${path} is not there (paths.marker). Is it mounted?`, {
+    path,
+  });
 }
 
 /** What was left by those that were killed while they looked; others may be looking now. */

@@ -19,6 +19,7 @@
  * Before step 10 a failure is thrown and changes nothing a reader can see (I3). After it nothing
  * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
  */
+import type { BlobToIngest } from '../disk/blob-bytes.js';
 import { allOrFirstError } from '../disk/hands.js';
 import { type Ingested, nothingIngested } from '../disk/stored.js';
 import { faultOf, fromPlainError } from '../errors.js';
@@ -40,6 +41,8 @@ export interface PublishResult extends TurnResult {
   readonly outcomes: readonly DropOutcome[];
   /** Stale snapshots that went. */
   readonly removed: readonly Timestamp[];
+  /** How many the new snapshot has; 0 where none was made. */
+  readonly files: number;
 }
 
 /** Step 12 for one drop. When it throws, the drop stays claimed and is tried again. */
@@ -58,8 +61,8 @@ export function publishRepository(
   // 2, 3, 14
   return withTurn(context, policy, origins, async (turn) => {
     const published = await publishUnderLock(turn, drops);
-    const outcomes = await finishAll(published, finish); // 12
-    return { outcomes, removed: await cleanAfter(turn) }; // 13
+    const outcomes = await finishAll(published.outcomes, finish); // 12
+    return { outcomes, files: published.files, removed: await cleanAfter(turn) }; // 13
   });
 }
 
@@ -72,12 +75,12 @@ interface StagedDrop {
 async function publishUnderLock(
   turn: Turn,
   drops: readonly DropToPublish[],
-): Promise<DropOutcome[]> {
+): Promise<Pick<PublishResult, 'outcomes' | 'files'>> {
   const before = publishedBefore(turn, drops);
   const tried = await Promise.all(drops.map((drop) => before.get(drop) ?? stage(turn, drop))); // 4
   const staged = tried.filter((each): each is StagedDrop => !('status' in each));
   const settled = tried.filter((each): each is DropOutcome => 'status' in each);
-  if (staged.length === 0) return settled;
+  if (staged.length === 0) return { outcomes: settled, files: 0 };
 
   const { context, policy, transaction, base } = turn;
   const built = await context.run('build', {
@@ -91,12 +94,13 @@ async function publishUnderLock(
       origin: { drop: drop.name, at: drop.at },
     })),
   }); // 5 to 8
-  const { snapshot, reason } = built;
+  const { snapshot, reason, files } = built;
   const unsynced = snapshot === null ? undefined : await commit(turn, snapshot, reason);
   const outcomes = toOutcomes(turn, staged, built);
-  if (unsynced === undefined) return [...settled, ...outcomes];
+  if (unsynced === undefined) return { outcomes: [...settled, ...outcomes], files };
   // It is published, and perhaps not on disk: the drops stay until a later visit has synced it.
-  return [...settled, ...outcomes.map(({ drop }) => ({ ...RETRY, drop, error: unsynced }))];
+  const again = outcomes.map(({ drop }) => ({ ...RETRY, drop, error: unsynced }));
+  return { outcomes: [...settled, ...again], files };
 }
 
 /**
@@ -119,6 +123,10 @@ function publishedBefore(
 
 const RETRY = { status: 'retry' } as const;
 
+/** Hashed in some milliseconds: less is not worth another thread, more is worth one. */
+const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+const BATCH_BLOBS_MAX = 500;
+
 /** Step 4 for one drop: reads it, and brings what is new into the content store. */
 export async function stageAndIngest(
   { roots, run, uid }: PublishContext,
@@ -128,11 +136,27 @@ export async function stageAndIngest(
   if (blobs.length > 0) {
     await run('checkSpace', { place: roots.state, blobs: blobs.map((blob) => ({ ...blob, uid })) });
   }
-  const largestFirst = [...blobs].sort((a, b) => b.size - a.size);
-  const ways = await allOrFirstError(largestFirst.map((blob) => run('ingest', { ...blob, uid })));
+  const batches = inBatches(blobs.map((blob) => ({ ...blob, uid })));
+  const ways = await allOrFirstError(batches.map((batch) => run('ingest', { blobs: batch })));
   const all = { ...ingested };
-  for (const way of ways) all[way]++;
+  for (const way of ways.flat()) all[way]++;
   return { content, ingested: all };
+}
+
+/** The largest first, each for itself; of the small ones many together, for their sake. */
+function inBatches(blobs: readonly BlobToIngest[]): BlobToIngest[][] {
+  const batches: BlobToIngest[][] = [];
+  let room = 0;
+  for (const blob of [...blobs].sort((a, b) => b.size - a.size)) {
+    const last = batches.at(-1);
+    if (last && last.length < BATCH_BLOBS_MAX && blob.size <= room) last.push(blob);
+    else {
+      batches.push([blob]);
+      room = BATCH_BYTES_MAX;
+    }
+    room -= blob.size;
+  }
+  return batches;
 }
 
 async function stage(turn: Turn, drop: DropToPublish): Promise<StagedDrop | DropOutcome> {

@@ -28,7 +28,7 @@ import { expectedFiles, type RedirectSettings } from './expected.js';
 import { turnPivot } from './flip.js';
 import { readHistory } from './history.js';
 import { contentPath, snapshotPath, type TreeRoots } from './paths.js';
-import { DIRECTORY_MODE } from './tree-writer.js';
+import { discardPrepared, TREE_DIRECTORY_MODE } from './prepared-tree.js';
 
 export interface RepairRequest {
   readonly roots: TreeRoots;
@@ -42,6 +42,8 @@ export function repairRepository(disk: Disk, request: RepairRequest): string[] {
   const repair = new Repair(disk, request);
   repair.pivot();
   for (const name of repair.snapshots) repair.snapshot(name);
+  // They may hold what was bad.
+  discardPrepared(disk, { roots: request.roots });
   return repair.mended;
 }
 
@@ -87,7 +89,7 @@ class Repair {
   snapshot(name: Timestamp): void {
     const { roots, id } = this.request;
     const root = snapshotPath(roots, id, name);
-    this.#mode(root, DIRECTORY_MODE, name);
+    this.#mode(root, TREE_DIRECTORY_MODE, name);
     for (const file of this.#expected.get(name) ?? []) {
       const path = join(root, file.path);
       const shown = `${name}/${file.path}`;
@@ -111,7 +113,7 @@ class Repair {
     if (below === '.' || this.#seen.has(join(root, below))) return;
     this.#seen.add(join(root, below));
     this.#directories(root, dirname(below), name);
-    this.#mode(join(root, below), DIRECTORY_MODE, `${name}/${below}`);
+    this.#mode(join(root, below), TREE_DIRECTORY_MODE, `${name}/${below}`);
   }
 
   /** A web server is another user: it must be able to read. */

@@ -12,8 +12,8 @@ import {
   removeIfThere,
   syncDirectory,
   withOpen,
-  writeNewFile,
 } from '../disk/durable.js';
+import { FreshFiles } from '../disk/fresh-files.js';
 import { STORED_MODE } from '../disk/stored.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
@@ -26,8 +26,10 @@ import {
   snapshotPath,
   snapshotsDirectory,
   type TreeRoots,
+  transactionOwner,
   workPath,
 } from './paths.js';
+import { type Prepared, removeRest, TREE_DIRECTORY_MODE, takePrepared } from './prepared-tree.js';
 
 export interface TreeToWrite {
   readonly roots: TreeRoots;
@@ -43,19 +45,30 @@ export interface TreeToWrite {
   readonly freshTime: number;
 }
 
-export const DIRECTORY_MODE = 0o755;
-
 /** Steps 6 to 8 of a publish. @throws system errors; then nothing but the work directory is left */
 export function writeTree(disk: Disk, tree: TreeToWrite): void {
   const root = join(workPath(tree.roots, tree.transaction), 'tree');
   // 6. Build it under work/.
-  const directories = makeDirectories(disk, root, tree.files);
+  const owner = transactionOwner(tree.transaction);
+  const prepared = takePrepared(disk, { ...tree, owner }, tree.base, root);
+  const directories = makeDirectories(disk, root, tree.files, prepared);
   const isRedirect = ({ path }: RenderedFile) => path === tree.redirectPath;
-  for (const file of tree.files) if (!isRedirect(file)) writeFile(disk, tree, root, file);
-  // 7. Write the redirect file into it (Pulp issue 3357: the flip must not come first).
-  for (const file of tree.files) if (isRedirect(file)) writeFile(disk, tree, root, file);
-  // 8. Each file was synced when it was made; now the directories, leaf to root, then the rename.
-  for (const directory of directories) syncDirectory(disk, directory);
+  const expected = tree.files.filter((file) => isFresh(tree, file)).length;
+  const put = (file: RenderedFile, fresh: FreshFiles) => {
+    if (prepared?.files.delete(file.path)) {
+      if (!isFresh(tree, file)) return;
+      disk.unlink(`${root}/${file.path}`);
+    }
+    writeFile(disk, tree, root, file, fresh);
+  };
+  FreshFiles.use(disk, { place: root, expected }, (fresh) => {
+    for (const file of tree.files) if (!isRedirect(file)) put(file, fresh);
+    if (prepared) removeRest(disk, root, prepared, new Set(directories));
+    // 7. Write the redirect file into it (Pulp issue 3357: the flip must not come first).
+    for (const file of tree.files) if (isRedirect(file)) put(file, fresh);
+  });
+  // 8. The files are synced; now the directories, leaf to root, then the rename.
+  for (const directory of directories) syncDirectory(disk, join(root, directory));
   const home = snapshotsDirectory(tree.roots, tree.id);
   ensureDirectory(disk, home);
   // It may be there and not on disk: made by somebody who died before his sync.
@@ -78,8 +91,13 @@ function moveToItsName(disk: Disk, root: string, { roots, id, snapshot }: TreeTo
   }
 }
 
-/** @returns the directories made, leaves before what holds them */
-function makeDirectories(disk: Disk, root: string, files: readonly RenderedFile[]): string[] {
+/** @returns the directories of the tree, below `root`, leaves before what holds them */
+function makeDirectories(
+  disk: Disk,
+  root: string,
+  files: readonly RenderedFile[],
+  prepared: Prepared | undefined,
+): string[] {
   const wanted = new Set<string>(['.', 'blobs', 'manifests', 'tags']);
   for (const { path } of files) {
     for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
@@ -90,22 +108,34 @@ function makeDirectories(disk: Disk, root: string, files: readonly RenderedFile[
   }
   const sorted = [...wanted].sort();
   for (const directory of sorted) {
-    makeDirectory(disk, join(root, directory), DIRECTORY_MODE);
+    if (prepared?.directories.has(directory)) continue;
+    makeDirectory(disk, join(root, directory), TREE_DIRECTORY_MODE);
   }
-  return sorted.reverse().map((directory) => join(root, directory));
+  return sorted.reverse();
 }
 
-function writeFile(disk: Disk, tree: TreeToWrite, root: string, file: RenderedFile): void {
+/** Written anew, unless the base turns out to lack it. */
+function isFresh({ unmoved }: TreeToWrite, file: RenderedFile): boolean {
+  return 'text' in file || ('tagged' in file && !unmoved.has(file.path));
+}
+
+function writeFile(
+  disk: Disk,
+  tree: TreeToWrite,
+  root: string,
+  file: RenderedFile,
+  fresh: FreshFiles,
+): void {
   // Not joined: 200,000 of them would take longer than their links.
   const path = `${root}/${file.path}`;
-  const fresh = { mode: STORED_MODE, mtime: tree.freshTime };
+  const how = { mode: STORED_MODE, mtime: tree.freshTime };
   if ('text' in file) {
-    writeNewFile(disk, path, Buffer.from(file.text), fresh);
+    fresh.write(path, Buffer.from(file.text), how);
   } else if ('content' in file) {
     linkContent(disk, tree, file.content, file.path, path);
   } else if (!tree.unmoved.has(file.path) || !linkFromBase(disk, tree, file.path, path)) {
     // nginx makes its ETag of time and size: a moved tag must be a fresh file with a new time.
-    writeNewFile(disk, path, loadManifest(disk, tree.roots, file.tagged), fresh);
+    fresh.write(path, loadManifest(disk, tree.roots, file.tagged), how);
   }
 }
 

@@ -124,10 +124,12 @@ export class RegistryServer {
     if (this.#isClosing) request.socket.destroySoon();
   }
 
-  async #answerOrApologise(request: IncomingMessage): Promise<Answer> {
+  async #answerOrApologise(request: IncomingMessage, isAgain = false): Promise<Answer> {
     try {
       return await this.#options.answer(request);
     } catch (error) {
+      // Another host replaced what was being looked up (NFS): looked up anew it is there.
+      if (!isAgain && hasErrno(error, 'ESTALE')) return this.#answerOrApologise(request, true);
       this.#options.onError(error as Error, request);
       const isTransient = hasErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE');
       const refusal: Refusal = { status: isTransient ? 503 : 500, code: 'UNKNOWN' };

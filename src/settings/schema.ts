@@ -88,6 +88,11 @@ const sections = z.strictObject({
     inbox: z.string().min(1).default('/var/lib/dropdock/inbox'),
     published: z.string().min(1).default('/var/lib/dropdock/published'),
     state: z.string().min(1).default('/var/lib/dropdock/state'),
+    marker: z
+      .string()
+      .regex(/^[^/]+$/, { error: 'expected the name of a file' })
+      .nullable()
+      .default(null),
   }),
   inbox: section({
     scan: pause.prefault('30s'),

@@ -15,6 +15,8 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   checkPassword: 'password',
   ingest: 'hash',
   emptyTrash: 'background',
+  prepareNext: 'background',
+  discardPrepared: 'background',
   deleteRetired: 'background',
   census: 'background',
   sweep: 'background',

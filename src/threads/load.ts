@@ -31,7 +31,7 @@ const ROOMS: Partial<Record<keyof Jobs, Room>> = {
   ...INBOX,
   scan: () => import('./scan.js'),
   findLeftovers: () => import('./leftovers.js'),
-  ingest: async () => ({ ingest: (await import('../disk/verified-copy.js')).ingestBlob }),
+  ingest: async () => ({ ingest: (await import('../disk/verified-copy.js')).ingestRequest }),
   checkPassword: async () => (await import('../access/jobs.js')).accessJobs,
 };
 

@@ -3,8 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { statIfThere } from '../disk/durable.js';
-import { adoptSpooled, type Ingested, ingestBytes, nothingIngested } from '../disk/stored.js';
-import { ingestBlob } from '../disk/verified-copy.js';
+import {
+  adoptSpooled,
+  type Ingested,
+  ingestAllBytes,
+  ingestBytes,
+  nothingIngested,
+} from '../disk/stored.js';
+import { ingestBlobs } from '../disk/verified-copy.js';
 import { DropdockError, faultOf } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
 import type { RepositoryId, Tag } from '../image/names.js';
@@ -113,10 +119,10 @@ function stageReading(disk: Disk, request: StageRequest, reading: Reading): Stag
   if (content.roots.length === 0) {
     throw new DropdockError('drop.empty', 'The drop names no image.', { path: drop.name });
   }
-  for (const { digest, stored, bytes } of content.manifests) {
-    const destination = contentPath(roots, stored ?? digest);
-    if (bytes) ingestBytes(disk, bytes, destination, temporaryIn(request));
-  }
+  const fresh = content.manifests.flatMap(({ digest, stored, bytes }) =>
+    bytes ? [{ bytes, destination: contentPath(roots, stored ?? digest) }] : [],
+  );
+  ingestAllBytes(disk, fresh, workPath(roots, request.transaction));
   const blobs: BlobOfDrop[] = [];
   const ingested = nothingIngested();
   for (const blob of content.blobs) {
@@ -148,7 +154,11 @@ function ingestSmall(
 ): readonly BlobOfDrop[] {
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
   if (bytes > SMALL_DROP_BYTES || blobs.length > SMALL_DROP_BLOBS) return blobs;
-  for (const blob of blobs) ingested[ingestBlob(disk, { ...blob, uid })]++;
+  const ways = ingestBlobs(
+    disk,
+    blobs.map((blob) => ({ ...blob, uid })),
+  );
+  for (const way of ways) ingested[way]++;
   return [];
 }
 

@@ -58,7 +58,7 @@ describe('every system call', function () {
             `${changed} new, ${violations.length} violations${notSaid}`,
         );
       }
-      expect(reports).to.have.length(8);
+      expect(reports).to.have.length(9);
       expect(reports.flatMap(({ violations }) => violations)).to.deep.equal([]);
     });
 

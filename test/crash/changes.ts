@@ -184,7 +184,9 @@ export function copyTree(from: string): string {
   for (const name of readdirSync(place).filter((each) => each.endsWith('.held'))) {
     rmdirSync(join(place, name));
     const holder = join(place, name.replace(/held$/, 'holder'));
-    lockFileSystem.with(holder, bootId()).mkdir(join(place, name), () => {});
+    lockFileSystem
+      .with(holder, { boot: bootId(), owner: 'p1x1' })
+      .mkdir(join(place, name), () => {});
   }
   return root;
 }

@@ -8,7 +8,12 @@
  *   /@interfere/off, /@interfere/on           calls are neither counted nor disturbed; and again
  *   /@interfere/count                          is a link to "<calls counted> <the first one hit or ->"
  *
- * which: a sum of the classes below. how: -1 kill, -2 half of a transfer, else an errno.
+ * which: a sum of the classes below. how: -1 kill, -2 half of a transfer, -3 do it and lose the answer
+ * (what the server says when it is asked once more: it is gone, it is there), else an errno.
+ *
+ * From the environment, for as long as the process lives:
+ *   INTERFERE_RANDOM=<seed>,<which>/<how>/<n>,…   n of a million calls of those classes, by chance
+ *   INTERFERE_CLOCK_MS=<ms>                       its clock is ahead by so much; monotonic ones are not
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,11 +26,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CHANGES = 1, LOOKS = 2, BY_NAME = 4, OPENS = 8, MOVES_BYTES = 16 };
-enum { KILL = -1, HALF = -2 };
+enum { CHANGES = 1, LOOKS = 2, BY_NAME = 4, OPENS = 8, MOVES_BYTES = 16, NAMES = 32 };
+enum { KILL = -1, HALF = -2, LOST = -3 };
 #define FDS 65536
 
 static atomic_int counting, which, how, first, calls, counted;
@@ -46,18 +53,61 @@ static int is_below(const char *path) {
   return !strncmp(path, root, strlen(root));
 }
 
-/* 0: go on; else -1 and errno, or HALF. */
-static int meddle(const char *name, int class) {
-  if (!counting || !(class & which)) return 0;
-  int at = atomic_fetch_add(&counted, 1) + 1;
-  if (at < first || at >= first + calls) return 0;
-  if (!hit) hit = name;
+#define RULES 8
+static struct { int which, how, of_a_million; } rules[RULES];
+static int rules_count = -1;
+static _Atomic(unsigned long long) dice;
+
+static void read_rules(void) {
+  const char *at = getenv("INTERFERE_RANDOM");
+  int count = 0;
+  if (at) dice = strtoull(at, NULL, 10) * 2 + 1;
+  while (at && (at = strchr(at, ',')) && count < RULES) {
+    at++;
+    if (sscanf(at, "%d/%d/%d", &rules[count].which, &rules[count].how, &rules[count].of_a_million) == 3)
+      count++;
+  }
+  rules_count = count;
+}
+
+/* By chance; 0: go on. */
+static int fate(int class) {
+  if (rules_count < 0) read_rules();
+  for (int n = 0; n < rules_count; n++) {
+    if (!(class & rules[n].which)) continue;
+    unsigned long long mixed = atomic_fetch_add(&dice, 0x9e3779b97f4a7c15ull);
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ull;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebull;
+    if ((mixed ^ (mixed >> 31)) % 1000000 < (unsigned)rules[n].of_a_million) return rules[n].how;
+  }
+  return 0;
+}
+
+static int strike(int how) {
   if (how == KILL) {
     kill(getpid(), SIGKILL);
     for (;;) pause();
   }
-  if (how == HALF) return HALF;
+  if (how == HALF || how == LOST) return how;
   errno = how;
+  return -1;
+}
+
+/* 0: go on; else -1 and errno, HALF, or LOST. */
+static int meddle(const char *name, int class) {
+  int struck = fate(class);
+  if (struck) return strike(struck);
+  if (!counting || !(class & which)) return 0;
+  int at = atomic_fetch_add(&counted, 1) + 1;
+  if (at < first || at >= first + calls) return 0;
+  if (!hit) hit = name;
+  return strike(how);
+}
+
+/* The server did it, and is asked again because its answer was lost. */
+static int lose(int done, int error) {
+  if (done) return done;
+  errno = error;
   return -1;
 }
 
@@ -69,8 +119,14 @@ static int opened(const char *path, int fd) {
 static int any_open(const char *name, const char *path, int flags, mode_t mode) {
   REAL(int, "open64", const char *, int, ...);
   int class = BY_NAME | OPENS | (flags & (O_CREAT | O_TRUNC) ? CHANGES : LOOKS);
-  if (is_below(path) && meddle(name, class)) return -1;
-  return opened(path, real(path, flags, mode));
+  if (flags & O_EXCL) class |= NAMES;
+  int struck = is_below(path) ? meddle(name, class) : 0;
+  if (struck == -1) return -1;
+  int fd = real(path, flags, mode);
+  if (struck != LOST || fd < 0) return opened(path, fd);
+  close(fd);
+  errno = EEXIST;
+  return -1;
 }
 
 #define OPEN(name)                              \
@@ -91,14 +147,22 @@ OPEN(open64)
     if (is_below(path) && meddle(#name, class | BY_NAME)) return -1; \
     return real given;                                             \
   }
+#define NAMING(name, lost, parameters, given, path)                               \
+  int name parameters {                                                           \
+    static int(*real) parameters;                                                 \
+    if (!real) real = (int(*) parameters)dlsym(RTLD_NEXT, #name);                 \
+    int struck = is_below(path) ? meddle(#name, CHANGES | BY_NAME | NAMES) : 0;    \
+    if (struck == -1) return -1;                                                  \
+    return struck == LOST ? lose(real given, lost) : real given;                  \
+  }
 struct statfs64;
 struct dirent64;
-BY_PATH(rename, CHANGES, (const char *a, const char *b), (a, b), b)
-BY_PATH(link, CHANGES, (const char *a, const char *b), (a, b), b)
-BY_PATH(symlink, CHANGES, (const char *a, const char *b), (a, b), b)
-BY_PATH(unlink, CHANGES, (const char *a), (a), a)
-BY_PATH(mkdir, CHANGES, (const char *a, mode_t m), (a, m), a)
-BY_PATH(rmdir, CHANGES, (const char *a), (a), a)
+NAMING(rename, ENOENT, (const char *a, const char *b), (a, b), b)
+NAMING(link, EEXIST, (const char *a, const char *b), (a, b), b)
+NAMING(symlink, EEXIST, (const char *a, const char *b), (a, b), b)
+NAMING(unlink, ENOENT, (const char *a), (a), a)
+NAMING(mkdir, EEXIST, (const char *a, mode_t m), (a, m), a)
+NAMING(rmdir, ENOENT, (const char *a), (a), a)
 BY_PATH(chmod, CHANGES, (const char *a, mode_t m), (a, m), a)
 BY_PATH(access, LOOKS, (const char *a, int m), (a, m), a)
 BY_PATH(statfs64, LOOKS, (const char *a, struct statfs64 *s), (a, s), a)
@@ -184,6 +248,39 @@ static int any_fcntl(int fd, int what, void *given) {
 FCNTL(fcntl)
 FCNTL(fcntl64)
 
+static long long ahead_ms(void) {
+  static long long ms = -1;
+  if (ms == -1) {
+    const char *given = getenv("INTERFERE_CLOCK_MS");
+    ms = given ? atoll(given) : 0;
+  }
+  return ms;
+}
+
+int clock_gettime(clockid_t which_clock, struct timespec *now) {
+  REAL(int, "clock_gettime", clockid_t, struct timespec *);
+  int result = real(which_clock, now);
+  if (which_clock != CLOCK_REALTIME && which_clock != CLOCK_REALTIME_COARSE) return result;
+  now->tv_sec += ahead_ms() / 1000;
+  return result;
+}
+
+int gettimeofday(struct timeval *now, void *zone) {
+  struct timespec precise;
+  (void)zone;
+  clock_gettime(CLOCK_REALTIME, &precise);
+  now->tv_sec = precise.tv_sec;
+  now->tv_usec = precise.tv_nsec / 1000;
+  return 0;
+}
+
+time_t time(time_t *into) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (into) *into = now.tv_sec;
+  return now.tv_sec;
+}
+
 /* How libuv asks for what a file is. */
 long syscall(long number, ...) {
   REAL(long, "syscall", long, ...);
@@ -192,6 +289,8 @@ long syscall(long number, ...) {
   long given[6];
   for (int n = 0; n < 6; n++) given[n] = va_arg(rest, long);
   va_end(rest);
+  /* How libuv closes some files; their numbers are used again for what is not below. */
+  if (number == SYS_close && is_below_fd((int)given[0])) below[given[0]] = 0;
   if (number == SYS_statx) {
     const char *path = (const char *)given[1];
     int is_open = !path || !*path;

@@ -14,8 +14,10 @@ const LOOKS = 2;
 const BY_NAME = 4;
 const OPENS = 8;
 const MOVES_BYTES = 16;
+const NAMES = 32;
 const KILL = -1;
 const HALF = -2;
+const LOST = -3;
 
 const { EIO, ENOSPC, EACCES, EMFILE, EROFS, ESTALE, EINTR } = constants.errno;
 
@@ -29,12 +31,26 @@ export const WEATHER = {
   ESTALE: { which: CHANGES | LOOKS, how: ESTALE },
   EINTR: { which: CHANGES | LOOKS, how: EINTR },
   'a short transfer': { which: MOVES_BYTES, how: HALF },
+  'a lost answer': { which: NAMES, how: LOST },
   'a kill': { which: CHANGES, how: KILL },
 } as const;
 export type Weather = keyof typeof WEATHER;
 
+/** What a process meets as long as it lives. */
+export interface Always {
+  readonly seed?: number;
+  /** How many of a million calls meet which weather. */
+  readonly chances?: Partial<Record<Weather, number>>;
+  /** Its clock is wrong by so much (whole seconds). */
+  readonly aheadMs?: number;
+}
+
 /** Builds it. @returns what a process must find in its environment; calls below `place` count */
-export function interferenceEnvironment(directory: string, place: string): NodeJS.ProcessEnv {
+export function interferenceEnvironment(
+  directory: string,
+  place: string,
+  always: Always = {},
+): NodeJS.ProcessEnv {
   const library = join(directory, 'interfere.so');
   execFileSync('gcc', ['-shared', '-fPIC', '-O1', '-Wall', '-o', library, SOURCE, '-ldl']);
   return {
@@ -43,6 +59,23 @@ export function interferenceEnvironment(directory: string, place: string): NodeJ
     INTERFERE_BELOW: place,
     UV_THREADPOOL_SIZE: '1',
     UV_USE_IO_URING: '0',
+    ...alwaysEnvironment(always),
+  };
+}
+
+/** The part that says what a process meets as long as it lives. */
+export function alwaysEnvironment({
+  seed = 0,
+  chances = {},
+  aheadMs = 0,
+}: Always): NodeJS.ProcessEnv {
+  const rules = Object.entries(chances).map(([name, ofAMillion]) => {
+    const { which, how } = WEATHER[name as Weather];
+    return `${which}/${how}/${ofAMillion}`;
+  });
+  return {
+    INTERFERE_RANDOM: [seed, ...rules].join(','),
+    INTERFERE_CLOCK_MS: String(aheadMs),
   };
 }
 

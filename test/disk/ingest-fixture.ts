@@ -1,9 +1,10 @@
 /** A drop with one layer in it, and where that goes. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { BlobToIngest } from '#src/disk/blob-bytes.js';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import type { Ingested } from '#src/disk/stored.js';
-import { type BlobToIngest, ingestBlob } from '#src/disk/verified-copy.js';
+import { ingestBlob } from '#src/disk/verified-copy.js';
 import type { Digest } from '#src/image/digest.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { sha256 } from '../support/make-image.js';

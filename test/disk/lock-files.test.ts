@@ -63,11 +63,12 @@ describe('the kernel’s lock', () => {
 });
 
 describe('the files of a shared lock', () => {
+  const MINE = { boot: 'this-kernel', owner: 'p1x1' };
   let lock: string;
   let holder: string;
   const make = (boot: string) =>
     new Promise<Error | null>((resolve) => {
-      const fs = lockFileSystem.with(holder, boot) as unknown as {
+      const fs = lockFileSystem.with(holder, { boot, owner: 'p1x1' }) as unknown as {
         mkdir(path: string, done: (error: Error | null) => void): void;
       };
       fs.mkdir(lock, resolve);
@@ -80,33 +81,32 @@ describe('the files of a shared lock', () => {
   });
   afterEach(removeTempDirs);
 
-  it('say which kernel made the lock', async () => {
+  it('say whose the lock is, and which kernel his', async () => {
     expect(await make('this-kernel')).to.equal(null);
-    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(true);
-    expect(lockFileSystem.wasHeldBy(lock, holder, 'another')).to.equal(false);
+    expect(lockFileSystem.holderOf(lock, holder)).to.deep.equal(MINE);
   });
 
   it('say nothing of a lock that another made meanwhile', async () => {
     await make('this-kernel');
     rmdirSync(lock);
     mkdirSync(lock);
-    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(false);
+    expect(lockFileSystem.holderOf(lock, holder)).to.equal(undefined);
   });
 
-  it('answer false where nobody noted anything, or the lock is gone', async () => {
+  it('say nothing where nobody noted anything, or the lock is gone', async () => {
     mkdirSync(lock);
-    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(false);
+    expect(lockFileSystem.holderOf(lock, holder)).to.equal(undefined);
     rmdirSync(lock);
     await make('this-kernel');
     rmdirSync(lock);
-    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(false);
+    expect(lockFileSystem.holderOf(lock, holder)).to.equal(undefined);
   });
 
   it('leave the note of the holder alone when the lock is taken', async () => {
     await make('this-kernel');
     const error = await make('another');
     expect((error as { code?: string } | null)?.code).to.equal('EEXIST');
-    expect(lockFileSystem.wasHeldBy(lock, holder, 'this-kernel')).to.equal(true);
+    expect(lockFileSystem.holderOf(lock, holder)).to.deep.equal(MINE);
   });
 
   it('are removed, by two at once too', () => {

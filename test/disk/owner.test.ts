@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { hasKernelLocks } from '#src/disk/kernel-lock.js';
-import { bootId, Owner, OwnerWatch } from '#src/disk/owner.js';
+import { bootId, Owner, OwnerWatch, readBootId } from '#src/disk/owner.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -89,6 +89,24 @@ describe('Owner', () => {
       nowMs += SILENCE_MS * 2;
     }
     expect(watch.isDead('p1xaa')).to.equal(true);
+  });
+
+  it('is judged by its silence where the kernel’s locks are not to be trusted', () => {
+    owner = new Owner(directory, { heartbeatMs: 60_000, kernel: false });
+    const options = { silenceMs: SILENCE_MS, monotonicMs: () => nowMs, kernel: false };
+    const distrustful = new OwnerWatch(directory, options);
+    expect(distrustful.isDead(owner.token)).to.equal(false);
+    nowMs = SILENCE_MS;
+    expect(distrustful.isDead(owner.token)).to.equal(true);
+  });
+
+  it('is of no known kernel where nothing names it: then silence decides', () => {
+    const nothing = join(directory, '.none');
+    expect(readBootId([nothing])).to.equal('unknown');
+    writeFileSync(join(directory, 'p1xaa'), 'unknown\n');
+    expect(watch.isDead('p1xaa')).to.equal(false);
+    writeFileSync(nothing, 'a1b2\n');
+    expect(readBootId(['/nowhere', nothing])).to.contain('a1b2');
   });
 
   it('is forgotten when its work is taken over', () => {

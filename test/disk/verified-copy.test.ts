@@ -12,8 +12,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import type { BlobToIngest } from '#src/disk/blob-bytes.js';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
-import type { BlobToIngest } from '#src/disk/verified-copy.js';
 import type { Digest } from '#src/image/digest.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { sha256 } from '../support/make-image.js';

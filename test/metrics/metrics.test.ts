@@ -61,7 +61,7 @@ describe('metrics', () => {
 
   it('are made of jobs: steps, bytes hashed, flips, what the cleaning found', async () => {
     const of = metrics();
-    of.job('ingest', { size: 100 }, 'copied', 20);
+    of.job('ingest', { blobs: [{ size: 60 }, { size: 40 }] }, ['copied', 'linked'], 20);
     const blob = (digest: string, source: unknown) => ({ digest, size: 10, source });
     const content = { blobs: [blob('a', {}), blob('b', {}), blob('c', 'published')] };
     of.job('stage', {}, { content, blobs: [{ digest: 'a' }] }, 5);

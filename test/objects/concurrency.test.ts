@@ -8,7 +8,7 @@ import { tortureStore } from '../support/store-torture.js';
 import { removeTempDirs } from '../support/temp-dir.js';
 
 /** 500 in `npm run torture`. */
-const MERGES = Number(process.env.DROPDOCK_TEST_MERGES ?? 24);
+const MERGES = Number(process.env.DROPDOCK_TEST_MERGES ?? 16);
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 
 const TROUBLES: readonly Trouble[] = [
@@ -41,7 +41,7 @@ describe('objects: several publishers of one repository', function () {
       options: doubleOptions(double, { timeoutMs: 300 }),
       publishers: 4,
       drops: MERGES / 4,
-      lifeMs: () => 800 + random() * 3200,
+      lifeMs: () => 2000 + random() * 4000,
       look: async () => {
         await new Promise((resolve) => setTimeout(resolve, 5));
         return { tags: checkStore(double), pointer: readStore(double)?.pointer };

@@ -7,6 +7,7 @@ await lockRepository({ published, state }, parseRepositoryId(id), {
   staleMs: 600_000,
   waitMs: 0,
   kernel: true,
+  owner: 'p1x1',
 });
 process.stdout.write('locked\n');
 process.stdin.resume();

@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, utimesSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { hasKernelLocks } from '#src/disk/kernel-lock.js';
+import { lockFileSystem } from '#src/disk/lock-files.js';
 import { parseRepositoryId } from '#src/image/names.js';
-import { lockRepository, type RepositoryLock } from '#src/publish/lock.js';
+import { freeLocksOf, lockRepository, type RepositoryLock } from '#src/publish/lock.js';
 import {
   lockHolderPath,
   locksDirectory,
@@ -39,13 +40,20 @@ describe('lockRepository', () => {
   });
 
   const lock = async (
-    given: { waitMs?: number; staleMs?: number; kernel?: boolean; signal?: AbortSignal } = {},
+    given: {
+      waitMs?: number;
+      staleMs?: number;
+      kernel?: boolean;
+      owner?: string;
+      signal?: AbortSignal;
+    } = {},
     id = ID,
   ) => {
     const taken = await lockRepository(roots, id, {
       staleMs: 2000,
       waitMs: 0,
       kernel: true,
+      owner: 'p1x1',
       ...given,
     });
     held.add(taken);
@@ -78,6 +86,7 @@ describe('lockRepository', () => {
       staleMs: 50,
       waitMs: Number.POSITIVE_INFINITY,
       kernel: true,
+      owner: 'p1x1',
       onBusy: () => void said++,
     });
     await waitFor('it to be said', () => said > 0);
@@ -144,6 +153,31 @@ describe('lockRepository', () => {
     mkdirSync(sharedLockPath(roots, ID));
     expect((await refusalOf(lock({ staleMs: 600_000 }))).code).to.equal('lock.busy');
     rmdirSync(sharedLockPath(roots, ID));
+    await lock();
+  });
+
+  for (const seconds of [1, 4_000_000_000]) {
+    it(`is taken over after a silence that was watched, whatever time it has (${seconds})`, async () => {
+      const path = sharedLockPath(roots, ID);
+      mkdirSync(path);
+      utimesSync(path, seconds, seconds);
+      expect((await refusalOf(lock({ waitMs: 100 }))).code).to.equal('lock.busy');
+      const beganMs = performance.now();
+      const beat = setTimeout(() => utimesSync(path, seconds, seconds + 1), 1000);
+      await lock({ waitMs: 15_000, kernel: false });
+      clearTimeout(beat);
+      // A sign of life after one second, and silence for two.
+      expect(performance.now() - beganMs).to.be.within(2900, 5000);
+    });
+  }
+
+  it('of one that is known to be dead is free at once', async () => {
+    const holder = { boot: 'another-kernel', owner: 'p2x2' };
+    const { mkdir } = lockFileSystem.with(lockHolderPath(roots, ID), holder);
+    mkdir(sharedLockPath(roots, ID), () => {});
+    freeLocksOf(roots, ['p3x3']);
+    expect((await refusalOf(lock())).code).to.equal('lock.busy');
+    freeLocksOf(roots, ['p2x2', 'p3x3']);
     await lock();
   });
 

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
 import { allDirectories } from '#src/publish/paths.js';
 import { prepareTree } from '#src/publish/prepare.js';
+import { refusal } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 describe('preparing the tree', () => {
@@ -21,5 +22,17 @@ describe('preparing the tree', () => {
     }
     prepareTree(nodeDisk, { roots, directories: allDirectories(roots) });
     for (const place of places) expect(readdirSync(place)).to.deep.equal(['.probe-now', 'app']);
+  });
+
+  it('makes nothing where the marker of a mount is missing', () => {
+    const root = tempDir();
+    const roots = { published: join(root, 'published'), state: join(root, 'state') };
+    const markers = [join(root, 'mounted')];
+    const request = { roots, directories: allDirectories(roots), markers };
+    expect(refusal(() => prepareTree(nodeDisk, request)).code).to.equal('layout.unsafe');
+    expect(readdirSync(root)).to.deep.equal([]);
+    writeFileSync(join(root, 'mounted'), '');
+    prepareTree(nodeDisk, request);
+    expect(readdirSync(root)).to.include('published');
   });
 });

@@ -101,6 +101,18 @@ describe('the server', () => {
     expect(errors).to.have.length(codes.length);
   });
 
+  it('looks again, once, where another host replaced what it looked at (ESTALE)', async () => {
+    let looks = 0;
+    const url = await start(async () => {
+      if (++looks % 2 === 1)
+        throw Object.assign(new Error('stale'), { code: 'ESTALE', syscall: 'open' });
+      return { status: 200, headers: {}, body: Buffer.from('found') };
+    });
+    expect((await ask(url, '/')).status).to.equal(200);
+    expect(looks).to.equal(2);
+    expect(errors).to.deep.equal([]);
+  });
+
   it('cuts the connection where a file ends before it was promised to', async () => {
     const url = await start(() => answerFile(100, 1000));
     const agent = new Agent({ keepAlive: true });

@@ -35,8 +35,14 @@ export class DaemonProcess {
       env = ownEnvironment(),
       stdio = 'pipe',
       ready,
+      config: name = 'test.yaml',
+      readyMs = 15_000,
     }: {
       yaml?: string;
+      /** What its settings' file is called; each of several on one tree has its own. */
+      config?: string;
+      /** How long its start may take. */
+      readyMs?: number;
       nodeOptions?: string[];
       command?: 'run' | 'serve';
       flags?: readonly string[];
@@ -46,15 +52,19 @@ export class DaemonProcess {
       ready?: () => boolean;
     } = {},
   ): Promise<DaemonProcess> {
-    const config = join(root, 'test.yaml');
+    const config = join(root, name);
     writeFileSync(config, yaml.includes('registry:') ? yaml : yaml + ANYWHERE);
     const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config, ...flags];
     const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
     const line = command === 'run' ? 'daemon.ready' : 'registry.ready';
-    await waitFor(line, () => {
-      if (daemon.child.exitCode !== null) throw new Error(`it ended: ${daemon.output}`);
-      return ready ? ready() : daemon.output.includes(line);
-    });
+    await waitFor(
+      line,
+      () => {
+        if (daemon.hasEnded) throw new Error(`it ended: ${daemon.output}`);
+        return ready ? ready() : daemon.output.includes(line);
+      },
+      readyMs,
+    );
     return daemon;
   }
 
@@ -68,9 +78,14 @@ export class DaemonProcess {
     return this.url.replace(/^https?:\/\//, '');
   }
 
+  /** By itself or by a signal. */
+  get hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
+  }
+
   /** @returns the exit code */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    if (this.child.exitCode !== null) return this.child.exitCode;
+    if (this.hasEnded) return this.child.exitCode;
     const exited = once(this.child, 'exit');
     this.child.kill(signal);
     await exited;

@@ -30,7 +30,7 @@ export async function deliver(services: Services, path: string): Promise<DropOut
   if (name.repository === undefined) throw new Error('no repository');
   const policy = resolveRepository(settings, name.repository);
   const drop = toDrop(services, claim, path, { tag: name.tag, kind, tolerateAbsent: true });
-  const lock = { staleMs: 2000, waitMs: 0, kernel: true };
+  const lock = { staleMs: 2000, waitMs: 0, kernel: true, owner: owner.token };
   const context = { roots, owner: owner.token, uid, run, nowMs, lock };
   const result = await publishRepository(context, policy, [drop], async (outcome) => {
     if (outcome.status === 'retry') return;

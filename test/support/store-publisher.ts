@@ -81,7 +81,7 @@ export class StorePublisher {
     } as const;
     const place = { id: undefined, base: null, transaction: this.transaction };
     const hands = { roots, owner: 'me', uid: 0, run, nowMs: () => Date.now() };
-    const lock = { staleMs: 5000, waitMs: 1000, kernel: true };
+    const lock = { staleMs: 5000, waitMs: 1000, kernel: true, owner: 'me' };
     const request = { ...place, drop: { ...drop, ...given } };
     const { content } = await stageAndIngest({ ...hands, lock }, request);
     return { content, origin: { drop: name, at: drop.at } };

@@ -34,9 +34,10 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   },
   'full-disk': { files: ['crash/full-disk'], environment: {} },
   publishers: { files: ['crash/publishers'], environment: { DROPDOCK_TEST_MERGES: '5000' } },
+  hosts: { files: ['crash/many-daemons'], environment: { DROPDOCK_TEST_MERGES: '500' } },
   stores: {
-    files: ['objects/concurrency', 'objects/faults'],
-    environment: { DROPDOCK_TEST_MERGES: '500' },
+    files: ['objects/concurrency', 'objects/faults', 'objects/cost'],
+    environment: { DROPDOCK_TEST_MERGES: '500', DROPDOCK_TEST_REPOSITORIES: '1000' },
   },
   soak: { files: ['crash/soak'], environment: { DROPDOCK_TEST_SOAK: '50000' } },
   neighbours: {

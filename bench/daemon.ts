@@ -1,0 +1,157 @@
+/** The shipped program as a process of its own, with the settings it has from the start. */
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { end, start } from './children.js';
+import { pause, type Spent, spentBy, until } from './command.js';
+import { namesIn } from './layers.js';
+import { sha256 } from './layout.js';
+import { countCalls } from './profile.js';
+import type { Context } from './question.js';
+import { smallDrops } from './small-drops.js';
+import { figure } from './statistics.js';
+import { Web } from './visible.js';
+
+export const LISTEN = 'registry: {listen: "127.0.0.1:0"}\n';
+
+export const CONFIG_NAME = 'bench.yaml';
+
+/** How long files must have been still before a drop of them is taken at once (`settle.quiet`). */
+const QUIET_MS = 1000;
+
+export interface DaemonOptions {
+  readonly yaml?: string;
+  readonly nodeOptions?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+export class Daemon {
+  readonly web: Web;
+  #spent: Spent = { userS: 0, systemS: 0 };
+
+  private constructor(
+    readonly context: Context,
+    readonly root: string,
+    readonly child: ChildProcess,
+  ) {
+    this.web = new Web(this.published);
+  }
+
+  /** @param root below it everything lies, as with `--root` */
+  static async start(
+    context: Context,
+    root: string,
+    { yaml = '', nodeOptions = [], env = process.env }: DaemonOptions = {},
+  ): Promise<Daemon> {
+    mkdirSync(root, { recursive: true });
+    const config = join(root, CONFIG_NAME);
+    writeFileSync(config, LISTEN + yaml);
+    const log = openSync(join(root, 'log'), 'a');
+    const given = [...nodeOptions, context.main, 'run', '--root', root, '--config', config];
+    const child = start(process.execPath, given, { stdio: ['ignore', log, log], env });
+    closeSync(log);
+    const ready = () => {
+      if (child.exitCode !== null) throw new Error(`it ended: ${logOf(root)}`);
+      return logOf(root).includes('daemon.ready');
+    };
+    await until('daemon.ready', ready, { everyMs: 2 });
+    return new Daemon(context, root, child);
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  get inbox(): string {
+    return join(this.root, 'inbox');
+  }
+
+  get published(): string {
+    return join(this.root, 'published');
+  }
+
+  /** Where its endpoint listens: `http://127.0.0.1:34567`. */
+  get url(): string {
+    return /registry\.ready url=(\S+)/.exec(logOf(this.root))?.[1] ?? '';
+  }
+
+  stored(digest: string): string {
+    const hex = digest.slice(7);
+    return join(this.root, 'state', 'content', 'sha256', hex.slice(0, 2), hex);
+  }
+
+  /** What it spends while this runs is added to what `spent` says. */
+  async measured<T>(run: () => Promise<T>): Promise<T> {
+    const counting = this.context.profile ? await countCalls(this.pid) : undefined;
+    const before = spentBy(this.pid);
+    const value = await run();
+    const after = spentBy(this.pid);
+    this.#spent = {
+      userS: this.#spent.userS + after.userS - before.userS,
+      systemS: this.#spent.systemS + after.systemS - before.systemS,
+    };
+    const calls = await counting?.stop();
+    if (calls) this.context.counted(calls.text);
+    return value;
+  }
+
+  get spent(): Spent {
+    return this.#spent;
+  }
+
+  /** Waits until nothing is claimed any more: what comes after a flip is done. */
+  async idle(): Promise<void> {
+    const isOver = () => namesIn(join(this.inbox, '.claimed')).length === 0;
+    await until('the claims to go', isOver, { everyMs: 2 });
+  }
+
+  /** A daemon that has run for a while: its threads are there, its code is compiled. */
+  async warm(): Promise<void> {
+    const place = join(this.root, 'warm');
+    const drops = smallDrops(place, { count: 10, repositories: 2, tagOf: String });
+    await still();
+    for (const { path, repository, tag } of drops) {
+      const before = this.web.target(`warm-${repository}`);
+      renameSync(path, join(this.inbox, `warm-${repository}:${tag}`));
+      await this.web.moved(`warm-${repository}`, before);
+      await this.idle();
+    }
+  }
+
+  /** @throws unless the manifest that clients get has this digest, and all its blobs are served */
+  async check(name: string, tag: string, digest: string): Promise<void> {
+    await checkPull(this.url, { name, tag, digest });
+  }
+
+  async stop(): Promise<void> {
+    this.web.close();
+    await end(this.child);
+  }
+}
+
+const logOf = (root: string) => readFileSync(join(root, 'log'), 'utf8');
+
+/** Waits until what was just made counts as still. */
+export const still = () => pause(QUIET_MS + 100);
+
+export async function checkPull(
+  url: string,
+  { name, tag, digest }: { name: string; tag: string; digest: string },
+): Promise<void> {
+  const accept = 'application/vnd.oci.image.manifest.v1+json';
+  const answer = await fetch(`${url}/v2/${name}/manifests/${tag}`, { headers: { accept } });
+  const bytes = Buffer.from(await answer.arrayBuffer());
+  if (sha256(bytes) !== digest) throw new Error(`${name}:${tag} is not ${digest}: ${bytes}`);
+  const { config, layers } = JSON.parse(String(bytes));
+  for (const blob of [config, ...layers]) {
+    const head = await fetch(`${url}/v2/${name}/blobs/${blob.digest}`, { method: 'HEAD' });
+    const size = Number(head.headers.get('content-length'));
+    if (size !== blob.size) throw new Error(`${blob.digest} of ${name} has ${size} bytes`);
+  }
+}
+
+/** For the remark beside a row. @param times over how many measurements it was added up */
+export function spentText({ userS, systemS }: Spent, times: number): string {
+  const each = (value: number) => `${figure((value / times) * 1000)} ms`;
+  return `the daemon's CPU: ${each(userS)} user, ${each(systemS)} system`;
+}

@@ -1,0 +1,17 @@
+/** What a careful script does without a registry: `skopeo copy` into a new directory, then one link. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { shell } from '../command.js';
+
+/** $1 is the layout, $2 what is published, $3 the name of what is new */
+const SCRIPT = `
+skopeo copy --quiet "$1" "dir:$2/master/$3"
+ln -s "../master/$3" "$2/web/.next"
+mv -T "$2/web/.next" "$2/web/app"
+`;
+
+/** @param from `oci:<directory>:<tag>` */
+export async function copyAndFlip(from: string, published: string, name: string): Promise<void> {
+  for (const each of ['master', 'web']) mkdirSync(join(published, each), { recursive: true });
+  await shell(SCRIPT, from, published, name);
+}

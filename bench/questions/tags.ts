@@ -1,0 +1,115 @@
+/** What one more tag costs in a repository that has many already. */
+import { renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { command } from '../command.js';
+import { Daemon, spentText, still } from '../daemon.js';
+import { image, writeLayout } from '../layout.js';
+import { plot } from '../plot.js';
+import { type Answer, below, type Context, type Question, type Row } from '../question.js';
+import { smallImage } from '../small-drops.js';
+import { figure, line, median } from '../statistics.js';
+
+const REPOSITORY = 'mirror';
+
+export const tags: Question = {
+  name: 'tags',
+  asks: 'A repository of 1,000, 10,000 and 50,000 tags, each on an image of its own: publish one more.',
+  rounds: 5,
+  run: async (context): Promise<Answer> => {
+    const sizes = context.quick ? [100, 1000, 5000] : [1000, 10_000, 50_000];
+    const rows: Row[] = [];
+    const points: [number, number][] = [];
+    for (const size of sizes) {
+      const { samples, spent, filled } = await publishOneMore(context, size);
+      context.say(
+        `${size} tags: one more ${figure(median(samples))} s; all of them ${figure(filled)} s`,
+      );
+      points.push([size, median(samples)]);
+      rows.push({
+        title: `one more beside ${size.toLocaleString('en-US')} tags`,
+        unit: 's',
+        ours: { name: 'dropdock', samples },
+        peers: [],
+        goals: size === 10_000 ? [below(0.3, 's', median(samples))] : [],
+        spent: `${spent}; the first drop, of all of them: ${figure(filled)} s`,
+      });
+    }
+    return { rows, plots: [drawn(points)], notes: [sentence(points)] };
+  },
+};
+
+async function publishOneMore(
+  context: Context,
+  size: number,
+): Promise<{ samples: number[]; spent: string; filled: number }> {
+  const root = join(context.directory, 'tags');
+  const drop = join(context.directory, 'tags-drop');
+  const all = Array.from({ length: size }, (_none, at) => ({
+    image: image([], `mirror-${at}`),
+    tag: `v${String(at).padStart(6, '0')}`,
+  }));
+  writeLayout(drop, all, { layers: 'absent' });
+  const more = Array.from({ length: context.rounds + 1 }, (_none, at) => ({
+    image: smallImage(`more-${at}`, context.directory),
+    tag: `more-${at}`,
+    path: join(context.directory, `tags-more-${at}`),
+  }));
+  for (const one of more) writeLayout(one.path, [one], { layers: 'moved' });
+  await command('sync', '-f', drop);
+  const daemon = await Daemon.start(context, root);
+  await still();
+  const samples: number[] = [];
+  const drop1 = async (path: string) => {
+    const before = daemon.web.target(REPOSITORY);
+    const begin = performance.now();
+    renameSync(path, join(daemon.inbox, REPOSITORY));
+    const took = ((await daemon.web.moved(REPOSITORY, before)) - begin) / 1000;
+    await daemon.idle();
+    return took;
+  };
+  // Where that goes is worth knowing as well; it is not what one more costs.
+  const filled = await (context.profile ? daemon.measured(() => drop1(drop)) : drop1(drop));
+  // The first finds nothing remembered and many pages not yet written out.
+  const [first, ...others] = more;
+  if (first) await drop1(first.path);
+  await command('sync', '-f', root);
+  await daemon.measured(async () => {
+    for (const { path } of others) samples.push(await drop1(path));
+  });
+  for (const each of [all[0], all.at(-1), others.at(-1)]) {
+    if (each) await daemon.check(REPOSITORY, each.tag, each.image.manifest.digest);
+  }
+  await daemon.stop();
+  rmSync(root, { recursive: true });
+  return { samples, filled, spent: spentText(daemon.spent, samples.length) };
+}
+
+function drawn(points: readonly (readonly [number, number])[]) {
+  const { slope, intercept } = line(points);
+  const most = Math.max(...points.map(([size]) => size));
+  const axes = {
+    title: 'One more tag in a repository of many',
+    x: 'tags that are there already',
+    y: 'seconds until it is visible',
+  };
+  const fitted = {
+    name: `a straight line: ${figure(slope * 1e6)} µs for each tag`,
+    points: [
+      [0, Math.max(intercept, 0)],
+      [most, intercept + slope * most],
+    ] as const,
+    dashed: true,
+  };
+  const svg = plot([{ name: 'dropdock', points }, fitted], axes);
+  return { file: 'bench-tags.svg', alt: axes.title, svg };
+}
+
+function sentence(points: readonly (readonly [number, number])[]): string {
+  const { slope, intercept, fit } = line(points);
+  return (
+    `Each tag that is there already adds ${figure(slope * 1e6)} µs (a straight line through ` +
+    `${figure(intercept * 1000)} ms explains ${figure(fit * 100)} % of it): a snapshot is a complete ` +
+    'directory, so it has an entry for each tag and each digest of the repository, in its own form ' +
+    'and in the one for Crane, and one line each in `.snapshot.json` and the redirect file.'
+  );
+}

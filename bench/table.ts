@@ -1,0 +1,83 @@
+/** What was measured as Markdown. Pure. */
+import type { Answer, Goal, Row } from './question.js';
+import { spread } from './statistics.js';
+
+export interface Section extends Answer {
+  readonly name: string;
+  readonly asks: string;
+  readonly rounds: number;
+  /** When and of what it was measured. */
+  readonly measured: string;
+  /** Where the time goes, in words. */
+  readonly remark?: string | undefined;
+  /** The system calls of one measurement, as strace counted them. */
+  readonly calls?: string | undefined;
+}
+
+const HEAD = `# Benchmarks
+
+What dropdock does beside what people would use instead. Made by \`npm run bench\`; do not edit.
+
+    npm run bench                        all questions, a quarter of an hour
+    npm run bench -- bulk latency        some of them
+    npm run bench -- tags --quick        small sizes, printed and not written down
+    npm run bench -- tags --profile      counts the daemon's system calls (strace) and adds them below
+
+What is measured is the shipped program, \`dist/main.js run\`, from outside, with the settings it has
+from the start. Each peer is measured in the same run, in turns: peer, dropdock, peer, dropdock. What
+lies on the disk is in the page cache on both sides, and was synced before; dropdock syncs all it
+publishes, and where the other does not, the table says so. After each run what is served is checked
+against its digest. The medians are shown, with the least and the most. The daemon is warm: it has
+published a few small images before.`;
+
+/** The whole of docs/benchmarks.md. */
+export function benchmarksPage(sections: readonly Section[], machine: string): string {
+  const parts = [HEAD, `The machine: ${machine}`, summaryTable(sections)];
+  return `${[...parts, ...sections.map(sectionText)].join('\n\n')}\n`;
+}
+
+/** The one table that answers everything at a glance. */
+export function summaryTable(sections: readonly Section[]): string {
+  const lines = sections.flatMap(({ name, rows }) =>
+    rows.flatMap((row) =>
+      row.goals.map(
+        (goal) => `| ${name} | ${cell(row.title)} | ${cell(goal.text)} | ${verdict(goal)} |`,
+      ),
+    ),
+  );
+  return ['| question | what | must reach | reached |', '| --- | --- | --- | --- |', ...lines].join(
+    '\n',
+  );
+}
+
+const verdict = ({ value, reached }: Goal) => (reached ? `**${value}**` : `${value}, **not yet**`);
+
+/** Everything that was measured of one question. */
+export function sectionText(section: Section): string {
+  const { name, asks, rounds, measured, rows, notes = [], plots = [], remark, calls } = section;
+  return [
+    `## ${name}`,
+    asks,
+    rowsTable(rows),
+    ...plots.map(({ file, alt }) => `![${alt}](images/${file})`),
+    ...notes,
+    ...(remark ? [remark] : []),
+    ...(calls ? [`The daemon's system calls in one measurement:\n\n${indented(calls)}`] : []),
+    `Rounds: ${rounds}. ${measured}`,
+  ].join('\n\n');
+}
+
+const indented = (text: string) => text.replaceAll(/^/gm, '    ');
+
+export function rowsTable(rows: readonly Row[]): string {
+  const lines = rows.flatMap(({ title, unit, ours, peers, spent }) => [
+    `| ${cell(title)} | **${cell(ours.name)}** | ${spread(ours.samples)} ${unit} | ${cell(spent ?? '')} |`,
+    ...peers.map(
+      (peer) =>
+        `| | ${cell(peer.name)} | ${spread(peer.samples)} ${unit} | ${cell(peer.without ?? '')} |`,
+    ),
+  ]);
+  return ['| | | median (least–most) | |', '| --- | --- | --- | --- |', ...lines].join('\n');
+}
+
+const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
