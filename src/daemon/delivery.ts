@@ -5,13 +5,13 @@
  */
 import { DropdockError, faultOf } from '../errors.js';
 import type { DropOutcome } from '../publish/drop.js';
-import { publishRepository, stageAndIngest } from '../publish/publish.js';
+import { publishRepository } from '../publish/publish.js';
 import { newTransaction, type PublishContext } from '../publish/turn.js';
 import { errorFields } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { LOCAL_TARGET } from '../settings/targets.js';
 import { Work } from '../work.js';
-import { publishToStore } from './everywhere.js';
+import { publishToStore, stageDrop } from './everywhere.js';
 import { isComplete, type Parcel, TURNS } from './parcel.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
@@ -70,14 +70,12 @@ export class Delivery {
     }
   }
 
-  async #stage(
-    { id }: ResolvedRepository,
+  #stage(
+    policy: ResolvedRepository,
     { drop }: ClaimedDrop,
     transaction: string,
   ): Promise<Parcel['staged']> {
-    const { roots, run } = this.#services;
-    const base = await run('localBase', { roots, id });
-    return stageAndIngest(this.#context(), { id, base, transaction, drop });
+    return stageDrop(this.#services, this.#context(), policy, drop, transaction);
   }
 
   #enqueue(target: string, parcel: Parcel): void {

@@ -1,13 +1,23 @@
 /** One drop into all targets of its repository at once: for bundles, and for `dropdock publish`. */
 import { allOrFirstError } from '../disk/hands.js';
 import { nothingIngested } from '../disk/stored.js';
+import { faultOf } from '../errors.js';
+import type { StoreContext } from '../objects/context.js';
+import { readCurrent } from '../objects/current.js';
 import { publishDrops } from '../objects/publish-drops.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
 import { type PublishResult, publishRepository, stageAndIngest } from '../publish/publish.js';
 import { newTransaction, type PublishContext } from '../publish/turn.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { LOCAL_TARGET } from '../settings/targets.js';
-import { type Delivered, isHereOnly, overallOutcome, type Parcel, targetParts } from './parcel.js';
+import {
+  type Delivered,
+  elsewhereOf,
+  isHereOnly,
+  overallOutcome,
+  type Parcel,
+  targetParts,
+} from './parcel.js';
 import type { Services } from './services.js';
 
 export interface DropWithContent {
@@ -28,6 +38,7 @@ export async function publishToStore(
     origin: { drop: drop.name, at: drop.at },
   }));
   const { outcomes, later } = await publishDrops({ context, policy, transaction }, given);
+  await remember(context, policy);
   return {
     later,
     outcomes: drops.map(({ drop, staged }, at): DropOutcome => {
@@ -55,7 +66,7 @@ export async function publishEverywhere(
   const transaction = newTransaction(context);
   await run('begin', { roots, transaction });
   try {
-    const staged = await contentOf(services, context, policy, drop, transaction);
+    const staged = await stageDrop(services, context, policy, drop, transaction);
     const delivered = new Map<string, Delivered>();
     const results = await allOrFirstError(
       policy.targets.map(async (target): Promise<Omit<PublishResult, 'outcomes'>> => {
@@ -99,10 +110,11 @@ export async function publishEverywhere(
   }
 }
 
-async function contentOf(
+/** Reads a drop, judged by what all of its targets serve, and stores what it brings. */
+export async function stageDrop(
   services: Services,
   context: PublishContext,
-  { id }: ResolvedRepository,
+  policy: ResolvedRepository,
   drop: DropToPublish,
   transaction: string,
 ): Promise<Parcel['staged']> {
@@ -110,6 +122,35 @@ async function contentOf(
     const nothing = nothingIngested();
     return { content: drop.staged, ingested: nothing };
   }
+  const { id } = policy;
+  const elsewhere = elsewhereOf(policy);
+  for (const target of elsewhere ?? []) await lookAgain(services, target, policy);
   const base = await services.run('localBase', { roots: context.roots, id });
-  return stageAndIngest(context, { id, base, transaction, drop });
+  return stageAndIngest(context, { id, base, transaction, drop, elsewhere });
+}
+
+/** Others may have published. A store that is away is judged by what it was seen to have. */
+async function lookAgain(
+  { stores }: Services,
+  target: string,
+  policy: ResolvedRepository,
+): Promise<void> {
+  try {
+    const context = await stores.open(target);
+    const before = context.memory.get(policy.id)?.etag;
+    const now = await readCurrent(context.store, context.memory, policy.id);
+    if (now?.etag !== before) await remember(context, policy);
+  } catch (error) {
+    if (faultOf(error) === 'bug') throw error;
+  }
+}
+
+/** For thin drops to a repository that the directory knows nothing of. */
+async function remember(
+  { memory, run, roots, store: { target } }: StoreContext,
+  policy: ResolvedRepository,
+): Promise<void> {
+  const text = memory.get(policy.id)?.base.text;
+  if (text === undefined || elsewhereOf(policy) === undefined) return;
+  await run('rememberElsewhere', { roots, target, id: policy.id, text });
 }

@@ -10,6 +10,7 @@ import { type Decision, incomplete, Settler, type Times, type Verdict } from '..
 import { InboxWatch } from '../inbox/watch.js';
 import { errorFields } from '../report.js';
 import { type IntakeHooks, resolveDrop, settleSettings, type TakenDrop } from './intake-hooks.js';
+import { elsewhereOf } from './parcel.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
 import { toDrop } from './to-drop.js';
@@ -174,7 +175,9 @@ export class Intake {
     try {
       const { policy, name } = resolveDrop(settings, path, kind);
       const drop = join(inbox, path);
-      return await run('examine', { roots, id: policy?.id, path: drop, kind, tag: name.tag });
+      const elsewhere = policy && elsewhereOf(policy);
+      const request = { roots, id: policy?.id, path: drop, kind, tag: name.tag, elsewhere };
+      return await run('examine', request);
     } catch (error) {
       if (faultOf(error) === 'content') return { kind: 'refused' };
       // That it cannot be read now says nothing about it: no verdict, it is examined again.

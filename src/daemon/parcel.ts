@@ -42,6 +42,13 @@ export function isHereOnly({ targets }: Pick<ResolvedRepository, 'targets'>): bo
   return targets.length === 1 && targets[0] === LOCAL_TARGET;
 }
 
+/** The targets of a repository that is not published to the directory; undefined where it is. */
+export function elsewhereOf({
+  targets,
+}: Pick<ResolvedRepository, 'targets'>): readonly string[] | undefined {
+  return targets.includes(LOCAL_TARGET) ? undefined : targets;
+}
+
 export function isComplete({ policy, delivered }: Parcel): boolean {
   return policy.targets.every((target) => delivered.has(target));
 }

@@ -6,6 +6,7 @@ import { StoreMemory } from '../objects/current.js';
 import type { ObjectJobs } from '../objects/jobs.js';
 import { openStore } from '../objects/s3-store.js';
 import type { ObjectStore } from '../objects/store.js';
+import type { PublishJobs } from '../publish/jobs.js';
 import type { TreeRoots } from '../publish/paths.js';
 import type { Settings } from '../settings/schema.js';
 import { LOCAL_TARGET, type StoreSettings } from '../settings/targets.js';
@@ -13,7 +14,7 @@ import { LOCAL_TARGET, type StoreSettings } from '../settings/targets.js';
 export interface StoresOptions {
   readonly settings: Pick<Settings, 'targets'>;
   readonly roots: TreeRoots;
-  readonly run: RunJob<ObjectJobs>;
+  readonly run: RunJob<ObjectJobs & PublishJobs>;
   readonly nowMs: () => number;
   readonly monotonicMs: () => number;
 }

@@ -1,5 +1,6 @@
 /** What everything that is done on a store shares. */
 import type { RunJob } from '../disk/hands.js';
+import type { PublishJobs } from '../publish/jobs.js';
 import type { TreeRoots } from '../publish/paths.js';
 import type { StoreMemory } from './current.js';
 import type { ObjectJobs } from './jobs.js';
@@ -9,7 +10,7 @@ export interface StoreContext {
   readonly store: ObjectStore;
   /** Where the content of drops lies. */
   readonly roots: TreeRoots;
-  readonly run: RunJob<ObjectJobs>;
+  readonly run: RunJob<ObjectJobs & PublishJobs>;
   readonly memory: StoreMemory;
   /** The store keeps no conditions; nobody else publishes to it. */
   readonly isSingleWriter: boolean;

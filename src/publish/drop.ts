@@ -44,6 +44,8 @@ export interface StageRequest {
   readonly drop: DropToPublish;
   /** The user this process runs as. */
   readonly uid: number;
+  /** The repository's targets, where the directory is none of them. */
+  readonly elsewhere?: readonly string[] | undefined;
 }
 export interface StageResult {
   readonly content: StagedContent;

@@ -21,6 +21,7 @@ import {
   sweepContent,
 } from './clean.js';
 import { readPivot } from './current.js';
+import { rememberElsewhere } from './elsewhere.js';
 import { type FlipRequest, flip, placeAppLink } from './flip.js';
 import { type FlipRecord, recordFlip } from './history.js';
 import {
@@ -124,6 +125,7 @@ export const publishJobs = {
   checkMerge,
   buildEdit,
   openTurn,
+  rememberElsewhere,
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,

@@ -12,6 +12,7 @@
  *     locks/                       one file and one directory per repository, one file per process
  *     flips/<id>/<timestamp>       links about to become the pivot (see flip.ts)
  *     history/<id>.jsonl           one line per flip: when, to what, why
+ *     targets/<target>/<id>.json      what an object store was seen to serve
  *     notify/                      what somebody is to be told (its inside is drawn by notify/spool.ts)
  */
 import { join } from 'node:path';
@@ -37,6 +38,10 @@ export const flipsDirectory = ({ state }: TreeRoots) => join(state, 'flips');
 export const historyDirectory = ({ state }: TreeRoots) => join(state, 'history');
 export const boardsDirectory = ({ state }: TreeRoots) => join(state, 'boards');
 export const notifyDirectory = ({ state }: TreeRoots) => join(state, 'notify');
+
+export function elsewherePath({ state }: TreeRoots, target: string, id: RepositoryId): string {
+  return join(state, 'targets', target, `${id}.json`);
+}
 
 export function allDirectories(roots: TreeRoots): string[] {
   return [

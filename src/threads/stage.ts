@@ -24,10 +24,12 @@ import type {
 import type { Verdict } from '../inbox/settle.js';
 import { publishedContent, readPivot } from '../publish/current.js';
 import type { StageRequest, StageResult } from '../publish/drop.js';
+import { publishedElsewhere } from '../publish/elsewhere.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
 import { readDockerSave } from '../readers/docker-save.js';
 import { recogniseDirectory } from '../readers/format.js';
 import { readBundle, readDirectoryDrop, recogniseBundle } from '../readers/recognise.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
 import { openArchive, openPlainTar, packingOf } from './archive.js';
 import { stageSaved, temporaryIn, tolerate } from './stage-saved.js';
 
@@ -45,20 +47,19 @@ export interface ExamineRequest {
   readonly path: string;
   readonly kind: 'directory' | 'file';
   readonly tag: Tag | undefined;
+  /** The repository's targets, where the directory is none of them. */
+  readonly elsewhere?: readonly string[] | undefined;
 }
 
 /** Is the drop whole? What can never be is found again, with its reason, when it is published. */
 export function examine(disk: Disk, request: ExamineRequest): Verdict {
-  const { roots, id, path, kind, tag } = request;
+  const { id, path, kind, tag } = request;
   const incomplete = (what: string): Verdict => ({
     kind: 'incomplete',
     missing: [{ digest: '', path: what, by: 'the drop', tolerable: false, platform: undefined }],
   });
   try {
-    const published =
-      id === undefined
-        ? NOTHING_PUBLISHED
-        : publishedContent(disk, roots, id, readPivot(disk, roots, id));
+    const published = publishedOf(disk, request);
     if (kind === 'directory') {
       // It only begins to look like a drop: its image is on its way.
       if (recogniseDirectory(disk.list(path)) === undefined) return incomplete('index.json');
@@ -84,6 +85,18 @@ export function examine(disk: Disk, request: ExamineRequest): Verdict {
   }
 }
 
+/** @param base for a look that must be at one snapshot to its end */
+function publishedOf(
+  disk: Disk,
+  { roots, id, elsewhere }: Pick<ExamineRequest, 'roots' | 'id' | 'elsewhere'>,
+  base?: Timestamp | null,
+): ReturnType<typeof publishedContent> {
+  if (id === undefined) return NOTHING_PUBLISHED;
+  if (elsewhere !== undefined) return publishedElsewhere(disk, roots, id, elsewhere);
+  const snapshot = base === undefined ? readPivot(disk, roots, id) : base;
+  return publishedContent(disk, roots, id, snapshot);
+}
+
 function verdictOf(missing: readonly Missing[]): Verdict {
   return missing.length === 0 ? { kind: 'whole' } : { kind: 'incomplete', missing };
 }
@@ -93,11 +106,11 @@ function verdictOf(missing: readonly Missing[]): Verdict {
  * @throws every content error; system errors
  */
 export async function stage(disk: Disk, request: StageRequest): Promise<StageResult> {
-  const { roots, id, base, transaction, drop } = request;
+  const { roots, base, transaction, drop } = request;
   if (statIfThere(disk, drop.path) === undefined) {
     throw new DropdockError('claim.lost', `${drop.name} is not where it was.`, { path: drop.name });
   }
-  const published = id === undefined ? NOTHING_PUBLISHED : publishedContent(disk, roots, id, base);
+  const published = publishedOf(disk, request, base);
   const wanted = { tag: drop.tag, fromInside: drop.fromInside === true };
   if (drop.kind === 'directory') {
     return stageReading(disk, request, readDirectoryDrop(disk, drop.path, wanted, published));

@@ -1,8 +1,8 @@
 /** The daemon with several targets: each has its own queue, and a receipt names them all. */
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { makeLayout } from '../support/make-image.js';
+import { blobPath, makeLayout } from '../support/make-image.js';
 import { credentialsFile } from '../support/object-stores.js';
 import { readRepository } from '../support/outside-reader.js';
 import { S3Double } from '../support/s3-double.js';
@@ -10,6 +10,11 @@ import { receipts, testDaemon } from '../support/service.js';
 import { checkStore } from '../support/store-publisher.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
+
+function readManifest(double: S3Double): { readonly layers: readonly { digest: string }[] } {
+  const key = [...double.objects.keys()].find((each) => each.includes('/manifests/')) ?? '';
+  return JSON.parse(String(double.read(key)));
+}
 
 describe('a daemon with several targets', () => {
   let eu: S3Double;
@@ -82,6 +87,22 @@ repositories:
     expect(Object.keys(targets)).to.deep.equal(['eu']);
     expect(inStore(eu)).to.deep.equal(['1']);
     expect(readRepository(join(root, 'published'), 'team~app')).to.equal(undefined);
+  });
+
+  it('takes a thin drop that leaves out what the store has', async () => {
+    await start('[eu]');
+    drop('1');
+    await receipt();
+    // Its layer is in the store alone: this machine forgets it.
+    const path = join(root, 'inbox/team/app:2');
+    const { layers } = readManifest(eu);
+    rmSync(join(root, 'state/content'), { recursive: true });
+    makeLayout(join(root, 'made', '2'), { layers: ['1', 'two'], tag: '2' });
+    rmSync(blobPath(join(root, 'made', '2'), layers[0]?.digest ?? ''));
+    renameSync(join(root, 'made', '2'), path);
+    await waitFor('both', () => receipts(root).length === 2);
+    expect((await receipt()).targets.eu?.status).to.equal('published');
+    expect(inStore(eu)).to.deep.equal(['1', '2']);
   });
 
   it("holds back no target for another's trouble, and publishes to none twice", async () => {

@@ -18,7 +18,8 @@ describe('objects: the cost of a publish', function () {
   let store: ObjectStore;
   beforeEach(async () => {
     double = await S3Double.start();
-    store = await openDouble(double);
+    // All in one process, the store too: its answers wait for images that are made.
+    store = await openDouble(double, { timeoutMs: 120_000 });
   });
   afterEach(async () => {
     store.close();
