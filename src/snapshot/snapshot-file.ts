@@ -5,7 +5,7 @@ import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { RedirectOci } from './render.js';
 import type { ManifestRecord, Origin, RepositoryState } from './state.js';
 
-const VERSION = 1;
+export const VERSION = 1;
 
 /** Why a snapshot was made. It tells a drop that was published before a crash from one that was not. */
 export interface SnapshotReason {
