@@ -7,7 +7,7 @@ import { parseRepositoryName, type RepositoryId } from '../image/names.js';
 import type { TreeRoots } from '../publish/paths.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import type { LoadedSettings } from '../settings/settings.js';
-import { type Jobs, jobs } from '../threads/jobs.js';
+import type { Jobs } from '../threads/jobs.js';
 
 /** design.md 8. */
 export const EXIT = { done: 0, refused: 1, usage: 2, system: 3, busy: 75 } as const;
@@ -23,9 +23,14 @@ export function rootsOf({ settings }: CommandContext): TreeRoots {
   return { published: resolve(settings.paths.published), state: resolve(settings.paths.state) };
 }
 
-/** Commands that only read need no threads: the process does nothing else meanwhile. */
-export const runHere: RunJob<Jobs> = async (job, request) =>
-  (await jobs[job](nodeDisk, request as never)) as never;
+/**
+ * Commands that only read need no threads: the process does nothing else meanwhile. The daemon leaves
+ * to its threads what they do, and does not load it.
+ */
+export const runHere: RunJob<Jobs> = async (job, request) => {
+  const { jobs } = await import('../threads/jobs.js');
+  return (await jobs[job](nodeDisk, request as never)) as never;
+};
 
 /** The id of a repository a person named. @throws name.invalid as a usage error */
 export function idOf({ settings }: CommandContext, repository: string): RepositoryId {
