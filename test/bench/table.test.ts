@@ -82,7 +82,7 @@ describe('what the bench writes', () => {
     ]);
     expect(heights).to.deep.equal([
       [70, 350],
-      [700, 64.8],
+      [680, 64.8],
     ]);
   });
 });
