@@ -63,7 +63,7 @@ export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(r
 export async function until<T>(
   what: string,
   find: () => T | undefined | false | Promise<T | undefined | false>,
-  { everyMs = 5, withinMs = 120_000 }: { everyMs?: number; withinMs?: number } = {},
+  { everyMs = 5, withinMs = 600_000 }: { everyMs?: number; withinMs?: number } = {},
 ): Promise<T> {
   const end = performance.now() + withinMs;
   for (;;) {

@@ -6,7 +6,7 @@ import { end, start } from './children.js';
 import { pause, type Spent, spentBy, until } from './command.js';
 import { namesIn } from './layers.js';
 import { sha256 } from './layout.js';
-import { type Counted, countCalls } from './profile.js';
+import { countCalls } from './profile.js';
 import type { Context } from './question.js';
 import { smallDrops } from './small-drops.js';
 import { figure } from './statistics.js';
@@ -28,7 +28,6 @@ export interface DaemonOptions {
 export class Daemon {
   readonly web: Web;
   #spent: Spent = { userS: 0, systemS: 0 };
-  #calls: Counted | undefined;
 
   private constructor(
     readonly context: Context,
@@ -91,8 +90,8 @@ export class Daemon {
       userS: this.#spent.userS + after.userS - before.userS,
       systemS: this.#spent.systemS + after.systemS - before.systemS,
     };
-    this.#calls = await counting?.stop();
-    if (this.#calls) this.context.say(`system calls while measured:\n${this.#calls.text}`);
+    const calls = await counting?.stop();
+    if (calls) this.context.counted(calls.text);
     return value;
   }
 

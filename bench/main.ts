@@ -8,8 +8,8 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { killAll } from './children.js';
-import { writeSection } from './page.js';
-import type { Context, Question } from './question.js';
+import { BenchmarksPage } from './page.js';
+import type { Question } from './question.js';
 import { archive } from './questions/archive.js';
 import { bulkCopied, bulkLinked } from './questions/bulk.js';
 import { changed } from './questions/changed.js';
@@ -21,6 +21,7 @@ import { ready } from './questions/ready.js';
 import { rest } from './questions/rest.js';
 import { tags } from './questions/tags.js';
 import { waiting } from './questions/waiting.js';
+import { REMARKS } from './remarks.js';
 import { rowsTable, summaryTable } from './table.js';
 
 const QUESTIONS: readonly Question[] = [
@@ -95,19 +96,26 @@ function checkRoom(directory: string): void {
 
 async function ask(question: Question, directory: string): Promise<void> {
   const { quick, profile, main } = values;
+  const { name, asks } = question;
   const rounds = profile ? 1 : Number(values.rounds ?? (quick ? 3 : question.rounds));
-  const say = (text: string) => console.info(`  ${question.name}: ${text}`);
-  const context: Context = { directory, main: resolve(main), quick, profile, rounds, say };
-  console.info(`\n${question.name}: ${question.asks}`);
+  const say = (text: string) => console.info(`  ${name}: ${text}`);
+  let calls: string | undefined;
+  const counted = (text: string) => {
+    calls = text;
+    say(`system calls while measured:\n${text}`);
+  };
+  const program = resolve(main);
+  const given = { directory, main: program, quick, profile, rounds, say, counted };
+  console.info(`\n${name}: ${asks}`);
   const begin = performance.now();
-  const answer = await question.run(context);
+  const answer = await question.run(given);
   const tookS = Math.round((performance.now() - begin) / 1000);
-  const section = { name: question.name, asks: question.asks, rounds, measured: '', ...answer };
+  const section = { name, asks, rounds, measured: '', remark: REMARKS[name], ...answer };
   console.info(`\n${rowsTable(answer.rows)}\n\n${summaryTable([section])}\n(${tookS} s)`);
-  if (!quick && !profile && main === MAIN) {
-    writeSection(
-      section,
-      QUESTIONS.map(({ name }) => name),
-    );
-  }
+  if (quick || program !== MAIN) return;
+  const order = QUESTIONS.map((each) => each.name);
+  const page = new BenchmarksPage(directory, order);
+  // What strace slows down is no figure, and what it counts belongs to the figures that are there.
+  if (!profile) page.write(section);
+  else if (calls !== undefined) page.writeCalls(name, calls);
 }

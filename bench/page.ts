@@ -13,28 +13,44 @@ const DOCS = fileURLToPath(new URL('../docs/', import.meta.url));
 const ANSWERS = join(DOCS, 'benchmarks.json');
 const PEERS = ['skopeo', 'docker-registry', 'nginx-light', 'inotify-tools', 'openssl', 'wrk'];
 
-interface Kept {
-  readonly machine: string;
-  readonly sections: readonly Section[];
-}
+export class BenchmarksPage {
+  /**
+   * @param directory where it is measured
+   * @param order names of all questions
+   */
+  constructor(
+    readonly directory: string,
+    readonly order: readonly string[],
+  ) {}
 
-/** @param order names of all questions */
-export function writeSection(section: Section, order: readonly string[]): void {
-  mkdirSync(join(DOCS, 'images'), { recursive: true });
-  for (const { file, svg } of section.plots ?? []) writeFileSync(join(DOCS, 'images', file), svg);
-  const kept: Kept = existsSync(ANSWERS)
-    ? JSON.parse(readFileSync(ANSWERS, 'utf8'))
-    : { machine: '', sections: [] };
-  // A plot is kept as its file.
-  const plots = section.plots?.map((plot) => ({ ...plot, svg: '' }));
-  const measured = measuredText();
-  const sections = [
-    ...kept.sections.filter(({ name }) => name !== section.name),
-    { ...section, measured, ...(plots && { plots }) },
-  ].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-  const machine = machineText();
-  writeFileSync(ANSWERS, `${JSON.stringify({ machine, sections }, rounded, 1)}\n`);
-  writeFileSync(join(DOCS, 'benchmarks.md'), benchmarksPage(sections, machine));
+  /** What was counted before stays: it belongs to no round. */
+  write(section: Section): void {
+    mkdirSync(join(DOCS, 'images'), { recursive: true });
+    for (const { file, svg } of section.plots ?? []) writeFileSync(join(DOCS, 'images', file), svg);
+    // A plot is kept as its file.
+    const plots = section.plots?.map((plot) => ({ ...plot, svg: '' }));
+    const sections = this.#kept();
+    const { calls } = sections.find(({ name }) => name === section.name) ?? {};
+    const others = sections.filter(({ name }) => name !== section.name);
+    const measured = measuredText();
+    this.#write([...others, { calls, ...section, measured, ...(plots && { plots }) }]);
+  }
+
+  writeCalls(name: string, calls: string): void {
+    this.#write(this.#kept().map((each) => (each.name === name ? { ...each, calls } : each)));
+  }
+
+  #kept(): readonly Section[] {
+    return existsSync(ANSWERS) ? JSON.parse(readFileSync(ANSWERS, 'utf8')).sections : [];
+  }
+
+  #write(sections: readonly Section[]): void {
+    const at = ({ name }: Section) => this.order.indexOf(name);
+    const sorted = [...sections].sort((a, b) => at(a) - at(b));
+    const machine = machineText(this.directory);
+    writeFileSync(ANSWERS, `${JSON.stringify({ machine, sections: sorted }, rounded, 1)}\n`);
+    writeFileSync(join(DOCS, 'benchmarks.md'), benchmarksPage(sorted, machine));
+  }
 }
 
 /** More digits than anybody reads only make the file long. */
@@ -47,10 +63,10 @@ function measuredText(): string {
   return `Measured on ${day}${commit && ` at ${commit}`}.`;
 }
 
-function machineText(): string {
+function machineText(directory: string): string {
   const [cpu] = cpus();
   const memory = `${Math.round(totalmem() / 1024 ** 3)} GiB of memory`;
-  const filesystem = said('stat', ['-f', '-c', '%T', DOCS]);
+  const filesystem = said('df', ['--output=fstype', directory]).split('\n').at(-1);
   const versions = PEERS.flatMap((name) => {
     const version = said('dpkg-query', ['-W', '-f', '$' + '{Version}', name]);
     return version ? `${name} ${version}` : [];

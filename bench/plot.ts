@@ -14,7 +14,7 @@ export interface Axes {
   readonly y: string;
 }
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [720, 400, 70, 20, 40, 50];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [720, 400, 70, 40, 40, 50];
 const COLOURS = ['#0b6e99', '#c4512d', '#4d7c0f', '#7c3aed'];
 
 export function plot(lines: readonly Line[], { title, x, y }: Axes): string {

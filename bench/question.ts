@@ -53,6 +53,8 @@ export interface Context {
   /** Count system calls (`strace -c`) of the daemon while it is measured, which slows it down. */
   readonly profile: boolean;
   say(text: string): void;
+  /** Keeps the system calls that were counted; the last count stays. */
+  counted(calls: string): void;
 }
 
 export interface Question {

@@ -8,6 +8,10 @@ export interface Section extends Answer {
   readonly rounds: number;
   /** When and of what it was measured. */
   readonly measured: string;
+  /** Where the time goes, in words. */
+  readonly remark?: string | undefined;
+  /** The system calls of one measurement, as strace counted them. */
+  readonly calls?: string | undefined;
 }
 
 const HEAD = `# Benchmarks
@@ -17,7 +21,7 @@ What dropdock does beside what people would use instead. Made by \`npm run bench
     npm run bench                        all questions, a quarter of an hour
     npm run bench -- bulk latency        some of them
     npm run bench -- tags --quick        small sizes, printed and not written down
-    npm run bench -- tags --profile      counts the daemon's system calls (strace) and prints them
+    npm run bench -- tags --profile      counts the daemon's system calls (strace) and adds them below
 
 What is measured is the shipped program, \`dist/main.js run\`, from outside, with the settings it has
 from the start. Each peer is measured in the same run, in turns: peer, dropdock, peer, dropdock. What
@@ -49,24 +53,21 @@ export function summaryTable(sections: readonly Section[]): string {
 const verdict = ({ value, reached }: Goal) => (reached ? `**${value}**` : `${value}, **not yet**`);
 
 /** Everything that was measured of one question. */
-export function sectionText({
-  name,
-  asks,
-  rounds,
-  measured,
-  rows,
-  notes = [],
-  plots = [],
-}: Section): string {
+export function sectionText(section: Section): string {
+  const { name, asks, rounds, measured, rows, notes = [], plots = [], remark, calls } = section;
   return [
     `## ${name}`,
     asks,
     rowsTable(rows),
     ...plots.map(({ file, alt }) => `![${alt}](images/${file})`),
     ...notes,
+    ...(remark ? [remark] : []),
+    ...(calls ? [`The daemon's system calls in one measurement:\n\n${indented(calls)}`] : []),
     `Rounds: ${rounds}. ${measured}`,
   ].join('\n\n');
 }
+
+const indented = (text: string) => text.replaceAll(/^/gm, '    ');
 
 export function rowsTable(rows: readonly Row[]): string {
   const lines = rows.flatMap(({ title, unit, ours, peers, spent }) => [

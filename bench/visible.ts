@@ -31,12 +31,12 @@ export class Web {
   }
 
   /** @returns the moment (performance.now) at which `id` led elsewhere than to `before` */
-  moved(id: string, before: string | undefined, withinMs = 120_000): Promise<number> {
+  moved(id: string, before: string | undefined, withinMs = 600_000): Promise<number> {
     return this.when(`a flip of ${id}`, () => this.target(id) !== before, withinMs);
   }
 
   /** @returns the moment at which it was so; it is asked at each rename below `web/` */
-  when(what: string, isSo: () => boolean, withinMs = 120_000): Promise<number> {
+  when(what: string, isSo: () => boolean, withinMs = 600_000): Promise<number> {
     return new Promise((resolve, reject) => {
       const end = performance.now() + withinMs;
       const look = () => {

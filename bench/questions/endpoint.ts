@@ -29,7 +29,7 @@ const PEERS = {
 
 export const endpoint: Question = {
   name: 'endpoint',
-  asks: `A blob of 1 GiB and a manifest, asked for by ${CLIENTS} clients without a pause (\`wrk\`).`,
+  asks: `A blob of 1 GiB (${CLIENTS} times \`curl\`) and a manifest (\`wrk -c${CLIENTS}\`), asked for without a pause.`,
   rounds: 3,
   run: async (context): Promise<Answer> => {
     const { directory, quick } = context;

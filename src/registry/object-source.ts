@@ -4,12 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestAlgorithm, digestFrom } from '../image/digest.js';
-import type { RepositoryId } from '../image/names.js';
+import type { RepositoryId, RepositoryName } from '../image/names.js';
 import { manifestKey, REPOSITORIES, snapshotKey } from '../objects/layout.js';
 import { patiently } from '../objects/patience.js';
 import type { ObjectStore } from '../objects/store.js';
 import { SnapshotLookup } from '../snapshot/lookup.js';
-import { parseSnapshot, type StoredSnapshot } from '../snapshot/snapshot-file.js';
+import { parseSnapshot } from '../snapshot/snapshot-file.js';
 import { Memory } from './memory.js';
 import { type BlobStore, damaged } from './object-blob.js';
 import { browseObjects } from './object-browse.js';
@@ -35,18 +35,16 @@ export interface ObjectSourceOptions {
 
 /** A snapshot as it was read. */
 export interface Loaded {
-  readonly stored: StoredSnapshot;
   readonly lookup: SnapshotLookup;
+  readonly bytes: Buffer;
   /** What was made of it for clients, by name. */
   readonly texts: Map<string, ServedText>;
-  /** Bytes of its text. */
-  readonly size: number;
 }
 
 const SNAPSHOTS_BYTES = 256 * 1024 * 1024;
 const MANIFESTS_BYTES = 64 * 1024 * 1024;
-/** What is made of a snapshot's text takes so much of it (measured with up to 50,000 tags). */
-const PARSED_SHARE = 1.5;
+/** A snapshot's text, and the lists that are made of it. */
+const SNAPSHOT_SHARE = 1.2;
 /** A list of all repositories is believed so many times as long as it took to get. */
 const LIST_SHARE = 5;
 
@@ -54,8 +52,8 @@ export class ObjectSource implements Source {
   readonly browse: Browse;
   readonly pointers: Pointers;
   readonly #signed: SignedUrls;
-  readonly #snapshots = new Memory<Loaded>(SNAPSHOTS_BYTES, ({ size }) =>
-    Math.ceil(size * PARSED_SHARE),
+  readonly #snapshots = new Memory<Loaded>(SNAPSHOTS_BYTES, ({ bytes }) =>
+    Math.ceil(bytes.length * SNAPSHOT_SHARE),
   );
   readonly #manifests = new Memory<Buffer>(MANIFESTS_BYTES, ({ length }) => length);
   #ids: Promise<readonly RepositoryId[]> | undefined;
@@ -64,7 +62,10 @@ export class ObjectSource implements Source {
     const { store, pointerAgeMs, staleMs, monotonicMs, onAway } = options;
     this.pointers = new Pointers({ store, ageMs: pointerAgeMs, staleMs, monotonicMs, onAway });
     this.#signed = new SignedUrls(store, options.signedSeconds);
-    this.browse = browseObjects(async (of) => (await this.load(of))?.stored);
+    this.browse = browseObjects(async (of) => {
+      const loaded = await this.load(of);
+      return loaded && parseSnapshot(loaded.bytes, snapshotKey(of.id, of.name));
+    });
   }
 
   get blobs(): BlobStore {
@@ -82,8 +83,12 @@ export class ObjectSource implements Source {
   async at(of: ServedSnapshot['of']): Promise<ServedSnapshot | undefined> {
     const loaded = await this.load(of);
     if (loaded === undefined) return undefined;
-    const { repository, removed } = loaded.stored.state;
-    const named = { snapshot: of.name, repository, ...(removed && { removed }) };
+    const { repository, removed } = loaded.lookup.header;
+    const named = {
+      snapshot: of.name,
+      repository: repository as RepositoryName,
+      ...(removed && { removed }),
+    };
     return new ObjectSnapshot(of, named, this, undefined);
   }
 
@@ -119,10 +124,10 @@ export class ObjectSource implements Source {
     return this.#snapshots.recall(key, async () => {
       const found = await patiently(() => this.options.store.get(key));
       if (found === undefined || found === 'same') return undefined;
-      const stored = parseSnapshot(found.body, key);
-      if (stored.state.id !== id || stored.snapshot !== name) throw damaged(key, 'is another one');
-      const lookup = new SnapshotLookup(stored.state);
-      return { stored, lookup, texts: new Map(), size: found.body.length };
+      const lookup = new SnapshotLookup(found.body, key);
+      const { header } = lookup;
+      if (header.id !== id || header.snapshot !== name) throw damaged(key, 'is another one');
+      return { lookup, bytes: found.body, texts: new Map() };
     });
   }
 

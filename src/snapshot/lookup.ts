@@ -6,8 +6,10 @@ import type { Digest } from '../image/digest.js';
 import { type ManifestKind, MEDIA_TYPES, manifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
 import { renderReferrers } from './referrers.js';
-import { referrersNames, renderTagsList } from './render.js';
-import type { RepositoryState } from './state.js';
+import { referrersNames, tagsListText } from './render.js';
+import { parseSnapshot } from './snapshot-file.js';
+import { SnapshotIndex } from './snapshot-index.js';
+import type { ManifestRecord } from './state.js';
 
 /** One form in which a manifest can be had. */
 export type FoundForm = { readonly kind: ManifestKind; readonly mediaType: string } & (
@@ -22,27 +24,41 @@ export type FoundForm = { readonly kind: ManifestKind; readonly mediaType: strin
   | { readonly text: string }
 );
 
-export class SnapshotLookup {
-  #blobs: ReadonlyMap<Digest, number> | undefined;
-  #referrers: ReadonlyMap<Digest, string> | undefined;
-  #named: ReadonlyMap<Tag | Digest, string> | undefined;
+interface Responses {
+  readonly bySubject: ReadonlyMap<Digest, string>;
+  /** The same, by the tags and digests that clients without the API ask for. */
+  readonly byName: ReadonlyMap<Tag | Digest, string>;
+}
 
-  constructor(readonly state: RepositoryState) {}
+export class SnapshotLookup {
+  readonly #index: SnapshotIndex;
+  #responses: Responses | undefined;
+
+  /** @param text of `.snapshot.json` @throws layout.unsafe */
+  constructor(text: Buffer, where: string) {
+    this.#index = new SnapshotIndex(text, where);
+  }
+
+  get header(): SnapshotIndex['header'] {
+    return this.#index.header;
+  }
 
   /** What is under a tag, the original first; or what a digest names. */
   forms(reference: Digest | Tag): readonly FoundForm[] {
-    const { tags, conversions } = this.state;
-    const tagged = tags.get(reference as Tag)?.digest;
-    const docker = tagged === undefined ? undefined : conversions.get(tagged);
+    const tagged = this.#index.entry<{ digest: Digest }>('tags', reference)?.digest;
+    const docker = tagged && this.#index.entry<Digest | null>('conversions', tagged);
     const wanted = [tagged ?? (reference as Digest), ...(docker ? [docker] : [])];
     const found = wanted.flatMap((digest) => this.#form(digest) ?? []);
     if (found.length > 0 || tagged !== undefined) return found;
-    const text = this.#texts().get(reference);
+    const text = this.#referrers().byName.get(reference);
     return text === undefined ? [] : [{ kind: 'oci-index', mediaType: MEDIA_TYPES.ociIndex, text }];
   }
 
   #form(digest: Digest): FoundForm | undefined {
-    const record = this.state.manifests.get(digest);
+    const record = this.#index.entry<Pick<ManifestRecord, 'mediaType' | 'size' | 'stored'>>(
+      'manifests',
+      digest,
+    );
     if (record === undefined) return undefined;
     const { mediaType, size, stored = digest } = record;
     const kind = manifestKind(mediaType);
@@ -51,33 +67,33 @@ export class SnapshotLookup {
 
   /** Bytes; undefined for what none of its manifests names. */
   blobSize(digest: Digest): number | undefined {
-    this.#blobs ??= new Map(
-      [...this.state.manifests.values()].flatMap(({ blobs }) =>
-        blobs.map((blob) => [blob.digest, blob.size] as const),
-      ),
-    );
-    return this.#blobs.get(digest);
+    return this.#index.entry<number>('blobs', digest);
   }
 
   tagsList(): string {
-    return renderTagsList(this.state);
+    return tagsListText(this.header.repository, this.#index.keys('tags'));
   }
 
   referrers(subject: Digest): string | undefined {
-    return this.#responses().get(subject);
+    return this.#referrers().bySubject.get(subject);
   }
 
-  #responses(): ReadonlyMap<Digest, string> {
-    this.#referrers ??= renderReferrers(this.state);
-    return this.#referrers;
+  /** Only where something refers to something, all of it must be read. */
+  #referrers(): Responses {
+    this.#responses ??= this.#index.bytes.includes('"subject":"')
+      ? readResponses(this.#index)
+      : { bySubject: new Map(), byName: new Map() };
+    return this.#responses;
   }
+}
 
-  #texts(): ReadonlyMap<Tag | Digest, string> {
-    this.#named ??= new Map(
-      [...this.#responses()].flatMap(([subject, text]) =>
-        referrersNames(this.state, subject, text).map((name) => [name, text] as const),
-      ),
-    );
-    return this.#named;
-  }
+function readResponses({ bytes, where }: SnapshotIndex): Responses {
+  const { state } = parseSnapshot(bytes, where);
+  const bySubject = renderReferrers(state);
+  const byName = new Map(
+    [...bySubject].flatMap(([subject, text]) =>
+      referrersNames(state, subject, text).map((name) => [name, text] as const),
+    ),
+  );
+  return { bySubject, byName };
 }

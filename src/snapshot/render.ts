@@ -50,7 +50,7 @@ export function renderSnapshot(state: RepositoryState, options: RenderOptions): 
     ...renderBlobs(state),
     ...manifests,
     ...renderReferrerFiles(state),
-    { path: TAGS_LIST, text: renderTagsList(state) },
+    { path: TAGS_LIST, text: tagsListText(state.repository, [...state.tags.keys()].sort()) },
     ...(state.removed ? [{ path: REMOVED_MARK, text: '' }] : []),
     { path: SNAPSHOT_FILE, text: serialiseSnapshot(state, options) },
     redirectFile(state, options, manifests),
@@ -152,8 +152,8 @@ function servedAs(mediaType: string, redirectOci: RedirectOci): ManifestKind[] {
 }
 
 /** distribution-spec v1.1, "Listing Tags": in lexical order. */
-export function renderTagsList({ repository, tags }: RepositoryState): string {
-  return `${JSON.stringify({ name: repository, tags: [...tags.keys()].sort() })}\n`;
+export function tagsListText(repository: string, tags: readonly string[]): string {
+  return `${JSON.stringify({ name: repository, tags })}\n`;
 }
 
 function redirectFile(

@@ -15,9 +15,12 @@ export type JobAnswer =
   | { readonly ok: false; readonly error: PlainError };
 
 parentPort?.on('message', async ({ job, request }: JobMessage) => {
+  // What cannot be loaded (no descriptor is left) is remembered as broken for as long as the thread
+  // lives: it ends this one, the work is tried again, and another thread loads it.
+  const work = await loadJob(job);
   let answer: JobAnswer;
   try {
-    answer = { ok: true, result: await (await loadJob(job))(nodeDisk, request as never) };
+    answer = { ok: true, result: await work(nodeDisk, request as never) };
   } catch (error) {
     answer = { ok: false, error: toPlainError(error) };
   }

@@ -49,6 +49,7 @@ describe('what the bench writes', () => {
       rounds: 2,
       profile: false,
       say: () => {},
+      counted: () => {},
     };
     const samples = await interleave(context, { peer: side('peer'), ours: side('ours') });
     expect(samples).to.deep.equal({ peer: [1, 2], ours: [1, 2] });
@@ -81,7 +82,7 @@ describe('what the bench writes', () => {
     ]);
     expect(heights).to.deep.equal([
       [70, 350],
-      [700, 64.8],
+      [680, 64.8],
     ]);
   });
 });

@@ -35,11 +35,13 @@ export class Hosts {
   readonly #aside = tempDir();
   readonly #library: NodeJS.ProcessEnv;
 
-  /** @param options calm: no call fails, and all clocks are right */
   constructor(
     readonly root: string,
     readonly random: () => number,
-    readonly options: { readonly calm?: boolean } = {},
+    readonly options: {
+      readonly chances?: NonNullable<Always['chances']>;
+      readonly isClockRight?: boolean;
+    } = {},
   ) {
     const all = interferenceEnvironment(tempDir(), root);
     const isForDaemons = (name: string) => !name.startsWith('DROPDOCK_TEST_');
@@ -71,9 +73,10 @@ export class Hosts {
   }
 
   #environment(n: number): NodeJS.ProcessEnv {
-    if (this.options.calm) return this.#library;
+    const { chances = CHANCES, isClockRight = false } = this.options;
     const seed = Math.floor(this.random() * 2 ** 31);
-    const always = { seed, chances: CHANCES, aheadMs: AHEAD_MS[n] ?? 0 };
+    const aheadMs = isClockRight ? 0 : (AHEAD_MS[n] ?? 0);
+    const always = { seed, chances, aheadMs };
     return { ...this.#library, ...alwaysEnvironment(always) };
   }
 

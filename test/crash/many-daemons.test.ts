@@ -10,6 +10,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
+import { toTimestamp } from '#src/snapshot/timestamp.js';
 import { dropdock } from '../support/daemon-process.js';
 import { readRepository } from '../support/outside-reader.js';
 import { makeRandom } from '../support/random.js';
@@ -129,15 +130,52 @@ describe('four daemons on one tree', function () {
   }
 });
 
+describe('a host whose clock is wrong', function () {
+  this.timeout(60_000);
+  let root: string;
+  let hosts: Hosts | undefined;
+  beforeEach(function () {
+    needTools(this, 'gcc');
+    root = tempDir();
+    for (const name of ['inbox', 'published', 'state']) mkdirSync(join(root, name));
+  });
+  afterEach(async () => {
+    await hosts?.stop('SIGKILL');
+    removeTempDirs();
+  });
+
+  it('keeps what another’s pulls still need, and names snapshots by the tree’s clock', async () => {
+    hosts = new Hosts(root, makeRandom(SEED), { chances: {} });
+    // The second is five hours ahead: by its clock the first snapshot is long past its grace period.
+    for (const [n, tag] of ['t0', 't1'].entries()) {
+      const host = await hosts.startOne(n);
+      hosts.drop('cleaned', tag);
+      await waitFor('its publish', () => host.output.includes(`publish.done repo=cleaned`));
+      const names = readdirSync(join(root, 'published/master/cleaned'));
+      expect(names).to.have.length(n + 1);
+      const hourFromNow = toTimestamp(Date.now() + 3_600_000);
+      expect(names.filter((name) => name > hourFromNow)).to.deep.equal([]);
+      await hosts.stop('SIGTERM');
+    }
+  });
+});
+
 describe('a host that dies', function () {
   this.timeout(60_000);
-  afterEach(removeTempDirs);
-
-  it('is taken over within its lock’s time, and half as much again', async function () {
+  let root: string;
+  let hosts: Hosts | undefined;
+  beforeEach(function () {
     needTools(this, 'gcc');
-    const root = tempDir();
+    root = tempDir();
     for (const name of ['inbox', 'published', 'state']) mkdirSync(join(root, name));
-    const hosts = new Hosts(root, makeRandom(SEED), { calm: true });
+  });
+  afterEach(async () => {
+    await hosts?.stop('SIGKILL');
+    removeTempDirs();
+  });
+
+  it('is taken over within its lock’s time, and half as much again', async () => {
+    hosts = new Hosts(root, makeRandom(SEED), { chances: {}, isClockRight: true });
     const dying = await hosts.startOne(0);
     const other = await hosts.startOne(1);
     dying.child.kill('SIGSTOP');
@@ -156,6 +194,5 @@ describe('a host that dies', function () {
     console.info(`      ${isLeft ? 'taken over' : 'done before'} after ${Math.round(tookMs)} ms`);
     expect(receipts(root)[0]?.drop).to.equal(drop);
     expect(tookMs).to.be.lessThan(SHARED.staleMs * 1.5 + 1500);
-    await hosts.stop('SIGTERM');
   });
 });

@@ -39,7 +39,7 @@ describe('dropdock serve --target', function () {
 
   async function serve(settings: string): Promise<DaemonProcess> {
     const keys = credentialsFile('anid', SECRET);
-    const target = `{type: s3, endpoint: "${store.endpoint}", bucket: images, prefix: some/where, pathStyle: true, credentialsFile: ${keys}}`;
+    const target = `{type: s3, timeout: 500ms, endpoint: "${store.endpoint}", bucket: images, prefix: some/where, pathStyle: true, credentialsFile: ${keys}}`;
     const yaml = `registry: {listen: "127.0.0.1:0", ${settings}}\ntargets:\n  eu: ${target}\nlog: {level: debug}\n`;
     daemon = await DaemonProcess.start(root, { command: 'serve', yaml, flags: ['--target', 'eu'] });
     return daemon;
@@ -89,6 +89,15 @@ describe('dropdock serve --target', function () {
     store.trouble = undefined;
     expect(await said(TAG)).to.equal('200');
     expect(running.output).to.contain('registry.back');
+  });
+
+  it('waits for no store that takes a request and does not answer', async () => {
+    await serve('blobs: stream');
+    expect(await said(TAG)).to.equal('200');
+    store.trouble = ({ key }) => (key.includes('/blobs/') ? 'silent after' : undefined);
+    expect(await said(BLOB)).to.equal('503 UNKNOWN');
+    store.trouble = undefined;
+    expect(await said(BLOB)).to.equal('200');
   });
 
   it('leads to the store by URLs that hold no secret, and logs none of them', async () => {

@@ -5,6 +5,7 @@ import type { Tag } from '#src/image/names.js';
 import { convertAll } from '#src/snapshot/convert.js';
 import { SnapshotLookup } from '#src/snapshot/lookup.js';
 import { type RenderOptions, renderSnapshot } from '#src/snapshot/render.js';
+import { serialiseSnapshot } from '#src/snapshot/snapshot-file.js';
 import type { ManifestRecord, RepositoryState } from '#src/snapshot/state.js';
 import { sha256, TestContent } from '../support/make-image.js';
 import { removeTempDirs } from '../support/temp-dir.js';
@@ -20,6 +21,11 @@ const OPTIONS: RenderOptions = {
   protected: false,
 };
 
+/** In what is written of it. */
+function lookupIn(state: RepositoryState): SnapshotLookup {
+  return new SnapshotLookup(Buffer.from(serialiseSnapshot(state, OPTIONS)), 'it');
+}
+
 /** `manifests/oci/1 sha256:…` for each name a manifest has; texts by what they hash to. */
 function renderedNames(state: RepositoryState): string[] {
   return renderSnapshot(state, OPTIONS).flatMap((file) => {
@@ -31,7 +37,7 @@ function renderedNames(state: RepositoryState): string[] {
 }
 
 function lookedUpNames(state: RepositoryState): string[] {
-  const lookup = new SnapshotLookup(state);
+  const lookup = lookupIn(state);
   const names = new Set(renderedNames(state).map((line) => line.split(/[/ ]/)[2] ?? ''));
   return [...names].flatMap((name) =>
     lookup.forms(name as Tag | Digest).map((form) => {
@@ -90,15 +96,15 @@ describe('a lookup in a snapshot', () => {
   });
 
   it('puts the original before its Docker form, and knows each by its own digest', () => {
-    const forms = new SnapshotLookup(state).forms('multi' as Tag);
+    const forms = lookupIn(state).forms('multi' as Tag);
     expect(forms.map(({ kind }) => kind)).to.deep.equal(['oci-index', 'list']);
-    const [old] = new SnapshotLookup(state).forms('old' as Tag);
+    const [old] = lookupIn(state).forms('old' as Tag);
     if (old === undefined || 'text' in old) throw new Error('no schema 1');
     expect([old.digest, old.stored]).to.deep.equal([sha256('payload'), sha256('signed')]);
   });
 
   it('knows the blobs its manifests name, with their sizes, and no others', () => {
-    const lookup = new SnapshotLookup(state);
+    const lookup = lookupIn(state);
     const blobs = renderSnapshot(state, OPTIONS).filter(({ path }) => path.startsWith('blobs/'));
     expect(blobs.length).to.be.greaterThan(4);
     for (const file of blobs) {
@@ -110,7 +116,7 @@ describe('a lookup in a snapshot', () => {
   });
 
   it('tells tags and referrers as they are rendered, and finds nothing where there is nothing', () => {
-    const lookup = new SnapshotLookup(state);
+    const lookup = lookupIn(state);
     const texts = new Map(
       renderSnapshot(state, OPTIONS).map((file) => [file.path, 'text' in file ? file.text : '']),
     );
