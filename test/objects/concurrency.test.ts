@@ -41,7 +41,7 @@ describe('objects: several publishers of one repository', function () {
       options: doubleOptions(double, { timeoutMs: 300 }),
       publishers: 4,
       drops: MERGES / 4,
-      lifeMs: () => 2000 + random() * 4000,
+      lifeMs: () => 700 + random() * 1800,
       look: async () => {
         await new Promise((resolve) => setTimeout(resolve, 5));
         return { tags: checkStore(double), pointer: readStore(double)?.pointer };
