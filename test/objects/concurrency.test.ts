@@ -41,7 +41,7 @@ describe('objects: several publishers of one repository', function () {
       options: doubleOptions(double, { timeoutMs: 300 }),
       publishers: 4,
       drops: MERGES / 4,
-      lifeMs: () => 700 + random() * 1800,
+      lifeMs: () => 100 + random() * 900,
       look: async () => {
         await new Promise((resolve) => setTimeout(resolve, 5));
         return { tags: checkStore(double), pointer: readStore(double)?.pointer };

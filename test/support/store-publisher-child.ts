@@ -10,6 +10,7 @@ process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 const { options, drops } = JSON.parse(process.argv[2] ?? '') as PublisherTask;
 const store = await openStore(options);
 const publisher = await new StorePublisher(store).prepare();
+process.send?.('ready');
 for (const { tag, at } of drops) {
   const staged = await publisher.stage(tag);
   const drop = { ...staged, origin: { ...staged.origin, at } };

@@ -25,7 +25,7 @@ export interface TortureOptions {
   readonly publishers: number;
   /** Drops of each. */
   readonly drops: number;
-  /** How long a publisher lives before it is killed (ms); undefined for ever. */
+  /** How long a publisher lives, once it can publish, before it is killed (ms); undefined for ever. */
   readonly lifeMs: (() => number) | undefined;
   /** What is current now. @throws when it is not whole */
   readonly look: () => Promise<{
@@ -101,10 +101,11 @@ async function publishAll(
     const child: ChildProcess = fork(CHILD, [JSON.stringify({ ...task, drops: left })]);
     const kill = () => child.kill('SIGKILL');
     ended.addEventListener('abort', kill);
+    let timer: NodeJS.Timeout | undefined;
     child.on('message', (tag) => {
+      if (tag === 'ready' && lifeMs) timer = setTimeout(kill, lifeMs());
       left = left.filter((drop) => drop.tag !== tag);
     });
-    const timer = lifeMs && setTimeout(kill, lifeMs());
     const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
     clearTimeout(timer);
     ended.removeEventListener('abort', kill);
