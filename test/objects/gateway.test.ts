@@ -8,9 +8,13 @@ import type { ObjectStore } from '#src/objects/store.js';
 import { itIsAStore } from '../support/is-a-store.js';
 import { itPublishes } from '../support/is-published-to.js';
 import { GATEWAY_TOOLS, Gateway } from '../support/radosgw.js';
-import { StorePublisher } from '../support/store-publisher.js';
+import { makeRandom } from '../support/random.js';
+import { lookAtStore, StorePublisher } from '../support/store-publisher.js';
+import { tortureStore } from '../support/store-torture.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { needTools } from '../support/tools.js';
+
+const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 
 describe('objects: the RADOS Gateway', function () {
   this.timeout(120_000);
@@ -48,6 +52,18 @@ describe('objects: the RADOS Gateway', function () {
     });
     afterEach(() => store.close());
     itPublishes(() => store, { slow: true, wait: (ms) => delay(ms) });
+
+    it('loses no tag when four publish at once and are killed', async () => {
+      const random = makeRandom(SEED);
+      const { kills } = await tortureStore({
+        options: gateway.options(`bucket-${serial}`),
+        publishers: 4,
+        drops: 4,
+        lifeMs: () => 100 + random() * 900,
+        look: () => lookAtStore(store),
+      });
+      console.info(`        seed ${SEED}: killed ${kills} times`);
+    });
 
     it('learns at the second flip how it wants its ETags', async () => {
       const publisher = await new StorePublisher(store).prepare();
