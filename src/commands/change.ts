@@ -133,7 +133,8 @@ function report(
   }
   const repository = target === undefined ? name : `${name} in ${target}`;
   if (snapshot === null) {
-    print(`${repository} is that already; nothing changed.\n`);
+    print(`${repository} is that already; nothing changed. To go back further:\n`);
+    print(`  dropdock history ${repository}\n  dropdock rollback ${repository} TIMESTAMP\n`);
     return;
   }
   for (const { tag, from, to: now } of moves) {

@@ -14,6 +14,13 @@ import { loadJob } from '../threads/load.js';
 export const EXIT = { done: 0, refused: 1, usage: 2, system: 3, busy: 75 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
+/** Of what could not be done: by whoever is busy with it, or for another reason. */
+export function exitOf(errors: readonly Error[]): ExitCode {
+  if (errors.length === 0) return EXIT.done;
+  const isBusy = (error: Error) => error instanceof DropdockError && error.code === 'lock.busy';
+  return errors.every(isBusy) ? EXIT.busy : EXIT.system;
+}
+
 export interface CommandContext extends LoadedSettings {
   readonly json: boolean;
   /** Writes to standard output. */

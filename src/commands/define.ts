@@ -2,8 +2,9 @@
 import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
 import { LOCAL_TARGET } from '../settings/targets.js';
-import { clean, init, verify } from './care.js';
+import { init, verify } from './care.js';
 import { type Changed, remove, rollback, untag } from './change.js';
+import { clean } from './clean.js';
 import type { CommandContext, ExitCode } from './context.js';
 import { copy } from './copy.js';
 import { config, history } from './look.js';

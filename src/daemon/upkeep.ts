@@ -5,6 +5,7 @@ import { freeLocksOf, lockRepository } from '../publish/lock.js';
 import { errorFields } from '../report.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Intake } from './intake.js';
+import { CarriedWatch, renewSnapshot } from './renewal.js';
 import { lockOptions, type Services } from './services.js';
 import { cleanStores, openStores } from './store-upkeep.js';
 
@@ -89,22 +90,48 @@ let seenForgotten: ReadonlySet<string> = new Set();
 /** What keeps us from cleaning a repository, as far as it is told. */
 const saidOf = new Map<string, string>();
 
+const carried = new CarriedWatch();
+
+interface Cleaned {
+  readonly snapshots: number;
+  /** A new snapshot was made, without what the last one carried on. */
+  readonly renewed: number;
+}
+
+async function cleanOne(services: Services, id: RepositoryId): Promise<Cleaned> {
+  const { run, roots, settings, nowMs, log } = services;
+  const { keep, graceMs } = resolveRepositoryById(settings, id);
+  const request = { roots, id, keep, graceMs, nowMs: nowMs() };
+  const { verdicts, isOver, current } = await run('planClean', request);
+  let snapshots = 0;
+  if (isOver || verdicts.some(({ remove }) => remove)) {
+    const lock = await lockRepository(roots, id, lockOptions(services));
+    try {
+      snapshots += (await run('clean', { ...request, lockLost: lock.lost })).length;
+    } finally {
+      await lock.release();
+    }
+  }
+  if (isOver || current === null || !(await carried.isOverdue(services, id, current))) {
+    return { snapshots, renewed: 0 };
+  }
+  const { snapshot, removed, later } = await renewSnapshot(services, id);
+  for (const error of later) log('warn', 'publish.later', { repo: id, ...errorFields(error) });
+  return { snapshots: snapshots + removed.length, renewed: snapshot === null ? 0 : 1 };
+}
+
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {
   const { run, roots, owner, settings, nowMs, log } = services;
+  const ids = await run('listRepositories', { roots });
   let snapshots = 0;
-  for (const id of await run('listRepositories', { roots })) {
-    const { keep, graceMs } = resolveRepositoryById(settings, id);
-    const request = { roots, id, keep, graceMs, nowMs: nowMs() };
+  let renewed = 0;
+  carried.keepOnly(ids);
+  for (const id of ids) {
     try {
-      const { verdicts, isOver } = await run('planClean', request);
-      if (!isOver && !verdicts.some(({ remove }) => remove)) continue;
-      const lock = await lockRepository(roots, id, lockOptions(services));
-      try {
-        snapshots += (await run('clean', { ...request, lockLost: lock.lost })).length;
-      } finally {
-        await lock.release();
-      }
+      const done = await cleanOne(services, id);
+      snapshots += done.snapshots;
+      renewed += done.renewed;
     } catch (error) {
       const { message } = error as Error;
       // Once for each reason: a tree may hold a thousand repositories of Pulp's.
@@ -115,12 +142,13 @@ export async function cleanAll(services: Services): Promise<void> {
   }
   // Content that only they link would never be unused.
   await run('discardPrepared', { roots, owner: owner.token });
-  await run('emptyTrash', { roots });
   const { files, bytes } = await run('sweep', {
     roots,
     nowMs: nowMs(),
     graceMs: settings.retention.grace,
   });
-  if (snapshots + files > 0) log('info', 'clean.done', { snapshots, files, bytes });
+  if (snapshots + files + renewed > 0) {
+    log('info', 'clean.done', { snapshots, files, bytes, renewed });
+  }
   await cleanStores(services);
 }

@@ -118,6 +118,7 @@ const WHY: Readonly<Record<string, string>> = {
   rollback: 'Rolled back',
   untag: 'Tags taken away',
   remove: 'Removed',
+  clean: 'Cleaned: what was replaced before can no longer be pulled by digest',
   recovered: 'Published (recorded after a crash)',
 };
 
@@ -132,7 +133,7 @@ function item(
   return html`<li>
 <h2>${said}${why === 'rollback' && detail !== undefined && html` to ${detail}`} <span class="quiet">${parts.agoOf(at, nowMs)}</span></h2>
 <p class="quiet"><code>${snapshot}</code> <span class="badge ${state}">${state}</span>${from}${why !== 'rollback' && detail !== undefined && html` ${detail}`}</p>
-${changes === undefined ? state !== 'gone' && html`<p class="quiet">The snapshot before it is gone, so what it changed is not known.</p>` : changeLists(changes)}
+${changes === undefined ? state !== 'gone' && why !== 'clean' && html`<p class="quiet">The snapshot before it is gone, so what it changed is not known.</p>` : changeLists(changes)}
 </li>
 `;
 }

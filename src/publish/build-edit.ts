@@ -2,16 +2,16 @@
 import type { Disk } from '../disk/disk.js';
 import { DropdockError } from '../errors.js';
 import { removeAll, restore, untag } from '../snapshot/edit.js';
-import { type TagMove, tagMoves } from '../snapshot/merge.js';
+import { servesTheSame, type TagMove, tagMoves } from '../snapshot/merge.js';
 import type { RepositoryState } from '../snapshot/state.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listSnapshots, readSnapshot } from './current.js';
-import type { Edit } from './edit.js';
+import type { Change } from './edit.js';
 import { readHistory } from './history.js';
 import { buildNext, type NextRequest, type NextSnapshot, readOwn } from './next-snapshot.js';
 
 export interface BuildEditRequest extends NextRequest {
-  readonly edit: Edit;
+  readonly edit: Change;
 }
 
 export interface EditedSnapshot extends NextSnapshot {
@@ -28,7 +28,8 @@ export function buildEdit(disk: Disk, request: BuildEditRequest): EditedSnapshot
       path: policy.id,
     });
   }
-  const to = edit.kind === 'rollback' ? (edit.to ?? previous(disk, request)) : undefined;
+  const to =
+    edit.kind === 'rollback' ? (edit.to ?? previous(disk, request, stored.state)) : undefined;
   const merged = changed(disk, request, stored.state, to);
   const moves = tagMoves(stored.state.tags, merged.tags);
   const detail = edit.kind === 'untag' ? edit.tags.join(' ') : to;
@@ -42,6 +43,7 @@ function changed(
   state: RepositoryState,
   to: Timestamp | undefined,
 ): RepositoryState {
+  if (edit.kind === 'clean') return state;
   if (edit.kind === 'untag') return untag(state, edit.tags);
   if (edit.kind === 'remove' || to === undefined) return removeAll(state);
   if (!listSnapshots(disk, roots, policy.id).includes(to)) {
@@ -56,9 +58,15 @@ function changed(
 
 /**
  * What was current before, as far as it is still kept: rolling back twice leads forth again. A removal
- * is passed over (nobody means it by "back"), and so is what another repository had under this id.
+ * is passed over (nobody means it by "back"), and so is what serves nothing else than the current one
+ * (what came back after a removal, what a cleaning made anew), and what another repository had under
+ * this id.
  */
-function previous(disk: Disk, { roots, policy, base }: BuildEditRequest): Timestamp {
+function previous(
+  disk: Disk,
+  { roots, policy, base }: BuildEditRequest,
+  current: RepositoryState,
+): Timestamp {
   const kept = new Set(listSnapshots(disk, roots, policy.id).filter(isTimestamp));
   // Where the history was lost: what the current snapshot was built on.
   const builtOn = base && readSnapshot(disk, roots, policy.id, base).base;
@@ -66,11 +74,14 @@ function previous(disk: Disk, { roots, policy, base }: BuildEditRequest): Timest
   for (const name of [...flips.reverse(), builtOn as Timestamp]) {
     if (name === base || !kept.delete(name)) continue;
     const { state } = readSnapshot(disk, roots, policy.id, name);
-    if (state.repository === policy.repository && !state.removed) return name;
+    if (state.repository !== policy.repository || state.removed) continue;
+    // The settings alone say what is converted.
+    const again = { ...restore(current, state), conversions: current.conversions };
+    if (!servesTheSame(again, current)) return name;
   }
   throw new DropdockError(
     'snapshot.unknown',
-    `${policy.repository} has no earlier snapshot to go back to.`,
+    `${policy.repository} keeps no earlier snapshot that serves anything else.`,
     { path: policy.id },
   );
 }

@@ -1,33 +1,17 @@
 /**
- * Removes stale snapshots and unused content. Only exact names are touched, never the current
- * snapshot, and never a stranger; removal is one rename into trash/, deletion comes after.
+ * Removes stale snapshots. Only exact names are touched, never the current snapshot, and never a
+ * stranger; removal is one rename into trash/, deletion comes after.
  */
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import {
-  ensureDirectory,
-  forEach,
-  listIfThere,
-  removeIfThere,
-  statIfThere,
-  syncDirectory,
-} from '../disk/durable.js';
+import { ensureDirectory, forEach, listIfThere, syncDirectory } from '../disk/durable.js';
 import { removeTree } from '../disk/remove-tree.js';
 import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listSnapshots, readPivot, readSnapshot } from './current.js';
 import { readHistory } from './history.js';
-import {
-  contentDirectory,
-  isPreparedName,
-  snapshotPath,
-  type TreeRoots,
-  transactionStart,
-  trashDirectory,
-  trashPath,
-  workDirectory,
-} from './paths.js';
+import { snapshotPath, type TreeRoots, trashDirectory, trashPath } from './paths.js';
 import {
   currencyFacts,
   judgeSnapshots,
@@ -46,6 +30,8 @@ export interface CleanPlan {
   readonly verdicts: readonly SnapshotVerdict[];
   /** Names in master/<id>/ that are no timestamps; they are left alone. */
   readonly strangers: readonly string[];
+  /** What the pivot names. */
+  readonly current: Timestamp | null;
 }
 
 /** What would go and which rule keeps the rest. Reads only. */
@@ -70,6 +56,7 @@ export function planClean(disk: Disk, request: CleanRequest): CleanPlan {
   return {
     verdicts: judgeSnapshots(facts, request),
     strangers: names.filter((name) => !isTimestamp(name)),
+    current,
   };
 }
 
@@ -128,61 +115,4 @@ export function emptyTrash(disk: Disk, { roots }: { readonly roots: TreeRoots })
   const entries = listIfThere(disk, trashDirectory(roots));
   forEach(entries, ({ name }) => removeTree(disk, trashPath(roots, name)));
   return entries.length;
-}
-
-export interface SweepRequest {
-  readonly roots: TreeRoots;
-  readonly nowMs: number;
-  readonly graceMs: number;
-}
-
-export interface SweepResult {
-  readonly files: number;
-  readonly bytes: number;
-  /** How much is left in the store: known here at no cost, for every file was looked at. */
-  readonly stays: { readonly files: number; readonly bytes: number };
-}
-
-/**
- * Removes content that no snapshot links and that nothing has touched for the grace period. The
- * change time tells: the filesystem sets it when the last link goes, and a publish that finds its
- * content here already renews it. What an unfinished publish may have brought is left alone.
- */
-export function sweepContent(disk: Disk, request: SweepRequest, dryRun = false): SweepResult {
-  const { roots, nowMs, graceMs } = request;
-  const olderThanMs = Math.min(nowMs - graceMs, oldestTransactionMs(disk, roots));
-  let files = 0;
-  let bytes = 0;
-  const stays = { files: 0, bytes: 0 };
-  eachStored(disk, roots, (path) => {
-    const stat = statIfThere(disk, path);
-    if (stat?.kind !== 'file') return;
-    if (stat.links !== 1 || stat.ctimeMs >= olderThanMs) {
-      stays.files++;
-      stays.bytes += stat.size;
-      return;
-    }
-    if (!dryRun) removeIfThere(disk, path);
-    files++;
-    bytes += stat.size;
-  });
-  return { files, bytes, stays };
-}
-
-function oldestTransactionMs(disk: Disk, roots: TreeRoots): number {
-  return listIfThere(disk, workDirectory(roots))
-    .filter(({ name }) => !isPreparedName(name))
-    .map(({ name }) => transactionStart(name))
-    .reduce((least, each) => Math.min(least, each), Number.POSITIVE_INFINITY);
-}
-
-/** Calls `use` with every file of the content store. */
-export function eachStored(disk: Disk, roots: TreeRoots, use: (path: string) => void): void {
-  const root = contentDirectory(roots);
-  for (const algorithm of listIfThere(disk, root)) {
-    for (const prefix of listIfThere(disk, join(root, algorithm.name))) {
-      const directory = join(root, algorithm.name, prefix.name);
-      for (const { name } of listIfThere(disk, directory)) use(join(directory, name));
-    }
-  }
 }

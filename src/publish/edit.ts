@@ -1,5 +1,6 @@
 /**
- * Changes an operator makes by hand: rollback, untag, remove. Each is a publish like any other (the
+ * Changes an operator makes by hand: rollback, untag, remove; and what a cleaning makes of a snapshot
+ * that carries content past its grace period, which only a new snapshot is rid of. Each is a publish like any other (the
  * same lock, checks, order and one flip), only what the repository is to become is not from a drop.
  *
  * A rollback does not flip back to the old directory but makes a new snapshot of its state: the old
@@ -18,6 +19,11 @@ export type Edit =
   | { readonly kind: 'untag'; readonly tags: readonly string[] }
   | { readonly kind: 'remove' };
 
+export type Change =
+  | Edit
+  /** Nothing that anybody sees, only what was carried on long enough is left out. */
+  | { readonly kind: 'clean' };
+
 export interface EditResult extends TurnResult {
   /** Null when nothing changed. */
   readonly snapshot: Timestamp | null;
@@ -35,7 +41,7 @@ export interface EditResult extends TurnResult {
 export function editRepository(
   context: PublishContext,
   policy: RepositoryPolicy,
-  edit: Edit,
+  edit: Change,
 ): Promise<EditResult> {
   return withTurn(context, policy, [], async (turn) => {
     const { transaction, base } = turn;

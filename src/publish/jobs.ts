@@ -11,15 +11,9 @@ import { readBoards, removeBoards, writeBoard } from './boards.js';
 import { browseJobs } from './browse.js';
 import { buildSnapshot, checkMerge } from './build.js';
 import { buildEdit } from './build-edit.js';
+import { carriedBy } from './carried.js';
 import { takeCensus } from './census.js';
-import {
-  type CleanRequest,
-  cleanRepository,
-  emptyTrash,
-  moveToTrash,
-  planClean,
-  sweepContent,
-} from './clean.js';
+import { type CleanRequest, cleanRepository, emptyTrash, moveToTrash, planClean } from './clean.js';
 import { readPivot } from './current.js';
 import { rememberElsewhere } from './elsewhere.js';
 import { type FlipRequest, flip, placeAppLink } from './flip.js';
@@ -38,6 +32,7 @@ import { discardPrepared, prepareNext } from './prepared-tree.js';
 import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
+import { planSweep, sweep } from './sweep.js';
 import { verifyContent, verifyRepository, verifyTrash } from './verify.js';
 
 export interface Place {
@@ -140,6 +135,7 @@ export const publishJobs = {
     /** It was removed, and its time is over. */
     isOver: isOver(disk, request),
   }),
+  carriedBy,
   verifyRepository,
   repairRepository,
   verifyContent,
@@ -153,9 +149,8 @@ export const publishJobs = {
   ...browseJobs,
   emptyTrash,
   census: takeCensus,
-  sweep: sweepContent,
-  planSweep: (disk: Disk, request: Parameters<typeof sweepContent>[1]) =>
-    sweepContent(disk, request, true),
+  sweep,
+  planSweep,
 } as const;
 
 export type PublishJobs = typeof publishJobs;

@@ -11,7 +11,7 @@ import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
 import type { LeftOut } from '../image/staged-content.js';
 import { convertAll } from '../snapshot/convert.js';
-import { liveManifests, servesTheSame, settle } from '../snapshot/merge.js';
+import { carriesTheSame, liveManifests, servesTheSame, settle } from '../snapshot/merge.js';
 import {
   type RedirectOci,
   type RenderOptions,
@@ -75,8 +75,12 @@ export function buildNext(
   const { roots, policy, base } = request;
   const { state: converted, leftOut } = convertTags(disk, request, merged);
   const next = settle(converted, stored?.state, { nowMs: request.nowMs, graceMs: policy.graceMs });
-  if (stored && isUnchanged(disk, request, stored, next))
-    return { snapshot: null, reason, leftOut, files: 0 };
+  const isThere =
+    stored !== undefined &&
+    (reason.why === 'clean'
+      ? carriesTheSame(next, stored.state)
+      : isUnchanged(disk, request, stored, next));
+  if (isThere) return { snapshot: null, reason, leftOut, files: 0 };
   // Render: a plain list of files.
   const snapshot = nextTimestamp(request.nowMs, listSnapshots(disk, roots, policy.id));
   const freshTime = Math.max(Math.floor(request.nowMs / 1000), (stored?.freshTime ?? 0) + 1);

@@ -54,6 +54,8 @@ class Repair {
   /** Whether the bytes behind an inode are those of a digest; each is read once. */
   readonly #seen = new Set<string>();
   readonly #good = new Map<string, boolean>();
+  /** How many files were made the store's again. */
+  #shared = 0;
 
   constructor(
     readonly disk: Disk,
@@ -99,6 +101,8 @@ class Repair {
       else this.#content(path, file, shown);
       this.#mode(path, STORED_MODE, shown);
     }
+    if (this.#shared > 0) this.mended.push(`${name} shares ${this.#shared} files with the store`);
+    this.#shared = 0;
   }
 
   /** Something that is no file cannot be replaced by one. */
@@ -143,7 +147,8 @@ class Repair {
     if (this.#isGood(path, digest)) {
       // The next drop would be told that the store has it already; or, where a tree was copied
       // without its hard links and the store swept, that it must bring what is published.
-      this.#goodInStore(digest);
+      const good = this.#goodInStore(digest);
+      if (good !== undefined && 'content' in file) this.#share(path, good);
       return;
     }
     const stored = this.#goodInStore(digest);
@@ -160,6 +165,24 @@ class Repair {
       syncDirectory(disk, dirname(path));
     }
     this.mended.push(`restored ${shown}`);
+  }
+
+  /** After a copy without hard links: the same bytes twice on the disk, and each name alone. */
+  #share(path: string, stored: string): void {
+    const { disk } = this;
+    const [ours, theirs] = [path, stored].map((each) => disk.stat(each).ino);
+    if (ours === theirs) return;
+    const temporary = this.#temporary(path);
+    try {
+      disk.link(stored, temporary);
+    } catch (error) {
+      // A file can have so many names: old snapshots have another one of the same bytes.
+      if (hasErrno(error, 'EMLINK')) return;
+      throw error;
+    }
+    // Good before and after, so nobody waits for its sync.
+    disk.rename(temporary, path);
+    this.#shared++;
   }
 
   /** The store's file, if need be brought back from a good one in a snapshot. */

@@ -15,6 +15,8 @@ export interface SnapshotFacts {
   readonly isCurrent: boolean;
   /** When it stopped being current (ms); undefined for one that never was. */
   readonly lastCurrentMs: number | undefined;
+  /** A cleaning has made another of it that serves the same: nobody needs it to go back to. */
+  readonly isRenewed?: boolean;
 }
 
 export interface SnapshotVerdict {
@@ -43,7 +45,7 @@ export function judgeSnapshots(
       const untilMs = timestampMs(name) + graceMs;
       return { name, rule: 'unfinished', remove: nowMs >= untilMs, untilMs };
     }
-    if (kept < keep) {
+    if (kept < keep && !facts.isRenewed) {
       kept++;
       return { name, rule: 'keep', remove: false };
     }
@@ -68,14 +70,17 @@ export function currencyFacts(
   baseOf: ReadonlyMap<Timestamp, Timestamp>,
 ): SnapshotFacts[] {
   const lastCurrent = new Map<Timestamp, number>();
+  const renewed = new Set<Timestamp>();
   for (const [at, record] of history.entries()) {
     const next = history[at + 1];
     if (next) lastCurrent.set(record.snapshot, timestampMs(next.at));
+    if (next?.why === 'clean') renewed.add(record.snapshot);
   }
   return names.map((name) => {
     const successor = baseOf.get(name);
     const fromChain = successor === undefined ? undefined : timestampMs(successor);
     const lastCurrentMs = lastCurrent.get(name) ?? fromChain;
-    return { name, isCurrent: name === current, lastCurrentMs };
+    const isRenewed = renewed.has(name) && name !== current;
+    return { name, isCurrent: name === current, lastCurrentMs, ...(isRenewed && { isRenewed }) };
   });
 }

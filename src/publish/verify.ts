@@ -8,7 +8,6 @@ import { type Digest, digestAlgorithm, isDigest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
 import type { RenderedFile } from '../snapshot/render.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { eachStored } from './clean.js';
 import { listSnapshots, readPivot } from './current.js';
 import { expectedFiles } from './expected.js';
 import {
@@ -21,6 +20,7 @@ import {
   trashDirectory,
   trashPath,
 } from './paths.js';
+import { eachStored } from './sweep.js';
 
 export interface Finding {
   readonly problem: 'damaged' | 'missing' | 'foreign' | 'wrong-link' | 'unreadable' | 'leftover';

@@ -178,6 +178,11 @@ export function servesTheSame(next: RepositoryState, base: RepositoryState): boo
   return [...a].every((digest) => blobCount(next, digest) === blobCount(base, digest));
 }
 
+/** The same content kept for pulls under way: a cleaning has nothing to do here. */
+export function carriesTheSame(next: RepositoryState, base: RepositoryState): boolean {
+  return sameKeys(next.carried, base.carried);
+}
+
 /** A layer that was left out may come with a later drop of the same image. */
 function blobCount(state: RepositoryState, digest: Digest): number {
   return state.manifests.get(digest)?.blobs.length ?? 0;

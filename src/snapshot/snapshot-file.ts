@@ -9,7 +9,7 @@ export const VERSION = 1;
 
 /** Why a snapshot was made. It tells a drop that was published before a crash from one that was not. */
 export interface SnapshotReason {
-  readonly why: 'publish' | 'rollback' | 'untag' | 'remove';
+  readonly why: 'publish' | 'rollback' | 'untag' | 'remove' | 'clean';
   /** Which snapshot was rolled back to, or which tags were taken away. */
   readonly detail?: string;
   readonly drops: readonly Origin[];
@@ -171,6 +171,23 @@ export function parseSnapshotTags(bytes: Buffer, where: string): SnapshotTags {
     if (version !== VERSION) throw new Error(`it is of version ${version}`);
     const tags = JSON.parse(`{${bytes.toString('utf8', start, end)}}`).tags as Document['tags'];
     return { base, reason, tags: new Map(Object.entries(tags)) };
+  } catch (cause) {
+    throw new DropdockError('layout.unsafe', `${where} is damaged.`, { path: where }, cause);
+  }
+}
+
+/**
+ * When each manifest that a snapshot only carries on was last the truth (ms), by its digest. Reads
+ * that part alone, as `parseSnapshotTags` does.
+ * @throws layout.unsafe
+ */
+export function parseCarried(bytes: Buffer, where: string): ReadonlyMap<string, number> {
+  const start = bytes.indexOf('\n "carried": ');
+  const end = bytes.indexOf(',\n "conversions": ', start);
+  try {
+    if (start < 0 || end < 0) throw new Error('it does not say what it carries');
+    const { carried } = JSON.parse(`{${bytes.toString('utf8', start, end)}}`) as Document;
+    return new Map(Object.entries(carried));
   } catch (cause) {
     throw new DropdockError('layout.unsafe', `${where} is damaged.`, { path: where }, cause);
   }

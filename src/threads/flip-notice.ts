@@ -23,11 +23,13 @@ export interface SettleFlipRequest {
   readonly isLeft: boolean;
 }
 
-const EVENTS: Readonly<Record<SnapshotReason['why'], FlipNotice['event']>> = {
+/** A cleaning's snapshot changes nothing that anybody was told of. */
+const EVENTS: Readonly<Record<SnapshotReason['why'], FlipNotice['event'] | undefined>> = {
   publish: 'published',
   rollback: 'rolled-back',
   untag: 'untagged',
   remove: 'removed',
+  clean: undefined,
 };
 
 /**
@@ -51,7 +53,7 @@ export function settleFlip(disk: Disk, request: SettleFlipRequest): number {
   return dropped;
 }
 
-/** Undefined for a snapshot that is gone: others came after it, and were told of. */
+/** Undefined for a snapshot that is gone (others came after it, and were told of), and for a cleaning's. */
 function flipNotice(
   disk: Disk,
   roots: TreeRoots,
@@ -61,11 +63,13 @@ function flipNotice(
   const stored = readIfWhole(disk, roots, id, snapshot);
   if (stored === undefined) return undefined;
   const { state: now, reason } = stored;
+  const event = EVENTS[reason.why];
+  if (event === undefined) return undefined;
   // Told so late that the cleaning was there before: then everything counts as new.
   const before = readIfWhole(disk, roots, id, base)?.state ?? emptyState(now.repository, now.id);
   return {
     version: 1,
-    event: EVENTS[reason.why],
+    event,
     id: `${id}@${snapshot}`,
     at,
     repository: now.repository,

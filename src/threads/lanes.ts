@@ -19,6 +19,7 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   discardPrepared: 'background',
   deleteRetired: 'background',
   census: 'background',
+  carriedBy: 'background',
   sweep: 'background',
   planSweep: 'background',
   verifyRepository: 'background',

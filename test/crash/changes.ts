@@ -75,6 +75,7 @@ const clean = (services: Services) => {
   return cleanAll(services);
 };
 
+const layers = (...names: string[]) => names.map((layer) => ({ tag: '1', layer }));
 const twoTags = (root: string) => publishAll(root, [{ tag: '1' }, { tag: '2' }]);
 
 export const CHANGES = {
@@ -124,11 +125,12 @@ export const CHANGES = {
   },
   cleaning: {
     yaml: 'retention: {keep: 1}\n',
-    prepare: (root) =>
-      publishAll(
-        root,
-        ['a', 'b', 'c'].map((layer) => ({ tag: '1', layer })),
-      ),
+    // Nothing is carried, so it makes no new snapshot.
+    prepare: (root) => publishAll(root, layers('a', 'b', 'c'), 'retention: {keep: 5, grace: 0s}\n'),
+    act: clean,
+  },
+  'a cleaning of what is carried': {
+    prepare: (root) => publishAll(root, layers('a', 'b')),
     act: clean,
   },
   'recovery before the flip': recovery(/^rename .*\/published\/web\/[^/.]+$/),
@@ -168,7 +170,8 @@ async function dieAt(root: string, drop: string, { source }: RegExp): Promise<vo
 export function lookFromOutside(root: string): { readonly state: string; readonly count: number } {
   const seen = readRepository(join(root, 'published'), CHANGED);
   const count = readSnapshots(join(root, 'published'), CHANGED).length;
-  return { state: seen ? JSON.stringify(seen.tags) : 'gone', count };
+  // With how much is served: what is carried is of no tag.
+  return { state: seen ? JSON.stringify([seen.tags, seen.digests.size]) : 'gone', count };
 }
 
 export interface Expected {
@@ -273,14 +276,16 @@ async function dropIsDone(root: string): Promise<void> {
 async function publishAll(
   root: string,
   drops: readonly { tag: string; layer?: string }[],
+  yaml = '',
 ): Promise<void> {
-  await withServices(root, async (services) => {
+  const publish = async (services: Services) => {
     await services.run('prepareInbox', { inbox: services.inbox });
     for (const drop of drops) {
       makeDrop(root, drop);
       await deliver(services, `${CHANGED}:${drop.tag}`);
     }
-  });
+  };
+  await withServices(root, publish, CHANGE_YAML + yaml);
 }
 
 function makeDrop(root: string, { tag, layer = tag }: { tag: string; layer?: string }): void {

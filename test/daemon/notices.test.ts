@@ -7,7 +7,7 @@ import { Postman } from '#src/daemon/postman.js';
 import { openServices, publishContext, type Services } from '#src/daemon/services.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { DropdockError } from '#src/errors.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
+import { type Change, editRepository } from '#src/publish/edit.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
 import { loadSettings } from '#src/settings/settings.js';
 import { dropdock } from '../support/daemon-process.js';
@@ -110,9 +110,13 @@ describe('being told', function () {
     // As the commands do; one of them as a process is enough.
     const other = await open();
     const policy = resolveRepository(services.settings, 'team/app' as never);
-    const edit = (what: Edit) => editRepository(publishContext(other), policy, what);
+    const edit = (what: Change) => editRepository(publishContext(other), policy, what);
     await edit({ kind: 'untag', tags: ['1.0'] });
     await toldOf('untagged');
+    // Its grace is over: no tag changes by that, and nobody is told.
+    Object.assign(other, { nowMs: () => Date.now() + 2 * 3_600_000 });
+    expect((await edit({ kind: 'clean' })).snapshot).to.be.a('string');
+    Object.assign(other, { nowMs: Date.now });
     await edit({ kind: 'rollback', to: undefined });
     await command('remove', 'team/app');
     await toldOf('removed');

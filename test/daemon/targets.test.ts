@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { blobPath, makeLayout } from '../support/make-image.js';
+import { blobPath, makeLayout, TestContent } from '../support/make-image.js';
 import { credentialsFile } from '../support/object-stores.js';
 import { readRepository } from '../support/outside-reader.js';
 import { S3Double } from '../support/s3-double.js';
@@ -103,6 +103,29 @@ repositories:
     await waitFor('both', () => receipts(root).length === 2);
     expect((await receipt()).targets.eu?.status).to.equal('published');
     expect(inStore(eu)).to.deep.equal(['1', '2']);
+  });
+
+  it('publishes the parts of a bundle to the targets of each', async () => {
+    await start('[local, eu]');
+    const content = new TestContent();
+    const images = ['app:1', 'other:1'].map((tag) => ({
+      image: content.image({ layers: [tag] }),
+      tag,
+    }));
+    mkdirSync(join(root, 'inbox/team'));
+    content.writeLayout(join(root, 'inbox/team/@all'), images);
+    await receipt();
+    const [{ repositories }] = receipts(root) as unknown as [
+      { repositories: { repository: string; targets?: object }[] },
+    ];
+    const [app, other] = repositories;
+    expect(Object.keys(app?.targets ?? {})).to.deep.equal(['local', 'eu']);
+    expect(other?.targets).to.equal(undefined);
+    expect(inStore(eu)).to.deep.equal(['1']);
+    expect([...eu.objects.keys()].join()).not.to.include('other');
+    for (const id of ['team~app', 'team~other']) {
+      expect(readRepository(join(root, 'published'), id)?.tags).to.have.keys('1');
+    }
   });
 
   it("holds back no target for another's trouble, and publishes to none twice", async () => {

@@ -1,10 +1,21 @@
 /** The commands, as a person or a script runs them. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { formatBytes } from '#src/commands/context.js';
 import { describeProgress } from '#src/commands/progress-line.js';
+import type { RepositoryId } from '#src/image/names.js';
+import { lockRepository } from '#src/publish/lock.js';
 import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
 import { makeLayout, sha256, TestContent } from '../support/make-image.js';
 import { dockerSaveMembers, makeTar } from '../support/make-tar.js';
@@ -137,9 +148,35 @@ describe('dropdock', function () {
       .and.to.match(/foreign +.*stranger/);
   });
 
+  it('verify --repair: says which repository was busy, mends the others, and ends with 75', async () => {
+    const config = join(root, 'c.yaml');
+    writeFileSync(config, 'lock: {wait: 0s}\nretention: {keep: 1, grace: 0s}\n');
+    makeLayout(join(root, 'layout'), { layers: ['a'] });
+    for (const name of ['app', 'part']) await run('publish', join(root, 'layout'), '--as', name);
+    const roots = { published: join(root, 'published'), state: join(root, 'state') };
+    const options = { staleMs: 10_000, waitMs: 0, kernel: true, owner: 'p1x1' };
+    rmSync(join(root, 'published/app/app.json'));
+    const repair = () => run('verify', '--repair', '--json', '--config', config);
+    const lock = await lockRepository(roots, 'part' as RepositoryId, options);
+    const busy = await repair();
+    await lock.release();
+    expect(busy.code).to.equal(75);
+    const { mended, findings, notRepaired } = JSON.parse(busy.stdout);
+    expect([mended, findings]).to.deep.equal([['app: placed the link for Crane'], []]);
+    expect(notRepaired).to.have.length(1);
+    expect(notRepaired[0].id).to.equal('part');
+    // Not ours: waiting helps nobody.
+    symlinkSync('/nowhere', join(root, 'published/web/stranger'));
+    const strange = await repair();
+    expect([strange.code, JSON.parse(strange.stdout).notRepaired[0].id]).to.deep.equal([
+      3,
+      'stranger',
+    ]);
+  });
+
   it('clean --dry-run: says what would go and what keeps the rest, and removes nothing', async () => {
     const config = join(root, 'c.yaml');
-    writeFileSync(config, 'retention: {keep: 5, grace: 1h}\n');
+    writeFileSync(config, 'retention: {keep: 5, grace: 0s}\n');
     for (const layer of ['a', 'b', 'c']) {
       rmSync(join(root, 'layout'), { recursive: true, force: true });
       makeLayout(join(root, 'layout'), { layers: [layer] });
@@ -150,9 +187,43 @@ describe('dropdock', function () {
     expect(dry.stdout.match(/would go +stale/g)).to.have.length(2);
     expect(dry.stdout).to.match(/stays +current/);
     expect(readdirSync(join(root, 'published/master/app'))).to.have.length(3);
-    await run('clean', '--config', config);
+    const done = await run('clean', '--config', config);
+    const [, said] = /unused content: (.*), freed/.exec(done.stdout) ?? [];
+    expect(said).to.equal('8 files');
+    expect(dry.stdout).to.contain(done.stdout.split('freed ')[1]);
     expect(readdirSync(join(root, 'published/master/app'))).to.have.length(1);
     expect(seen('app')?.tags).to.have.keys('1.0');
+  });
+
+  it('clean: rids what is published of what was taken away, and the disk of it too', async () => {
+    const config = join(root, 'c.yaml');
+    writeFileSync(config, 'retention: {keep: 3, grace: 1h}\n');
+    const configured = (...given: string[]) => run(...given, '--config', config);
+    const [good, secret] = ['good', 'secret'].map((layer) =>
+      makeLayout(join(root, layer), { layers: [layer] }),
+    );
+    for (const tag of ['good', 'secret']) {
+      await configured('publish', join(root, tag), '--as', `app:${tag}`);
+    }
+    await configured('untag', 'app', 'secret');
+    expect((await configured('clean', '--dry-run')).stdout).not.to.contain('would be made');
+    const path = join(root, 'published/web/app/manifests/oci', secret?.digest ?? '');
+    writeFileSync(config, 'retention: {keep: 1, grace: 0s}\n');
+    const dry = await configured('clean', '--dry-run');
+    expect(dry.stdout).to.match(/would be made +current +without 2 manifests/);
+    expect(existsSync(path)).to.equal(true);
+    const done = await configured('clean', '--json');
+    const { repositories, content, notDone } = JSON.parse(done.stdout);
+    expect(dry.stdout).to.contain(`would free ${formatBytes(content.bytes)}`);
+    expect(existsSync(path)).to.equal(false);
+    expect(repositories[0]).to.include({
+      overdue: 2,
+      renewed: readdirSync(join(root, 'published/master/app'))[0],
+    });
+    expect([content.files, notDone]).to.deep.equal([4, []]);
+    expect(seen('app')?.tags).to.deep.equal({ good: good?.digest });
+    expect((await configured('history', 'app')).stdout).to.contain('clean');
+    expect((await run('verify')).stdout).to.contain('0 problems');
   });
 
   it('config: shows each setting and where it came from', async () => {

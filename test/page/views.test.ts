@@ -97,6 +97,16 @@ const VIEWS: Record<string, Html> = {
 };
 
 describe('the views', () => {
+  it('say of a snapshot that a cleaning made what it was for, though the one before is gone', () => {
+    const entry = { state: 'current', detail: undefined, drops: [], changes: undefined } as const;
+    const of = (why: string) => {
+      const entries = [{ snapshot: facts.snapshot, at: facts.snapshot, why, ...entry }];
+      return historyPage({ facts, older: undefined, entries }, looked).text;
+    };
+    expect(of('clean')).to.contain('Cleaned: what was').and.not.contain('is not known');
+    expect(of('publish')).to.contain('is not known');
+  });
+
   for (const [name, { text }] of Object.entries(VIEWS)) {
     it(`${name}: nothing that is shown becomes part of the page`, () => {
       expect(text)

@@ -149,6 +149,18 @@ describe('a change by hand', () => {
     expect(tags()).to.deep.equal({ 2: two });
   });
 
+  it('leads back to what serves something else, past what came back after a removal', async () => {
+    const one = await publish('1', 'one');
+    const two = await publish('1', 'two');
+    await edit({ kind: 'remove' });
+    await edit({ kind: 'rollback', to: undefined });
+    expect(tags()).to.deep.equal({ 1: two });
+    await edit({ kind: 'rollback', to: undefined });
+    expect(tags()).to.deep.equal({ 1: one });
+    await edit({ kind: 'rollback', to: undefined });
+    expect(tags()).to.deep.equal({ 1: two });
+  });
+
   for (const step of ['app/app.json', 'web/app', 'history/app.jsonl', 'master/app']) {
     it(`is not ended when somebody publishes in the middle: before ${step} goes`, async () => {
       const { roots } = services;
@@ -222,7 +234,7 @@ describe('a change by hand', () => {
     await edit({ kind: 'remove' });
     await edit({ kind: 'rollback', to: undefined });
     const removed = await refusal(edit({ kind: 'rollback', to: undefined }));
-    expect([removed, tags()]).to.deep.equal(['none', { 1: one }]);
+    expect([removed, tags()]).to.deep.equal(['snapshot.unknown', { 1: one }]);
     const strange = '20200101T000000.000Z';
     const home = join(root, 'published', 'master', 'app');
     cpSync(join(home, current()), join(home, strange), { recursive: true });

@@ -2,12 +2,15 @@
  * verify finds every kind of damage, and --repair puts right what has a good copy: from the store,
  * from other files of the snapshots, from what a snapshot says of itself. What has none is said.
  */
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -16,7 +19,7 @@ import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
-import { contentPath } from '#src/publish/paths.js';
+import { contentDirectory, contentPath } from '#src/publish/paths.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { makeLayout, sha256 } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
@@ -197,6 +200,37 @@ describe('verify and repair', () => {
       expect(await problems(), 'it is still said').to.deep.equal(['unreadable']);
     });
   }
+
+  it('links again what was copied without its hard links; until then nothing of it is swept', async () => {
+    const { roots, run } = services;
+    const copied = (path: string) => {
+      renameSync(path, `${path}.old`);
+      execFileSync('cp', ['-a', '--no-preserve=links', `${path}.old`, path]);
+      rmSync(`${path}.old`, { recursive: true });
+    };
+    copied(roots.published);
+    copied(contentDirectory(roots));
+    const store = contentPath(roots, blobOf('1'));
+    const isShared = (path: string) => statSync(web(path)).ino === statSync(store).ino;
+    expect(isShared(`blobs/${blobOf('1')}`)).to.equal(false);
+    const request = { roots, nowMs: Date.now() + 1000, graceMs: 0 };
+    const plan = await run('planSweep', { ...request, going: [], renewing: [] });
+    expect([plan.files, (await run('sweep', request)).files]).to.deep.equal([0, 0]);
+    expect(await problems()).to.deep.equal([]);
+    const tag = statSync(web('manifests/oci/1')).ino;
+    const said = await repair();
+    expect(said).to.have.length(2);
+    expect(said[1]).to.match(/^\d{8}T\S+ shares \d+ files with the store$/);
+    expect(isShared(`blobs/${blobOf('1')}`)).to.equal(true);
+    expect(statSync(store).nlink).to.equal(3);
+    expect(statSync(web('manifests/oci/1')).ino, 'an ETag is of its own').to.equal(tag);
+    expect(await repair()).to.deep.equal([]);
+    expect((await run('sweep', request)).files).to.equal(0);
+    expect(await problems()).to.deep.equal([]);
+    // What no snapshot has any more goes, as ever.
+    rmSync(join(root, 'published', 'master'), { recursive: true });
+    expect((await run('sweep', request)).stays.files).to.equal(0);
+  });
 
   it('leaves alone what it does not know, and says so', async () => {
     writeFileSync(web('stranger'), 'x');

@@ -66,6 +66,17 @@ describe('judgeSnapshots', () => {
     expect(judge(snapshots, 6, 2)[2]).to.deep.include({ rule: 'unfinished', remove: true });
   });
 
+  it('counts a snapshot that a cleaning made anew for nothing but its grace period', () => {
+    const renewed = { ...facts(1, 5), isRenewed: true };
+    const snapshots = [facts(0, 1), renewed, current(5)];
+    expect(rules(snapshots, 5.5, 2)).to.deep.equal({
+      [name(5)]: 'current',
+      [name(1)]: 'grace',
+      [name(0)]: 'keep',
+    });
+    expect(rules(snapshots, 6, 2)).to.include({ [name(1)]: 'stale', [name(0)]: 'keep' });
+  });
+
   it('removes nothing early when the clock has stepped back', () => {
     const removed = judge([facts(0, 5), current(5)], -100).filter(({ remove }) => remove);
     expect(removed).to.deep.equal([]);
@@ -88,6 +99,11 @@ describe('currencyFacts', () => {
       facts(1, 7),
       current(2),
     ]);
+  });
+
+  it('says which one a cleaning has made anew', () => {
+    const history = [flip(0, 0), flip(3, 1), { ...flip(7, 2), why: 'clean' as const }];
+    expect(factsOf(history, 2)[1]).to.deep.equal({ ...facts(1, 7), isRenewed: true });
   });
 
   it('takes the last time of several', () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import {
+  parseCarried,
   parseSnapshot,
   type SnapshotHeader,
   serialiseSnapshot,
@@ -50,6 +51,14 @@ describe('.snapshot.json', () => {
       }
     }
     expect(again).to.include({ repository: 'team/app', id: 'team~app' });
+  });
+
+  it('tells what it carries without the rest being read', () => {
+    const state = fullState('1.0', '"carried": ', '9');
+    const text = Buffer.from(serialiseSnapshot(state, HEADER));
+    expect([...parseCarried(text, 'here')]).to.deep.equal([...state.carried]);
+    const { code } = refusal(() => parseCarried(text.subarray(0, text.length / 2), 'here'));
+    expect(code).to.equal('layout.unsafe');
   });
 
   it('does not depend on the order in which things came', () => {

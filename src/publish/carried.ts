@@ -1,0 +1,59 @@
+/** What the current snapshot only carries on for pulls under way, and since when. Reads only. */
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { readFile, statIfThere } from '../disk/durable.js';
+import { hasErrno } from '../errors.js';
+import type { Digest } from '../image/digest.js';
+import type { RepositoryId } from '../image/names.js';
+import { type GracePeriod, settle } from '../snapshot/merge.js';
+import { REMOVED_MARK, SNAPSHOT_FILE } from '../snapshot/render.js';
+import { parseCarried } from '../snapshot/snapshot-file.js';
+import type { RepositoryState } from '../snapshot/state.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import { readSnapshot } from './current.js';
+import { snapshotPath, type TreeRoots } from './paths.js';
+
+export interface CarriedRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly snapshot: Timestamp;
+}
+
+/** Digests of the files that the current snapshot has and one that was made now would not have. */
+export function leavesNextTime(
+  disk: Disk,
+  { roots, id, snapshot, ...grace }: CarriedRequest & GracePeriod,
+): Set<Digest> {
+  const { state } = readSnapshot(disk, roots, id, snapshot);
+  const leaves = contentOf(state);
+  for (const digest of contentOf(settle(state, state, grace))) leaves.delete(digest);
+  return leaves;
+}
+
+function contentOf({ manifests }: RepositoryState): Set<Digest> {
+  const digests = new Set<Digest>();
+  for (const [digest, { stored = digest, blobs }] of manifests) {
+    digests.add(stored);
+    for (const blob of blobs) digests.add(blob.digest);
+  }
+  return digests;
+}
+
+/**
+ * When each of the manifests it carries was last the truth (ms), the oldest first. None for a
+ * repository that was removed: all of it goes when its own time is over.
+ * @throws layout.unsafe
+ */
+export function carriedBy(disk: Disk, { roots, id, snapshot }: CarriedRequest): number[] {
+  const root = snapshotPath(roots, id, snapshot);
+  const path = join(root, SNAPSHOT_FILE);
+  if (statIfThere(disk, join(root, REMOVED_MARK))) return [];
+  try {
+    const carried = parseCarried(readFile(disk, path, Number.MAX_SAFE_INTEGER), path);
+    return [...carried.values()].sort((a, b) => a - b);
+  } catch (error) {
+    // Cleaned away meanwhile.
+    if (hasErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * Removes content that no snapshot links any more. A publish that is under way may have found its
+ * content here and be about to link it; so what was touched lately, or since the oldest publish under
+ * way began, stays. The change time tells: whoever wants a file again renews it (`markUsed`).
+ */
+import { basename, dirname, join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import { listIfThere, removeIfThere, statIfThere } from '../disk/durable.js';
+import { isDigest } from '../image/digest.js';
+import type { RepositoryId } from '../image/names.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import { leavesNextTime } from './carried.js';
+import { emptyTrash } from './clean.js';
+import {
+  contentDirectory,
+  contentPath,
+  isPreparedName,
+  masterDirectory,
+  snapshotPath,
+  type TreeRoots,
+  transactionStart,
+  trashDirectory,
+  trashPath,
+  workDirectory,
+  workPath,
+} from './paths.js';
+
+export interface SweepRequest {
+  readonly roots: TreeRoots;
+  readonly nowMs: number;
+  readonly graceMs: number;
+}
+
+export interface SweepResult {
+  readonly files: number;
+  readonly bytes: number;
+  /** How much is left in the store: known here at no cost, for every file was looked at. */
+  readonly stays: { readonly files: number; readonly bytes: number };
+}
+
+interface Unused {
+  readonly path: string;
+  readonly size: number;
+  readonly ctimeMs: number;
+}
+
+/** Empties the trash, and removes what only that had held, and whatever else nobody uses. */
+export function sweep(disk: Disk, request: SweepRequest): SweepResult {
+  const { roots } = request;
+  const held = heldBy(disk, roots, trashed(disk, roots));
+  const before = changeTimes(disk, held.keys());
+  emptyTrash(disk, { roots });
+  const after = changeTimes(disk, before.keys());
+  const { unused, stays } = findUnused(disk, request, {
+    linksGone: () => 0,
+    going: [],
+    // That our own unlinking renewed it says nothing. What somebody touched after that, counts.
+    touchedMs: (path, ctimeMs) =>
+      after.get(path) === ctimeMs ? (before.get(path) ?? ctimeMs) : ctimeMs,
+  });
+  let files = 0;
+  let bytes = 0;
+  for (const { path, size, ctimeMs } of unused) {
+    const now = statIfThere(disk, path);
+    if (now?.links === 1 && now.ctimeMs === ctimeMs) {
+      removeIfThere(disk, path);
+      files++;
+      bytes += size;
+    } else if (now) {
+      stays.files++;
+      stays.bytes += size;
+    }
+  }
+  return { files, bytes, stays };
+}
+
+export interface PlanSweepRequest extends SweepRequest {
+  /** Paths of snapshots that would go before. */
+  readonly going: readonly string[];
+  /** Current snapshots that would be made anew and go, too. */
+  readonly renewing: readonly { readonly id: RepositoryId; readonly snapshot: Timestamp }[];
+}
+
+/** What `sweep` would remove once these snapshots are in the trash. Reads only. */
+export function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
+  const { roots, going, renewing } = request;
+  const held = heldBy(disk, roots, [...trashed(disk, roots), ...ready(disk, roots), ...going]);
+  for (const place of renewing) {
+    const leaves = leavesNextTime(disk, { ...request, ...place });
+    eachHeld(disk, snapshotPath(roots, place.id, place.snapshot), (name) => {
+      if (!isDigest(name) || !leaves.has(name)) return;
+      const path = contentPath(roots, name);
+      held.set(path, (held.get(path) ?? 0) + 1);
+    });
+  }
+  const { unused, stays } = findUnused(disk, request, {
+    linksGone: (path) => held.get(path) ?? 0,
+    going: [...going, ...renewing.map(({ id, snapshot }) => snapshotPath(roots, id, snapshot))],
+    touchedMs: (_path, ctimeMs) => ctimeMs,
+  });
+  return { files: unused.length, bytes: unused.reduce((sum, { size }) => sum + size, 0), stays };
+}
+
+interface Judging {
+  /** How many names of a stored file go away besides. */
+  readonly linksGone: (path: string) => number;
+  /** Snapshots that go away besides. */
+  readonly going: readonly string[];
+  /** When somebody other than the cleaning touched it last. */
+  readonly touchedMs: (path: string, ctimeMs: number) => number;
+}
+
+function findUnused(
+  disk: Disk,
+  { roots, nowMs, graceMs }: SweepRequest,
+  { linksGone, going, touchedMs }: Judging,
+): { unused: Unused[]; stays: { files: number; bytes: number } } {
+  const oldestMs = oldestTransactionMs(disk, roots);
+  const found = new Map<string, Unused>();
+  const stays = { files: 0, bytes: 0 };
+  eachStored(disk, roots, (path) => {
+    const stat = statIfThere(disk, path);
+    if (stat?.kind !== 'file') return;
+    const { size, ctimeMs, links } = stat;
+    const isWanted = ctimeMs >= oldestMs || touchedMs(path, ctimeMs) >= nowMs - graceMs;
+    if (links - linksGone(path) <= 1 && !isWanted) {
+      found.set(nameOf(path), { path, size, ctimeMs });
+    } else {
+      stays.files++;
+      stays.bytes += size;
+    }
+  });
+  for (const { size } of takeServed(disk, roots, found, going)) {
+    stays.files++;
+    stays.bytes += size;
+  }
+  return { unused: [...found.values()], stays };
+}
+
+/**
+ * Takes out what a snapshot that stays has under the same name. After a copy without hard links that is
+ * another file than the store's, which has one link and is what the next publish builds on all the
+ * same, until `verify --repair` links them again. Reads all names there are, but only when something
+ * seems unused.
+ */
+function takeServed(
+  disk: Disk,
+  roots: TreeRoots,
+  found: Map<string, Unused>,
+  going: readonly string[],
+): Unused[] {
+  const served: Unused[] = [];
+  const master = masterDirectory(roots);
+  const ids = found.size === 0 ? [] : listIfThere(disk, master);
+  for (const { name: id } of ids.filter(({ kind }) => kind === 'directory')) {
+    for (const { name, kind } of listIfThere(disk, join(master, id))) {
+      const snapshot = join(master, id, name);
+      if (kind !== 'directory' || going.includes(snapshot)) continue;
+      eachHeld(disk, snapshot, (digest) => {
+        const unused = found.get(digest);
+        if (unused) served.push(unused);
+        found.delete(digest);
+      });
+    }
+  }
+  return served;
+}
+
+/** The digest that a path of the store stands for. */
+function nameOf(path: string): string {
+  return `${basename(dirname(dirname(path)))}:${basename(path)}`;
+}
+
+function oldestTransactionMs(disk: Disk, roots: TreeRoots): number {
+  return listIfThere(disk, workDirectory(roots))
+    .filter(({ name }) => !isPreparedName(name))
+    .map(({ name }) => transactionStart(name))
+    .reduce((least, each) => Math.min(least, each), Number.POSITIVE_INFINITY);
+}
+
+/** Calls `use` with every file of the content store. */
+export function eachStored(disk: Disk, roots: TreeRoots, use: (path: string) => void): void {
+  const root = contentDirectory(roots);
+  for (const algorithm of listIfThere(disk, root)) {
+    for (const prefix of listIfThere(disk, join(root, algorithm.name))) {
+      const directory = join(root, algorithm.name, prefix.name);
+      for (const { name } of listIfThere(disk, directory)) use(join(directory, name));
+    }
+  }
+}
+
+function trashed(disk: Disk, roots: TreeRoots): string[] {
+  return listIfThere(disk, trashDirectory(roots))
+    .filter(({ kind }) => kind === 'directory')
+    .map(({ name }) => trashPath(roots, name));
+}
+
+/** What is made ready for the next publishes is thrown away by a cleaning. */
+function ready(disk: Disk, roots: TreeRoots): string[] {
+  return listIfThere(disk, workDirectory(roots))
+    .filter(({ name }) => isPreparedName(name))
+    .flatMap(({ name }) =>
+      listIfThere(disk, workPath(roots, name)).map((tree) =>
+        join(workPath(roots, name), tree.name),
+      ),
+    );
+}
+
+/** How many names each file of the store has in these snapshots, by its path in the store. */
+function heldBy(disk: Disk, roots: TreeRoots, snapshots: readonly string[]): Map<string, number> {
+  const held = new Map<string, number>();
+  for (const snapshot of snapshots) {
+    eachHeld(disk, snapshot, (name) => {
+      if (!isDigest(name)) return;
+      const path = contentPath(roots, name);
+      held.set(path, (held.get(path) ?? 0) + 1);
+    });
+  }
+  return held;
+}
+
+/** Calls `use` with every name that a blob, a manifest or a tag has in a snapshot; nothing is opened. */
+function eachHeld(disk: Disk, snapshot: string, use: (name: string) => void): void {
+  const manifests = join(snapshot, 'manifests');
+  const kinds = listIfThere(disk, manifests).filter(({ kind }) => kind === 'directory');
+  const directories = kinds.map(({ name }) => join(manifests, name));
+  for (const directory of [join(snapshot, 'blobs'), ...directories]) {
+    for (const { name } of listIfThere(disk, directory)) use(name);
+  }
+}
+
+function changeTimes(disk: Disk, paths: Iterable<string>): Map<string, number> {
+  const times = new Map<string, number>();
+  for (const path of paths) {
+    const stat = statIfThere(disk, path);
+    if (stat) times.set(path, stat.ctimeMs);
+  }
+  return times;
+}
