@@ -58,8 +58,8 @@ describe('objects: the RADOS Gateway', function () {
       const { kills } = await tortureStore({
         options: gateway.options(`bucket-${serial}`),
         publishers: 4,
-        drops: 4,
-        lifeMs: () => 100 + random() * 900,
+        drops: 3,
+        lifeMs: () => 1000 + random() * 3000,
         look: () => lookAtStore(store),
       });
       console.info(`        seed ${SEED}: killed ${kills} times`);
