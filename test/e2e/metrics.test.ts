@@ -97,7 +97,10 @@ describe('metrics and health of a process', function () {
     const daemon = await start(LISTEN + registry);
     const asked = async (path: string) =>
       Promise.all([daemon.url, place(daemon)].map((base) => ask(base, path)));
-    for (const { status } of await asked('/readyz')) expect(status).to.equal(200);
+    // It is ready when it has looked at the inbox once.
+    await waitFor('both to be ready', async () =>
+      (await asked('/readyz')).every(({ status }) => status === 200),
+    );
     renameSync(join(root, 'inbox'), join(root, 'gone'));
     for (const { status, body } of await asked('/readyz')) {
       expect(status).to.equal(503);
