@@ -105,6 +105,14 @@ export class Daemon {
     await until('the claims to go', isOver, { everyMs: 2 });
   }
 
+  /** Waits until the next tree of a large repository was made ahead of time (prepared-tree.ts). */
+  async madeAhead(): Promise<void> {
+    const work = join(this.root, 'state', 'work');
+    const isWhole = (name: string) => namesIn(join(work, name)).some((tree) => tree !== 'making');
+    const isThere = () => namesIn(work).some((name) => name.includes('-ready-') && isWhole(name));
+    await until('the next tree', isThere, { everyMs: 20 });
+  }
+
   /** A daemon that has run for a while: its threads are there, its code is compiled. */
   async warm(): Promise<void> {
     const place = join(this.root, 'warm');
