@@ -58,6 +58,8 @@ export function prepareNext(disk: Disk, { roots, id, owner }: PrepareNextRequest
     if (base === null || version === null) return 0;
     makeRoom(disk, roots, owner);
     disk.makeDirectory(ready);
+    // As for every transaction: see `begin` in jobs.ts.
+    syncDirectory(disk, workDirectory(roots));
     const making = join(ready, MAKING);
     const links = copyLinks(disk, roots, snapshotPath(roots, id, base), making);
     disk.rename(making, join(ready, version));
