@@ -18,7 +18,7 @@ const HEAD = `# Benchmarks
 
 What dropdock does beside what people would use instead. Made by \`npm run bench\`; do not edit.
 
-    npm run bench                        all questions, a quarter of an hour
+    npm run bench                        all questions, about twenty minutes
     npm run bench -- bulk latency        some of them
     npm run bench -- tags --quick        small sizes, printed and not written down
     npm run bench -- tags --profile      counts the daemon's system calls (strace) and adds them below
