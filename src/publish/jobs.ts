@@ -48,7 +48,7 @@ export interface Transaction {
 /**
  * Its name is synced although nobody looks for it after a crash: a tree is built below it and renamed
  * out of it, and btrfs (Linux 6.18) cannot replay its log where it knows the one and not the other: a
- * power cut then leaves what cannot be mounted (test/crash/power-cut, 7 of 12 seeds).
+ * power cut then leaves what cannot be mounted (test/crash/power-cut, 6 of 12 seeds).
  */
 function begin(disk: Disk, { roots, transaction }: Transaction): void {
   ensureDirectory(disk, workPath(roots, transaction));
