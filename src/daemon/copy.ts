@@ -159,7 +159,7 @@ async function publishCopy(
   const staged = { content: drop.staged ?? EMPTY, ingested };
   const { outcomes } =
     to === LOCAL_TARGET
-      ? await publishRepository(context, policy, [drop], async () => {})
+      ? await publishRepository(context, policy, [drop])
       : await publishToStore(services, to, { policy, transaction }, [{ drop, staged }]);
   const [outcome] = outcomes;
   if (outcome === undefined) return undefined;

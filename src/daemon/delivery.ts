@@ -123,7 +123,7 @@ export class Delivery {
       ...claimed.drop,
       staged: staged.content,
     }));
-    const result = await publishRepository(this.#context(), policy, drops, async () => {});
+    const result = await publishRepository(this.#context(), policy, drops);
     this.#report(LOCAL_TARGET, policy, result);
     return drops.map((drop, at) => {
       const outcome = result.outcomes.find((each) => each.drop === drop);

@@ -6,7 +6,8 @@ import type { StoreContext } from '../objects/context.js';
 import { readCurrent } from '../objects/current.js';
 import { publishDrops } from '../objects/publish-drops.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
-import { type PublishResult, publishRepository, stageAndIngest } from '../publish/publish.js';
+import { type PublishResult, publishRepository } from '../publish/publish.js';
+import { stageAndIngest } from '../publish/stage-drops.js';
 import { newTransaction, type PublishContext } from '../publish/turn.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { LOCAL_TARGET } from '../settings/targets.js';
@@ -61,7 +62,7 @@ export async function publishEverywhere(
   policy: ResolvedRepository,
   drop: DropToPublish,
 ): Promise<PublishResult> {
-  if (isHereOnly(policy)) return publishRepository(context, policy, [drop], async () => {});
+  if (isHereOnly(policy)) return publishRepository(context, policy, [drop]);
   const { roots, run } = context;
   const transaction = newTransaction(context);
   await run('begin', { roots, transaction });
@@ -73,7 +74,7 @@ export async function publishEverywhere(
         const given = { ...drop, staged: staged.content };
         const result =
           target === LOCAL_TARGET
-            ? await publishRepository(context, policy, [given], async () => {})
+            ? await publishRepository(context, policy, [given])
             : {
                 mended: [],
                 removed: [],

@@ -2,7 +2,7 @@
 import { DropdockError } from '../errors.js';
 import type { LogFields } from '../log.js';
 import type { DropOutcome, PublishedDrop } from '../publish/drop.js';
-import { publishedReceipt, type ReceiptFrame, rejectedReceipt } from '../report.js';
+import type { ReceiptFrame } from '../report.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
@@ -40,15 +40,6 @@ export function isUnfinished(drop: ClaimedDrop['drop'], error: unknown): boolean
 
 export function eventOf({ status }: DropOutcome): 'publish.unchanged' | 'publish.done' {
   return status === 'unchanged' ? 'publish.unchanged' : 'publish.done';
-}
-
-export function receiptOf(
-  outcome: Exclude<DropOutcome, { status: 'retry' }>,
-  frame: ReceiptFrame,
-): object {
-  return outcome.status === 'rejected'
-    ? rejectedReceipt(outcome.error, frame)
-    : publishedReceipt(outcome, frame);
 }
 
 export function publishFields({

@@ -2,7 +2,7 @@
 
 import { claimKey } from '../inbox/paths.js';
 import type { DropOutcome, PublishedDrop } from '../publish/drop.js';
-import type { stageAndIngest } from '../publish/publish.js';
+import type { stageAndIngest } from '../publish/stage-drops.js';
 import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { LOCAL_TARGET } from '../settings/targets.js';

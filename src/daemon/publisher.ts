@@ -1,16 +1,17 @@
 /** From claimed drops to receipts: whose turn it is, what is tried again, what is said about it. */
 import { DropdockError, faultOf } from '../errors.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
-import type { DropOutcome, DropToPublish } from '../publish/drop.js';
+import type { DropToPublish } from '../publish/drop.js';
 import { type PublishResult, publishRepository } from '../publish/publish.js';
 import type { PublishContext } from '../publish/turn.js';
-import { errorFields, formatReceipt } from '../report.js';
+import { errorFields } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { Work } from '../work.js';
 import { Ahead } from './ahead.js';
 import { bundleTurn } from './bundle-turn.js';
 import { Delivery } from './delivery.js';
-import { eventOf, frameOf, isUnfinished, publishFields, receiptOf, sayBusy } from './outcome.js';
+import { letGoAll, letGoRefused } from './let-go.js';
+import { eventOf, isUnfinished, publishFields, sayBusy } from './outcome.js';
 import { finishParcel, isHereOnly, TURNS } from './parcel.js';
 import { lockOptions, type Services } from './services.js';
 
@@ -131,30 +132,14 @@ export class Publisher {
     byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
   ): Promise<PublishResult> {
     const context = this.#context(byDrop.values());
-    return publishRepository(context, policy, [...byDrop.keys()], async (outcome) => {
-      const claimed = byDrop.get(outcome.drop);
-      if (claimed) await this.#finish(outcome, claimed);
-    });
-  }
-
-  /** Step 12: the receipt first, then the drop goes. */
-  async #finish(outcome: DropOutcome, claimed: ClaimedDrop): Promise<void> {
-    if (outcome.status === 'retry') return;
-    if (outcome.status === 'rejected' && isUnfinished(outcome.drop, outcome.error)) {
-      return this.#giveBack(claimed);
-    }
-    const { inbox, run } = this.#services;
-    const { claim } = claimed;
-    const receipt = receiptOf(outcome, frameOf(this.#services, claimed));
-    const job = outcome.status === 'rejected' ? 'letGoRejected' : 'letGoPublished';
-    await run(job, { inbox, claim, receipt: formatReceipt(receipt) });
-    this.#services.liveClaims.delete(claimKey(claim));
+    return publishRepository(context, policy, [...byDrop.keys()], (outcomes) =>
+      letGoAll(this.#services, outcomes, byDrop, (claimed) => this.#giveBack(claimed)),
+    );
   }
 
   async #refuse(claimed: ClaimedDrop, error: Error): Promise<void> {
-    const outcome = { status: 'rejected' as const, drop: claimed.drop, error };
     try {
-      await this.#finish(outcome, claimed);
+      await letGoRefused(this.#services, claimed, error);
       const { name: drop, policy } = claimed;
       const repo = policy?.repository;
       this.#services.log('warn', 'drop.rejected', { repo, drop, ...errorFields(error) });

@@ -1,16 +1,7 @@
-/** What comes into the content store already hashed: bytes in memory, and files of our own. */
-import { randomBytes } from 'node:crypto';
-import { dirname, join } from 'node:path';
+/** What the content store and the ways into it have in common. */
+import { dirname } from 'node:path';
 import type { Disk } from './disk.js';
-import {
-  discard,
-  ensureDirectory,
-  removeIfThere,
-  statIfThere,
-  syncDirectory,
-  withOpen,
-} from './durable.js';
-import { FreshFiles } from './fresh-files.js';
+import { ensureDirectory, statIfThere, syncDirectory, withOpen } from './durable.js';
 
 /** How a blob came into the store. */
 export type Ingested = 'linked' | 'cloned' | 'copied' | 'present';
@@ -49,56 +40,11 @@ export interface BytesToStore {
   readonly destination: string;
 }
 
-/** Stores bytes that were hashed in memory: manifests, and blobs given inline. */
-export function ingestBytes(
-  disk: Disk,
-  bytes: Uint8Array,
-  destination: string,
-  temporary: string,
-): Ingested {
-  if (isStored(disk, destination, bytes.length)) return 'present';
-  removeIfThere(disk, temporary);
-  store(disk, [{ bytes, destination, temporary }], dirname(temporary));
-  return 'copied';
-}
-
-/**
- * Stores many at once.
- * @param directory of our own, on the same filesystem; they are written there first
- */
-export function ingestAllBytes(
-  disk: Disk,
-  items: readonly BytesToStore[],
-  directory: string,
-): void {
-  const series = randomBytes(8).toString('hex');
-  const fresh = items
-    .filter(({ bytes, destination }) => !isStored(disk, destination, bytes.length))
-    .map((item, at) => ({ ...item, temporary: join(directory, `${series}-${at}`) }));
-  store(disk, fresh, directory);
-}
-
-function isStored(disk: Disk, destination: string, size: number): boolean {
+/** True for what the store has; it is wanted again. */
+export function isStored(disk: Disk, destination: string, size: number): boolean {
   if (statIfThere(disk, destination)?.size !== size) return false;
   markUsed(disk, destination);
   return true;
-}
-
-interface OnItsWay extends Placed {
-  readonly bytes: Uint8Array;
-}
-
-function store(disk: Disk, items: readonly OnItsWay[], place: string): void {
-  try {
-    FreshFiles.use(disk, { place, expected: items.length }, (files) => {
-      for (const { bytes, temporary } of items)
-        files.write(temporary, bytes, { mode: STORED_MODE });
-    });
-    moveIntoStore(disk, items);
-  } catch (error) {
-    for (const { temporary } of items) discard(() => removeIfThere(disk, temporary));
-    throw error;
-  }
 }
 
 /** A synced file that has not got its name in the store yet. */

@@ -1,9 +1,8 @@
 /**
- * Brings one blob into the content store: its bytes are hashed as they are linked, cloned or
+ * One blob on its way into the content store: its bytes are hashed as they are linked, cloned or
  * copied, and what was hashed is what is stored (I5). One pass over the bytes.
  */
 import { createHash } from 'node:crypto';
-import { dirname } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
 import { digestAlgorithm } from '../image/digest.js';
 import {
@@ -14,53 +13,19 @@ import {
   hashOpenFile,
 } from './blob-bytes.js';
 import type { Disk, Stat } from './disk.js';
-import { discard, removeIfThere, statIfThere, writeAll } from './durable.js';
-import { FreshFiles } from './fresh-files.js';
+import { removeIfThere, statIfThere, writeAll } from './durable.js';
+import type { FreshFiles } from './fresh-files.js';
 import { InsideDirectory } from './inside.js';
-import { type Ingested, markUsed, moveIntoStore, STORED_MODE } from './stored.js';
+import { type Ingested, markUsed, STORED_MODE } from './stored.js';
 
 /** Filesystems that refused a reflink; asking each again costs a file made and removed. */
 const withoutReflinks = new Set<number>();
 
 /**
+ * @returns 'present' for what is in the store by now; everything else lies at its temporary name
  * @throws content.missing, size.mismatch, digest.mismatch, path.outside, file.type; system errors
  */
-export function ingestBlob(disk: Disk, blob: BlobToIngest): Ingested {
-  const [way] = ingestBlobs(disk, [blob]);
-  return way ?? 'present';
-}
-
-/** The same as a job. */
-export function ingestRequest(
-  disk: Disk,
-  { blobs }: { readonly blobs: readonly BlobToIngest[] },
-): Ingested[] {
-  return ingestBlobs(disk, blobs);
-}
-
-/** As `ingestBlob`, for several: all are read and written, then all are synced, then all get their names. */
-export function ingestBlobs(disk: Disk, blobs: readonly BlobToIngest[]): Ingested[] {
-  const [first] = blobs;
-  if (first === undefined) return [];
-  const ways: Ingested[] = [];
-  try {
-    const options = { place: dirname(first.temporary), expected: blobs.length };
-    FreshFiles.use(disk, options, (files) => {
-      for (const blob of blobs) ways.push(placeBlob(disk, blob, files));
-    });
-    moveIntoStore(
-      disk,
-      blobs.filter((_, at) => ways[at] !== 'present'),
-    );
-    return ways;
-  } catch (error) {
-    for (const { temporary } of blobs) discard(() => removeIfThere(disk, temporary));
-    throw error;
-  }
-}
-
-/** @returns 'present' for what is in the store by now; everything else lies at its temporary name */
-function placeBlob(disk: Disk, blob: BlobToIngest, files: FreshFiles): Ingested {
+export function placeBlob(disk: Disk, blob: BlobToIngest, files: FreshFiles): Ingested {
   return InsideDirectory.use(disk, blob.root, (inside) => {
     const fd = inside.open(blob.path);
     if (fd === undefined) {

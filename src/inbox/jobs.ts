@@ -10,7 +10,7 @@ import {
   takeOverClaims,
 } from './claim.js';
 import { whatForbids } from './forbidden.js';
-import { deleteRetired, letGoPublished, letGoRejected } from './let-go.js';
+import { deleteRetired, letGoPublished, letGoRejected, letGoTogether } from './let-go.js';
 import { listRejected } from './rejected.js';
 
 export const inboxJobs = {
@@ -19,6 +19,7 @@ export const inboxJobs = {
   takeClaim,
   returnClaim,
   letGoPublished,
+  letGoTogether,
   letGoRejected,
   deleteRetired,
   listClaims,

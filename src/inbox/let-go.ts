@@ -12,8 +12,15 @@ import {
   withOpen,
   writeNewFile,
 } from '../disk/durable.js';
+import { FreshFiles } from '../disk/fresh-files.js';
 import { removeTree } from '../disk/remove-tree.js';
-import { DropdockError, hasErrno } from '../errors.js';
+import {
+  DropdockError,
+  fromPlainError,
+  hasErrno,
+  type PlainError,
+  toPlainError,
+} from '../errors.js';
 import { isTimestamp } from '../snapshot/timestamp.js';
 import { within } from './look.js';
 import { inOwn, listOwn, type OwnDirectory, renameInto, setAside } from './own-directory.js';
@@ -42,12 +49,51 @@ export interface LetGoRequest {
  * @throws claim.lost when another daemon has taken it over
  */
 export function letGoPublished(disk: Disk, { inbox, claim, receipt }: LetGoRequest): void {
-  checkOurs(disk, inbox, claim);
+  const [failed] = letGoTogether(disk, { inbox, drops: [{ claim, receipt }] });
+  if (failed) throw fromPlainError(failed);
+}
+
+export interface LetGoTogetherRequest {
+  readonly inbox: string;
+  readonly drops: readonly Omit<LetGoRequest, 'inbox'>[];
+}
+
+/**
+ * Several that were published together: their receipts wait for the disk together.
+ * @returns for each what kept it from being let go; then it stays claimed
+ * @throws system errors that concern them all
+ */
+export function letGoTogether(
+  disk: Disk,
+  { inbox, drops }: LetGoTogetherRequest,
+): (PlainError | null)[] {
+  const lost = drops.map(({ claim }) => failureOf(() => checkOurs(disk, inbox, claim)));
+  const ours = drops.filter((_drop, at) => lost[at] === null);
+  if (ours.length === 0) return lost;
   inOwn(disk, receiptsDirectory(inbox), (own) => {
-    renameInto(disk, writeUnnamed(disk, own, claim, receipt), own, receiptFile(claim));
+    const options = { place: own.at('.'), expected: ours.length };
+    const unnamed = FreshFiles.use(disk, options, (files) =>
+      ours.map(({ claim, receipt }) => {
+        const path = own.at(unnamedFile(claim));
+        files.write(path, Buffer.from(receipt), { mode: 0o644 });
+        return path;
+      }),
+    );
+    for (const [at, { claim }] of ours.entries()) {
+      renameInto(disk, unnamed[at] ?? '', own, receiptFile(claim));
+    }
     own.sync();
   });
-  retire(disk, inbox, claim);
+  return drops.map(({ claim }, at) => lost[at] ?? failureOf(() => retire(disk, inbox, claim)));
+}
+
+function failureOf(work: () => unknown): PlainError | null {
+  try {
+    work();
+    return null;
+  } catch (error) {
+    return toPlainError(error);
+  }
 }
 
 /**
@@ -66,11 +112,15 @@ export function letGoRejected(disk: Disk, { inbox, claim, receipt }: LetGoReques
   });
 }
 
-/** Two drops may be claimed in one millisecond, and two threads write their receipts. */
-function writeUnnamed(disk: Disk, own: OwnDirectory, { owner }: Claim, receipt: string): string {
-  const path = own.at(`.${owner}-${randomBytes(8).toString('hex')}`);
+function writeUnnamed(disk: Disk, own: OwnDirectory, claim: Claim, receipt: string): string {
+  const path = own.at(unnamedFile(claim));
   writeNewFile(disk, path, Buffer.from(receipt), { mode: 0o644 });
   return path;
+}
+
+/** Two drops may be claimed in one millisecond, and two threads write their receipts. */
+function unnamedFile({ owner }: Claim): string {
+  return `.${owner}-${randomBytes(8).toString('hex')}`;
 }
 
 /** It is no drop from here on. */

@@ -8,12 +8,14 @@ export const JOB_STEPS: Readonly<Record<string, string>> = {
   mend: 'mend',
   openTurn: 'mend',
   stage: 'read',
+  stageTogether: 'read',
   ingest: 'hash',
   build: 'build',
   buildEdit: 'build',
   flip: 'flip',
   afterFlip: 'link',
   letGoPublished: 'receipt',
+  letGoTogether: 'receipt',
   letGoRejected: 'receipt',
   clean: 'clean',
   emptyTrash: 'delete',
@@ -36,8 +38,14 @@ export function hashedBytes(job: string, request: unknown, result: unknown): num
     const { blobs } = request as { readonly blobs: readonly { readonly size: number }[] };
     return blobs.reduce((sum, { size }) => sum + size, 0);
   }
-  if (job !== 'stage') return 0;
-  const { content, blobs } = result as Staged;
+  if (job === 'stage') return hashedBy(result as Staged);
+  if (job !== 'stageTogether') return 0;
+  return (result as readonly (Staged | object)[])
+    .filter((each): each is Staged => 'content' in each)
+    .reduce((sum, each) => sum + hashedBy(each), 0);
+}
+
+function hashedBy({ content, blobs }: Staged): number {
   const byJobs = new Set(blobs.map(({ digest }) => digest));
   return content.blobs
     .filter(({ digest, source }) => source !== 'published' && !byJobs.has(digest))

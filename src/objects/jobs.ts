@@ -1,8 +1,7 @@
 /** What publishing to object stores asks of the worker threads. */
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { ingestBytes } from '../disk/stored.js';
+import { ingestBytes } from '../disk/into-store.js';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
 import { readPivot } from '../publish/current.js';
@@ -30,8 +29,7 @@ function storeBytes(disk: Disk, { roots, transaction, digest, bytes }: StoreByte
       },
     );
   }
-  const temporary = join(workPath(roots, transaction), 'fetched');
-  ingestBytes(disk, bytes, contentPath(roots, digest), temporary);
+  ingestBytes(disk, bytes, contentPath(roots, digest), workPath(roots, transaction));
 }
 
 export const objectJobs = {

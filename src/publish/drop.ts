@@ -4,6 +4,7 @@ import type { BlobToIngest } from '../disk/blob-bytes.js';
 import type { Disk } from '../disk/disk.js';
 import type { Progress } from '../disk/progress.js';
 import type { Ingested } from '../disk/stored.js';
+import type { PlainError } from '../errors.js';
 import type { Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
 import type { TagMove } from '../snapshot/merge.js';
@@ -54,8 +55,15 @@ export interface StageResult {
   /** How the others came there. */
   readonly ingested: Readonly<Record<Ingested, number>>;
 }
+/** The directories of one turn. */
+export interface StageTogetherRequest extends Omit<StageRequest, 'drop'> {
+  readonly drops: readonly DropToPublish[];
+}
+/** Each for itself: a bad one holds back none of the others. */
+export type StageAnswer = StageResult | { readonly error: PlainError };
 export type StageJob = {
   readonly stage: (disk: Disk, request: StageRequest) => Promise<StageResult>;
+  readonly stageTogether: (disk: Disk, request: StageTogetherRequest) => readonly StageAnswer[];
 };
 
 export interface PublishedDrop {

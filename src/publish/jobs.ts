@@ -1,8 +1,8 @@
 /** What publishing asks of the worker threads. Each takes the disk and one value. */
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory } from '../disk/durable.js';
+import { ingestRequest } from '../disk/into-store.js';
 import { checkSpace } from '../disk/space.js';
-import { ingestRequest } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Origin } from '../snapshot/state.js';

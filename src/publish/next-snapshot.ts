@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile, statIfThere } from '../disk/durable.js';
-import { ingestAllBytes } from '../disk/stored.js';
+import { ingestAllBytes } from '../disk/into-store.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';

@@ -8,7 +8,8 @@ import type { RepositoryName } from '../image/names.js';
 import type { StagedContent } from '../image/staged-content.js';
 import type { DropOutcome, DropToPublish } from './drop.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
-import { type PublishResult, publishRepository, stageAndIngest } from './publish.js';
+import { type PublishResult, publishRepository } from './publish.js';
+import { stageAndIngest } from './stage-drops.js';
 import { newTransaction, type PublishContext } from './turn.js';
 
 export interface BundleToPublish {
@@ -48,7 +49,7 @@ export async function publishBundle(
     for (const [repository, staged] of contents) {
       const drop = { ...bundle.drop, staged };
       const result = await (bundle.publish?.(repository, drop) ??
-        publishRepository(context, bundle.policyOf(repository), [drop], async () => {}));
+        publishRepository(context, bundle.policyOf(repository), [drop]));
       const [outcome] = result.outcomes;
       if (outcome === undefined) continue;
       if (outcome.status === 'retry') throw outcome.error;

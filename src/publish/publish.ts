@@ -19,15 +19,13 @@
  * Before step 10 a failure is thrown and changes nothing a reader can see (I3). After it nothing
  * fails the publish (I4): what could not be done is in `later`, and the next visit does it.
  */
-import type { BlobToIngest } from '../disk/blob-bytes.js';
-import { allOrFirstError } from '../disk/hands.js';
-import { type Ingested, nothingIngested } from '../disk/stored.js';
-import { faultOf, fromPlainError } from '../errors.js';
-import type { StagedContent } from '../image/staged-content.js';
+import { nothingIngested } from '../disk/stored.js';
+import { fromPlainError } from '../errors.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import type { BuildResult } from './build.js';
-import type { DropOutcome, DropToPublish, StageRequest } from './drop.js';
+import type { DropOutcome, DropToPublish } from './drop.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
+import { type StagedDrop, stageAll } from './stage-drops.js';
 import {
   cleanAfter,
   commit,
@@ -45,8 +43,10 @@ export interface PublishResult extends TurnResult {
   readonly files: number;
 }
 
-/** Step 12 for one drop. When it throws, the drop stays claimed and is tried again. */
-export type Finish = (outcome: DropOutcome) => Promise<void>;
+/** Step 12. @returns the drops that stay claimed and are tried again, and why */
+export type Finish = (
+  outcomes: readonly DropOutcome[],
+) => Promise<ReadonlyMap<DropToPublish, Error>>;
 
 /**
  * @throws lock.busy, lock.lost, pivot.moved and system errors before the flip: try all drops again
@@ -55,21 +55,19 @@ export function publishRepository(
   context: PublishContext,
   policy: RepositoryPolicy,
   drops: readonly DropToPublish[],
-  finish: Finish,
+  finish: Finish = async () => new Map(),
 ): Promise<PublishResult> {
   const origins = drops.map(({ name, at }) => ({ drop: name, at }));
   // 2, 3, 14
   return withTurn(context, policy, origins, async (turn) => {
     const published = await publishUnderLock(turn, drops);
-    const outcomes = await finishAll(published.outcomes, finish); // 12
+    const failed = await finish(published.outcomes); // 12
+    const outcomes = published.outcomes.map((outcome): DropOutcome => {
+      const error = failed.get(outcome.drop);
+      return error ? { ...RETRY, drop: outcome.drop, error } : outcome;
+    });
     return { outcomes, files: published.files, removed: await cleanAfter(turn) }; // 13
   });
-}
-
-interface StagedDrop {
-  readonly drop: DropToPublish;
-  readonly content: StagedContent;
-  readonly ingested: Record<Ingested, number>;
 }
 
 async function publishUnderLock(
@@ -77,7 +75,11 @@ async function publishUnderLock(
   drops: readonly DropToPublish[],
 ): Promise<Pick<PublishResult, 'outcomes' | 'files'>> {
   const before = publishedBefore(turn, drops);
-  const tried = await Promise.all(drops.map((drop) => before.get(drop) ?? stage(turn, drop))); // 4
+  const stages = stageAll(
+    turn,
+    drops.filter((drop) => !before.has(drop)),
+  );
+  const tried = await Promise.all([...before.values(), ...stages]); // 4
   const staged = tried.filter((each): each is StagedDrop => !('status' in each));
   const settled = tried.filter((each): each is DropOutcome => 'status' in each);
   if (staged.length === 0) return { outcomes: settled, files: 0 };
@@ -123,55 +125,6 @@ function publishedBefore(
 
 const RETRY = { status: 'retry' } as const;
 
-/** Hashed in some milliseconds: less is not worth another thread, more is worth one. */
-const BATCH_BYTES_MAX = 4 * 1024 * 1024;
-const BATCH_BLOBS_MAX = 500;
-
-/** Step 4 for one drop: reads it, and brings what is new into the content store. */
-export async function stageAndIngest(
-  { roots, run, uid }: PublishContext,
-  request: Omit<StageRequest, 'roots' | 'uid'>,
-): Promise<Pick<StagedDrop, 'content' | 'ingested'>> {
-  const { content, blobs, ingested } = await run('stage', { roots, uid, ...request });
-  if (blobs.length > 0) {
-    await run('checkSpace', { place: roots.state, blobs: blobs.map((blob) => ({ ...blob, uid })) });
-  }
-  const batches = inBatches(blobs.map((blob) => ({ ...blob, uid })));
-  const ways = await allOrFirstError(batches.map((batch) => run('ingest', { blobs: batch })));
-  const all = { ...ingested };
-  for (const way of ways.flat()) all[way]++;
-  return { content, ingested: all };
-}
-
-/** The largest first, each for itself; of the small ones many together, for their sake. */
-function inBatches(blobs: readonly BlobToIngest[]): BlobToIngest[][] {
-  const batches: BlobToIngest[][] = [];
-  let room = 0;
-  for (const blob of [...blobs].sort((a, b) => b.size - a.size)) {
-    const last = batches.at(-1);
-    if (last && last.length < BATCH_BLOBS_MAX && blob.size <= room) last.push(blob);
-    else {
-      batches.push([blob]);
-      room = BATCH_BYTES_MAX;
-    }
-    room -= blob.size;
-  }
-  return batches;
-}
-
-async function stage(turn: Turn, drop: DropToPublish): Promise<StagedDrop | DropOutcome> {
-  const { context, policy, transaction, base } = turn;
-  if (drop.staged) return { drop, content: drop.staged, ingested: nothingIngested() };
-  try {
-    const request = { id: policy.id, base, transaction, drop };
-    return { drop, ...(await stageAndIngest(context, request)) };
-  } catch (error) {
-    if (faultOf(error) === 'bug') throw error;
-    const status = faultOf(error) === 'content' ? 'rejected' : 'retry';
-    return { status, drop, error: error as Error };
-  }
-}
-
 function toOutcomes(
   { base }: Turn,
   staged: readonly StagedDrop[],
@@ -195,18 +148,4 @@ function toOutcomes(
       },
     ];
   });
-}
-
-function finishAll(outcomes: readonly DropOutcome[], finish: Finish): Promise<DropOutcome[]> {
-  return Promise.all(
-    outcomes.map(async (outcome): Promise<DropOutcome> => {
-      try {
-        await finish(outcome);
-        return outcome;
-      } catch (error) {
-        if (faultOf(error) === 'bug') throw error;
-        return { status: 'retry', drop: outcome.drop, error: error as Error };
-      }
-    }),
-  );
 }

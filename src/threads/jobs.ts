@@ -4,10 +4,11 @@ import { inboxJobs } from '../inbox/jobs.js';
 import { notifyJobs } from '../notify/spool.js';
 import { objectJobs } from '../objects/jobs.js';
 import { publishJobs } from '../publish/jobs.js';
+import { examine } from './examine.js';
 import { settleFlip } from './flip-notice.js';
 import { findLeftovers } from './leftovers.js';
 import { scan } from './scan.js';
-import { examine, stage } from './stage.js';
+import { stage, stageTogether } from './stage.js';
 
 export const jobs = {
   ...accessJobs,
@@ -19,6 +20,7 @@ export const jobs = {
   findLeftovers,
   examine,
   stage,
+  stageTogether,
   settleFlip,
 } as const;
 

@@ -17,6 +17,7 @@ const INBOX: Record<keyof InboxJobs, Room> = {
   takeClaim: inbox,
   returnClaim: inbox,
   letGoPublished: inbox,
+  letGoTogether: inbox,
   letGoRejected: inbox,
   deleteRetired: inbox,
   listClaims: inbox,
@@ -31,7 +32,7 @@ const ROOMS: Partial<Record<keyof Jobs, Room>> = {
   ...INBOX,
   scan: () => import('./scan.js'),
   findLeftovers: () => import('./leftovers.js'),
-  ingest: async () => ({ ingest: (await import('../disk/verified-copy.js')).ingestRequest }),
+  ingest: async () => ({ ingest: (await import('../disk/into-store.js')).ingestRequest }),
   checkPassword: async () => (await import('../access/jobs.js')).accessJobs,
 };
 

@@ -2,7 +2,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { ingestBytes, nothingIngested } from '../disk/stored.js';
+import { ingestBytes } from '../disk/into-store.js';
+import { nothingIngested } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestFrom } from '../image/digest.js';
 import { LISTED_MAX } from '../image/limits.js';
@@ -22,6 +23,7 @@ export function stageSaved(disk: Disk, request: StageRequest, bundle: Bundle): S
   const { images, missing } = readDockerSave(bundle);
   tolerate(missing, false);
   const destination = (digest: Digest) => contentPath(roots, digest);
+  const place = workPath(roots, request.transaction);
   const manifests: StagedManifest[] = [];
   const blobs = new Map<Digest, StagedBlob>();
   const named: NamedRoot[] = [];
@@ -31,19 +33,19 @@ export function stageSaved(disk: Disk, request: StageRequest, bundle: Bundle): S
       const known = stored.get(layer.path);
       if (known) return known;
       const { path: archive, compress, progress } = drop;
-      const place = { archive, compress, progress, destination, temporary: temporaryIn(request) };
-      const done = storeLayer(disk, layer, place);
+      const given = { archive, compress, progress, destination, temporary: temporaryIn(request) };
+      const done = storeLayer(disk, layer, given);
       stored.set(layer.path, done);
       return done;
     });
     const { config, configDigest } = image;
-    ingestBytes(disk, config, destination(configDigest), temporaryIn(request));
+    ingestBytes(disk, config, destination(configDigest), place);
     for (const { digest, size } of [...layers, { digest: configDigest, size: config.length }]) {
       blobs.set(digest, { digest, size, source: 'published' });
     }
     const bytes = buildManifest(image, layers);
     const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
-    ingestBytes(disk, bytes, destination(digest), temporaryIn(request));
+    ingestBytes(disk, bytes, destination(digest), place);
     const manifest = parseManifest(bytes, undefined, digest);
     manifests.push({ digest, size: bytes.length, manifest, bytes: undefined });
     named.push({ digest, names: image.names });

@@ -3,127 +3,96 @@ import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { statIfThere } from '../disk/durable.js';
-import {
-  adoptSpooled,
-  type Ingested,
-  ingestAllBytes,
-  ingestBytes,
-  nothingIngested,
-} from '../disk/stored.js';
-import { ingestBlobs } from '../disk/verified-copy.js';
-import { DropdockError, faultOf } from '../errors.js';
+import { IntoStore } from '../disk/into-store.js';
+import { adoptSpooled, type Ingested, nothingIngested } from '../disk/stored.js';
+import { DropdockError, toPlainError } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
-import type { RepositoryId, Tag } from '../image/names.js';
+import type { BlobSource, Reading, StagedBlob, StagedContent } from '../image/staged-content.js';
 import type {
-  BlobSource,
-  Missing,
-  Reading,
-  StagedBlob,
-  StagedContent,
-} from '../image/staged-content.js';
-import type { Verdict } from '../inbox/settle.js';
-import { publishedContent, readPivot } from '../publish/current.js';
-import type { StageRequest, StageResult } from '../publish/drop.js';
-import { publishedElsewhere } from '../publish/elsewhere.js';
-import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
-import { readDockerSave } from '../readers/docker-save.js';
-import { recogniseDirectory } from '../readers/format.js';
+  DropToPublish,
+  StageAnswer,
+  StageRequest,
+  StageResult,
+  StageTogetherRequest,
+} from '../publish/drop.js';
+import { contentPath, workPath } from '../publish/paths.js';
 import { readBundle, readDirectoryDrop, recogniseBundle } from '../readers/recognise.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
-import { openArchive, openPlainTar, packingOf } from './archive.js';
+import { openArchive } from './archive.js';
+import { publishedOf } from './examine.js';
 import { stageSaved, temporaryIn, tolerate } from './stage-saved.js';
 
 /** Hashed in less time than it takes to wake other threads for it. */
 const SMALL_DROP_BYTES = 1024 * 1024;
 const SMALL_DROP_BLOBS = 8;
 
-const NOTHING_PUBLISHED = { sizeOf: () => undefined, readManifest: () => undefined };
-
-export interface ExamineRequest {
-  readonly roots: TreeRoots;
-  /** Undefined for a bundle. */
-  readonly id: RepositoryId | undefined;
-  /** The drop, where it lies in the inbox. */
-  readonly path: string;
-  readonly kind: 'directory' | 'file';
-  readonly tag: Tag | undefined;
-  /** The repository's targets, where the directory is none of them. */
-  readonly elsewhere?: readonly string[] | undefined;
-}
-
-/** Is the drop whole? What can never be is found again, with its reason, when it is published. */
-export function examine(disk: Disk, request: ExamineRequest): Verdict {
-  const { id, path, kind, tag } = request;
-  const incomplete = (what: string): Verdict => ({
-    kind: 'incomplete',
-    missing: [{ digest: '', path: what, by: 'the drop', tolerable: false, platform: undefined }],
-  });
-  try {
-    const published = publishedOf(disk, request);
-    if (kind === 'directory') {
-      // It only begins to look like a drop: its image is on its way.
-      if (recogniseDirectory(disk.list(path)) === undefined) return incomplete('index.json');
-      const wanted = { tag, fromInside: id === undefined };
-      return verdictOf(readDirectoryDrop(disk, path, wanted, published).missing);
-    }
-    const packing = packingOf(disk, path);
-    if (packing === undefined) return { kind: 'stranger' };
-    // Only reading all of a compressed archive tells whether it is whole; publishing it does.
-    if (packing !== 'tar') return { kind: 'whole' };
-    return openPlainTar(disk, path, (bundle) =>
-      recogniseBundle(bundle) === 'docker-save'
-        ? verdictOf(readDockerSave(bundle).missing)
-        : // The end mark is there: nothing more will come.
-          { kind: 'whole' },
-    );
-  } catch (error) {
-    if (error instanceof DropdockError && error.code === 'archive.truncated') {
-      return incomplete('its end mark');
-    }
-    if (faultOf(error) === 'content') return { kind: 'refused' };
-    throw error;
-  }
-}
-
-/** @param base for a look that must be at one snapshot to its end */
-function publishedOf(
-  disk: Disk,
-  { roots, id, elsewhere }: Pick<ExamineRequest, 'roots' | 'id' | 'elsewhere'>,
-  base?: Timestamp | null,
-): ReturnType<typeof publishedContent> {
-  if (id === undefined) return NOTHING_PUBLISHED;
-  if (elsewhere !== undefined) return publishedElsewhere(disk, roots, id, elsewhere);
-  const snapshot = base === undefined ? readPivot(disk, roots, id) : base;
-  return publishedContent(disk, roots, id, snapshot);
-}
-
-function verdictOf(missing: readonly Missing[]): Verdict {
-  return missing.length === 0 ? { kind: 'whole' } : { kind: 'incomplete', missing };
-}
-
 /**
  * Reads a drop, stores its manifests, and says which blobs are to be ingested.
  * @throws every content error; system errors
  */
 export async function stage(disk: Disk, request: StageRequest): Promise<StageResult> {
-  const { roots, base, transaction, drop } = request;
-  if (statIfThere(disk, drop.path) === undefined) {
-    throw new DropdockError('claim.lost', `${drop.name} is not where it was.`, { path: drop.name });
-  }
-  const published = publishedOf(disk, request, base);
-  const wanted = { tag: drop.tag, fromInside: drop.fromInside === true };
-  if (drop.kind === 'directory') {
-    return stageReading(disk, request, readDirectoryDrop(disk, drop.path, wanted, published));
-  }
-  const spool = join(workPath(roots, transaction), randomBytes(8).toString('hex'));
+  const { roots, transaction, drop } = request;
+  const place = workPath(roots, transaction);
+  const bring = (reading: Reading) =>
+    IntoStore.use(disk, { place, expected: reading.content.manifests.length }, (into) =>
+      bringReading(disk, request, reading, into),
+    );
+  if (drop.kind === 'directory') return bring(readDirectory(disk, request));
+  checkThere(disk, drop);
+  const spool = join(place, randomBytes(8).toString('hex'));
   return openArchive(disk, { path: drop.path, spool, progress: drop.progress }, (bundle) =>
     recogniseBundle(bundle) === 'docker-save'
       ? stageSaved(disk, request, bundle)
-      : stageReading(disk, request, readBundle(bundle, wanted, published)),
+      : bring(readBundle(bundle, wantedOf(drop), publishedOf(disk, request, request.base))),
   );
 }
 
-function stageReading(disk: Disk, request: StageRequest, reading: Reading): StageResult {
+/** For each directory of a turn the same, and one wait for the disk for all: they are small. */
+export function stageTogether(
+  disk: Disk,
+  { drops, ...turn }: StageTogetherRequest,
+): readonly StageAnswer[] {
+  const { roots, transaction } = turn;
+  const options = { place: workPath(roots, transaction), expected: drops.length };
+  try {
+    return IntoStore.use(disk, options, (into) =>
+      drops.map((drop): StageAnswer => {
+        try {
+          const request = { ...turn, drop };
+          return into.together(() =>
+            bringReading(disk, request, readDirectory(disk, request), into),
+          );
+        } catch (error) {
+          return { error: toPlainError(error) };
+        }
+      }),
+    );
+  } catch (error) {
+    if (drops.length === 1) return [{ error: toPlainError(error) }];
+    // What one of them does to the disk must not hold up the others.
+    return drops.flatMap((drop) => stageTogether(disk, { ...turn, drops: [drop] }));
+  }
+}
+
+const wantedOf = ({ tag, fromInside }: DropToPublish) => ({ tag, fromInside: fromInside === true });
+
+function readDirectory(disk: Disk, request: StageRequest): Reading {
+  const { drop, base } = request;
+  checkThere(disk, drop);
+  const published = publishedOf(disk, request, base);
+  return readDirectoryDrop(disk, drop.path, wantedOf(drop), published);
+}
+
+function checkThere(disk: Disk, { path, name }: DropToPublish): void {
+  if (statIfThere(disk, path) !== undefined) return;
+  throw new DropdockError('claim.lost', `${name} is not where it was.`, { path: name });
+}
+
+function bringReading(
+  disk: Disk,
+  request: StageRequest,
+  reading: Reading,
+  into: IntoStore,
+): StageResult {
   const { roots, drop } = request;
   const { content, missing } = reading;
   // An archive's end mark says that nothing more will come.
@@ -132,10 +101,9 @@ function stageReading(disk: Disk, request: StageRequest, reading: Reading): Stag
   if (content.roots.length === 0) {
     throw new DropdockError('drop.empty', 'The drop names no image.', { path: drop.name });
   }
-  const fresh = content.manifests.flatMap(({ digest, stored, bytes }) =>
-    bytes ? [{ bytes, destination: contentPath(roots, stored ?? digest) }] : [],
-  );
-  ingestAllBytes(disk, fresh, workPath(roots, request.transaction));
+  for (const { digest, stored, bytes } of content.manifests) {
+    if (bytes) into.bytes({ bytes, destination: contentPath(roots, stored ?? digest) });
+  }
   const blobs: BlobOfDrop[] = [];
   const ingested = nothingIngested();
   for (const blob of content.blobs) {
@@ -143,7 +111,7 @@ function stageReading(disk: Disk, request: StageRequest, reading: Reading): Stag
     if (source === 'published') continue;
     const destination = contentPath(roots, digest);
     if ('data' in source) {
-      ingestBytes(disk, source.data, destination, temporaryIn(request));
+      into.bytes({ bytes: source.data, destination });
     } else if (source.spooled !== undefined && digestAlgorithm(digest) === 'sha256') {
       checkSpooled(digest, source);
       adoptSpooled(disk, { path: source.path, destination });
@@ -154,24 +122,20 @@ function stageReading(disk: Disk, request: StageRequest, reading: Reading): Stag
     }
     ingested.copied++;
   }
-  const left = ingestSmall(disk, request, blobs, ingested);
+  const left = bringSmall(request, blobs, ingested, into);
   return { content: withoutBytes({ ...content, leftOut }), blobs: left, ingested };
 }
 
 /** What is hashed in a moment is not worth the way to other threads. @returns the rest */
-function ingestSmall(
-  disk: Disk,
+function bringSmall(
   { uid }: StageRequest,
   blobs: readonly BlobOfDrop[],
   ingested: Record<Ingested, number>,
+  into: IntoStore,
 ): readonly BlobOfDrop[] {
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
   if (bytes > SMALL_DROP_BYTES || blobs.length > SMALL_DROP_BLOBS) return blobs;
-  const ways = ingestBlobs(
-    disk,
-    blobs.map((blob) => ({ ...blob, uid })),
-  );
-  for (const way of ways) ingested[way]++;
+  for (const blob of blobs) ingested[into.blob({ ...blob, uid })]++;
   return [];
 }
 

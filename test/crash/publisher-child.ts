@@ -50,12 +50,7 @@ async function publish(repository: string, path: string): Promise<void> {
   };
   for (;;) {
     try {
-      const result = await publishRepository(
-        publishContext(services),
-        policy,
-        [drop],
-        async () => {},
-      );
+      const result = await publishRepository(publishContext(services), policy, [drop]);
       const [outcome] = result.outcomes;
       if (outcome?.status === 'published' || outcome?.status === 'unchanged') return;
       if (outcome?.status === 'rejected') throw outcome.error;

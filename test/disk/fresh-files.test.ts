@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { FreshFiles, SYNCED_EACH_MAX } from '#src/disk/fresh-files.js';
-import { ingestAllBytes } from '#src/disk/stored.js';
+import { ingestAllBytes } from '#src/disk/into-store.js';
 import { recordingDisk } from '../support/recording-disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 

@@ -8,9 +8,9 @@ import { expect } from 'chai';
 import { publishContext } from '#src/daemon/services.js';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { parseRepositoryName } from '#src/image/names.js';
-import type { DropOutcome, DropToPublish } from '#src/publish/drop.js';
+import type { DropToPublish } from '#src/publish/drop.js';
 import { type Edit, editRepository } from '#src/publish/edit.js';
-import { publishRepository } from '#src/publish/publish.js';
+import { type Finish, publishRepository } from '#src/publish/publish.js';
 import { publishBundle } from '#src/publish/publish-bundle.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';
@@ -60,13 +60,14 @@ describe('a drop that comes again after its flip', () => {
     } as const;
     return { name, path, kind: 'directory', at: toTimestamp(++clockMs), ...given, digest };
   }
-  const publish = async (drop: DropToPublish, finish: (outcome: DropOutcome) => Promise<void>) =>
+  const publish = async (drop: DropToPublish, finish: Finish) =>
     (await publishRepository(publishContext(services), policyOf('app'), [drop], finish))
       .outcomes[0];
-  const noReceipt = async () => {
-    throw systemError('EIO', { number: 0, verb: 'rename', paths: '.receipts' });
+  const noReceipt: Finish = async (outcomes) => {
+    const error = systemError('EIO', { number: 0, verb: 'rename', paths: '.receipts' });
+    return new Map(outcomes.map(({ drop }) => [drop, error]));
   };
-  const withReceipt = async () => {};
+  const withReceipt: Finish = async () => new Map();
   const edit = (what: Edit) => editRepository(publishContext(services), policyOf('app'), what);
   const tags = () => readRepository(join(root, 'published'), 'app')?.tags;
 

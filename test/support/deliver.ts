@@ -1,15 +1,14 @@
 /** One drop's whole way, step by step and in order, so that its k-th disk operation is always the same. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { letGoAll } from '#src/daemon/let-go.js';
 import type { Services } from '#src/daemon/services.js';
 import { toDrop } from '#src/daemon/to-drop.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { parseDropName } from '#src/image/names.js';
 import type { DropOutcome } from '#src/publish/drop.js';
 import { publishRepository } from '#src/publish/publish.js';
-import { formatReceipt, publishedReceipt, rejectedReceipt } from '#src/report.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
-import { toTimestamp } from '#src/snapshot/timestamp.js';
 import { makeLayout } from './make-image.js';
 import { oldOrNew, readRepository } from './outside-reader.js';
 import { testServices } from './service.js';
@@ -32,24 +31,11 @@ export async function deliver(services: Services, path: string): Promise<DropOut
   const drop = toDrop(services, claim, path, { tag: name.tag, kind, tolerateAbsent: true });
   const lock = { staleMs: 2000, waitMs: 0, kernel: true, owner: owner.token };
   const context = { roots, owner: owner.token, uid, run, nowMs, lock };
-  const result = await publishRepository(context, policy, [drop], async (outcome) => {
-    if (outcome.status === 'retry') return;
-    const frame = {
-      drop: path,
-      repository: policy.repository,
-      id: policy.id,
-      claim: claim.name,
-      claimedAt: claim.at,
-      finishedAt: toTimestamp(nowMs()),
-      tookMs: 0,
-    };
-    const isRejected = outcome.status === 'rejected';
-    const receipt = isRejected
-      ? rejectedReceipt(outcome.error, frame)
-      : publishedReceipt(outcome, frame);
-    const request = { inbox, claim, receipt: formatReceipt(receipt) };
-    await run(isRejected ? 'letGoRejected' : 'letGoPublished', request);
-  });
+  const progress = { claimedMs: 0, attempts: 0, look: undefined };
+  const claimed = { claim, name: path, policy, namespace: '', drop, ...progress };
+  const result = await publishRepository(context, policy, [drop], (outcomes) =>
+    letGoAll(services, outcomes, new Map([[drop, claimed]]), async () => {}),
+  );
   await run('deleteRetired', { inbox });
   await run('emptyTrash', { roots });
   const [outcome] = result.outcomes;

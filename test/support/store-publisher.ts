@@ -12,7 +12,7 @@ import { publishDrops, type StagedDrop } from '#src/objects/publish-drops.js';
 import type { ObjectStore } from '#src/objects/store.js';
 import type { RepositoryPolicy } from '#src/publish/next-snapshot.js';
 import { allDirectories } from '#src/publish/paths.js';
-import { stageAndIngest } from '#src/publish/publish.js';
+import { stageAndIngest } from '#src/publish/stage-drops.js';
 import { liveManifests } from '#src/snapshot/merge.js';
 import { parseSnapshot, type StoredSnapshot } from '#src/snapshot/snapshot-file.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';

@@ -1,0 +1,106 @@
+/** Step 4 of a publish: reads the drops, and brings what is new into the content store. */
+import type { BlobToIngest } from '../disk/blob-bytes.js';
+import { allOrFirstError } from '../disk/hands.js';
+import { type Ingested, nothingIngested } from '../disk/stored.js';
+import { faultOf, fromPlainError } from '../errors.js';
+import type { StagedContent } from '../image/staged-content.js';
+import type { DropOutcome, DropToPublish, StageRequest, StageResult } from './drop.js';
+import type { PublishContext, Turn } from './turn.js';
+
+export interface StagedDrop {
+  readonly drop: DropToPublish;
+  readonly content: StagedContent;
+  readonly ingested: Record<Ingested, number>;
+}
+
+/** Hashed in some milliseconds: less is not worth another thread, more is worth one. */
+const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+const BATCH_BLOBS_MAX = 500;
+
+/** Step 4 for one drop: reads it, and brings what is new into the content store. */
+export async function stageAndIngest(
+  context: PublishContext,
+  request: Omit<StageRequest, 'roots' | 'uid'>,
+): Promise<Pick<StagedDrop, 'content' | 'ingested'>> {
+  const { roots, uid } = context;
+  return ingestRest(context, await context.run('stage', { roots, uid, ...request }));
+}
+
+/** What was too large to be hashed by the way. */
+async function ingestRest(
+  { roots, run, uid }: PublishContext,
+  { content, blobs, ingested }: StageResult,
+): Promise<Pick<StagedDrop, 'content' | 'ingested'>> {
+  if (blobs.length > 0) {
+    await run('checkSpace', { place: roots.state, blobs: blobs.map((blob) => ({ ...blob, uid })) });
+  }
+  const batches = inBatches(blobs.map((blob) => ({ ...blob, uid })));
+  const ways = await allOrFirstError(batches.map((batch) => run('ingest', { blobs: batch })));
+  const all = { ...ingested };
+  for (const way of ways.flat()) all[way]++;
+  return { content, ingested: all };
+}
+
+/** The largest first, each for itself; of the small ones many together, for their sake. */
+function inBatches(blobs: readonly BlobToIngest[]): BlobToIngest[][] {
+  const batches: BlobToIngest[][] = [];
+  let room = 0;
+  for (const blob of [...blobs].sort((a, b) => b.size - a.size)) {
+    const last = batches.at(-1);
+    if (last && last.length < BATCH_BLOBS_MAX && blob.size <= room) last.push(blob);
+    else {
+      batches.push([blob]);
+      room = BATCH_BYTES_MAX;
+    }
+    room -= blob.size;
+  }
+  return batches;
+}
+
+/** Directories read together wait for the disk together; more of them are worth another thread. */
+const TOGETHER_MAX = 25;
+
+/** Step 4: archives each for itself, directories together. */
+export function stageAll(
+  turn: Turn,
+  drops: readonly DropToPublish[],
+): Promise<StagedDrop | DropOutcome>[] {
+  const { context, policy, transaction, base } = turn;
+  const { roots, run, uid } = context;
+  const request = { id: policy.id, base, transaction };
+  const stages: Promise<StagedDrop | DropOutcome>[] = [];
+  const directories: DropToPublish[] = [];
+  for (const drop of drops) {
+    const { staged: content } = drop;
+    if (content) stages.push(Promise.resolve({ drop, content, ingested: nothingIngested() }));
+    else if (drop.kind === 'directory') directories.push(drop);
+    else stages.push(outcomeOf(drop, stageAndIngest(context, { ...request, drop })));
+  }
+  for (let at = 0; at < directories.length; at += TOGETHER_MAX) {
+    const together = directories.slice(at, at + TOGETHER_MAX);
+    const answers = run('stageTogether', { ...request, roots, uid, drops: together });
+    for (const [nth, drop] of together.entries()) {
+      const own = answers.then((all) => {
+        const answer = all[nth];
+        if (answer === undefined) throw new Error(`no answer for ${drop.name}`);
+        if ('error' in answer) throw fromPlainError(answer.error);
+        return ingestRest(context, answer);
+      });
+      stages.push(outcomeOf(drop, own));
+    }
+  }
+  return stages;
+}
+
+async function outcomeOf(
+  drop: DropToPublish,
+  stage: Promise<Pick<StagedDrop, 'content' | 'ingested'>>,
+): Promise<StagedDrop | DropOutcome> {
+  try {
+    return { drop, ...(await stage) };
+  } catch (error) {
+    if (faultOf(error) === 'bug') throw error;
+    const status = faultOf(error) === 'content' ? 'rejected' : 'retry';
+    return { status, drop, error: error as Error };
+  }
+}
