@@ -2,15 +2,21 @@
  * From a look at the inbox to claimed drops. The truth is a scan, at start, on every hint and every
  * inbox.scan; a hint only makes it sooner.
  */
-import { join } from 'node:path';
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
+import type { ClaimResult } from '../inbox/claim.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
-import { type Decision, incomplete, Settler, type Times, type Verdict } from '../inbox/settle.js';
+import { incomplete, Settler, type Times } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
 import { errorFields } from '../report.js';
-import { type IntakeHooks, resolveDrop, settleSettings, type TakenDrop } from './intake-hooks.js';
-import { elsewhereOf } from './parcel.js';
+import {
+  claimRequest,
+  examineAndTake,
+  type IntakeHooks,
+  resolveDrop,
+  settleSettings,
+  type TakenDrop,
+} from './intake-hooks.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
 import { toDrop } from './to-drop.js';
@@ -157,11 +163,17 @@ export class Intake {
     }
     let decision = this.#settler.decide(seen, times);
     if (decision.action === 'examine') {
-      this.#settler.conclude(seen.path, await this.#examine(seen));
+      const { verdict, claim } = await examineAndTake(this.#services, seen);
+      this.#settler.conclude(seen.path, verdict);
+      if (claim !== undefined) {
+        await this.#taken(seen, claim, false);
+        return settings.inbox.scan;
+      }
       decision = this.#settler.decide(seen, times);
     }
     if (decision.action === 'take') {
-      await this.#take(seen, decision);
+      const claim = await this.#services.run('takeClaim', claimRequest(this.#services, seen));
+      await this.#taken(seen, claim, decision.tolerateAbsent);
       return settings.inbox.scan;
     }
     if (decision.action === 'ignore') this.#mention(seen.path, 'drop.ignored', decision.reason);
@@ -170,31 +182,10 @@ export class Intake {
     return decision.recheckMs;
   }
 
-  async #examine({ path, kind }: Observation): Promise<Verdict> {
-    const { run, roots, inbox, settings } = this.#services;
-    try {
-      const { policy, name } = resolveDrop(settings, path, kind);
-      const drop = join(inbox, path);
-      const elsewhere = policy && elsewhereOf(policy);
-      const request = { roots, id: policy?.id, path: drop, kind, tag: name.tag, elsewhere };
-      return await run('examine', request);
-    } catch (error) {
-      if (faultOf(error) === 'content') return { kind: 'refused' };
-      // That it cannot be read now says nothing about it: no verdict, it is examined again.
-      throw error;
-    }
-  }
-
-  async #take(
-    seen: Observation,
-    { tolerateAbsent }: Extract<Decision, { action: 'take' }>,
-  ): Promise<void> {
-    const { run, inbox, owner, nowMs, settings, log } = this.#services;
+  async #taken(seen: Observation, claim: ClaimResult, tolerateAbsent: boolean): Promise<void> {
+    const { settings, log } = this.#services;
     const { path, kind, signature } = seen;
     const sinceMs = this.#settler.sinceOf(path);
-    const marker = settings.settle.marker ?? undefined;
-    const request = { inbox, path, signature, owner: owner.token, nowMs: nowMs(), marker };
-    const claim = await run('takeClaim', request);
     if (typeof claim === 'string') return this.lookWithin(settings.settle.quiet);
     this.#said.delete(path);
     log('info', 'drop.claimed', { drop: path });

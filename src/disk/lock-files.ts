@@ -19,6 +19,9 @@ export interface Holder {
   readonly owner: string;
 }
 
+/** All are of one length, so that none leaves a piece of the last. */
+const NOTE_BYTES = 512;
+
 /**
  * Notes it beside a lock, and for people on which host, as which process. Best effort: without it one
  * waits.
@@ -26,7 +29,14 @@ export interface Holder {
 function writeHolder(lock: string, note: string, { boot, owner }: Holder): void {
   try {
     const who = `host ${hostname()} pid ${process.pid}`;
-    fs.writeFileSync(note, `${boot} ${owner} ${identity(lock)}\n${who}\n`);
+    const text = `${boot} ${owner} ${identity(lock)}\n${who}\n`;
+    // Written over what is there: to cut it off first makes ext4 give up a block and find another.
+    const fd = fs.openSync(note, fs.constants.O_WRONLY | fs.constants.O_CREAT);
+    try {
+      fs.writeSync(fd, text.padEnd(NOTE_BYTES), 0);
+    } finally {
+      fs.closeSync(fd);
+    }
   } catch {
     // Whoever comes next waits until the lock is stale.
   }

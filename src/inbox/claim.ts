@@ -45,10 +45,12 @@ export interface ClaimRequest {
 }
 
 /**
- * @returns 'gone' when somebody else took it or it was removed; 'changed' when it is still being
- *   written after all, and lies where it was
+ * 'gone' when somebody else took it or it was removed; 'changed' when it is still being written after
+ * all, and lies where it was.
  */
-export function takeClaim(disk: Disk, request: ClaimRequest): Claim | 'gone' | 'changed' {
+export type ClaimResult = Claim | 'gone' | 'changed';
+
+export function takeClaim(disk: Disk, request: ClaimRequest): ClaimResult {
   const { inbox, path, signature, owner, nowMs, marker } = request;
   const name = flatDropName(path);
   const claim = { name, owner, at: freeMoment(disk, inbox, name, nowMs) };

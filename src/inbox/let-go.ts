@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Disk } from '../disk/disk.js';
 import {
+  discard,
   forEach,
   readFile,
   removeIfThere,
@@ -71,16 +72,21 @@ export function letGoTogether(
   const ours = drops.filter((_drop, at) => lost[at] === null);
   if (ours.length === 0) return lost;
   inOwn(disk, receiptsDirectory(inbox), (own) => {
-    const options = { place: own.at('.'), expected: ours.length };
-    const unnamed = FreshFiles.use(disk, options, (files) =>
-      ours.map(({ claim, receipt }) => {
-        const path = own.at(unnamedFile(claim));
-        files.write(path, Buffer.from(receipt), { mode: 0o644 });
-        return path;
-      }),
-    );
-    for (const [at, { claim }] of ours.entries()) {
-      renameInto(disk, unnamed[at] ?? '', own, receiptFile(claim));
+    const written = ours.map(({ claim, receipt }) => ({
+      claim,
+      receipt,
+      path: own.at(unnamedFile(claim)),
+    }));
+    try {
+      FreshFiles.use(disk, { place: own.at('.'), expected: ours.length }, (files) => {
+        for (const { path, receipt } of written) {
+          files.write(path, Buffer.from(receipt), { mode: 0o644 });
+        }
+      });
+      for (const { path, claim } of written) renameInto(disk, path, own, receiptFile(claim));
+    } catch (error) {
+      for (const { path } of written) discard(() => removeIfThere(disk, path));
+      throw error;
     }
     own.sync();
   });

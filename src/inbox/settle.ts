@@ -21,6 +21,11 @@ export type Verdict =
   | { readonly kind: 'stranger' }
   | { readonly kind: 'incomplete'; readonly missing: readonly Missing[] };
 
+/** Whole, or never to be: what is wrong with it is told when it is published. */
+export function isToBeTaken({ kind }: Verdict): boolean {
+  return kind === 'whole' || kind === 'refused';
+}
+
 export type Decision =
   /** Not still yet (no reason worth a line), or not whole. */
   | { readonly action: 'wait'; readonly reason: string | undefined; readonly recheckMs: number }

@@ -10,7 +10,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { endpointMetrics, publishMetrics } from './definitions.js';
 import { DropsWaiting } from './drops-waiting.js';
 import type { Health } from './health.js';
-import { hashedBytes, JOB_STEPS } from './steps.js';
+import { hashedBytes, stepsOf } from './steps.js';
 
 export interface MetricsOptions {
   readonly version: string;
@@ -113,8 +113,9 @@ export class Metrics {
   /** A job of the worker threads that has ended well. */
   job(name: string, request: unknown, result: unknown, tookMs: number): void {
     const { stepSeconds, hashed, flips } = this.#of;
-    const step = JOB_STEPS[name];
-    if (step !== undefined) stepSeconds?.observe({ step }, tookMs / 1000);
+    for (const [step, ms] of stepsOf(name, result, tookMs)) {
+      stepSeconds?.observe({ step }, ms / 1000);
+    }
     hashed?.inc(hashedBytes(name, request, result));
     if (name === 'flip') flips?.inc();
     if (name === 'scan') {
@@ -129,7 +130,9 @@ export class Metrics {
       this.#of.storeBytes?.set(stays.bytes);
       this.#of.storeFiles?.set(stays.files);
     }
-    if (name === 'clean') this.#of.removed?.inc((result as readonly string[]).length);
+    if (name === 'clean' || name === 'cleanAndEnd') {
+      this.#of.removed?.inc((result as readonly string[]).length);
+    }
   }
 
   lockWaited(waitedMs: number): void {

@@ -1,9 +1,8 @@
 /** Which step of a publish a job belongs to, and how many bytes it has hashed. Pure. */
 
 /** Jobs that tell of no step (a listing, a look at a link) are left out. */
-export const JOB_STEPS: Readonly<Record<string, string>> = {
+const JOB_STEPS: Readonly<Record<string, string>> = {
   scan: 'scan',
-  examine: 'examine',
   takeClaim: 'claim',
   mend: 'mend',
   openTurn: 'mend',
@@ -18,9 +17,18 @@ export const JOB_STEPS: Readonly<Record<string, string>> = {
   letGoTogether: 'receipt',
   letGoRejected: 'receipt',
   clean: 'clean',
+  cleanAndEnd: 'clean',
   emptyTrash: 'delete',
   sweep: 'sweep',
 };
+
+/** @returns each step that a job took, and how long (ms); jobs of several steps tell it themselves */
+export function stepsOf(job: string, result: unknown, tookMs: number): [string, number][] {
+  const step = JOB_STEPS[job];
+  if (step !== undefined) return [[step, tookMs]];
+  const { steps = {} } = (result ?? {}) as { readonly steps?: Readonly<Record<string, number>> };
+  return Object.entries(steps);
+}
 
 interface Staged {
   readonly content: {
@@ -39,9 +47,10 @@ export function hashedBytes(job: string, request: unknown, result: unknown): num
     return blobs.reduce((sum, { size }) => sum + size, 0);
   }
   if (job === 'stage') return hashedBy(result as Staged);
-  if (job !== 'stageTogether') return 0;
-  return (result as readonly (Staged | object)[])
-    .filter((each): each is Staged => 'content' in each)
+  const together = job === 'readAndBuild' ? (result as { read: unknown }).read : result;
+  if (job !== 'stageTogether' && job !== 'readAndBuild') return 0;
+  return (together as readonly (Staged | object | null)[])
+    .filter((each): each is Staged => each !== null && 'content' in each)
     .reduce((sum, each) => sum + hashedBy(each), 0);
 }
 

@@ -9,6 +9,8 @@ import type { Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
 import type { TagMove } from '../snapshot/merge.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
+import type { BuildResult } from './build.js';
+import type { Opened, OpenRequest } from './jobs.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
 import type { TreeRoots } from './paths.js';
 
@@ -61,7 +63,25 @@ export interface StageTogetherRequest extends Omit<StageRequest, 'drop'> {
 }
 /** Each for itself: a bad one holds back none of the others. */
 export type StageAnswer = StageResult | { readonly error: PlainError };
+/** Steps 3 to 8 of a turn whose drops are few, and directories, in one go. */
+export interface ReadAndBuildRequest {
+  readonly open: OpenRequest;
+  readonly policy: RepositoryPolicy;
+  readonly uid: number;
+  readonly nowMs: number;
+  /** In the order in which they are named in `open`. */
+  readonly drops: readonly DropToPublish[];
+}
+export interface ReadAndBuilt extends Opened {
+  /** In the order of the drops; null for what was published before. */
+  readonly read: readonly (StageAnswer | null)[];
+  /** Undefined where there was nothing to build yet: nothing was read, or something is still to be hashed. */
+  readonly built: BuildResult | undefined;
+  /** How long each took (ms). */
+  readonly steps: Readonly<Record<'mend' | 'read' | 'build', number>>;
+}
 export type StageJob = {
+  readonly readAndBuild: (disk: Disk, request: ReadAndBuildRequest) => ReadAndBuilt;
   readonly stage: (disk: Disk, request: StageRequest) => Promise<StageResult>;
   readonly stageTogether: (disk: Disk, request: StageTogetherRequest) => readonly StageAnswer[];
 };

@@ -10,8 +10,16 @@
  */
 import type { TagMove } from '../snapshot/merge.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
+import type { Opened } from './jobs.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
-import { cleanAfter, commit, type PublishContext, type TurnResult, withTurn } from './turn.js';
+import {
+  cleanAfter,
+  commit,
+  type Open,
+  type PublishContext,
+  type TurnResult,
+  withTurn,
+} from './turn.js';
 
 export type Edit =
   /** `to` undefined: whatever was current before. */
@@ -43,7 +51,8 @@ export function editRepository(
   policy: RepositoryPolicy,
   edit: Change,
 ): Promise<EditResult> {
-  return withTurn(context, policy, [], async (turn) => {
+  const open: Open<Opened> = (request) => context.run('openTurn', request);
+  return withTurn(context, policy, [], open, async (turn) => {
     const { transaction, base } = turn;
     const { roots, run, nowMs } = context;
     const request = { roots, policy, transaction, base, nowMs: nowMs(), edit };

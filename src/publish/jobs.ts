@@ -3,7 +3,7 @@ import type { Disk } from '../disk/disk.js';
 import { ensureDirectory } from '../disk/durable.js';
 import { ingestRequest } from '../disk/into-store.js';
 import { checkSpace } from '../disk/space.js';
-import { type PlainError, toPlainError } from '../errors.js';
+import { hasErrno, type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Origin } from '../snapshot/state.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
@@ -68,7 +68,7 @@ export interface Opened {
 }
 
 /** Step 3 and what comes before it, in one go: mends, makes room under work/, reads the pivot. */
-function openTurn(disk: Disk, request: OpenRequest): Opened {
+export function openTurn(disk: Disk, request: OpenRequest): Opened {
   const { roots, id } = request;
   // First, so that what it names is in the history before anything is built on it: another host that
   // was taken for dead may flip between two of these steps.
@@ -79,7 +79,27 @@ function openTurn(disk: Disk, request: OpenRequest): Opened {
 }
 
 function end(disk: Disk, { roots, transaction }: Transaction): void {
-  moveToTrash(disk, roots, workPath(roots, transaction), `work@${transaction}`);
+  const path = workPath(roots, transaction);
+  try {
+    disk.removeDirectory(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return;
+    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+    moveToTrash(disk, roots, path, `work@${transaction}`);
+  }
+}
+
+/** Step 13; what lies under work/ goes even when that fails. */
+function cleanAndEnd(disk: Disk, request: CleanRequest & Transaction): Timestamp[] {
+  try {
+    return clean(disk, request);
+  } finally {
+    end(disk, request);
+  }
+}
+
+function clean(disk: Disk, request: CleanRequest): Timestamp[] {
+  return finishRemoval(disk, request) ? [] : cleanRepository(disk, request);
 }
 
 /** Takes back a snapshot that was not flipped to. */
@@ -131,8 +151,8 @@ export const publishJobs = {
   discardPrepared,
   listRepositories,
   trashAbandonedWork,
-  clean: (disk: Disk, request: CleanRequest) =>
-    finishRemoval(disk, request) ? [] : cleanRepository(disk, request),
+  clean,
+  cleanAndEnd,
   planClean: (disk: Disk, request: CleanRequest) => ({
     ...planClean(disk, request),
     /** It was removed, and its time is over. */

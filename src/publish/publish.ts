@@ -23,12 +23,14 @@ import { nothingIngested } from '../disk/stored.js';
 import { fromPlainError } from '../errors.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import type { BuildResult } from './build.js';
-import type { DropOutcome, DropToPublish } from './drop.js';
+import type { DropOutcome, DropToPublish, ReadAndBuilt } from './drop.js';
+import type { Opened } from './jobs.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
-import { type StagedDrop, stageAll } from './stage-drops.js';
+import { type StagedDrop, stageAll, stagesRead, TOGETHER_MAX } from './stage-drops.js';
 import {
   cleanAfter,
   commit,
+  type Open,
   type PublishContext,
   type Turn,
   type TurnResult,
@@ -59,43 +61,49 @@ export function publishRepository(
 ): Promise<PublishResult> {
   const origins = drops.map(({ name, at }) => ({ drop: name, at }));
   // 2, 3, 14
-  return withTurn(context, policy, origins, async (turn) => {
-    const published = await publishUnderLock(turn, drops);
-    const failed = await finish(published.outcomes); // 12
-    const outcomes = published.outcomes.map((outcome): DropOutcome => {
-      const error = failed.get(outcome.drop);
-      return error ? { ...RETRY, drop: outcome.drop, error } : outcome;
-    });
-    return { outcomes, files: published.files, removed: await cleanAfter(turn) }; // 13
-  });
+  return withTurn(
+    context,
+    policy,
+    origins,
+    openerOf(context, policy, drops),
+    async (turn, opened) => {
+      const published = await publishUnderLock(turn, drops, opened);
+      const failed = await finish(published.outcomes); // 12
+      const outcomes = published.outcomes.map((outcome): DropOutcome => {
+        const error = failed.get(outcome.drop);
+        return error ? { ...RETRY, drop: outcome.drop, error } : outcome;
+      });
+      return { outcomes, files: published.files, removed: await cleanAfter(turn) }; // 13
+    },
+  );
+}
+
+/** Small turns go on to step 8 where they read the pivot. */
+function openerOf(
+  { run, uid, nowMs }: PublishContext,
+  policy: RepositoryPolicy,
+  drops: readonly DropToPublish[],
+): Open<Opened & Partial<ReadAndBuilt>> {
+  const isSmall =
+    drops.length <= TOGETHER_MAX &&
+    drops.every(({ kind, staged }) => kind === 'directory' && !staged);
+  if (!isSmall) return (open) => run('openTurn', open);
+  return (open) => run('readAndBuild', { open, policy, uid, nowMs: nowMs(), drops });
 }
 
 async function publishUnderLock(
   turn: Turn,
   drops: readonly DropToPublish[],
+  { read, built: builtAlready }: Partial<ReadAndBuilt>,
 ): Promise<Pick<PublishResult, 'outcomes' | 'files'>> {
   const before = publishedBefore(turn, drops);
-  const stages = stageAll(
-    turn,
-    drops.filter((drop) => !before.has(drop)),
-  );
+  const left = drops.filter((drop) => !before.has(drop));
+  const stages = read ? stagesRead(turn, drops, read) : stageAll(turn, left);
   const tried = await Promise.all([...before.values(), ...stages]); // 4
   const staged = tried.filter((each): each is StagedDrop => !('status' in each));
   const settled = tried.filter((each): each is DropOutcome => 'status' in each);
   if (staged.length === 0) return { outcomes: settled, files: 0 };
-
-  const { context, policy, transaction, base } = turn;
-  const built = await context.run('build', {
-    roots: context.roots,
-    policy,
-    transaction,
-    base,
-    nowMs: context.nowMs(),
-    drops: staged.map(({ content, drop }) => ({
-      content,
-      origin: { drop: drop.name, at: drop.at },
-    })),
-  }); // 5 to 8
+  const built = builtAlready ?? (await build(turn, staged)); // 5 to 8
   const { snapshot, reason, files } = built;
   const unsynced = snapshot === null ? undefined : await commit(turn, snapshot, reason);
   const outcomes = toOutcomes(turn, staged, built);
@@ -103,6 +111,16 @@ async function publishUnderLock(
   // It is published, and perhaps not on disk: the drops stay until a later visit has synced it.
   const again = outcomes.map(({ drop }) => ({ ...RETRY, drop, error: unsynced }));
   return { outcomes: [...settled, ...again], files };
+}
+
+function build(turn: Turn, staged: readonly StagedDrop[]): Promise<BuildResult> {
+  const { context, policy, transaction, base } = turn;
+  const { roots, run, nowMs } = context;
+  const drops = staged.map(({ content, drop }) => ({
+    content,
+    origin: { drop: drop.name, at: drop.at },
+  }));
+  return run('build', { roots, policy, transaction, base, nowMs: nowMs(), drops });
 }
 
 /**

@@ -4,7 +4,7 @@ import { allOrFirstError } from '../disk/hands.js';
 import { type Ingested, nothingIngested } from '../disk/stored.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { StagedContent } from '../image/staged-content.js';
-import type { DropOutcome, DropToPublish, StageRequest, StageResult } from './drop.js';
+import type { DropOutcome, DropToPublish, StageAnswer, StageRequest, StageResult } from './drop.js';
 import type { PublishContext, Turn } from './turn.js';
 
 export interface StagedDrop {
@@ -58,7 +58,7 @@ function inBatches(blobs: readonly BlobToIngest[]): BlobToIngest[][] {
 }
 
 /** Directories read together wait for the disk together; more of them are worth another thread. */
-const TOGETHER_MAX = 25;
+export const TOGETHER_MAX = 25;
 
 /** Step 4: archives each for itself, directories together. */
 export function stageAll(
@@ -80,16 +80,37 @@ export function stageAll(
     const together = directories.slice(at, at + TOGETHER_MAX);
     const answers = run('stageTogether', { ...request, roots, uid, drops: together });
     for (const [nth, drop] of together.entries()) {
-      const own = answers.then((all) => {
-        const answer = all[nth];
-        if (answer === undefined) throw new Error(`no answer for ${drop.name}`);
-        if ('error' in answer) throw fromPlainError(answer.error);
-        return ingestRest(context, answer);
-      });
-      stages.push(outcomeOf(drop, own));
+      stages.push(
+        outcomeOf(
+          drop,
+          answers.then((all) => stagedFrom(context, drop, all[nth])),
+        ),
+      );
     }
   }
   return stages;
+}
+
+/** The same for drops that were read when the turn was opened. */
+export function stagesRead(
+  { context }: Turn,
+  drops: readonly DropToPublish[],
+  read: readonly (StageAnswer | null)[],
+): Promise<StagedDrop | DropOutcome>[] {
+  return drops.flatMap((drop, at) => {
+    const answer = read[at];
+    return answer ? [outcomeOf(drop, stagedFrom(context, drop, answer))] : [];
+  });
+}
+
+async function stagedFrom(
+  context: PublishContext,
+  { name }: DropToPublish,
+  answer: StageAnswer | undefined,
+): Promise<Pick<StagedDrop, 'content' | 'ingested'>> {
+  if (answer === undefined) throw new Error(`no answer for ${name}`);
+  if ('error' in answer) throw fromPlainError(answer.error);
+  return ingestRest(context, answer);
 }
 
 async function outcomeOf(

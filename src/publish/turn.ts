@@ -8,7 +8,7 @@ import type { SnapshotReason } from '../snapshot/snapshot-file.js';
 import type { Origin } from '../snapshot/state.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
 import type { StageJob } from './drop.js';
-import type { PublishJobs } from './jobs.js';
+import type { Opened, OpenRequest, PublishJobs } from './jobs.js';
 import { type LockOptions, lockRepository, type RepositoryLock } from './lock.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
 import { type TreeRoots, transactionName } from './paths.js';
@@ -36,6 +36,8 @@ export interface Turn {
   readonly before: readonly (PublishedBefore | null)[];
   /** Collects what could not be done after the flip. */
   readonly later: Error[];
+  /** Nothing of it lies under work/ any more. */
+  isEnded: boolean;
 }
 
 export interface TurnResult {
@@ -52,16 +54,20 @@ export function newTransaction({ owner, nowMs }: PublishContext): string {
   return transactionName(owner, nowMs(), ++serial);
 }
 
+/** Step 3, under the lock, and perhaps more in the same go. */
+export type Open<O extends Opened> = (request: OpenRequest) => Promise<O>;
+
 /**
  * Steps 2, 3 and 14 around `work`.
  * @param drops may have been published by an earlier try; none for a change by hand
- * @throws lock.busy, and what `work` throws
+ * @throws lock.busy, and what `open` and `work` throw
  */
-export async function withTurn<T>(
+export async function withTurn<T, O extends Opened>(
   context: PublishContext,
   policy: RepositoryPolicy,
   drops: readonly Origin[],
-  work: (turn: Turn) => Promise<T>,
+  open: Open<O>,
+  work: (turn: Turn, opened: O) => Promise<T>,
 ): Promise<T & TurnResult> {
   const { roots, run, owner } = context;
   const { id } = policy;
@@ -69,13 +75,14 @@ export async function withTurn<T>(
   const lock = await lockRepository(roots, id, context.lock); // 2
   try {
     const transaction = newTransaction(context);
+    const turn = { context, policy, lock, transaction, later, isEnded: false };
     try {
-      const opened = await run('openTurn', { roots, id, owner, transaction, drops }); // 3
+      const opened = await open({ roots, id, owner, transaction, drops }); // 3
       const { mended, base, before } = opened;
-      const done = await work({ context, policy, lock, transaction, base, before, later });
+      const done = await work(Object.assign(turn, { base, before }), opened);
       return { ...done, mended, later };
     } finally {
-      await attempt({ later }, () => run('end', { roots, transaction }));
+      if (!turn.isEnded) await attempt({ later }, () => run('end', { roots, transaction }));
     }
   } finally {
     await attempt({ later }, () => lock.release()); // 14
@@ -122,11 +129,13 @@ export async function commit(
   return unsynced;
 }
 
-/** Step 13. @returns the snapshots that went */
+/** Step 13, and the end of what lies under work/. @returns the snapshots that went */
 export async function cleanAfter(turn: Turn): Promise<Timestamp[]> {
-  const { context, policy, lock } = turn;
+  const { context, policy, lock, transaction } = turn;
   const { roots, run, nowMs } = context;
   const { id, keep, graceMs } = policy;
-  const request = { roots, id, keep, graceMs, nowMs: nowMs(), lockLost: lock.lost };
-  return (await attempt(turn, () => run('clean', request))) ?? [];
+  const request = { roots, id, keep, graceMs, nowMs: nowMs(), lockLost: lock.lost, transaction };
+  const removed = await attempt(turn, () => run('cleanAndEnd', request));
+  turn.isEnded = removed !== undefined;
+  return removed ?? [];
 }

@@ -3,7 +3,8 @@ import type { Disk } from '../disk/disk.js';
 import { DropdockError, faultOf } from '../errors.js';
 import type { RepositoryId, Tag } from '../image/names.js';
 import type { Missing } from '../image/staged-content.js';
-import type { Verdict } from '../inbox/settle.js';
+import { type ClaimRequest, type ClaimResult, takeClaim } from '../inbox/claim.js';
+import { isToBeTaken, type Verdict } from '../inbox/settle.js';
 import { publishedContent, readPivot } from '../publish/current.js';
 import { publishedElsewhere } from '../publish/elsewhere.js';
 import type { TreeRoots } from '../publish/paths.js';
@@ -78,4 +79,26 @@ export function publishedOf(
 
 function verdictOf(missing: readonly Missing[]): Verdict {
   return missing.length === 0 ? { kind: 'whole' } : { kind: 'incomplete', missing };
+}
+
+export interface ExamineAndTakeRequest {
+  readonly examine: ExamineRequest;
+  readonly take: ClaimRequest;
+}
+
+export interface Examined {
+  readonly verdict: Verdict;
+  /** What came of taking it; undefined where it is not to be taken yet. */
+  readonly claim: ClaimResult | undefined;
+  readonly steps: Readonly<Record<'examine' | 'claim', number>>;
+}
+
+/** Looks whether a drop is whole, and takes it where it is: mostly the one follows the other. */
+export function examineAndTake(disk: Disk, request: ExamineAndTakeRequest): Examined {
+  const beganMs = performance.now();
+  const verdict = examine(disk, request.examine);
+  const examinedMs = performance.now();
+  const claim = isToBeTaken(verdict) ? takeClaim(disk, request.take) : undefined;
+  const steps = { examine: examinedMs - beganMs, claim: performance.now() - examinedMs };
+  return { verdict, claim, steps };
 }

@@ -4,9 +4,10 @@ import { inboxJobs } from '../inbox/jobs.js';
 import { notifyJobs } from '../notify/spool.js';
 import { objectJobs } from '../objects/jobs.js';
 import { publishJobs } from '../publish/jobs.js';
-import { examine } from './examine.js';
+import { examineAndTake } from './examine.js';
 import { settleFlip } from './flip-notice.js';
 import { findLeftovers } from './leftovers.js';
+import { readAndBuild } from './read-and-build.js';
 import { scan } from './scan.js';
 import { stage, stageTogether } from './stage.js';
 
@@ -18,9 +19,10 @@ export const jobs = {
   ...objectJobs,
   scan,
   findLeftovers,
-  examine,
+  examineAndTake,
   stage,
   stageTogether,
+  readAndBuild,
   settleFlip,
 } as const;
 

@@ -16,6 +16,9 @@ interface Task {
   readonly reject: (error: Error) => void;
 }
 
+/** What waits crosses to a thread together: each crossing costs two wakes, as much as a small job. */
+const TOGETHER_MAX = 16;
+
 /** Making one costs 160 ms, and drops come in bursts; idle, it holds some 20 MiB. */
 const IDLE_MS = 30_000;
 
@@ -25,10 +28,10 @@ export class ThreadPool {
   constructor({ hashThreads }: { readonly hashThreads: number }) {
     this.#lanes = {
       // There is always something to look at: making a thread for each look would cost more.
-      look: new ThreadLane(1, 1),
+      look: new ThreadLane(1, { kept: 1 }),
       // They wait for the disk more than for a processor: 600 drops took 24 and 20 s with 2, 14 and 10 with
       // 4, 18 and 14 with 8, on a machine that others used as well.
-      quick: new ThreadLane(4),
+      quick: new ThreadLane(4, { together: TOGETHER_MAX }),
       hash: new ThreadLane(hashThreads),
       background: new ThreadLane(1),
       password: new ThreadLane(1),
@@ -54,11 +57,20 @@ class ThreadLane {
   readonly #all = new Set<Thread>();
   #closed = false;
 
-  /** @param kept so many threads stay when there is nothing to do */
+  readonly #kept: number;
+  readonly #together: number;
+
+  /**
+   * @param kept so many threads stay when there is nothing to do
+   * @param together so many jobs one is given at once, where they are short
+   */
   constructor(
     readonly size: number,
-    readonly kept = 0,
-  ) {}
+    { kept = 0, together = 1 }: { readonly kept?: number; readonly together?: number } = {},
+  ) {
+    this.#kept = kept;
+    this.#together = together;
+  }
 
   add(task: Task): void {
     if (this.#closed) {
@@ -79,9 +91,10 @@ class ThreadLane {
     while (this.#waiting.length > 0) {
       if (this.#closed) return;
       const thread = this.#idle.pop() ?? this.#start();
-      const task = thread && this.#waiting.shift();
-      if (!task) return;
-      thread.do(task);
+      if (!thread) return;
+      // No more than its share: the others have something to do as well.
+      const share = Math.ceil(this.#waiting.length / this.size);
+      thread.do(this.#waiting.splice(0, Math.min(share, this.#together)));
     }
   }
 
@@ -98,7 +111,7 @@ class ThreadLane {
       },
       // It must not be given work any more by the time it is told to end.
       onIdle: () => {
-        if (this.#all.size <= this.kept) return false;
+        if (this.#all.size <= this.#kept) return false;
         this.#forget(thread);
         return true;
       },
@@ -122,45 +135,51 @@ interface ThreadHooks {
 
 class Thread {
   readonly #worker = new Worker(new URL('./worker.js', import.meta.url));
-  #task: Task | undefined;
+  /** In the order in which they will be answered. */
+  readonly #tasks: Task[] = [];
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param hooks `onIdle` answers whether the thread is to end */
   constructor({ onFree, onEnd, onIdle }: ThreadHooks) {
-    this.#worker.on('message', (answer: JobAnswer) => {
-      const task = this.#task;
-      this.#task = undefined;
-      this.#worker.unref();
-      this.#idleTimer = setTimeout(() => {
-        if (onIdle()) void this.end();
-      }, IDLE_MS);
-      this.#idleTimer.unref();
-      onFree();
-      if (answer.ok) task?.resolve(answer.result as never);
-      else task?.reject(fromPlainError(answer.error));
+    this.#worker.on('message', (answers: readonly JobAnswer[]) => {
+      const done = this.#tasks.splice(0, answers.length);
+      if (this.#tasks.length === 0) {
+        this.#worker.unref();
+        this.#idleTimer = setTimeout(() => {
+          if (onIdle()) void this.end();
+        }, IDLE_MS);
+        this.#idleTimer.unref();
+        onFree();
+      }
+      for (const [at, answer] of answers.entries()) {
+        if (answer.ok) done[at]?.resolve(answer.result as never);
+        else done[at]?.reject(fromPlainError(answer.error));
+      }
     });
-    this.#worker.on('error', (error) => {
-      // Jobs catch what they throw; this is out of memory, or a bug.
-      this.#task?.reject(stopped(`A worker thread failed: ${error.message}`, error));
-      this.#task = undefined;
-    });
+    // Jobs catch what they throw; this is out of memory, or a bug.
+    this.#worker.on('error', (error) =>
+      this.#fail(stopped(`A worker thread failed: ${error.message}`, error)),
+    );
     this.#worker.on('exit', () => {
       clearTimeout(this.#idleTimer);
-      this.#task?.reject(stopped('A worker thread ended.'));
-      this.#task = undefined;
+      this.#fail(stopped('A worker thread ended.'));
       onEnd();
     });
   }
 
-  do(task: Task): void {
+  do(tasks: readonly Task[]): void {
     clearTimeout(this.#idleTimer);
-    this.#task = task;
+    this.#tasks.push(...tasks);
     this.#worker.ref();
-    this.#worker.postMessage(task.message);
+    this.#worker.postMessage(tasks.map(({ message }) => message));
   }
 
   async end(): Promise<void> {
     await this.#worker.terminate();
+  }
+
+  #fail(error: DropdockError): void {
+    for (const task of this.#tasks.splice(0)) task.reject(error);
   }
 }
 

@@ -14,16 +14,35 @@ export type JobAnswer =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly error: PlainError };
 
-parentPort?.on('message', async ({ job, request }: JobMessage) => {
+/** Who waits for the first of several jobs waits no longer than this for the others. */
+const ANSWER_WITHIN_MS = 5;
+
+/** Jobs come as they were waiting, several at once; the answers come in their order. */
+parentPort?.on('message', async (jobs: readonly JobMessage[]) => {
+  let answers: JobAnswer[] = [];
+  let beganMs = performance.now();
+  for (const job of jobs) {
+    answers.push(await answer(job));
+    if (performance.now() - beganMs < ANSWER_WITHIN_MS) continue;
+    tell(answers);
+    answers = [];
+    beganMs = performance.now();
+  }
+  tell(answers);
+});
+
+async function answer({ job, request }: JobMessage): Promise<JobAnswer> {
   // What cannot be loaded (no descriptor is left) is remembered as broken for as long as the thread
   // lives: it ends this one, the work is tried again, and another thread loads it.
   const work = await loadJob(job);
-  let answer: JobAnswer;
   try {
-    answer = { ok: true, result: await work(nodeDisk, request as never) };
+    return { ok: true, result: await work(nodeDisk, request as never) };
   } catch (error) {
-    answer = { ok: false, error: toPlainError(error) };
+    return { ok: false, error: toPlainError(error) };
   }
-  // An answer that cannot cross threads ends this one: that is a bug, and is seen as one.
-  parentPort?.postMessage(answer);
-});
+}
+
+/** An answer that cannot cross threads ends this one: that is a bug, and is seen as one. */
+function tell(answers: readonly JobAnswer[]): void {
+  if (answers.length > 0) parentPort?.postMessage(answers);
+}

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { listClaims, takeOverClaims } from '#src/inbox/claim.js';
-import { deleteRetired, letGoPublished, letGoRejected } from '#src/inbox/let-go.js';
+import { deleteRetired, letGoPublished, letGoRejected, letGoTogether } from '#src/inbox/let-go.js';
 import { type Claim, claimPath } from '#src/inbox/paths.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
+import { recordingDisk } from '../support/recording-disk.js';
 import { refusal } from '../support/refusal.js';
 import { InboxFixture } from './inbox-fixture.js';
 
@@ -30,6 +31,56 @@ describe('letting go of a drop', () => {
     expect(deleteRetired(nodeDisk, given)).to.equal(1);
     expect(given.names('.claimed')).to.deep.equal([]);
     expect(deleteRetired(nodeDisk, given)).to.equal(0);
+  });
+
+  describe('together with others', () => {
+    const receipt = '{"status":"published"}';
+    const three = () => ['app', 'team/app:1', 'team/app:2'].map((path) => given.claim(path));
+    const together = (claims: readonly Claim[], disk: Disk = nodeDisk) =>
+      letGoTogether(disk, {
+        inbox: given.inbox,
+        drops: claims.map((claim) => ({ claim, receipt })),
+      });
+
+    it('has all receipts on disk before the first drop goes', () => {
+      const { disk, log } = recordingDisk();
+      expect(together(three(), disk)).to.deep.equal([null, null, null]);
+      expect(given.names('.receipts')).to.have.lengthOf(3);
+      expect(given.names('.claimed').every((name) => name.startsWith('.done-'))).to.equal(true);
+      const isReceipt = ({ path }: { path: string }) => path.includes('.receipts/');
+      const firstNamed = log.findIndex(
+        ({ verb, path }) => verb === 'rename' && isReceipt({ path }),
+      );
+      const synced = log.slice(0, firstNamed).filter((each) => each.verb === 'sync');
+      expect(synced.filter(isReceipt)).to.have.lengthOf(3);
+      const retired = log.findIndex(({ verb, to }) => verb === 'rename' && to?.includes('.done-'));
+      const directory = log.findLastIndex(
+        ({ verb, path }) => verb === 'sync' && path.endsWith('.receipts'),
+      );
+      expect(directory).to.be.within(firstNamed, retired);
+    });
+
+    it('tells which one is gone, and lets the others go', () => {
+      const claims = three();
+      rmSync(claimPath(given.inbox, claims[1] as Claim), { recursive: true });
+      const failed = together(claims);
+      expect(failed.map((each) => each?.fields.code)).to.deep.equal([
+        undefined,
+        'claim.lost',
+        undefined,
+      ]);
+      expect(given.names('.receipts')).to.have.lengthOf(2);
+    });
+
+    it('keeps all, and leaves nothing half, when a receipt cannot be synced', () => {
+      const claims = three();
+      const disk = interfereWith(nodeDisk, (operation) => {
+        if (operation.verb === 'sync') throw systemError('EIO', operation);
+      });
+      expect(() => together(claims, disk)).to.throw('EIO');
+      expect(given.names('.receipts')).to.deep.equal([]);
+      expect(listClaims(nodeDisk, given)).to.have.lengthOf(3);
+    });
   });
 
   it('that is refused: the whole drop where its owner finds it, and its receipt', () => {
