@@ -1,4 +1,5 @@
-import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, promises, rmdirSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { InboxWatch } from '#src/inbox/watch.js';
@@ -42,6 +43,27 @@ describe('InboxWatch', () => {
     watch.follow(['', 'team'], 0);
     await hinted('');
     await hinted('team');
+  });
+
+  it('looks at none of the entries, however many there are', async () => {
+    for (let n = 0; n < 50; n++) mkdirSync(join(inbox, `drop-${n}`));
+    const { lstat } = promises;
+    const looked: string[] = [];
+    promises.lstat = ((path: string) => {
+      looked.push(path);
+      return lstat(path);
+    }) as typeof lstat;
+    syncBuiltinESMExports();
+    try {
+      watch.follow([''], 0);
+      await hinted('');
+      hints.length = 0;
+      await hinted('');
+      expect(looked.filter((path) => path.includes('drop-'))).to.deep.equal([]);
+    } finally {
+      promises.lstat = lstat;
+      syncBuiltinESMExports();
+    }
   });
 
   it('has a new watch looked after again and again, as what happens before it is there is lost', () => {
