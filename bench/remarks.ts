@@ -9,11 +9,13 @@ export const REMARKS: Readonly<Record<string, string>> = {
     'kernel took twice as long to write (3.6 s instead of 2.5), so they are of 256 KiB. Not tried: to begin ' +
     'writing back before a layer is whole.',
   latency:
-    'Where the rest goes: syncs, one journal commit each, and not the processor. Content is synced before it ' +
-    'has its name in the store, the tree before the flip, and the link after it.',
+    'Where the rest goes: about 25 syncs before the flip (content before it has its name in the store, the tree ' +
+    'before the flip), and four ways to a thread and back, each of which costs two wakes.',
   drops:
-    'Where the rest goes: system calls. Each drop is looked at, examined, claimed and staged, and each of these ' +
-    'opens it anew, one component at a time and through no link; each flip costs what one drop alone costs.',
+    'Where the rest goes: the processor, all of it, half in JavaScript and half in system calls. What is dropped ' +
+    'for one repository is read together, syncs together and gets its receipts together; what is left for each drop ' +
+    'is to look at it twice, to open its files one component at a time and through no link, and six syncs: three ' +
+    'files and the directories of their names in the store.',
   tags:
     'Where the rest goes: hard links, and reading and writing `.snapshot.json` and the redirect file, both as ' +
     'long as the list of tags. Only the new tag is hashed, parsed and synced.',
