@@ -48,13 +48,18 @@ interface Said {
   readonly code?: string;
 }
 
+/** Its name is read once: there may be thousands, and all of them are asked for again and again. */
+interface Waiting extends Said {
+  readonly repositories: readonly RepositoryName[];
+}
+
 const PUBLISHED_MAX = 20;
 const REJECTED_MAX = 100;
 /** Whoever deletes a rejected drop tells nobody. */
 const REJECTED_LOOK_MS = 5000;
 
 export class Board implements DaemonView {
-  readonly #waiting = new Map<string, Said>();
+  readonly #waiting = new Map<string, Waiting>();
   readonly #running = new Map<string, Running>();
   /** How it goes with those that run, by name. */
   readonly #states = new Map<string, Said>();
@@ -103,13 +108,13 @@ export class Board implements DaemonView {
     const { reason, code, message, next } = fields;
     switch (event) {
       case 'drop.seen':
-        this.#waiting.set(drop, { state: 'waiting', sinceMs });
+        this.#wait(drop, { state: 'waiting', sinceMs });
         break;
       case 'drop.waiting':
       case 'drop.ignored': {
         const state = event === 'drop.ignored' ? 'ignored' : 'waiting';
         const since = this.#waiting.get(drop)?.sinceMs ?? sinceMs;
-        this.#waiting.set(drop, { state, sinceMs: since, reason: this.#plain(reason) });
+        this.#wait(drop, { state, sinceMs: since, reason: this.#plain(reason) });
         break;
       }
       case 'drop.gone':
@@ -141,6 +146,11 @@ export class Board implements DaemonView {
         this.#states.delete(drop);
         this.#rejectedMs = Number.NEGATIVE_INFINITY;
     }
+  }
+
+  #wait(drop: string, said: Said): void {
+    const repositories = this.#waiting.get(drop)?.repositories ?? repositoriesOf(drop);
+    this.#waiting.set(drop, { ...said, repositories });
   }
 
   #finish(drop: string, state: DropState, { repo, tags }: LogFields): void {
@@ -180,12 +190,7 @@ export class Board implements DaemonView {
       return { kind: 'running', drop: each.name, repositories, progress, ...said };
     });
     const waiting = [...this.#waiting].map(
-      ([drop, said]): KnownDrop => ({
-        kind: 'waiting',
-        drop,
-        repositories: repositoriesOf(drop),
-        ...said,
-      }),
+      ([drop, said]): KnownDrop => ({ kind: 'waiting', drop, ...said }),
     );
     const rejected = (await this.#listRejected()).map(
       ({ drop, claim, at, code, message, hint }): KnownDrop => ({

@@ -5,10 +5,11 @@
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
 import type { ClaimResult } from '../inbox/claim.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
-import type { Observation, ScanResult } from '../inbox/scan.js';
+import type { Observation } from '../inbox/scan.js';
 import { incomplete, Settler, type Times } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
 import { errorFields } from '../report.js';
+import { inBreaths } from './breaths.js';
 import {
   claimRequest,
   examineAndTake,
@@ -130,28 +131,29 @@ export class Intake {
     const marker = settings.settle.marker ?? undefined;
     const seen = await run('scan', { inbox, marker, clock: owner.token });
     const againMs = this.#watch?.follow(seen.directories, monotonicMs()) ?? settings.inbox.scan;
-    this.#mentionIgnored(seen);
+    await inBreaths(seen.ignored, ({ path, reason }) =>
+      this.#mention(path, 'drop.ignored', reason),
+    );
     const paths = new Set(seen.drops.map(({ path }) => path));
     this.#settler.keepOnly(paths);
     for (const { path } of seen.ignored) paths.add(path);
-    for (const drop of [...this.#said.keys()].filter((path) => !paths.has(path))) {
+    const gone = [...this.#said.keys()].filter((path) => !paths.has(path));
+    await inBreaths(gone, (drop) => {
       this.#said.delete(drop);
       log('info', 'drop.gone', { drop });
-    }
+    });
     const soonest = Math.min(settings.inbox.scan, againMs);
     const { filesystemMs } = seen;
     if (filesystemMs === undefined) return soonest;
     const times = { filesystemMs, monotonicMs: monotonicMs() };
-    const rechecks = await Promise.all(
-      seen.drops.map((drop) =>
-        this.#consider(drop, times).catch((error) => this.#warn(drop.path, error)),
-      ),
-    );
-    return rechecks.reduce((least, each) => Math.min(least, each), soonest);
-  }
-
-  #mentionIgnored({ ignored }: ScanResult): void {
-    for (const { path, reason } of ignored) this.#mention(path, 'drop.ignored', reason);
+    const rechecks: Promise<number>[] = [];
+    await inBreaths(seen.drops, (drop) => {
+      if (this.#stopped) return;
+      const recheck = this.#consider(drop, times).catch((error) => this.#warn(drop.path, error));
+      recheck.catch(() => {}); // It may fail before it is waited for.
+      rechecks.push(recheck);
+    });
+    return (await Promise.all(rechecks)).reduce((least, each) => Math.min(least, each), soonest);
   }
 
   /** @returns when to look at it again (ms) */

