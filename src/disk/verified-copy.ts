@@ -15,8 +15,9 @@ import {
 } from './blob-bytes.js';
 import type { Disk, Stat } from './disk.js';
 import { discard, removeIfThere, statIfThere, writeAll } from './durable.js';
-import { FreshFiles } from './fresh-files.js';
+import { FreshFiles, type Keeper } from './fresh-files.js';
 import { InsideDirectory } from './inside.js';
+import { LEFT_BYTES_MIN, type LeaveSync, LeftSync } from './left-sync.js';
 import { type Ingested, markUsed, moveIntoStore, STORED_MODE } from './stored.js';
 
 /** Filesystems that refused a reflink; asking each again costs a file made and removed. */
@@ -30,12 +31,27 @@ export function ingestBlob(disk: Disk, blob: BlobToIngest): Ingested {
   return way ?? 'present';
 }
 
-/** The same as a job. */
+/** The same as a job. @param leave where there are other threads for syncs */
 export function ingestRequest(
   disk: Disk,
   { blobs }: { readonly blobs: readonly BlobToIngest[] },
+  leave?: LeaveSync,
 ): Ingested[] {
-  return ingestBlobs(disk, blobs);
+  const [first] = blobs;
+  const isLeft = leave && first && blobs.length === 1 && first.size >= LEFT_BYTES_MIN;
+  return isLeft ? [ingestLeft(disk, first, new LeftSync(disk, leave))] : ingestBlobs(disk, blobs);
+}
+
+/** As `ingestBlob`, but whoever the sync is left to gives the blob its name, later. */
+export function ingestLeft(disk: Disk, blob: BlobToIngest, left: LeftSync): Ingested {
+  try {
+    const way = placeBlob(disk, blob, left);
+    if (way !== 'present') left.whole(blob);
+    return way;
+  } catch (error) {
+    discard(() => removeIfThere(disk, blob.temporary));
+    throw error;
+  }
 }
 
 /** As `ingestBlob`, for several: all are read and written, then all are synced, then all get their names. */
@@ -60,7 +76,7 @@ export function ingestBlobs(disk: Disk, blobs: readonly BlobToIngest[]): Ingeste
 }
 
 /** @returns 'present' for what is in the store by now; everything else lies at its temporary name */
-function placeBlob(disk: Disk, blob: BlobToIngest, files: FreshFiles): Ingested {
+function placeBlob(disk: Disk, blob: BlobToIngest, files: Keeper): Ingested {
   return InsideDirectory.use(disk, blob.root, (inside) => {
     const fd = inside.open(blob.path);
     if (fd === undefined) {
@@ -102,7 +118,7 @@ function placeOpenBlob(
   blob: BlobToIngest,
   inside: InsideDirectory,
   source: SourceFile,
-  files: FreshFiles,
+  files: Keeper,
 ): Ingested {
   const { fd } = source;
   const stat = disk.statOpen(fd);
@@ -142,7 +158,7 @@ function tryLink(
   inside: InsideDirectory,
   source: SourceFile,
   stat: Stat,
-  files: FreshFiles,
+  files: Keeper,
 ): boolean {
   try {
     inside.linkTo(blob.path, blob.temporary);
@@ -156,19 +172,15 @@ function tryLink(
     disk.unlink(blob.temporary);
     return false;
   }
+  // Whoever wrote it has perhaps not synced it.
+  files.grown(blob.temporary, blob.size);
   hashOpenFile(disk, source.fd, blob);
   const fd = source.handOver();
   files.keep(fd, blob.temporary, () => disk.setMode(fd, STORED_MODE));
   return true;
 }
 
-function tryClone(
-  disk: Disk,
-  blob: BlobToIngest,
-  fd: number,
-  stat: Stat,
-  files: FreshFiles,
-): boolean {
+function tryClone(disk: Disk, blob: BlobToIngest, fd: number, stat: Stat, files: Keeper): boolean {
   if (withoutReflinks.has(stat.dev)) return false;
   try {
     disk.clone(`/proc/self/fd/${fd}`, blob.temporary);
@@ -190,13 +202,14 @@ function tryClone(
   return true;
 }
 
-function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number, files: FreshFiles): void {
+function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number, files: Keeper): void {
   const out = disk.open(blob.temporary, 'create');
   files.keep(out, blob.temporary, () => {
     const hash = createHash(digestAlgorithm(blob.digest));
     eachChunk(disk, fd, blob, (chunk, position) => {
       hash.update(chunk);
       writeAll(disk, out, chunk, position);
+      files.grown(blob.temporary, position + chunk.length);
     });
     checkDigest(blob, hash);
     disk.setMode(out, STORED_MODE);

@@ -1,6 +1,7 @@
 /** What publishing asks of the worker threads. Each takes the disk and one value. */
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory } from '../disk/durable.js';
+import { syncFile } from '../disk/left-sync.js';
 import { checkSpace } from '../disk/space.js';
 import { ingestRequest } from '../disk/verified-copy.js';
 import { type PlainError, toPlainError } from '../errors.js';
@@ -118,6 +119,7 @@ export const publishJobs = {
   afterFlip,
   flip: flipJob,
   ingest: ingestRequest,
+  syncFile,
   checkSpace,
   build: buildSnapshot,
   checkMerge,

@@ -5,16 +5,21 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { RunJob } from '../disk/hands.js';
-import { DropdockError, fromPlainError } from '../errors.js';
+import { DropdockError, fromPlainError, toPlainError } from '../errors.js';
 import type { Jobs } from './jobs.js';
 import { type Lane, laneOf } from './lanes.js';
-import type { JobAnswer, JobMessage } from './worker.js';
+import { LeftWork } from './left-work.js';
+import type { JobAnswer, JobMessage, LeftMessage } from './worker.js';
 
 interface Task {
   readonly message: JobMessage;
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
+  readonly left: LeftWork;
 }
+
+/** Syncs wait for the disk, which likes to have more than one thing to do. */
+const SYNC_THREADS = 2;
 
 /** Making one costs 160 ms, and drops come in bursts; idle, it holds some 20 MiB. */
 const IDLE_MS = 30_000;
@@ -25,21 +30,23 @@ export class ThreadPool {
   constructor({ hashThreads }: { readonly hashThreads: number }) {
     this.#lanes = {
       // There is always something to look at: making a thread for each look would cost more.
-      look: new ThreadLane(1, 1),
+      look: new ThreadLane(1, this.run, 1),
       // They wait for the disk more than for a processor: 600 drops took 24 and 20 s with 2, 14 and 10 with
       // 4, 18 and 14 with 8, on a machine that others used as well.
-      quick: new ThreadLane(4),
-      hash: new ThreadLane(hashThreads),
-      background: new ThreadLane(1),
-      password: new ThreadLane(1),
-      page: new ThreadLane(1),
+      quick: new ThreadLane(4, this.run),
+      hash: new ThreadLane(hashThreads, this.run),
+      sync: new ThreadLane(SYNC_THREADS, this.run),
+      background: new ThreadLane(1, this.run),
+      password: new ThreadLane(1, this.run),
+      page: new ThreadLane(1, this.run),
     };
   }
 
   readonly run: RunJob<Jobs> = (job, request) =>
     new Promise((resolve, reject) => {
       const message = { job, request } as JobMessage;
-      this.#lanes[laneOf(job, request)].add({ message, resolve, reject });
+      const left = new LeftWork();
+      this.#lanes[laneOf(job, request)].add({ message, resolve, reject, left });
     });
 
   /** Ends all threads at once; what they were doing is left to the next start. */
@@ -54,9 +61,13 @@ class ThreadLane {
   readonly #all = new Set<Thread>();
   #closed = false;
 
-  /** @param kept so many threads stay when there is nothing to do */
+  /**
+   * @param run who does what a job leaves to other threads
+   * @param kept so many threads stay when there is nothing to do
+   */
   constructor(
     readonly size: number,
+    readonly run: RunJob<Jobs>,
     readonly kept = 0,
   ) {}
 
@@ -88,6 +99,7 @@ class ThreadLane {
   #start(): Thread | undefined {
     if (this.#all.size >= this.size) return undefined;
     const thread: Thread = new Thread({
+      run: this.run,
       onFree: () => {
         this.#idle.push(thread);
         this.#dispatch();
@@ -115,6 +127,7 @@ class ThreadLane {
 }
 
 interface ThreadHooks {
+  readonly run: RunJob<Jobs>;
   readonly onFree: () => void;
   readonly onEnd: () => void;
   readonly onIdle: () => boolean;
@@ -126,8 +139,13 @@ class Thread {
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param hooks `onIdle` answers whether the thread is to end */
-  constructor({ onFree, onEnd, onIdle }: ThreadHooks) {
-    this.#worker.on('message', (answer: JobAnswer) => {
+  constructor({ run, onFree, onEnd, onIdle }: ThreadHooks) {
+    this.#worker.on('message', (answer: JobAnswer | LeftMessage) => {
+      if ('left' in answer) {
+        const { job, request } = answer.left;
+        this.#task?.left.add(() => run(job, request as never));
+        return;
+      }
       const task = this.#task;
       this.#task = undefined;
       this.#worker.unref();
@@ -136,18 +154,15 @@ class Thread {
       }, IDLE_MS);
       this.#idleTimer.unref();
       onFree();
-      if (answer.ok) task?.resolve(answer.result as never);
-      else task?.reject(fromPlainError(answer.error));
+      if (task) conclude(task, answer);
     });
     this.#worker.on('error', (error) => {
       // Jobs catch what they throw; this is out of memory, or a bug.
-      this.#task?.reject(stopped(`A worker thread failed: ${error.message}`, error));
-      this.#task = undefined;
+      this.#fail(stopped(`A worker thread failed: ${error.message}`, error));
     });
     this.#worker.on('exit', () => {
       clearTimeout(this.#idleTimer);
-      this.#task?.reject(stopped('A worker thread ended.'));
-      this.#task = undefined;
+      this.#fail(stopped('A worker thread ended.'));
       onEnd();
     });
   }
@@ -159,9 +174,23 @@ class Thread {
     this.#worker.postMessage(task.message);
   }
 
+  #fail(error: Error): void {
+    const task = this.#task;
+    this.#task = undefined;
+    if (task) conclude(task, { ok: false, error: toPlainError(error) });
+  }
+
   async end(): Promise<void> {
     await this.#worker.terminate();
   }
+}
+
+function conclude({ left, resolve, reject }: Task, answer: JobAnswer): void {
+  const open = () => {
+    if (!answer.ok) throw fromPlainError(answer.error);
+    return answer.result as never;
+  };
+  left.conclude(open).then(resolve, reject);
 }
 
 function stopped(message: string, cause?: Error): DropdockError {
