@@ -33,7 +33,7 @@ export class BulkRounds {
     await command('sync', '-f', drop);
     const daemon = await Daemon.start(this.context, root);
     await daemon.warm();
-    if (this.how === 'linked') ownFreeMemory(this.context.directory, totalBytes(this.layers));
+    if (this.how === 'linked') await ownFreeMemory(this.context.directory, totalBytes(this.layers));
     const took = await daemon.measured(async () => {
       const begin = performance.now();
       renameSync(drop, join(daemon.inbox, 'app:1.0'));

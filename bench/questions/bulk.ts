@@ -53,14 +53,14 @@ export const bulkLinked: Question = {
 export const bulkCopied: Question = {
   name: 'foreign',
   asks: "The same, but files that others can still write (they have other names): copied while they're hashed.",
-  rounds: 3,
+  rounds: 5,
   run: async (context): Promise<Answer> => {
     const layers = await makeLayers(context.directory, bulkSize(context));
     const paths = layers.map(({ path }) => path);
     const bench = new BulkRounds(context, layers, 'linked');
     const samples = await interleave(context, {
-      peer: () => {
-        ownFreeMemory(context.directory, totalBytes(layers));
+      peer: async () => {
+        await ownFreeMemory(context.directory, totalBytes(layers));
         return hashAndCopy(context, paths);
       },
       ours: () => bench.run(),
