@@ -1,7 +1,7 @@
 /**
  * A large blob is synced by another thread than the one that hashes it: that begins while the blob is
  * still being copied, and ends while the next one is hashed. 2 GiB in 8 layers that are copied, on 2
- * cores: 1.75 s instead of 2.35.
+ * cores: 1.9 s instead of 2.5.
  */
 import type { BlobToIngest } from './blob-bytes.js';
 import type { Disk } from './disk.js';
@@ -29,9 +29,9 @@ export const SYNC_STEP_BYTES = 32 * 1024 * 1024;
 export const LEFT_BYTES_MIN = 2 * SYNC_STEP_BYTES;
 
 /**
- * The file was written through a descriptor that is closed by now. The kernel tells of what it could
- * not write to whoever opens the file next (errseq), so nothing is lost by that; and who syncs a part
- * is told, too, and so what comes after it is not done.
+ * The file may have been written through a descriptor that is closed by now. What the kernel could not
+ * write and has told nobody of yet it tells whoever opens the file next (errseq). Who syncs a part may be
+ * that one; so a blob gets its name only when all syncs before went well.
  */
 export function syncFile(disk: Disk, { temporary, destination }: SyncRequest): void {
   try {
