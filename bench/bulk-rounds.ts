@@ -3,7 +3,8 @@ import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, type Spent } from './command.js';
 import { Daemon, spentText } from './daemon.js';
-import type { Layer } from './layers.js';
+import { ownFreeMemory } from './free-memory.js';
+import { type Layer, totalBytes } from './layers.js';
 import { image, writeLayout } from './layout.js';
 import type { Context } from './question.js';
 
@@ -32,6 +33,7 @@ export class BulkRounds {
     await command('sync', '-f', drop);
     const daemon = await Daemon.start(this.context, root);
     await daemon.warm();
+    if (this.how === 'linked') await ownFreeMemory(this.context.directory, totalBytes(this.layers));
     const took = await daemon.measured(async () => {
       const begin = performance.now();
       renameSync(drop, join(daemon.inbox, 'app:1.0'));

@@ -19,6 +19,10 @@ export interface Layer {
   readonly diffId: string;
 }
 
+export function totalBytes(layers: readonly Layer[]): number {
+  return layers.reduce((sum, { size }) => sum + size, 0);
+}
+
 /** @param bytes of each file inside; the layers are a little larger */
 export async function makeLayers(
   directory: string,

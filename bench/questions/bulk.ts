@@ -3,7 +3,8 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { BulkRounds } from '../bulk-rounds.js';
 import { command, seconds, shell } from '../command.js';
-import { makeLayers } from '../layers.js';
+import { ownFreeMemory } from '../free-memory.js';
+import { makeLayers, totalBytes } from '../layers.js';
 import { type Answer, atMost, type Context, interleave, type Question } from '../question.js';
 
 const HASH = 'printf "%s\\0" "$@" | xargs -0 -n1 -P2 openssl dgst -sha256 >/dev/null';
@@ -18,6 +19,10 @@ export const bulkSize = ({ quick }: Context) => ({
 const NOTE =
   'Warm page cache on both sides; the files were written and synced before. From the rename into ' +
   'the inbox until `web/<id>` resolves to the snapshot.';
+
+const FREE_MEMORY_NOTE =
+  'Right before, each side finds as much free memory as it will fill that the machine has not given back to its ' +
+  'host: `bench/free-memory.ts` says why.';
 
 export const bulkLinked: Question = {
   name: 'bulk',
@@ -48,13 +53,16 @@ export const bulkLinked: Question = {
 export const bulkCopied: Question = {
   name: 'foreign',
   asks: "The same, but files that others can still write (they have other names): copied while they're hashed.",
-  rounds: 3,
+  rounds: 5,
   run: async (context): Promise<Answer> => {
     const layers = await makeLayers(context.directory, bulkSize(context));
     const paths = layers.map(({ path }) => path);
     const bench = new BulkRounds(context, layers, 'linked');
     const samples = await interleave(context, {
-      peer: () => hashAndCopy(context, paths),
+      peer: async () => {
+        await ownFreeMemory(context.directory, totalBytes(layers));
+        return hashAndCopy(context, paths);
+      },
       ours: () => bench.run(),
     });
     const peer = {
@@ -66,7 +74,7 @@ export const bulkCopied: Question = {
     const goals = [atMost(1.15, ours, peer)];
     return {
       rows: [{ title: 'bulk, copied', unit: 's', ours, peers: [peer], goals, spent: bench.spent }],
-      notes: [NOTE],
+      notes: [NOTE, FREE_MEMORY_NOTE],
     };
   },
 };

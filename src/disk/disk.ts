@@ -86,8 +86,10 @@ const OPEN_FLAGS: Readonly<Record<OpenMode, number>> = {
 const WITH_REFLINKS: ReadonlySet<number> = new Set([0x9123683e, 0x58465342]);
 
 /**
- * The most that one call writes. Measured (ext4, Linux 6.18): 1 GiB in pieces of 256 KiB takes 0.44 s of
- * the kernel's time, of 1 MiB 1.05 s, of 4 MiB 2.1 s.
+ * The most that one call writes, and so the most that ext4 takes from free memory in one piece. Measured
+ * (Linux 6.18): 1 GiB in pieces of 256 KiB takes 0.44 s of the kernel's time, of 1 MiB 1.05 s, of 4 MiB
+ * 2.1 s. That is so on a virtual machine that gives its largest free pieces back to the host; where
+ * as much was freed a moment before, pieces of 1 MiB cost no more (0.23 s both).
  */
 const WRITE_BYTES_MAX = 256 * 1024;
 

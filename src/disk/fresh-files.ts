@@ -19,7 +19,18 @@ export interface FreshFilesOptions {
   readonly expected: number;
 }
 
-export class FreshFiles {
+/** Who sees to it that a file is synced. */
+export interface Keeper {
+  /**
+   * Takes over an open file that `finish` makes ready. It is closed here, also when `finish` throws.
+   * @param path where it lies until it is synced
+   */
+  keep<T>(fd: number, path: string, finish: () => T): T;
+  /** So many bytes of it are there: they may be written down while more come. */
+  grown(path: string, bytes: number): void;
+}
+
+export class FreshFiles implements Keeper {
   readonly #open = new Set<number>();
   /** Closed and not synced. */
   readonly #closed: string[] = [];
@@ -51,10 +62,6 @@ export class FreshFiles {
     });
   }
 
-  /**
-   * Takes over an open file that `finish` makes ready. It is closed here, also when `finish` throws.
-   * @param path where it lies until all are synced
-   */
   keep<T>(fd: number, path: string, finish: () => T): T {
     this.#open.add(fd);
     const result = finish();
@@ -63,6 +70,10 @@ export class FreshFiles {
       this.#closed.push(path);
     } else if (this.#open.size >= OPEN_MAX) this.#syncOpen();
     return result;
+  }
+
+  grown(): void {
+    // All are small, or the last of them will be soon.
   }
 
   #syncAll(): void {

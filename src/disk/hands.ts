@@ -1,9 +1,12 @@
 /** How the event loop asks for disk work: by name, with one value, answered later by a thread. */
 import type { Disk } from './disk.js';
+import type { LeaveSync } from './left-sync.js';
 
 /** Functions that do disk work: the disk, one request that can cross threads, one answer. */
-// biome-ignore lint/suspicious/noExplicitAny: each job has a request type of its own
-export type JobTable = Readonly<Record<string, (disk: Disk, request: any) => unknown>>;
+export type JobTable = Readonly<
+  // biome-ignore lint/suspicious/noExplicitAny: each job has a request type of its own
+  Record<string, (disk: Disk, request: any, leave?: LeaveSync) => unknown>
+>;
 
 /** Runs one job of a table and answers with its result. */
 export type RunJob<Jobs extends JobTable> = <Name extends keyof Jobs & string>(

@@ -14,7 +14,7 @@ import {
 } from './blob-bytes.js';
 import type { Disk, Stat } from './disk.js';
 import { removeIfThere, statIfThere, writeAll } from './durable.js';
-import type { FreshFiles } from './fresh-files.js';
+import type { Keeper } from './fresh-files.js';
 import { InsideDirectory } from './inside.js';
 import { type Ingested, markUsed, STORED_MODE } from './stored.js';
 
@@ -25,7 +25,7 @@ const withoutReflinks = new Set<number>();
  * @returns 'present' for what is in the store by now; everything else lies at its temporary name
  * @throws content.missing, size.mismatch, digest.mismatch, path.outside, file.type; system errors
  */
-export function placeBlob(disk: Disk, blob: BlobToIngest, files: FreshFiles): Ingested {
+export function placeBlob(disk: Disk, blob: BlobToIngest, files: Keeper): Ingested {
   return InsideDirectory.use(disk, blob.root, (inside) => {
     const fd = inside.open(blob.path);
     if (fd === undefined) {
@@ -67,7 +67,7 @@ function placeOpenBlob(
   blob: BlobToIngest,
   inside: InsideDirectory,
   source: SourceFile,
-  files: FreshFiles,
+  files: Keeper,
 ): Ingested {
   const { fd } = source;
   const stat = disk.statOpen(fd);
@@ -107,7 +107,7 @@ function tryLink(
   inside: InsideDirectory,
   source: SourceFile,
   stat: Stat,
-  files: FreshFiles,
+  files: Keeper,
 ): boolean {
   try {
     inside.linkTo(blob.path, blob.temporary);
@@ -121,19 +121,15 @@ function tryLink(
     disk.unlink(blob.temporary);
     return false;
   }
+  // Whoever wrote it has perhaps not synced it.
+  files.grown(blob.temporary, blob.size);
   hashOpenFile(disk, source.fd, blob);
   const fd = source.handOver();
   files.keep(fd, blob.temporary, () => disk.setMode(fd, STORED_MODE));
   return true;
 }
 
-function tryClone(
-  disk: Disk,
-  blob: BlobToIngest,
-  fd: number,
-  stat: Stat,
-  files: FreshFiles,
-): boolean {
+function tryClone(disk: Disk, blob: BlobToIngest, fd: number, stat: Stat, files: Keeper): boolean {
   if (withoutReflinks.has(stat.dev)) return false;
   try {
     disk.clone(`/proc/self/fd/${fd}`, blob.temporary);
@@ -155,13 +151,14 @@ function tryClone(
   return true;
 }
 
-function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number, files: FreshFiles): void {
+function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number, files: Keeper): void {
   const out = disk.open(blob.temporary, 'create');
   files.keep(out, blob.temporary, () => {
     const hash = createHash(digestAlgorithm(blob.digest));
     eachChunk(disk, fd, blob, (chunk, position) => {
       hash.update(chunk);
       writeAll(disk, out, chunk, position);
+      files.grown(blob.temporary, position + chunk.length);
     });
     checkDigest(blob, hash);
     disk.setMode(out, STORED_MODE);

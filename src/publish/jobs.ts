@@ -2,6 +2,7 @@
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory } from '../disk/durable.js';
 import { ingestRequest } from '../disk/into-store.js';
+import { syncFile } from '../disk/left-sync.js';
 import { checkSpace } from '../disk/space.js';
 import { hasErrno, type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
@@ -138,6 +139,7 @@ export const publishJobs = {
   afterFlip,
   flip: flipJob,
   ingest: ingestRequest,
+  syncFile,
   checkSpace,
   build: buildSnapshot,
   checkMerge,

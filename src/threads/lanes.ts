@@ -4,16 +4,17 @@ import type { Jobs } from './jobs.js';
 
 /**
  * Threads of one lane do not wait for those of another: a flip must not queue behind 50 GB to hash,
- * nor hashing behind the deletion of old snapshots, nor anything behind somebody who guesses passwords
+ * nor hashing behind a disk that writes or the deletion of old snapshots, nor anything behind somebody who guesses passwords
  * or looks at the page.
  */
-export type Lane = 'look' | 'quick' | 'hash' | 'background' | 'password' | 'page';
+export type Lane = 'look' | 'quick' | 'hash' | 'sync' | 'background' | 'password' | 'page';
 
 const LANES: Partial<Record<keyof Jobs, Lane>> = {
   scan: 'look',
   findLeftovers: 'look',
   checkPassword: 'password',
   ingest: 'hash',
+  syncFile: 'sync',
   emptyTrash: 'background',
   prepareNext: 'background',
   discardPrepared: 'background',

@@ -33,6 +33,7 @@ const ROOMS: Partial<Record<keyof Jobs, Room>> = {
   scan: () => import('./scan.js'),
   findLeftovers: () => import('./leftovers.js'),
   ingest: async () => ({ ingest: (await import('../disk/into-store.js')).ingestRequest }),
+  syncFile: async () => ({ syncFile: (await import('../disk/left-sync.js')).syncFile }),
   checkPassword: async () => (await import('../access/jobs.js')).accessJobs,
 };
 

@@ -5,19 +5,24 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { RunJob } from '../disk/hands.js';
-import { DropdockError, fromPlainError } from '../errors.js';
+import { DropdockError, fromPlainError, toPlainError } from '../errors.js';
 import type { Jobs } from './jobs.js';
 import { type Lane, laneOf } from './lanes.js';
-import type { JobAnswer, JobMessage } from './worker.js';
+import { LeftWork } from './left-work.js';
+import type { JobAnswer, JobMessage, LeftMessage } from './worker.js';
 
 interface Task {
   readonly message: JobMessage;
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
+  readonly left: LeftWork;
 }
 
 /** What waits crosses to a thread together: each crossing costs two wakes, as much as a small job. */
 const TOGETHER_MAX = 16;
+
+/** Syncs wait for the disk, which likes to have more than one thing to do. */
+const SYNC_THREADS = 2;
 
 /** Making one costs 160 ms, and drops come in bursts; idle, it holds some 20 MiB. */
 const IDLE_MS = 30_000;
@@ -28,21 +33,23 @@ export class ThreadPool {
   constructor({ hashThreads }: { readonly hashThreads: number }) {
     this.#lanes = {
       // There is always something to look at: making a thread for each look would cost more.
-      look: new ThreadLane(1, { kept: 1 }),
+      look: new ThreadLane(1, this.run, { kept: 1 }),
       // They wait for the disk more than for a processor: 600 drops took 24 and 20 s with 2, 14 and 10 with
       // 4, 18 and 14 with 8, on a machine that others used as well.
-      quick: new ThreadLane(4, { together: TOGETHER_MAX }),
-      hash: new ThreadLane(hashThreads),
-      background: new ThreadLane(1),
-      password: new ThreadLane(1),
-      page: new ThreadLane(1),
+      quick: new ThreadLane(4, this.run, { together: TOGETHER_MAX }),
+      hash: new ThreadLane(hashThreads, this.run),
+      sync: new ThreadLane(SYNC_THREADS, this.run),
+      background: new ThreadLane(1, this.run),
+      password: new ThreadLane(1, this.run),
+      page: new ThreadLane(1, this.run),
     };
   }
 
   readonly run: RunJob<Jobs> = (job, request) =>
     new Promise((resolve, reject) => {
       const message = { job, request } as JobMessage;
-      this.#lanes[laneOf(job, request)].add({ message, resolve, reject });
+      const left = new LeftWork();
+      this.#lanes[laneOf(job, request)].add({ message, resolve, reject, left });
     });
 
   /** Ends all threads at once; what they were doing is left to the next start. */
@@ -61,11 +68,13 @@ class ThreadLane {
   readonly #together: number;
 
   /**
+   * @param run who does what a job leaves to other threads
    * @param kept so many threads stay when there is nothing to do
    * @param together so many jobs one is given at once, where they are short
    */
   constructor(
     readonly size: number,
+    readonly run: RunJob<Jobs>,
     { kept = 0, together = 1 }: { readonly kept?: number; readonly together?: number } = {},
   ) {
     this.#kept = kept;
@@ -101,6 +110,7 @@ class ThreadLane {
   #start(): Thread | undefined {
     if (this.#all.size >= this.size) return undefined;
     const thread: Thread = new Thread({
+      run: this.run,
       onFree: () => {
         this.#idle.push(thread);
         this.#dispatch();
@@ -128,6 +138,7 @@ class ThreadLane {
 }
 
 interface ThreadHooks {
+  readonly run: RunJob<Jobs>;
   readonly onFree: () => void;
   readonly onEnd: () => void;
   readonly onIdle: () => boolean;
@@ -140,9 +151,14 @@ class Thread {
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param hooks `onIdle` answers whether the thread is to end */
-  constructor({ onFree, onEnd, onIdle }: ThreadHooks) {
-    this.#worker.on('message', (answers: readonly JobAnswer[]) => {
-      const done = this.#tasks.splice(0, answers.length);
+  constructor({ run, onFree, onEnd, onIdle }: ThreadHooks) {
+    this.#worker.on('message', (message: readonly JobAnswer[] | LeftMessage) => {
+      if ('left' in message) {
+        const { job, request } = message.left;
+        this.#tasks[0]?.left.add(() => run(job, request as never));
+        return;
+      }
+      const done = this.#tasks.splice(0, message.length);
       if (this.#tasks.length === 0) {
         this.#worker.unref();
         this.#idleTimer = setTimeout(() => {
@@ -151,10 +167,7 @@ class Thread {
         this.#idleTimer.unref();
         onFree();
       }
-      for (const [at, answer] of answers.entries()) {
-        if (answer.ok) done[at]?.resolve(answer.result as never);
-        else done[at]?.reject(fromPlainError(answer.error));
-      }
+      for (const [at, task] of done.entries()) conclude(task, message[at] as JobAnswer);
     });
     // Jobs catch what they throw; this is out of memory, or a bug.
     this.#worker.on('error', (error) =>
@@ -178,9 +191,18 @@ class Thread {
     await this.#worker.terminate();
   }
 
-  #fail(error: DropdockError): void {
-    for (const task of this.#tasks.splice(0)) task.reject(error);
+  #fail(error: Error): void {
+    const answer = { ok: false, error: toPlainError(error) } as const;
+    for (const task of this.#tasks.splice(0)) conclude(task, answer);
   }
+}
+
+function conclude({ left, resolve, reject }: Task, answer: JobAnswer): void {
+  const open = () => {
+    if (!answer.ok) throw fromPlainError(answer.error);
+    return answer.result as never;
+  };
+  left.conclude(open).then(resolve, reject);
 }
 
 function stopped(message: string, cause?: Error): DropdockError {

@@ -1,64 +1,72 @@
-/**
- * Goal: jobs that wait cross to the threads together, and each is answered for itself: with its own
- * result, or its own error, whatever becomes of those it crossed with.
- */
-import { mkdirSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+/** Large blobs on real threads: hashed by one, synced and named by another. */
+import { existsSync, linkSync, readdirSync, statSync, truncateSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
-import type { RepositoryId } from '#src/image/names.js';
-import { toTimestamp } from '#src/snapshot/timestamp.js';
+import type { BlobToIngest } from '#src/disk/blob-bytes.js';
+import { LEFT_BYTES_MIN } from '#src/disk/left-sync.js';
+import type { Digest } from '#src/image/digest.js';
 import { ThreadPool } from '#src/threads/pool.js';
-import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { IngestFixture } from '../disk/ingest-fixture.js';
+import { sha256 } from '../support/make-image.js';
+import { refusalOf } from '../support/refusal.js';
 
 describe('ThreadPool', () => {
+  const given = new IngestFixture();
   let pool: ThreadPool;
-  beforeEach(() => {
-    pool = new ThreadPool({ hashThreads: 1 });
+
+  before(() => {
+    pool = new ThreadPool({ hashThreads: 2 });
   });
-  afterEach(async () => {
-    await pool.close();
-    removeTempDirs();
+  after(() => pool.close());
+
+  const size = LEFT_BYTES_MIN + 1;
+  const large = (change: Partial<BlobToIngest> = {}): BlobToIngest => {
+    truncateSync(given.file, size);
+    const digest = sha256(Buffer.concat([Buffer.from('the bytes of a layer')], size)) as Digest;
+    return { ...given.blob, digest, size, ...change };
+  };
+  const isTidy = () => readdirSync(dirname(given.blob.temporary)).length === 0;
+
+  it('has a large blob copied, and named when it is told of', async () => {
+    const blob = large({ ingest: 'copy' });
+    const [way] = await pool.run('ingest', { blobs: [blob] });
+    expect(way).to.be.oneOf(['copied', 'cloned']);
+    expect(statSync(blob.destination)).to.include({ size, nlink: 1 });
+    expect(isTidy()).to.equal(true);
+    expect(await pool.run('ingest', { blobs: [blob] })).to.deep.equal(['present']);
   });
 
-  it('answers each of many with what is its own', async () => {
-    const published = tempDir();
-    const roots = { published, state: join(published, 'state') };
-    mkdirSync(join(published, 'web'));
-    const all = Array.from({ length: 100 }, (_none, at) => {
-      const id = `app${at}` as RepositoryId;
-      const snapshot = toTimestamp(at * 1000);
-      const path = join(published, 'web', id);
-      const isWrong = at % 7 === 3;
-      if (isWrong) mkdirSync(path);
-      else symlinkSync(`../master/${id}/${snapshot}`, path);
-      return { id, expected: isWrong ? 'layout.unsafe' : snapshot };
+  it('has a large blob linked', async () => {
+    const blob = large();
+    const [way] = await pool.run('ingest', { blobs: [blob] });
+    expect(way).to.be.oneOf(['linked', 'cloned']);
+    expect(statSync(blob.destination).mode & 0o7777).to.equal(0o444);
+    expect(isTidy()).to.equal(true);
+  });
+
+  it('has several at once', async () => {
+    const blobs = ['a', 'b', 'c', 'd'].map((name) => {
+      linkSync(given.file, join(given.blob.root, name));
+      const [destination, temporary] = [given.blob.destination, given.blob.temporary];
+      const names = { destination: destination + name, temporary: temporary + name };
+      return large({ path: name, ...names });
     });
-    const answers = await Promise.all(
-      all.map(({ id }) =>
-        pool.run('readPivot', { roots, id }).catch((error: { code: string }) => error.code),
-      ),
-    );
-    expect(answers).to.deep.equal(all.map(({ expected }) => expected));
+    await Promise.all(blobs.map((blob) => pool.run('ingest', { blobs: [blob] })));
+    for (const { destination } of blobs) expect(statSync(destination).size).to.equal(size);
+    expect(isTidy()).to.equal(true);
   });
 
-  it('fails those under way, and those that wait, when it is closed', async () => {
-    const inbox = tempDir();
-    const running = Array.from({ length: 60 }, () => pool.run('listClaims', { inbox }));
-    const closed = pool.close();
-    const results = await Promise.allSettled(running);
-    await closed;
-    expect(results.map(({ status }) => status)).to.include('rejected');
-    for (const result of results) {
-      if (result.status === 'rejected') expect(result.reason.code).to.equal('thread.failed');
-    }
-    await expectRefused(pool.run('listClaims', { inbox }));
+  it('refuses a large blob of other bytes, though its sync has begun', async () => {
+    const blob = large({ digest: sha256('other') as Digest });
+    const { code } = await refusalOf(pool.run('ingest', { blobs: [blob] }));
+    expect(code).to.equal('digest.mismatch');
+    expect(existsSync(blob.destination)).to.equal(false);
+    expect(isTidy()).to.equal(true);
+  });
+
+  it('fails a job whose blob cannot be named by the thread that was to', async () => {
+    const blob = large({ destination: join(given.file, 'below', 'a file') });
+    const failed = await pool.run('ingest', { blobs: [blob] }).catch((error) => error.code);
+    expect(failed).to.equal('ENOTDIR');
   });
 });
-
-async function expectRefused(work: Promise<unknown>): Promise<void> {
-  const error = await work.then(
-    () => undefined,
-    (reason: { code?: string }) => reason,
-  );
-  expect(error?.code).to.equal('thread.failed');
-}
