@@ -1,4 +1,5 @@
 /** Which threads do which job. */
+import type { BuildRequest } from '../publish/build.js';
 import type { StageRequest } from '../publish/drop.js';
 import type { Jobs } from './jobs.js';
 
@@ -32,6 +33,11 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   listRejected: 'page',
   dropBytes: 'page',
 };
+
+/** Which repository's last snapshot a thread remembers once it has done this. */
+export function remembered(job: keyof Jobs, request: unknown): string | undefined {
+  return job === 'build' || job === 'buildEdit' ? (request as BuildRequest).policy.id : undefined;
+}
 
 export function laneOf(job: keyof Jobs, request: unknown): Lane {
   // An archive is read, hashed and perhaps unpacked in one go.

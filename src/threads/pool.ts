@@ -7,11 +7,14 @@ import { Worker } from 'node:worker_threads';
 import type { RunJob } from '../disk/hands.js';
 import { DropdockError, fromPlainError } from '../errors.js';
 import type { Jobs } from './jobs.js';
-import { type Lane, laneOf } from './lanes.js';
+import { type Lane, laneOf, remembered } from './lanes.js';
+import { pickIdle } from './pick.js';
 import type { JobAnswer, JobMessage } from './worker.js';
 
 interface Task {
   readonly message: JobMessage;
+  /** What its thread remembers then. */
+  readonly about: string | undefined;
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
 }
@@ -39,7 +42,8 @@ export class ThreadPool {
   readonly run: RunJob<Jobs> = (job, request) =>
     new Promise((resolve, reject) => {
       const message = { job, request } as JobMessage;
-      this.#lanes[laneOf(job, request)].add({ message, resolve, reject });
+      const about = remembered(job, request);
+      this.#lanes[laneOf(job, request)].add({ message, about, resolve, reject });
     });
 
   /** Ends all threads at once; what they were doing is left to the next start. */
@@ -78,11 +82,17 @@ class ThreadLane {
   #dispatch(): void {
     while (this.#waiting.length > 0) {
       if (this.#closed) return;
-      const thread = this.#idle.pop() ?? this.#start();
+      const thread = this.#takeIdle(this.#waiting[0]?.about) ?? this.#start();
       const task = thread && this.#waiting.shift();
       if (!task) return;
       thread.do(task);
     }
+  }
+
+  #takeIdle(about: string | undefined): Thread | undefined {
+    const thread = pickIdle(this.#idle, about);
+    if (thread) this.#idle.splice(this.#idle.indexOf(thread), 1);
+    return thread;
   }
 
   #start(): Thread | undefined {
@@ -123,6 +133,7 @@ interface ThreadHooks {
 class Thread {
   readonly #worker = new Worker(new URL('./worker.js', import.meta.url));
   #task: Task | undefined;
+  #remembers: string | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param hooks `onIdle` answers whether the thread is to end */
@@ -152,9 +163,14 @@ class Thread {
     });
   }
 
+  get remembers(): string | undefined {
+    return this.#remembers;
+  }
+
   do(task: Task): void {
     clearTimeout(this.#idleTimer);
     this.#task = task;
+    this.#remembers = task.about ?? this.#remembers;
     this.#worker.ref();
     this.#worker.postMessage(task.message);
   }
