@@ -11,7 +11,7 @@ import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
 import type { LeftOut } from '../image/staged-content.js';
 import type { RedirectOci } from '../snapshot/content-files.js';
-import { convertAll } from '../snapshot/convert.js';
+import { convertAll, wantedSince } from '../snapshot/convert.js';
 import { carriesTheSame, servesTheSame, settle } from '../snapshot/merge.js';
 import { type RenderOptions, redirectFileName, renderRedirectFile } from '../snapshot/render.js';
 import { render } from '../snapshot/rendering.js';
@@ -68,7 +68,9 @@ export function buildNext(
   reason: SnapshotReason,
 ): NextSnapshot {
   const { roots, policy, base } = request;
-  const { state: converted, leftOut } = convertTags(disk, request, merged);
+  const isConverted = stored?.redirectOci === 'convert';
+  const before = isConverted ? stored.state : undefined;
+  const { state: converted, leftOut } = convertTags(disk, request, merged, before);
   const next = settle(converted, stored?.state, { nowMs: request.nowMs, graceMs: policy.graceMs });
   const isThere =
     stored !== undefined &&
@@ -105,16 +107,20 @@ export function readOwn(
   );
 }
 
-/** Gives the OCI images behind tags their Docker form, or takes it away, as the settings say. */
+/**
+ * Gives the OCI images behind tags their Docker form, or takes it away, as the settings say.
+ * @param before what `merged` was made of, if all of it was converted
+ */
 export function convertTags(
   disk: Disk,
   { roots, policy, transaction }: Pick<NextRequest, 'roots' | 'policy' | 'transaction'>,
   merged: RepositoryState,
+  before?: RepositoryState,
 ): { state: RepositoryState; leftOut: readonly LeftOut[] } {
   if (policy.redirectOci !== 'convert') {
     return { state: { ...merged, conversions: new Map() }, leftOut: [] };
   }
-  const wanted = [...merged.tags.values()].map(({ digest }) => digest);
+  const wanted = wantedSince(before, merged);
   const load = (digest: Digest) => loadManifest(disk, roots, digest);
   const { conversions, made, leftOut } = convertAll(wanted, merged.conversions, {
     manifests: merged.manifests,

@@ -28,7 +28,7 @@ export function nextSnapshotText(
   return linedText([
     ...snapshotScalars(state, header).map(([key, value]) => ({ key, value })),
     ...TABLES.map((key) => {
-      const lines = last.get(key) ?? Buffer.alloc(0);
+      const lines = last.get(key) ?? [];
       const changes = new Map<string, string | null>();
       for (const each of change[key].keys()) {
         const value = text[key](each as never);

@@ -51,8 +51,8 @@ export function nextRedirect(
   header: RedirectHeader,
   changes: Readonly<Record<RedirectTable, LineChanges>>,
 ): LinedText {
-  const table = (key: RedirectTable) => changeLines(last.get(key) ?? Buffer.alloc(0), changes[key]);
-  const fields = withScalars<string | Lines[]>(header, {
+  const table = (key: RedirectTable) => changeLines(last.get(key) ?? [], changes[key]);
+  const fields = withScalars<string | Lines>(header, {
     manifest_list_amd64_tags: table('manifest_list_amd64_tags'),
     manifest_list_data: table('manifest_list_data'),
     schema2_data: table('schema2_data'),

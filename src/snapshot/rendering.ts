@@ -33,7 +33,7 @@ import type { RepositoryState } from './state.js';
 import { changedKeys, stateChange } from './state-change.js';
 
 /** To be written anew, whatever the last snapshot has. */
-export type FreshText = Omit<TextFile, 'text'> & { readonly text: string | Buffer };
+export type FreshText = Omit<TextFile, 'text'> & { readonly text: string | readonly Buffer[] };
 
 /** From the files of the last snapshot to those of this one; what is text is not among `put`. */
 export interface FileChange {
@@ -89,7 +89,7 @@ function renderWhole(state: RepositoryState, options: RenderOptions): Rendering 
   return {
     state,
     redirectOci,
-    texts: textFiles(state, { referrers, tags, snapshot, redirect }),
+    texts: textFiles(state, { referrers, tags, snapshot: [snapshot], redirect: [redirect] }),
     inventory,
     kept: {
       snapshot: readTables(snapshot, TABLES),
@@ -104,17 +104,20 @@ function renderWhole(state: RepositoryState, options: RenderOptions): Rendering 
 function renderNext(last: Rendering, state: RepositoryState, options: RenderOptions): Rendering {
   const { redirectOci, kept } = last;
   const change = stateChange(last.state, state, kept.snapshot.get('blobs'));
-  const { bytes: snapshot, tables } = nextSnapshotText(kept.snapshot, state, options, change);
+  const { pieces: snapshot, tables } = nextSnapshotText(kept.snapshot, state, options, change);
   const referrers = renderReferrerFiles(state);
   const files = fileChange(last, state, change);
   const gone = new Set(files.gone);
-  const amd64 = amd64Tags(state);
+  // Looked up again for all lists: the image of one may have come later than itself.
+  const lists = kept.redirect.get('manifest_list_data') ?? [];
+  const hasLists = lists.length > 0 || files.put.some(({ path }) => path.startsWith(LISTS));
+  const amd64 = hasLists ? amd64Tags(state) : kept.amd64;
   const redirect = nextRedirect(kept.redirect, redirectHeader(state, options), {
     manifest_list_amd64_tags: linesOf(changedKeys(kept.amd64, amd64), (tag) => {
       const image = amd64.get(tag);
       return image === undefined ? null : amd64Line(tag, image);
     }),
-    manifest_list_data: changedNames(files, 'manifests/list/'),
+    manifest_list_data: changedNames(files, LISTS),
     schema2_data: changedNames(files, 'manifests/2/'),
   });
   const inventory = new Inventory(last.inventory);
@@ -124,7 +127,7 @@ function renderNext(last: Rendering, state: RepositoryState, options: RenderOpti
   return {
     state,
     redirectOci,
-    texts: textFiles(state, { referrers, tags, snapshot, redirect: redirect.bytes }),
+    texts: textFiles(state, { referrers, tags, snapshot, redirect: redirect.pieces }),
     inventory,
     change: { gone: [...gone, ...kept.texts.filter((path) => !gone.has(path))], put: files.put },
     kept: {
@@ -140,8 +143,8 @@ function renderNext(last: Rendering, state: RepositoryState, options: RenderOpti
 interface Texts {
   readonly referrers: readonly TextFile[];
   readonly tags: readonly Tag[];
-  readonly snapshot: Buffer;
-  readonly redirect: Buffer;
+  readonly snapshot: readonly Buffer[];
+  readonly redirect: readonly Buffer[];
 }
 
 function textFiles(state: RepositoryState, { referrers, tags, ...made }: Texts): FreshText[] {
@@ -156,6 +159,8 @@ function textFiles(state: RepositoryState, { referrers, tags, ...made }: Texts):
 function largeTexts(files: readonly TextFile[]): string[] {
   return files.map(({ path }) => path).filter(isInLarge);
 }
+
+const LISTS = 'manifests/list/';
 
 /** What is content, and has another path or other bytes than in the last snapshot. */
 function fileChange(

@@ -5,7 +5,7 @@
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import { type RedirectOci, renderContent } from '#src/snapshot/content-files.js';
-import { convertAll } from '#src/snapshot/convert.js';
+import { convertAll, wantedSince } from '#src/snapshot/convert.js';
 import { removeAll, restore, untag } from '#src/snapshot/edit.js';
 import { Inventory } from '#src/snapshot/inventory.js';
 import { settle } from '#src/snapshot/merge.js';
@@ -60,7 +60,10 @@ describe('what is rendered from the last snapshot', () => {
     const whole = renderSnapshot(next.state, options);
     const texts = whole.flatMap((file) => ('text' in file ? [[file.path, file.text]] : []));
     expect(
-      next.texts.map(({ path, text }) => [path, String(text)]),
+      next.texts.map(({ path, text }) => [
+        path,
+        typeof text === 'string' ? text : String(Buffer.concat(text)),
+      ]),
       what,
     ).to.deep.equal(texts);
     const inventory = new Inventory();
@@ -184,8 +187,12 @@ class World {
       return settle({ ...merged, conversions: new Map() }, before, grace);
     }
     const load = (digest: Digest) => this.#content.blobs.get(digest) ?? Buffer.alloc(0);
-    const wanted = [...merged.tags.values()].map(({ digest }) => digest);
+    const all = convertAll(wantedSince(undefined, merged), merged.conversions, { ...merged, load });
+    const wanted = wantedSince(before, merged);
     const { conversions, made } = convertAll(wanted, merged.conversions, { ...merged, load });
+    expect([...conversions], 'what changed is all there is to convert').to.have.deep.members([
+      ...all.conversions,
+    ]);
     const records = made.map(({ digest, record }) => [digest, record] as const);
     for (const { digest, bytes } of made) this.#content.blobs.set(digest, bytes);
     const manifests = new Map([...merged.manifests, ...records]);
