@@ -1,7 +1,7 @@
 /** The shipped program as a process of its own, with the settings it has from the start. */
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { end, start } from './children.js';
 import { pause, type Spent, spentBy, until } from './command.js';
 import { namesIn } from './layers.js';
@@ -105,11 +105,14 @@ export class Daemon {
     await until('the claims to go', isOver, { everyMs: 2 });
   }
 
-  /** Waits until the next tree of a large repository was made ahead of time (prepared-tree.ts). */
-  async madeAhead(): Promise<void> {
+  /** Waits until the next tree of a large repository was made ahead of the current snapshot (prepared-tree.ts). */
+  async madeAhead(id: string): Promise<void> {
     const work = join(this.root, 'state', 'work');
-    const isWhole = (name: string) => namesIn(join(work, name)).some((tree) => tree !== 'making');
-    const isThere = () => namesIn(work).some((name) => name.includes('-ready-') && isWhole(name));
+    const current = `${basename(this.web.target(id) ?? '')}@`;
+    const isWhole = (name: string) =>
+      namesIn(join(work, name)).some((tree) => tree.startsWith(current));
+    const isThere = () =>
+      namesIn(work).some((name) => name.endsWith(`-ready-${id}`) && isWhole(name));
     await until('the next tree', isThere, { everyMs: 20 });
   }
 

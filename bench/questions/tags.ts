@@ -90,7 +90,7 @@ async function publishOneMore(
   await command('sync', '-f', root);
   const rested: number[] = [];
   for (const { path } of others.slice(context.rounds)) {
-    if (size >= MADE_AHEAD_MIN) await daemon.madeAhead();
+    if (size >= MADE_AHEAD_MIN) await daemon.madeAhead(REPOSITORY);
     rested.push(await drop1(path));
   }
   await daemon.measured(async () => {

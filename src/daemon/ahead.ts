@@ -7,26 +7,36 @@ import type { Services } from './services.js';
 const FILES_MIN = 2000;
 /** Whoever publishes several times in a row is not to compete with this. */
 const REST_MS = 250;
+/**
+ * Who published so short a time ago may soon do so twice in a row: then two trees are made. As long as
+ * that a thread remembers what the older one differs by (threads/pool.ts).
+ */
+const SOON_MS = 30_000;
+
+type AheadServices = Pick<Services, 'run' | 'roots' | 'owner' | 'log' | 'monotonicMs'>;
 
 export class Ahead {
   readonly #timers = new Map<RepositoryId, NodeJS.Timeout>();
-  readonly #services: Pick<Services, 'run' | 'roots' | 'owner' | 'log'>;
+  /** Being made for these; the value tells whether there is something newer by now. */
+  readonly #making = new Map<RepositoryId, boolean>();
+  /** When they were published to last, on the monotonic clock. */
+  readonly #lastMs = new Map<RepositoryId, number>();
+  readonly #services: AheadServices;
   #stopped = false;
 
-  constructor(services: Pick<Services, 'run' | 'roots' | 'owner' | 'log'>) {
+  constructor(services: AheadServices) {
     this.#services = services;
   }
 
   /** @param files of the snapshot that is current now */
   published(id: RepositoryId, files: number): void {
-    clearTimeout(this.#timers.get(id));
-    this.#timers.delete(id);
     if (files < FILES_MIN || this.#stopped) return;
-    const timer = setTimeout(() => {
-      this.#timers.delete(id);
-      void this.#prepare(id);
-    }, REST_MS);
-    this.#timers.set(id, timer);
+    const nowMs = this.#services.monotonicMs();
+    const wanted = nowMs - (this.#lastMs.get(id) ?? Number.NEGATIVE_INFINITY) < SOON_MS ? 2 : 1;
+    for (const [each, ms] of this.#lastMs) if (nowMs - ms >= SOON_MS) this.#lastMs.delete(each);
+    this.#lastMs.set(id, nowMs);
+    if (this.#making.has(id)) this.#making.set(id, true);
+    else if (!this.#timers.has(id)) this.#later(id, wanted);
   }
 
   stop(): void {
@@ -34,13 +44,25 @@ export class Ahead {
     for (const timer of this.#timers.values()) clearTimeout(timer);
   }
 
-  async #prepare(id: RepositoryId): Promise<void> {
+  #later(id: RepositoryId, wanted: number): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(id);
+      void this.#prepare(id, wanted);
+    }, REST_MS);
+    this.#timers.set(id, timer);
+  }
+
+  async #prepare(id: RepositoryId, wanted: number): Promise<void> {
     const { run, roots, owner, log } = this.#services;
+    this.#making.set(id, false);
     try {
-      await run('prepareNext', { roots, id, owner: owner.token });
+      await run('prepareNext', { roots, id, owner: owner.token, wanted });
     } catch (error) {
       if (this.#stopped) return;
       log('warn', 'daemon.warning', { what: 'making ready', id, ...errorFields(error as Error) });
     }
+    const isOutdated = this.#making.get(id) === true;
+    this.#making.delete(id);
+    if (isOutdated && !this.#stopped) this.#later(id, 2);
   }
 }

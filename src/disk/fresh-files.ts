@@ -52,11 +52,15 @@ export class FreshFiles implements Keeper {
     }
   }
 
-  /** @throws EEXIST */
-  write(path: string, bytes: Uint8Array, { mode, mtime }: NewFile): void {
+  /** @param bytes in pieces, or in one. @throws EEXIST */
+  write(path: string, bytes: Uint8Array | readonly Uint8Array[], { mode, mtime }: NewFile): void {
     const fd = this.disk.open(path, 'create');
     this.keep(fd, path, () => {
-      writeAll(this.disk, fd, bytes, 0);
+      let at = 0;
+      for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
+        writeAll(this.disk, fd, piece, at);
+        at += piece.length;
+      }
       this.disk.setMode(fd, mode);
       if (mtime !== undefined) this.disk.setTime(fd, mtime);
     });

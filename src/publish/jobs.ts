@@ -29,7 +29,8 @@ import {
 import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
 import { snapshotPath, type TreeRoots, workPath } from './paths.js';
 import { prepareTree } from './prepare.js';
-import { discardPrepared, prepareNext } from './prepared-tree.js';
+import { prepareNext } from './prepare-next.js';
+import { discardPrepared } from './prepared-tree.js';
 import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';

@@ -10,22 +10,17 @@ import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
 import type { LeftOut } from '../image/staged-content.js';
-import { convertAll } from '../snapshot/convert.js';
-import { carriesTheSame, liveManifests, servesTheSame, settle } from '../snapshot/merge.js';
-import {
-  type RedirectOci,
-  type RenderOptions,
-  redirectFileName,
-  renderRedirectFile,
-  renderSnapshot,
-  unmovedTags,
-} from '../snapshot/render.js';
+import type { RedirectOci } from '../snapshot/content-files.js';
+import { convertAll, wantedSince } from '../snapshot/convert.js';
+import { carriesTheSame, servesTheSame, settle } from '../snapshot/merge.js';
+import { type RenderOptions, redirectFileName, renderRedirectFile } from '../snapshot/render.js';
+import { render } from '../snapshot/rendering.js';
 import type { SnapshotReason, StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { RepositoryState } from '../snapshot/state.js';
 import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listSnapshots } from './current.js';
 import { contentPath, snapshotPath, type TreeRoots, workPath } from './paths.js';
-import { recallSnapshot, rememberSnapshot } from './recall.js';
+import { recallRendering, recallSnapshot, rememberSnapshot } from './recall.js';
 import { loadManifest, writeTree } from './tree-writer.js';
 
 /** What the settings say about one repository. */
@@ -55,7 +50,7 @@ export interface NextSnapshot {
   readonly snapshot: Timestamp | null;
   readonly reason: SnapshotReason;
   readonly leftOut: readonly LeftOut[];
-  /** How many the snapshot has; 0 where none was made. */
+  /** How many the snapshot has in its large directories; 0 where none was made. */
   readonly files: number;
 }
 
@@ -73,7 +68,9 @@ export function buildNext(
   reason: SnapshotReason,
 ): NextSnapshot {
   const { roots, policy, base } = request;
-  const { state: converted, leftOut } = convertTags(disk, request, merged);
+  const isConverted = stored?.redirectOci === 'convert';
+  const before = isConverted ? stored.state : undefined;
+  const { state: converted, leftOut } = convertTags(disk, request, merged, before);
   const next = settle(converted, stored?.state, { nowMs: request.nowMs, graceMs: policy.graceMs });
   const isThere =
     stored !== undefined &&
@@ -85,21 +82,13 @@ export function buildNext(
   const snapshot = nextTimestamp(request.nowMs, listSnapshots(disk, roots, policy.id));
   const freshTime = Math.max(Math.floor(request.nowMs / 1000), (stored?.freshTime ?? 0) + 1);
   const header = { snapshot, base, reason, freshTime };
-  const files = renderSnapshot(next, renderOptions(policy, header));
-  writeTree(disk, {
-    roots,
-    id: policy.id,
-    transaction: request.transaction,
-    snapshot,
-    base,
-    files,
-    unmoved: unmovedTags(files, stored),
-    redirectPath: redirectFileName(policy.id),
-    freshTime,
-  });
-  const { redirectOci } = policy;
-  rememberSnapshot(disk, roots, policy.id, { ...header, redirectOci, state: next });
-  return { snapshot, reason, leftOut, files: files.length };
+  const last = recallRendering(stored).rendering;
+  const rendering = render(last, next, renderOptions(policy, header));
+  const { id, redirectOci } = policy;
+  const { transaction } = request;
+  writeTree(disk, { roots, id, transaction, snapshot, base, stored, rendering, freshTime });
+  rememberSnapshot(disk, roots, id, { ...header, redirectOci, state: next }, rendering);
+  return { snapshot, reason, leftOut, files: rendering.inventory.count };
 }
 
 /** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */
@@ -118,30 +107,32 @@ export function readOwn(
   );
 }
 
-/** Gives the OCI images behind tags their Docker form, or takes it away, as the settings say. */
+/**
+ * Gives the OCI images behind tags their Docker form, or takes it away, as the settings say.
+ * @param before what `merged` was made of, if all of it was converted
+ */
 export function convertTags(
   disk: Disk,
   { roots, policy, transaction }: Pick<NextRequest, 'roots' | 'policy' | 'transaction'>,
   merged: RepositoryState,
+  before?: RepositoryState,
 ): { state: RepositoryState; leftOut: readonly LeftOut[] } {
   if (policy.redirectOci !== 'convert') {
     return { state: { ...merged, conversions: new Map() }, leftOut: [] };
   }
-  const live = liveManifests(merged);
-  const wanted = [...merged.tags.values()].map(({ digest }) => digest);
+  const wanted = wantedSince(before, merged);
   const load = (digest: Digest) => loadManifest(disk, roots, digest);
-  const { conversions, made, leftOut } = convertAll(
-    wanted.filter((digest) => live.has(digest)),
-    merged.conversions,
-    { manifests: merged.manifests, load },
-  );
-  const manifests = new Map(merged.manifests);
+  const { conversions, made, leftOut } = convertAll(wanted, merged.conversions, {
+    manifests: merged.manifests,
+    load,
+  });
   ingestAllBytes(
     disk,
     made.map(({ digest, bytes }) => ({ bytes, destination: contentPath(roots, digest) })),
     workPath(roots, transaction),
   );
-  for (const { digest, record } of made) manifests.set(digest, record);
+  const records = made.map(({ digest, record }) => [digest, record] as const);
+  const manifests = made.length > 0 ? new Map([...merged.manifests, ...records]) : merged.manifests;
   return { state: { ...merged, manifests, conversions }, leftOut };
 }
 

@@ -1,170 +1,72 @@
 /**
- * A tree made ahead of time: links to everything the current snapshot holds, so that the next
- * snapshot of a large repository is not 60,000 links away but as many as it differs by. It is only a
- * hurry saved: it says which very snapshot it was made of, and is thrown away when another is current.
+ * Trees made ahead of time: links to everything the current snapshot holds, so that the next snapshot
+ * of a large repository is not 60,000 links away but as many as it differs by. They are only a hurry
+ * saved: each says which very snapshot it was made of, and take-prepared.ts decides whether it helps.
  *
- *   work/<owner>-ready-<id>/making        not whole yet
- *   work/<owner>-ready-<id>/<version>     whole
+ *   work/<owner>-ready-<id>/making                    not whole yet
+ *   work/<owner>-ready-<id>/<version>=<sum>=<stamp>   whole
  */
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { listIfThere, makeDirectory, removeIfThere, syncDirectory } from '../disk/durable.js';
-import { removeTree } from '../disk/remove-tree.js';
+import { listIfThere } from '../disk/durable.js';
 import { DropdockError, hasErrno } from '../errors.js';
-import { isDigest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
-import { SNAPSHOT_FILE } from '../snapshot/render.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
+import { LARGE_DIRECTORIES } from '../snapshot/inventory.js';
 import { moveToTrash } from './clean.js';
 import { readPivot } from './current.js';
 import {
-  contentPath,
   isPreparedName,
   preparedPath,
-  snapshotPath,
   type TreeRoots,
   transactionOwner,
   workDirectory,
   workPath,
 } from './paths.js';
+import { snapshotVersion } from './recall.js';
 
-const MAKING = 'making';
-/**
- * Where large repositories have their files. Of manifests/1 a digest may name other bytes than what is
- * stored under it, and all others are made anew each time.
- */
-const LINKED = ['blobs', 'manifests/oci', 'manifests/oci-index', 'manifests/2', 'manifests/list'];
-/** More repositories of this size are not published to at one time. */
-const PREPARED_MAX = 16;
+export const MAKING = 'making';
 export const TREE_DIRECTORY_MODE = 0o755;
 
-export interface PrepareNextRequest {
+export interface PreparedPlace {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
   readonly owner: string;
 }
 
-/**
- * Makes the next tree of a repository ready. Holds no lock: whoever publishes meanwhile throws away
- * what is not whole, and this ends. @returns how many links were made
- */
-export function prepareNext(disk: Disk, { roots, id, owner }: PrepareNextRequest): number {
-  const base = readPivot(disk, roots, id);
-  const ready = preparedPath(roots, owner, id);
-  try {
-    const version = base && versionOf(disk, roots, id, base);
-    if (version && listIfThere(disk, ready).some(({ name }) => name === version)) return 0;
-    discard(disk, roots, ready);
-    if (base === null || version === null) return 0;
-    makeRoom(disk, roots, owner);
-    disk.makeDirectory(ready);
-    // As for every transaction: see `begin` in jobs.ts.
-    syncDirectory(disk, workDirectory(roots));
-    const making = join(ready, MAKING);
-    const links = copyLinks(disk, roots, snapshotPath(roots, id, base), making);
-    disk.rename(making, join(ready, version));
-    return links;
-  } catch (error) {
-    discard(disk, roots, ready);
-    // Somebody has published, or cleaned: it would have been of no use.
-    if (hasErrno(error, 'ENOENT', 'EEXIST')) return 0;
-    throw error;
-  }
+export interface PreparedTree {
+  readonly name: string;
+  /** Of the snapshot it was made of. */
+  readonly version: string;
+  /** Of what it holds: an inventory's. */
+  readonly sum: string;
+  /** Of its large directories, when it was whole. */
+  readonly stamp: string;
 }
 
-/** Names the very snapshot: its name may have been another's before, its file's inode too. */
-function versionOf(disk: Disk, roots: TreeRoots, id: RepositoryId, base: Timestamp): string {
-  const { ino, ctimeMs } = disk.stat(join(snapshotPath(roots, id, base), SNAPSHOT_FILE));
-  return `${base}@${ino}-${ctimeMs}`;
+export function preparedName({ version, sum, stamp }: Omit<PreparedTree, 'name'>): string {
+  return [version, sum, stamp].join('=');
 }
 
-function copyLinks(disk: Disk, roots: TreeRoots, from: string, to: string): number {
-  let links = 0;
-  for (const directory of [to, `${to}/manifests`, ...LINKED.map((each) => `${to}/${each}`)]) {
-    makeDirectory(disk, directory, TREE_DIRECTORY_MODE);
-  }
-  for (const directory of LINKED) {
-    const [source, target] = [`${from}/${directory}`, `${to}/${directory}`];
-    for (const { name, kind } of listIfThere(disk, source)) {
-      if (kind === 'file' && linkFile(disk, roots, source, target, name)) links++;
-    }
-    syncDirectory(disk, target);
-  }
-  return links;
+/** Of the snapshots' age, the oldest first. */
+export function listPrepared(disk: Disk, { roots, id, owner }: PreparedPlace): PreparedTree[] {
+  return listIfThere(disk, preparedPath(roots, owner, id))
+    .map(({ name }) => name)
+    .sort()
+    .flatMap((name) => {
+      const [version = '', sum = '', stamp = ''] = name.split('=');
+      return name === MAKING ? [] : { name, version, sum, stamp };
+    });
 }
 
-/** As a publish would: what is named by a digest from the store, a tag from the last snapshot. */
-function linkFile(disk: Disk, roots: TreeRoots, from: string, to: string, name: string): boolean {
-  const source = isDigest(name) ? contentPath(roots, name) : `${from}/${name}`;
-  try {
-    disk.link(source, `${to}/${name}`);
-    return true;
-  } catch (error) {
-    // The publish does what cannot be done here, in its own ways; and it may be under way by now.
-    if (!hasErrno(error, 'EMLINK', 'ENOENT')) throw error;
-    disk.stat(to);
-    return false;
+/** Changes when anything is added to a large directory of the tree, or taken away. */
+export function stampOf(disk: Disk, root: string): string {
+  const hash = createHash('sha256');
+  for (const directory of LARGE_DIRECTORIES) {
+    const { ino, ctimeMs, mtimeMs } = disk.stat(`${root}/${directory}`);
+    hash.update(`${ino} ${ctimeMs} ${mtimeMs}\n`);
   }
-}
-
-/** The oldest go, so that they do not pile up. */
-function makeRoom(disk: Disk, roots: TreeRoots, owner: string): void {
-  const ours = namesOf(disk, roots).filter((name) => transactionOwner(name) === owner);
-  if (ours.length < PREPARED_MAX) return;
-  const byAge = ours
-    .map((name) => ({ name, ms: disk.stat(workPath(roots, name)).mtimeMs }))
-    .sort((a, b) => a.ms - b.ms);
-  for (const { name } of byAge.slice(0, ours.length - PREPARED_MAX + 1)) {
-    discard(disk, roots, workPath(roots, name));
-  }
-}
-
-export interface Prepared {
-  /** Below the tree, leaves before what holds them. */
-  readonly directories: ReadonlySet<string>;
-  /** Paths of files below it. */
-  readonly files: Set<string>;
-}
-
-/**
- * Takes what was made ready for this very base. Whatever else was made ready goes.
- * @param root where it is moved to
- */
-export function takePrepared(
-  disk: Disk,
-  { roots, id, owner }: PrepareNextRequest,
-  base: Timestamp | null,
-  root: string,
-): Prepared | undefined {
-  const ready = preparedPath(roots, owner, id);
-  let isTaken = false;
-  try {
-    if (base !== null) {
-      disk.rename(join(ready, versionOf(disk, roots, id, base)), root);
-      isTaken = true;
-    }
-  } catch (error) {
-    if (!hasErrno(error, 'ENOENT')) throw error;
-  }
-  discard(disk, roots, ready);
-  if (!isTaken) return undefined;
-  const directories = new Set(['.', ...LINKED, 'manifests']);
-  const files = new Set<string>();
-  for (const directory of LINKED) {
-    for (const name of disk.names(`${root}/${directory}`)) files.add(`${directory}/${name}`);
-  }
-  return { directories, files };
-}
-
-/** Takes away what the tree is not to hold. */
-export function removeRest(
-  disk: Disk,
-  root: string,
-  { files, directories }: Prepared,
-  wanted: ReadonlySet<string>,
-): void {
-  for (const path of files) removeIfThere(disk, `${root}/${path}`);
-  for (const path of directories) if (!wanted.has(path)) removeTree(disk, `${root}/${path}`);
+  return hash.digest('hex').slice(0, 16);
 }
 
 /** After a repair: what was bad may be linked from them. And at times: what nobody will take. */
@@ -174,34 +76,44 @@ export function discardPrepared(
 ): number {
   let count = 0;
   for (const name of namesOf(disk, roots)) {
-    if (owner !== undefined && (transactionOwner(name) !== owner || isCurrent(disk, roots, name))) {
-      continue;
-    }
-    discard(disk, roots, workPath(roots, name));
+    if (owner !== undefined && transactionOwner(name) !== owner) continue;
+    if (owner !== undefined && keepsCurrent(disk, roots, name)) continue;
+    throwAway(disk, roots, workPath(roots, name));
     count++;
   }
   return count;
 }
 
-function isCurrent(disk: Disk, roots: TreeRoots, name: string): boolean {
-  const id = name.slice(`${transactionOwner(name)}-ready-`.length) as RepositoryId;
+/** Content that only older ones link would never be unused. @returns whether any is left */
+function keepsCurrent(disk: Disk, roots: TreeRoots, name: string): boolean {
+  const owner = transactionOwner(name);
+  const id = name.slice(`${owner}-ready-`.length) as RepositoryId;
   try {
     const base = readPivot(disk, roots, id);
-    const version = base && versionOf(disk, roots, id, base);
-    const whole = listIfThere(disk, workPath(roots, name)).map((entry) => entry.name);
-    return version !== null && (whole.includes(version) || whole.includes(MAKING));
+    const version = base && snapshotVersion(disk, roots, id, base);
+    const trees = listPrepared(disk, { roots, id, owner });
+    const current = trees.filter((tree) => tree.version === version);
+    const isMaking = listIfThere(disk, workPath(roots, name)).some((each) => each.name === MAKING);
+    if (version === null || (current.length === 0 && !isMaking)) return false;
+    for (const tree of trees) {
+      if (!current.includes(tree)) throwAway(disk, roots, join(workPath(roots, name), tree.name));
+    }
+    return true;
   } catch (error) {
     if (hasErrno(error, 'ENOENT') || error instanceof DropdockError) return false;
     throw error;
   }
 }
 
-function namesOf(disk: Disk, roots: TreeRoots): string[] {
+/** Whose trees are made ahead, of all processes. */
+export function namesOf(disk: Disk, roots: TreeRoots): string[] {
   return listIfThere(disk, workDirectory(roots))
     .map(({ name }) => name)
     .filter(isPreparedName);
 }
 
-function discard(disk: Disk, roots: TreeRoots, ready: string): void {
-  moveToTrash(disk, roots, ready, `work@${ready.slice(workDirectory(roots).length + 1)}`);
+/** A tree, or all of a repository. */
+export function throwAway(disk: Disk, roots: TreeRoots, path: string): void {
+  const name = path.slice(workDirectory(roots).length + 1).replaceAll('/', '@');
+  moveToTrash(disk, roots, path, `work@${name}`);
 }

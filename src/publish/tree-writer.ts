@@ -14,12 +14,15 @@ import {
   withOpen,
 } from '../disk/durable.js';
 import { FreshFiles } from '../disk/fresh-files.js';
+import { removeTree } from '../disk/remove-tree.js';
 import { STORED_MODE } from '../disk/stored.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
-import type { RenderedFile } from '../snapshot/render.js';
+import type { ContentFile } from '../snapshot/content-files.js';
+import type { Rendering } from '../snapshot/rendering.js';
+import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import {
   contentPath,
@@ -29,7 +32,10 @@ import {
   transactionOwner,
   workPath,
 } from './paths.js';
-import { type Prepared, removeRest, TREE_DIRECTORY_MODE, takePrepared } from './prepared-tree.js';
+import { TREE_DIRECTORY_MODE } from './prepared-tree.js';
+import { recallRendering } from './recall.js';
+import { PREPARED_DIRECTORIES, type Taken, takePrepared } from './take-prepared.js';
+import { treeWork } from './tree-work.js';
 
 export interface TreeToWrite {
   readonly roots: TreeRoots;
@@ -37,11 +43,9 @@ export interface TreeToWrite {
   readonly transaction: string;
   readonly snapshot: Timestamp;
   readonly base: Timestamp | null;
-  readonly files: readonly RenderedFile[];
-  /** Paths of tags that the base serves with the same content; their files are kept. */
-  readonly unmoved: ReadonlySet<string>;
-  /** Written last of all files. */
-  readonly redirectPath: string;
+  /** What `base` names. */
+  readonly stored: StoredSnapshot | undefined;
+  readonly rendering: Rendering;
   readonly freshTime: number;
 }
 
@@ -49,23 +53,20 @@ export interface TreeToWrite {
 export function writeTree(disk: Disk, tree: TreeToWrite): void {
   const root = join(workPath(tree.roots, tree.transaction), 'tree');
   // 6. Build it under work/.
-  const owner = transactionOwner(tree.transaction);
-  const prepared = takePrepared(disk, { ...tree, owner }, tree.base, root);
-  const directories = makeDirectories(disk, root, tree.files, prepared);
-  const isRedirect = ({ path }: RenderedFile) => path === tree.redirectPath;
-  const expected = tree.files.filter((file) => isFresh(tree, file)).length;
-  const put = (file: RenderedFile, fresh: FreshFiles) => {
-    if (prepared?.files.delete(file.path)) {
-      if (!isFresh(tree, file)) return;
-      disk.unlink(`${root}/${file.path}`);
-    }
-    writeFile(disk, tree, root, file, fresh);
-  };
+  const taken = takeTree(disk, tree, root);
+  const directories = arrangeDirectories(disk, root, tree.rendering, taken !== undefined);
+  const { gone, put, isFresh } = treeWork(tree, taken);
+  for (const path of gone) removeIfThere(disk, `${root}/${path}`);
+  const { texts } = tree.rendering;
+  const expected = texts.length + put.filter(isFresh).length;
   FreshFiles.use(disk, { place: root, expected }, (fresh) => {
-    for (const file of tree.files) if (!isRedirect(file)) put(file, fresh);
-    if (prepared) removeRest(disk, root, prepared, new Set(directories));
-    // 7. Write the redirect file into it (Pulp issue 3357: the flip must not come first).
-    for (const file of tree.files) if (isRedirect(file)) put(file, fresh);
+    for (const file of put) putContent(disk, { tree, root, fresh }, file, isFresh(file));
+    // 7. The redirect file, the last of the texts, is written into it (Pulp issue 3357: the flip must
+    // not come first).
+    for (const { path, text } of texts) {
+      const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+      fresh.write(`${root}/${path}`, bytes, { mode: STORED_MODE, mtime: tree.freshTime });
+    }
   });
   // 8. The files are synced; now the directories, leaf to root, then the rename.
   for (const directory of directories) syncDirectory(disk, join(root, directory));
@@ -91,50 +92,58 @@ function moveToItsName(disk: Disk, root: string, { roots, id, snapshot }: TreeTo
   }
 }
 
-/** @returns the directories of the tree, below `root`, leaves before what holds them */
-function makeDirectories(
+function takeTree(disk: Disk, tree: TreeToWrite, root: string): Taken {
+  const { roots, id, base, stored, rendering } = tree;
+  const owner = transactionOwner(tree.transaction);
+  const last = recallRendering(stored);
+  // A change can only be applied to what it leads away from.
+  const known = rendering.change && last.rendering;
+  const sum = known?.inventory.sum;
+  return takePrepared(disk, { roots, id, owner, base, sum, steps: known ? last.steps : [] }, root);
+}
+
+/**
+ * Makes the directories of the tree that are not there, and takes away what it is not to have.
+ * @returns them, below `root`, leaves before what holds them
+ */
+function arrangeDirectories(
   disk: Disk,
   root: string,
-  files: readonly RenderedFile[],
-  prepared: Prepared | undefined,
+  { inventory, texts }: Rendering,
+  isTaken: boolean,
 ): string[] {
-  const wanted = new Set<string>(['.', 'blobs', 'manifests', 'tags']);
-  for (const { path } of files) {
-    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
-      const directory = path.slice(0, end);
-      if (wanted.has(directory)) break;
-      wanted.add(directory);
-    }
-  }
+  const wanted = new Set<string>(['.', 'blobs', 'manifests', 'tags', ...inventory.directories]);
+  for (const { path } of texts) wanted.add(dirname(path));
   const sorted = [...wanted].sort();
   for (const directory of sorted) {
-    if (prepared?.directories.has(directory)) continue;
+    if (isTaken && PREPARED_DIRECTORIES.has(directory)) continue;
     makeDirectory(disk, join(root, directory), TREE_DIRECTORY_MODE);
+  }
+  for (const directory of isTaken ? PREPARED_DIRECTORIES : []) {
+    if (!wanted.has(directory)) removeTree(disk, `${root}/${directory}`);
   }
   return sorted.reverse();
 }
 
-/** Written anew, unless the base turns out to lack it. */
-function isFresh({ unmoved }: TreeToWrite, file: RenderedFile): boolean {
-  return 'text' in file || ('tagged' in file && !unmoved.has(file.path));
+interface PutContext {
+  readonly tree: TreeToWrite;
+  readonly root: string;
+  readonly fresh: FreshFiles;
 }
 
-function writeFile(
+/** @param isFresh written anew; otherwise only when the base turns out to lack it */
+function putContent(
   disk: Disk,
-  tree: TreeToWrite,
-  root: string,
-  file: RenderedFile,
-  fresh: FreshFiles,
+  { tree, root, fresh }: PutContext,
+  file: ContentFile,
+  isFresh: boolean,
 ): void {
   // Not joined: 200,000 of them would take longer than their links.
   const path = `${root}/${file.path}`;
-  const how = { mode: STORED_MODE, mtime: tree.freshTime };
-  if ('text' in file) {
-    fresh.write(path, Buffer.from(file.text), how);
-  } else if ('content' in file) {
-    linkContent(disk, tree, file.content, file.path, path);
-  } else if (!tree.unmoved.has(file.path) || !linkFromBase(disk, tree, file.path, path)) {
+  if ('content' in file) linkContent(disk, tree, file.content, file.path, path);
+  else if (isFresh || !linkFromBase(disk, tree, file.path, path)) {
     // nginx makes its ETag of time and size: a moved tag must be a fresh file with a new time.
+    const how = { mode: STORED_MODE, mtime: tree.freshTime };
     fresh.write(path, loadManifest(disk, tree.roots, file.tagged), how);
   }
 }

@@ -9,7 +9,8 @@ import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { type Manifest, parseManifest } from '../image/manifest.js';
 import { dockerLayerType, isIndexKind, MEDIA_TYPES, manifestKind } from '../image/media-types.js';
 import type { LeftOut } from '../image/staged-content.js';
-import { type ManifestRecord, toManifestRecord } from './state.js';
+import { type ManifestRecord, type RepositoryState, toManifestRecord } from './state.js';
+import { changedKeys } from './state-change.js';
 
 export interface Converted {
   readonly digest: Digest;
@@ -27,6 +28,29 @@ export interface ConversionResult {
   readonly conversions: ReadonlyMap<Digest, Digest | null>;
   readonly made: readonly Converted[];
   readonly leftOut: readonly LeftOut[];
+}
+
+/**
+ * What is to be converted: what tags name. Where the state is known that `after` was made of, with all
+ * its Docker forms, only what is new; and each index of which an image has come since.
+ */
+export function wantedSince(before: RepositoryState | undefined, after: RepositoryState): Digest[] {
+  if (before === undefined || before.conversions !== after.conversions) {
+    return Array.from(after.tags.values(), ({ digest }) => digest);
+  }
+  const manifests = changedKeys(before.manifests, after.manifests);
+  for (let size = -1; size < manifests.size; ) {
+    size = manifests.size;
+    for (const [digest, { children }] of after.manifests) {
+      if (children.some((child) => manifests.has(child.digest))) manifests.add(digest);
+    }
+  }
+  const tags = changedKeys(before.tags, after.tags);
+  const wanted: Digest[] = [];
+  for (const [tag, { digest }] of after.tags) {
+    if (tags.has(tag) || manifests.has(digest)) wanted.push(digest);
+  }
+  return wanted;
 }
 
 /** Converts what these digests lead to, as far as it is OCI and not in `known` yet. */

@@ -4,13 +4,18 @@
  */
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
+import { changeLines, type LineChanges, type LinedText, type Lines, linedText } from './lines.js';
 
-export interface RedirectInput {
+/** The scalars of a redirect file. */
+export interface RedirectHeader {
   readonly repository: RepositoryName;
   readonly id: RepositoryId;
   readonly snapshot: string;
   readonly urlTemplate: string;
   readonly protected: boolean;
+}
+
+export interface RedirectInput extends RedirectHeader {
   /** Tags and digests under manifests/2. */
   readonly schema2: readonly string[];
   /** Tags and digests under manifests/list. */
@@ -20,17 +25,11 @@ export interface RedirectInput {
 }
 
 export function renderRedirect(input: RedirectInput): string {
-  const fields: readonly [string, string][] = [
-    ['manifest_list_amd64_tags', amd64Tags(input.amd64)],
-    ['manifest_list_data', names(input.lists)],
-    ['protected', JSON.stringify(input.protected)],
-    ['repo-registry-id', JSON.stringify(input.repository)],
-    ['repository', JSON.stringify(input.id)],
-    ['schema2_data', names(input.schema2)],
-    ['type', '"pulp-docker-redirect"'],
-    ['url', JSON.stringify(fillUrl(input))],
-    ['version', '4'],
-  ];
+  const fields = withScalars(input, {
+    manifest_list_amd64_tags: amd64Tags(input.amd64),
+    manifest_list_data: names(input.lists),
+    schema2_data: names(input.schema2),
+  });
   return block(
     '{',
     fields.map(([key, value]) => ` "${key}": ${value}`),
@@ -38,26 +37,75 @@ export function renderRedirect(input: RedirectInput): string {
   );
 }
 
-function names(list: readonly string[]): string {
-  return block(
-    '[',
-    [...list].sort().map((name) => `  ${JSON.stringify(name)}`),
-    ' ]',
+/** In their order. */
+export const REDIRECT_TABLES = [
+  'manifest_list_amd64_tags',
+  'manifest_list_data',
+  'schema2_data',
+] as const;
+export type RedirectTable = (typeof REDIRECT_TABLES)[number];
+
+/** The same text, made of the last one's tables and of the names that came and went. */
+export function nextRedirect(
+  last: ReadonlyMap<string, Lines>,
+  header: RedirectHeader,
+  changes: Readonly<Record<RedirectTable, LineChanges>>,
+): LinedText {
+  const table = (key: RedirectTable) => changeLines(last.get(key) ?? [], changes[key]);
+  const fields = withScalars<string | Lines>(header, {
+    manifest_list_amd64_tags: table('manifest_list_amd64_tags'),
+    manifest_list_data: table('manifest_list_data'),
+    schema2_data: table('schema2_data'),
+  });
+  return linedText(
+    fields.map(([key, value]) =>
+      typeof value === 'string'
+        ? { key, value }
+        : { key, isList: key !== 'manifest_list_amd64_tags', lines: value },
+    ),
   );
+}
+
+function withScalars<T>(
+  header: RedirectHeader,
+  tables: Readonly<Record<RedirectTable, T>>,
+): (readonly [string, string | T])[] {
+  return [
+    ['manifest_list_amd64_tags', tables.manifest_list_amd64_tags],
+    ['manifest_list_data', tables.manifest_list_data],
+    ['protected', JSON.stringify(header.protected)],
+    ['repo-registry-id', JSON.stringify(header.repository)],
+    ['repository', JSON.stringify(header.id)],
+    ['schema2_data', tables.schema2_data],
+    ['type', '"pulp-docker-redirect"'],
+    ['url', JSON.stringify(fillUrl(header))],
+    ['version', '4'],
+  ];
+}
+
+function names(list: readonly string[]): string {
+  return block('[', [...list].sort().map(nameLine), ' ]');
 }
 
 /** Written by hand because an object would move keys that look like numbers to the front. */
 function amd64Tags(tags: ReadonlyMap<string, Digest>): string {
   const sorted = [...tags].sort(([a], [b]) => (a < b ? -1 : 1));
-  const lines = sorted.map(([tag, digest]) => `  ${JSON.stringify(tag)}: ["${digest}", 2]`);
-  return block('{', lines, ' }');
+  return block(
+    '{',
+    sorted.map(([tag, digest]) => amd64Line(tag, digest)),
+    ' }',
+  );
 }
+
+/** Of a tag or a digest, as it stands in a list. */
+export const nameLine = (name: string) => `  ${JSON.stringify(name)}`;
+export const amd64Line = (tag: string, digest: Digest) => `${nameLine(tag)}: ["${digest}", 2]`;
 
 function block(open: string, lines: readonly string[], close: string): string {
   return lines.length === 0 ? open + close.trim() : `${open}\n${lines.join(',\n')}\n${close}`;
 }
 
-function fillUrl({ urlTemplate, id, repository, snapshot }: RedirectInput): string {
+function fillUrl({ urlTemplate, id, repository, snapshot }: RedirectHeader): string {
   const values: Readonly<Record<string, string>> = { id, repository, snapshot };
   return urlTemplate.replace(/\{(id|repository|snapshot)\}/g, (whole, key) => values[key] ?? whole);
 }

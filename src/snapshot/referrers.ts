@@ -7,9 +7,11 @@ import type { RepositoryState } from './state.js';
 /** For each subject that something live refers to, the text of its referrers response. */
 export function renderReferrers(state: RepositoryState): Map<Digest, string> {
   const bySubject = new Map<Digest, object[]>();
-  for (const digest of [...liveManifests(state)].sort()) {
-    const record = state.manifests.get(digest);
-    if (record?.subject === undefined) continue;
+  const live = liveManifests(state);
+  // Few of very many have a subject: only they are looked up and sorted.
+  const attached = [...state.manifests].filter(([_, { subject }]) => subject !== undefined);
+  for (const [digest, record] of attached.sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (record.subject === undefined || !live.has(digest)) continue;
     const { mediaType, size, artifactType, annotations } = record;
     const all = bySubject.get(record.subject) ?? [];
     all.push({

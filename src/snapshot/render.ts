@@ -4,15 +4,18 @@
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestAlgorithm, digestFrom, digestHex } from '../image/digest.js';
-import { type ManifestKind, manifestKind } from '../image/media-types.js';
+import { manifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
-import { renderRedirect } from './redirect.js';
+import {
+  type ContentFile,
+  type RedirectOci,
+  renderContent,
+  renderManifests,
+} from './content-files.js';
+import { type RedirectHeader, renderRedirect } from './redirect.js';
 import { renderReferrers } from './referrers.js';
 import { type SnapshotReason, serialiseSnapshot } from './snapshot-file.js';
 import type { RepositoryState } from './state.js';
-
-/** What an OCI image's tag is to Crane (design.md 4). */
-export type RedirectOci = 'convert' | 'passthrough' | 'omit';
 
 export interface RenderOptions {
   /** The timestamp of the snapshot, and of the one it is built on. */
@@ -27,13 +30,13 @@ export interface RenderOptions {
 }
 
 /** One file of a snapshot, by its path below it. */
-export type RenderedFile =
-  /** The content of this digest; any name for the same bytes will do. */
-  | { readonly path: string; readonly content: Digest; readonly size: number }
-  /** A tag: this content as a fresh file when new or moved, the last snapshot's when not. */
-  | { readonly path: string; readonly tagged: Digest; readonly size: number }
-  /** Text made here. */
-  | { readonly path: string; readonly text: string };
+export type RenderedFile = ContentFile | TextFile;
+
+/** Text made here. */
+export interface TextFile {
+  readonly path: string;
+  readonly text: string;
+}
 
 export const SNAPSHOT_FILE = '.snapshot.json';
 export const TAGS_LIST = 'tags/list';
@@ -45,16 +48,22 @@ export function redirectFileName(id: string): string {
 }
 
 export function renderSnapshot(state: RepositoryState, options: RenderOptions): RenderedFile[] {
-  const manifests = renderManifests(state, options.redirectOci);
   return [
-    ...renderBlobs(state),
-    ...manifests,
+    ...renderContent(state, options.redirectOci),
     ...renderReferrerFiles(state),
-    { path: TAGS_LIST, text: tagsListText(state.repository, [...state.tags.keys()].sort()) },
-    ...(state.removed ? [{ path: REMOVED_MARK, text: '' }] : []),
+    ...renderTagsList(state, [...state.tags.keys()].sort()),
     { path: SNAPSHOT_FILE, text: serialiseSnapshot(state, options) },
-    redirectFile(state, options, manifests),
+    redirectFile(state, options, renderManifests(state, options.redirectOci)),
   ];
+}
+
+/** @param tags sorted */
+export function renderTagsList(
+  { repository, removed }: RepositoryState,
+  tags: readonly string[],
+): TextFile[] {
+  const list = { path: TAGS_LIST, text: tagsListText(repository, tags) };
+  return removed ? [list, { path: REMOVED_MARK, text: '' }] : [list];
 }
 
 /** The redirect file alone, for comparing what would be written with what is there. */
@@ -66,7 +75,7 @@ export function renderRedirectFile(state: RepositoryState, options: RenderOption
  * The referrers response of each subject, and for clients without that API the same under the tag
  * they look for (distribution-spec v1.1, "Referrers Tag Schema"). One that was dropped wins.
  */
-function renderReferrerFiles(state: RepositoryState): RenderedFile[] {
+export function renderReferrerFiles(state: RepositoryState): TextFile[] {
   return [...renderReferrers(state)].flatMap(([subject, text]) => {
     const names = referrersNames(state, subject, text);
     const indexes = names.map((name) => ({ path: `manifests/oci-index/${name}`, text }));
@@ -87,70 +96,6 @@ export function referrersNames(
   return manifests.has(digest) ? [tag] : [tag, digest];
 }
 
-function renderBlobs(state: RepositoryState): RenderedFile[] {
-  const sizes = new Map<Digest, number>();
-  for (const { blobs } of state.manifests.values()) {
-    for (const { digest, size } of blobs) sizes.set(digest, size);
-  }
-  return [...sizes].map(([digest, size]) => ({ path: `blobs/${digest}`, content: digest, size }));
-}
-
-/** What a state was rendered to is asked for again when the next one is compared with it. */
-const renderedOf = new WeakMap<
-  RepositoryState,
-  { readonly redirectOci: RedirectOci; readonly files: readonly RenderedFile[] }
->();
-
-function renderManifests(
-  state: RepositoryState,
-  redirectOci: RedirectOci,
-): readonly RenderedFile[] {
-  const known = renderedOf.get(state);
-  if (known?.redirectOci === redirectOci) return known.files;
-  const files = renderAllManifests(state, redirectOci);
-  renderedOf.set(state, { redirectOci, files });
-  return files;
-}
-
-function renderAllManifests(state: RepositoryState, redirectOci: RedirectOci): RenderedFile[] {
-  const files: RenderedFile[] = [];
-  for (const [digest, { mediaType, size, stored = digest }] of state.manifests) {
-    for (const kind of servedAs(mediaType, redirectOci)) {
-      files.push({ path: `manifests/${kind}/${digest}`, content: stored, size });
-    }
-  }
-  for (const [tag, { digest }] of state.tags) {
-    files.push(...renderTag(state, tag, digest, redirectOci));
-    const docker = state.conversions.get(digest);
-    if (docker) files.push(...renderTag(state, tag, docker, redirectOci));
-  }
-  return files;
-}
-
-function renderTag(
-  state: RepositoryState,
-  tag: Tag,
-  digest: Digest,
-  redirectOci: RedirectOci,
-): RenderedFile[] {
-  const record = state.manifests.get(digest);
-  if (record === undefined) return [];
-  const { mediaType, size, stored = digest } = record;
-  return servedAs(mediaType, redirectOci).map((kind) => ({
-    path: `manifests/${kind}/${tag}`,
-    tagged: stored,
-    size,
-  }));
-}
-
-/** Crane sends what it does not know to manifests/1, so there it must find what passes through. */
-function servedAs(mediaType: string, redirectOci: RedirectOci): ManifestKind[] {
-  const kind = manifestKind(mediaType);
-  if (kind === undefined) return [];
-  const isOci = kind === 'oci' || kind === 'oci-index';
-  return isOci && redirectOci === 'passthrough' ? [kind, '1'] : [kind];
-}
-
 /** distribution-spec v1.1, "Listing Tags": in lexical order. */
 export function tagsListText(repository: string, tags: readonly string[]): string {
   return `${JSON.stringify({ name: repository, tags })}\n`;
@@ -159,56 +104,45 @@ export function tagsListText(repository: string, tags: readonly string[]): strin
 function redirectFile(
   state: RepositoryState,
   options: RenderOptions,
-  manifests: readonly RenderedFile[],
-): { path: string; text: string } {
+  manifests: readonly ContentFile[],
+): TextFile {
   const namesUnder = (directory: string) =>
     manifests
       .filter(({ path }) => path.startsWith(directory))
       .map(({ path }) => path.slice(directory.length));
-  const amd64 = new Map<string, Digest>();
-  for (const file of manifests) {
-    if (!('tagged' in file) || !file.path.startsWith('manifests/list/')) continue;
-    const digest = amd64Image(state, file.tagged);
-    if (digest) amd64.set(file.path.slice('manifests/list/'.length), digest);
-  }
   const text = renderRedirect({
-    repository: state.repository,
-    id: state.id,
-    snapshot: options.snapshot,
-    urlTemplate: options.urlTemplate,
-    protected: options.protected,
+    ...redirectHeader(state, options),
     schema2: namesUnder('manifests/2/'),
     lists: namesUnder('manifests/list/'),
-    amd64,
+    amd64: amd64Tags(state),
   });
   return { path: redirectFileName(state.id), text };
 }
 
-/** What Crane gives to clients that know no lists. */
-function amd64Image(state: RepositoryState, list: Digest): Digest | undefined {
-  return state.manifests
-    .get(list)
-    ?.children.find(
-      ({ digest, platform }) => platform === 'linux/amd64' && state.manifests.has(digest),
-    )?.digest;
+export function redirectHeader(
+  { repository, id }: RepositoryState,
+  options: RenderOptions,
+): RedirectHeader {
+  const { snapshot, urlTemplate, protected: isProtected } = options;
+  return { repository, id, snapshot, urlTemplate, protected: isProtected };
 }
 
-/**
- * The tag files of `files` that the base serves at the same path with the same content: their
- * files are kept, so that a client's conditional request still matches.
- */
-export function unmovedTags(
-  files: readonly RenderedFile[],
-  base: { readonly state: RepositoryState; readonly redirectOci: RedirectOci } | undefined,
-): Set<string> {
-  if (base === undefined) return new Set();
-  const before = new Map<string, Digest>();
-  for (const file of renderManifests(base.state, base.redirectOci)) {
-    if ('tagged' in file) before.set(file.path, file.tagged);
+/** For each tag of a manifest list what Crane gives to clients that know no lists. */
+export function amd64Tags(state: RepositoryState): Map<string, Digest> {
+  const amd64 = new Map<string, Digest>();
+  for (const [tag, { digest }] of state.tags) {
+    for (const list of [digest, state.conversions.get(digest)]) {
+      const image = list ? amd64Image(state, list) : undefined;
+      if (image) amd64.set(tag, image);
+    }
   }
-  return new Set(
-    files
-      .filter((file) => 'tagged' in file && before.get(file.path) === file.tagged)
-      .map(({ path }) => path),
-  );
+  return amd64;
+}
+
+function amd64Image(state: RepositoryState, list: Digest): Digest | undefined {
+  const record = state.manifests.get(list);
+  if (record === undefined || manifestKind(record.mediaType) !== 'list') return undefined;
+  return record.children.find(
+    ({ digest, platform }) => platform === 'linux/amd64' && state.manifests.has(digest),
+  )?.digest;
 }

@@ -2,7 +2,7 @@
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
-import type { RedirectOci } from './render.js';
+import type { RedirectOci } from './content-files.js';
 import type { ManifestRecord, Origin, RepositoryState } from './state.js';
 
 export const VERSION = 1;
@@ -49,46 +49,84 @@ interface Document {
 
 /** One line for each tag and manifest, sorted: what a publish changed is what `diff` shows. */
 export function serialiseSnapshot(state: RepositoryState, header: SnapshotHeader): string {
-  const blobs = new Map<string, number>();
+  const blobs = new Map<Digest, number>();
   for (const record of state.manifests.values()) {
     for (const { digest, size } of record.blobs) blobs.set(digest, size);
   }
-  const { repository, id, removed, manifests } = state;
-  const { snapshot, base, reason, freshTime, redirectOci } = header;
-  const scalars = { version: VERSION, repository, id, snapshot, base, reason, freshTime };
-  const fields: readonly (readonly [keyof Document, string])[] = [
-    ...Object.entries({ ...scalars, redirectOci, ...(removed && { removed }) }).map(
-      ([key, value]) => [key as keyof Document, JSON.stringify(value)] as const,
-    ),
-    ['tags', table(state.tags, (tag) => tagText(tag, manifests.get(tag.digest)))],
-    ['untagged', table(state.untagged, (origin) => JSON.stringify(origin))],
-    ['manifests', table(manifests, recordText)],
-    ['blobs', table(blobs, String)],
-    ['carried', table(state.carried, String)],
-    ['conversions', table(state.conversions, (digest) => JSON.stringify(digest))],
+  const text = tableTexts(state, blobs);
+  const fields = [
+    ...snapshotScalars(state, header),
+    ['tags', table(state.tags, text.tags)],
+    ['untagged', table(state.untagged, text.untagged)],
+    ['manifests', table(state.manifests, text.manifests)],
+    ['blobs', table(blobs, text.blobs)],
+    ['carried', table(state.carried, text.carried)],
+    ['conversions', table(state.conversions, text.conversions)],
   ];
   return `{\n${fields.map(([key, value]) => ` "${key}": ${value}`).join(',\n')}\n}\n`;
 }
 
+/** In their order. */
+export const TABLES = ['tags', 'untagged', 'manifests', 'blobs', 'carried', 'conversions'] as const;
+export type Table = (typeof TABLES)[number];
+
+/** What stands before the tables. */
+export function snapshotScalars(
+  { repository, id, removed }: RepositoryState,
+  { snapshot, base, reason, freshTime, redirectOci }: SnapshotHeader,
+): [string, string][] {
+  const values = { version: VERSION, repository, id, snapshot, base, reason, freshTime };
+  return Object.entries({ ...values, redirectOci, ...(removed && { removed }) }).map(
+    ([key, value]) => [key, JSON.stringify(value)],
+  );
+}
+
+/** What stands beside a key of each table; undefined where the state has no such key. */
+export function tableTexts(state: RepositoryState, blobs: ReadonlyMap<Digest, number | null>) {
+  const { tags, untagged, manifests, carried, conversions } = state;
+  return {
+    tags: (tag: Tag) => {
+      const entry = tags.get(tag);
+      return entry && tagText(entry, manifests.get(entry.digest));
+    },
+    untagged: (digest: Digest) => JSON.stringify(untagged.get(digest)) as string | undefined,
+    manifests: (digest: Digest) => {
+      const record = manifests.get(digest);
+      return record && recordText(record);
+    },
+    blobs: (digest: Digest) => blobs.get(digest)?.toString(),
+    carried: (digest: Digest) => carried.get(digest)?.toString(),
+    conversions: (digest: Digest) => JSON.stringify(conversions.get(digest)) as string | undefined,
+  };
+}
+
 /** Written by hand: an object would move keys that look like numbers, and `__proto__` is a legal tag. */
-function table<K extends string, V>(map: ReadonlyMap<K, V>, toText: (value: V) => string): string {
-  // Neither tags nor digests hold a character that JSON escapes.
-  const lines = [...map.keys()].sort().map((key) => `  "${key}": ${toText(map.get(key) as V)}`);
+function table<K extends string>(
+  map: ReadonlyMap<K, unknown>,
+  toText: (key: K) => string | undefined,
+): string {
+  const lines = [...map.keys()].sort().map((key) => snapshotLine(key, toText(key) ?? ''));
   return lines.length === 0 ? '{}' : `{\n${lines.join(',\n')}\n }`;
 }
+
+/** Neither tags nor digests hold a character that JSON escapes. */
+export const snapshotLine = (key: string, text: string) => `  "${key}": ${text}`;
 
 type TagEntry = RepositoryState['tags'] extends ReadonlyMap<Tag, infer Entry> ? Entry : never;
 
 /** States share the entries that a publish leaves alone; most of 50,000 tags are written once. */
-const tagTexts = new WeakMap<TagEntry, string>();
+const tagTexts = new WeakMap<
+  TagEntry,
+  { readonly of: ManifestRecord | undefined; readonly text: string }
+>();
 const recordTexts = new WeakMap<ManifestRecord, string>();
 
 function tagText(entry: TagEntry, record: ManifestRecord | undefined): string {
   const known = tagTexts.get(entry);
-  if (known !== undefined) return known;
+  if (known && known.of === record) return known.text;
   const { mediaType = '', size = 0 } = record ?? {};
   const text = JSON.stringify({ digest: entry.digest, mediaType, size, from: entry.from });
-  tagTexts.set(entry, text);
+  tagTexts.set(entry, { of: record, text });
   return text;
 }
 

@@ -4,11 +4,8 @@
  * a second to read and more memory than they are long. Pure.
  */
 import { DropdockError } from '../errors.js';
-import { type SnapshotHeader, VERSION } from './snapshot-file.js';
-
-/** In their order. */
-const TABLES = ['tags', 'untagged', 'manifests', 'blobs', 'carried', 'conversions'] as const;
-export type Table = (typeof TABLES)[number];
+import { findLine } from './lines.js';
+import { type SnapshotHeader, TABLES, type Table, VERSION } from './snapshot-file.js';
 
 export interface IndexedHeader extends SnapshotHeader {
   readonly repository: string;
@@ -61,19 +58,11 @@ export class SnapshotIndex {
 
   /** What stands beside a key; undefined where it is not. Keys are ASCII without quotes. */
   entry<Value>(table: Table, key: string): Value | undefined {
-    const { bytes } = this;
-    const wanted = Buffer.from(key);
-    let { start: from, end: to } = this.#lines(table);
-    while (from < to) {
-      const middle = (from + to) >> 1;
-      const start = Math.max(from, bytes.lastIndexOf(LINE_BREAK, Math.max(middle - 1, 0)) + 1);
-      const { keyEnd, end } = this.#line(start, to);
-      const order = bytes.compare(wanted, 0, wanted.length, start + INDENT, keyEnd);
-      if (order === 0) return JSON.parse(this.#value(keyEnd, end)) as Value;
-      if (order < 0) from = end + 1;
-      else to = start;
-    }
-    return undefined;
+    const { start, end } = this.#lines(table);
+    const { isThere, keyEnd, next } = findLine(this.bytes, start, end, key);
+    if (!isThere) return undefined;
+    const hasMore = this.bytes[next - 1] === LINE_BREAK;
+    return JSON.parse(this.#value(keyEnd, hasMore ? next - 1 : next)) as Value;
   }
 
   /** All keys, sorted. */

@@ -1,4 +1,5 @@
 /** Which threads do which job. */
+import type { BuildRequest } from '../publish/build.js';
 import type { StageRequest } from '../publish/drop.js';
 import type { Jobs } from './jobs.js';
 
@@ -33,6 +34,13 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   listRejected: 'page',
   dropBytes: 'page',
 };
+
+const BUILDING: readonly (keyof Jobs)[] = ['build', 'buildEdit', 'readAndBuild'];
+
+/** Which repository's last snapshot a thread remembers once it has done this. */
+export function remembered(job: keyof Jobs, request: unknown): string | undefined {
+  return BUILDING.includes(job) ? (request as Pick<BuildRequest, 'policy'>).policy.id : undefined;
+}
 
 export function laneOf(job: keyof Jobs, request: unknown): Lane {
   // An archive is read, hashed and perhaps unpacked in one go.

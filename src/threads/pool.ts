@@ -7,12 +7,15 @@ import { Worker } from 'node:worker_threads';
 import type { RunJob } from '../disk/hands.js';
 import { DropdockError, fromPlainError, toPlainError } from '../errors.js';
 import type { Jobs } from './jobs.js';
-import { type Lane, laneOf } from './lanes.js';
+import { type Lane, laneOf, remembered } from './lanes.js';
 import { LeftWork } from './left-work.js';
+import { pickIdle } from './pick.js';
 import type { JobAnswer, JobMessage, LeftMessage } from './worker.js';
 
 interface Task {
   readonly message: JobMessage;
+  /** What its thread remembers then. */
+  readonly about: string | undefined;
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
   readonly left: LeftWork;
@@ -48,8 +51,9 @@ export class ThreadPool {
   readonly run: RunJob<Jobs> = (job, request) =>
     new Promise((resolve, reject) => {
       const message = { job, request } as JobMessage;
+      const about = remembered(job, request);
       const left = new LeftWork();
-      this.#lanes[laneOf(job, request)].add({ message, resolve, reject, left });
+      this.#lanes[laneOf(job, request)].add({ message, about, resolve, reject, left });
     });
 
   /** Ends all threads at once; what they were doing is left to the next start. */
@@ -99,12 +103,18 @@ class ThreadLane {
   #dispatch(): void {
     while (this.#waiting.length > 0) {
       if (this.#closed) return;
-      const thread = this.#idle.pop() ?? this.#start();
+      const thread = this.#takeIdle(this.#waiting[0]?.about) ?? this.#start();
       if (!thread) return;
       // No more than its share: the others have something to do as well.
       const share = Math.ceil(this.#waiting.length / this.size);
       thread.do(this.#waiting.splice(0, Math.min(share, this.#together)));
     }
+  }
+
+  #takeIdle(about: string | undefined): Thread | undefined {
+    const thread = pickIdle(this.#idle, about);
+    if (thread) this.#idle.splice(this.#idle.indexOf(thread), 1);
+    return thread;
   }
 
   #start(): Thread | undefined {
@@ -148,6 +158,7 @@ class Thread {
   readonly #worker = new Worker(new URL('./worker.js', import.meta.url));
   /** In the order in which they will be answered. */
   readonly #tasks: Task[] = [];
+  #remembers: string | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param hooks `onIdle` answers whether the thread is to end */
@@ -180,9 +191,14 @@ class Thread {
     });
   }
 
+  get remembers(): string | undefined {
+    return this.#remembers;
+  }
+
   do(tasks: readonly Task[]): void {
     clearTimeout(this.#idleTimer);
     this.#tasks.push(...tasks);
+    this.#remembers = tasks.findLast(({ about }) => about !== undefined)?.about ?? this.#remembers;
     this.#worker.ref();
     this.#worker.postMessage(tasks.map(({ message }) => message));
   }

@@ -6,16 +6,18 @@ describe('Ahead', () => {
   const open = (fail = false) => {
     const made: string[] = [];
     const said: string[] = [];
+    const clock = { nowMs: 0 };
     const ahead = new Ahead({
       roots: { published: '/p', state: '/s' },
       owner: { token: 'p1x' } as never,
       log: (_level, event) => said.push(event),
-      run: (async (job: string, { id }: { id: string }) => {
-        made.push(`${job} ${id}`);
+      monotonicMs: () => clock.nowMs,
+      run: (async (job: string, { id, wanted }: { id: string; wanted: number }) => {
+        made.push(`${job} ${id} ${wanted}`);
         if (fail) throw new Error('EIO');
       }) as never,
     });
-    return { ahead, made, said };
+    return { ahead, made, said, clock };
   };
 
   it('makes the next tree of a large repository, once after several publishes', async () => {
@@ -24,7 +26,34 @@ describe('Ahead', () => {
     for (let n = 0; n < 3; n++) ahead.published('large' as never, 5000);
     ahead.published('other' as never, 5000);
     await waitFor('both', () => made.length === 2);
-    expect(made).to.deep.equal(['prepareNext large', 'prepareNext other']);
+    expect(made).to.deep.equal(['prepareNext large 1', 'prepareNext other 1']);
+    ahead.stop();
+  });
+
+  it('makes two when it was published to a short time ago, one when that is long ago', async () => {
+    const { ahead, made, clock } = open();
+    for (const [nowMs, expected] of [
+      [0, 1],
+      [10_000, 2],
+      [100_000, 1],
+    ] as const) {
+      clock.nowMs = nowMs;
+      const before = made.length;
+      ahead.published('large' as never, 5000);
+      await waitFor('it', () => made.length > before);
+      expect(made.at(-1)).to.equal(`prepareNext large ${expected}`);
+    }
+    ahead.stop();
+  });
+
+  it('begins again when there is something newer by the end', async () => {
+    const { ahead, made } = open();
+    ahead.published('large' as never, 5000);
+    await waitFor('the first', () => made.length === 1);
+    ahead.published('large' as never, 5000);
+    ahead.published('large' as never, 5000);
+    await waitFor('the second', () => made.length === 2);
+    expect(made).to.deep.equal(['prepareNext large 1', 'prepareNext large 2']);
     ahead.stop();
   });
 

@@ -3,7 +3,15 @@
  * drops published with and without it give the same files; what was made of another snapshot, what
  * somebody else put in, what a failure left, is never published.
  */
-import { existsSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
@@ -48,12 +56,16 @@ describe('a tree made ahead of time', () => {
       const random = makeRandom(SEED);
       const yaml = `settle: {quiet: 50ms}\nretention: {grace: 0s, keep: 2}\nrepositories: {app: {mode: ${mode}}}\n`;
       const [ahead, plain] = [await open(yaml), await open(yaml)];
+      let isUnchanged = false;
       for (let n = 0; n < 12; n++) {
         const write = randomDrop(random);
         for (const { root } of [ahead, plain]) write(dropPath(root, 'app'));
-        if (n > 0) expect(await prepare(ahead.services)).to.be.greaterThan(2);
+        // What changed nothing has left the tree where it was.
+        const links = n > 0 ? await prepare(ahead.services) : undefined;
+        if (links !== undefined) expect(links > 2, `links ${links}`).to.equal(!isUnchanged);
         const before = n > 0 ? inodesOfTags(ahead.root) : new Map();
         const outcome = await deliver(ahead.services, 'app');
+        isUnchanged = outcome?.status === 'unchanged';
         await deliver(plain.services, 'app');
         const what = `drop ${n}, seed ${SEED}`;
         expect(listed(ahead.root), what).to.deep.equal(listed(plain.root));
@@ -75,6 +87,47 @@ describe('a tree made ahead of time', () => {
       await Promise.all([ahead.services.close(), plain.services.close()]);
     });
   }
+
+  it('gives the same files as none when it was made of an older snapshot', async () => {
+    console.info(`      seed ${SEED}`);
+    const taken = { older: 0 };
+    const counting = interfereWith(nodeDisk, ({ verb, paths }) => {
+      const isTaken = verb === 'rename' && /-ready-.* \S+\/tree$/.test(paths);
+      if (isTaken && !paths.includes(`/${newest}@`)) taken.older++;
+    });
+    let newest = '';
+    // One after the other: a thread remembers one repository.
+    const publishAll = async (disk: Disk, isAhead: boolean) => {
+      const random = makeRandom(SEED);
+      const { root, services } = await open('retention: {grace: 0s, keep: 3}\n', disk);
+      const seen: unknown[] = [];
+      for (let n = 0; n < 24; n++) {
+        randomDrop(random)(dropPath(root, 'app'));
+        const { run, roots, owner } = services;
+        if (isAhead && n % 4 === 1) {
+          await run('prepareNext', { roots, id: ID, owner: owner.token, wanted: 3 });
+        }
+        newest = n === 0 ? '' : (readlinkSync(current(root)).split('/').at(-1) ?? '');
+        const before = n === 0 ? new Map() : inodesOfTags(root);
+        const outcome = await deliver(services, 'app');
+        const moves = outcome && 'moves' in outcome ? outcome.moves : [];
+        const moved = new Set(moves.map(({ tag }) => String(tag)));
+        for (const [path, inode] of inodesOfTags(root)) {
+          if (!before.has(path)) continue;
+          const isMoved = moved.has(path.split('/').at(-1) ?? '');
+          expect(inode === before.get(path), `${path}, drop ${n}, seed ${SEED}`).to.equal(!isMoved);
+        }
+        const { findings } = await run('verifyRepository', { roots, id: ID });
+        expect(findings, `drop ${n}, seed ${SEED}`).to.deep.equal([]);
+        seen.push([listed(root), readRepository(join(root, 'published'), 'app')?.tags]);
+      }
+      await services.close();
+      return seen;
+    };
+    const ahead = await publishAll(counting, true);
+    expect(ahead, `seed ${SEED}`).to.deep.equal(await publishAll(nodeDisk, false));
+    expect(taken.older, 'older trees that were of use').to.be.greaterThan(3);
+  });
 
   const inodesOfTags = (root: string) =>
     new Map(

@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
+import { renderContent, unmovedTags } from '#src/snapshot/content-files.js';
 import { convertAll } from '#src/snapshot/convert.js';
 import {
   type RenderedFile,
   type RenderOptions,
   renderRedirectFile,
   renderSnapshot,
-  unmovedTags,
 } from '#src/snapshot/render.js';
 import type { RepositoryState } from '#src/snapshot/state.js';
 import { layerBytes, sha256, TestContent } from '../support/make-image.js';
@@ -181,7 +181,7 @@ describe('renderSnapshot', () => {
       if (one === undefined || two === undefined) throw new Error('no images');
       const base = stateOf({ image: one, tag: 'stays' }, { image: one, tag: 'moves' });
       const next = dropped(base, staged(content, [{ image: two, tag: 'moves' }])).state;
-      const files = renderSnapshot(next, OPTIONS);
+      const files = renderContent(next, OPTIONS.redirectOci);
       const kept = (redirectOci: RenderOptions['redirectOci']) =>
         [...unmovedTags(files, { state: base, redirectOci })].sort();
       expect(kept('convert')).to.deep.equal(['manifests/oci/stays']);

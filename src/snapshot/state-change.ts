@@ -1,0 +1,102 @@
+/**
+ * What one state of a repository has otherwise than another. States share what a publish leaves alone,
+ * so that most of it is told by identity: 10,000 tags are compared in some milliseconds. Pure.
+ */
+import type { Digest } from '../image/digest.js';
+import type { Tag } from '../image/names.js';
+import { hasLine, type Lines } from './lines.js';
+import type { ManifestRecord, RepositoryState } from './state.js';
+
+/** Keys that are new, gone, or have another value. */
+export interface StateChange {
+  /** Also those whose manifest, or its Docker form, is described otherwise. */
+  readonly tags: ReadonlySet<Tag>;
+  readonly untagged: ReadonlySet<Digest>;
+  readonly manifests: ReadonlySet<Digest>;
+  /** With their sizes; null for one that is gone. */
+  readonly blobs: ReadonlyMap<Digest, number | null>;
+  readonly carried: ReadonlySet<Digest>;
+  readonly conversions: ReadonlySet<Digest>;
+}
+
+/** @param blobs lines of those that `before` has */
+export function stateChange(
+  before: RepositoryState,
+  after: RepositoryState,
+  blobs: Lines | undefined,
+): StateChange {
+  const manifests = changedKeys(before.manifests, after.manifests);
+  const conversions = changedKeys(before.conversions, after.conversions);
+  return {
+    tags: changedTags(before, after, { manifests, conversions }),
+    untagged: changedKeys(before.untagged, after.untagged),
+    manifests,
+    blobs: changedBlobs(before.manifests, after.manifests, manifests, blobs),
+    carried: changedKeys(before.carried, after.carried),
+    conversions,
+  };
+}
+
+export function changedKeys<K, V>(before: ReadonlyMap<K, V>, after: ReadonlyMap<K, V>): Set<K> {
+  const changed = new Set<K>();
+  if (before === after) return changed;
+  let added = 0;
+  // A map made of another has its keys in the same order: most need not be looked up.
+  const walk = before[Symbol.iterator]();
+  let there = walk.next();
+  for (const [key, value] of after) {
+    while (!there.done && there.value[0] !== key && !after.has(there.value[0])) there = walk.next();
+    if (!there.done && there.value[0] === key) {
+      if (there.value[1] !== value) changed.add(key);
+      there = walk.next();
+      continue;
+    }
+    const was = before.get(key);
+    if (was === value) continue;
+    changed.add(key);
+    if (was === undefined && !before.has(key)) added++;
+  }
+  if (after.size - added === before.size) return changed;
+  for (const key of before.keys()) if (!after.has(key)) changed.add(key);
+  return changed;
+}
+
+function changedTags(
+  before: RepositoryState,
+  after: RepositoryState,
+  { manifests, conversions }: Pick<StateChange, 'manifests' | 'conversions'>,
+): Set<Tag> {
+  const changed = changedKeys(before.tags, after.tags);
+  if (manifests.size === 0 && conversions.size === 0) return changed;
+  for (const [tag, { digest }] of after.tags) {
+    const docker = after.conversions.get(digest);
+    const isOther = manifests.has(digest) || conversions.has(digest);
+    if (isOther || (docker && manifests.has(docker))) changed.add(tag);
+  }
+  return changed;
+}
+
+function changedBlobs(
+  before: ReadonlyMap<Digest, ManifestRecord>,
+  after: ReadonlyMap<Digest, ManifestRecord>,
+  manifests: ReadonlySet<Digest>,
+  there: Lines | undefined,
+): Map<Digest, number | null> {
+  const changed = new Map<Digest, number | null>();
+  const perhapsGone = new Set<Digest>();
+  for (const digest of manifests) {
+    for (const blob of before.get(digest)?.blobs ?? []) perhapsGone.add(blob.digest);
+  }
+  // Most often nothing goes, and nobody need look at all of them.
+  if (perhapsGone.size > 0) {
+    for (const { blobs } of after.values())
+      for (const { digest } of blobs) perhapsGone.delete(digest);
+    for (const digest of perhapsGone) changed.set(digest, null);
+  }
+  for (const digest of manifests) {
+    for (const { digest: blob, size } of after.get(digest)?.blobs ?? []) {
+      if (!hasLine(there, blob)) changed.set(blob, size);
+    }
+  }
+  return changed;
+}
