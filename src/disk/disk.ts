@@ -67,6 +67,11 @@ export interface Disk {
   rename(from: string | Buffer, to: string): void;
   unlink(path: string | Buffer): void;
   removeDirectory(path: string | Buffer): void;
+  /**
+   * Leaves a directory and all below it to rm(1), which need not look a whole path up for each name.
+   * It may leave something, or everything: whoever asks looks again.
+   */
+  removeByProgram(path: string): void;
   /** Bytes that an ordinary user may still write to the filesystem a path lies on. */
   free(path: string): { readonly bytes: number; readonly hasReflinks: boolean };
   /** Copies as a reflink or not at all. */
@@ -123,6 +128,9 @@ export const nodeDisk: Disk = {
   rename,
   unlink: (path) => fs.unlinkSync(path),
   removeDirectory: (path) => fs.rmdirSync(path),
+  removeByProgram: (path) => {
+    spawnSync('rm', ['-rf', '--', path], { stdio: 'ignore' });
+  },
   free: (path) => {
     const { bavail, bsize, type } = fs.statfsSync(path);
     return { bytes: bavail * bsize, hasReflinks: WITH_REFLINKS.has(type) };

@@ -260,6 +260,37 @@ describe('durable', () => {
       });
     }
 
+    for (const [how, removeByProgram] of [
+      ['leaves what is huge to rm', nodeDisk.removeByProgram],
+      ['removes what is huge where there is no rm', () => {}],
+    ] as const) {
+      it(`${how}, and only in a tree of our own`, () => {
+        for (const [remove, times] of [
+          [removeOwnTree, 1],
+          [removeTree, 0],
+        ] as const) {
+          mkdirSync(at('tree', '-inner'), { recursive: true });
+          mkdirSync(at('kept'), { recursive: true });
+          writeFileSync(at('kept', 'file'), '');
+          symlinkSync(at('kept'), at('tree', '-inner', 'link'));
+          for (let each = 0; each < 5000; each++)
+            writeFileSync(at('tree', '-inner', `${each}`), '');
+          const asked: string[] = [];
+          const disk: Disk = {
+            ...nodeDisk,
+            removeByProgram: (path) => {
+              asked.push(path);
+              removeByProgram(path);
+            },
+          };
+          remove(disk, at('tree'));
+          expect(asked).to.have.length(times);
+          expect(readdirSync(root)).to.deep.equal(['kept']);
+          expect(readdirSync(at('kept'))).to.deep.equal(['file']);
+        }
+      });
+    }
+
     it('never follows a directory that was swapped for a link after it was opened', () => {
       mkdirSync(at('tree', 'inner'), { recursive: true });
       mkdirSync(at('kept'));
