@@ -44,8 +44,8 @@ export const rest: Question = {
     const daemon = await begin();
     for (const at of [0, count - 1]) await daemon.check(nameOf(at), 't0', digest);
     const bare = start(process.execPath, ['-e', 'setInterval(() => {}, 1e9)'], { stdio: 'ignore' });
-    // What a start leaves to be done is over; the first full look is not what rest is.
-    await pause(context.quick ? 2000 : 6000);
+    // What a start leaves to be done is over: its threads end after 30 s.
+    await pause(context.quick ? 2000 : 45_000);
     const pids = [daemon.pid, bare.pid ?? 0];
     const before = pids.map(cpuOfS);
     await pause(restS * 1000);

@@ -215,7 +215,8 @@ export function parseSnapshotTags(bytes: Buffer, where: string): SnapshotTags {
 const TAGS = '\n "tags": ';
 
 /**
- * Reads what stands before the tags, in the same way: of 10,000 tags 0.1 ms instead of 250.
+ * Reads what stands before the tags, in the same way. From a flip to the removal of 15 snapshots of 10,000
+ * tags it took 5.4 s when each was read whole, and 0.4 so.
  * @throws layout.unsafe
  */
 export function parseHeader(bytes: Buffer, where: string): Pick<SnapshotHeader, 'base' | 'reason'> {
