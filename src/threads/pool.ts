@@ -3,7 +3,7 @@
  * heartbeats, the watcher, and later pulls) never waits for a disk. Threads are made when there is
  * work and ended when there has been none for a while.
  */
-import { Worker } from 'node:worker_threads';
+import { type ResourceLimits, Worker } from 'node:worker_threads';
 import type { RunJob } from '../disk/hands.js';
 import { DropdockError, fromPlainError, toPlainError } from '../errors.js';
 import type { Jobs } from './jobs.js';
@@ -27,6 +27,9 @@ const TOGETHER_MAX = 16;
 /** Syncs wait for the disk, which likes to have more than one thing to do. */
 const SYNC_THREADS = 2;
 
+/** V8 lets what is young grow to 48 MiB before it looks for garbage; a thread that stays would keep them. */
+const KEPT_YOUNG_MIB = 3;
+
 /** Making one costs 160 ms, and drops come in bursts; idle, it holds some 20 MiB. */
 const IDLE_MS = 30_000;
 
@@ -36,7 +39,7 @@ export class ThreadPool {
   constructor({ hashThreads }: { readonly hashThreads: number }) {
     this.#lanes = {
       // There is always something to look at: making a thread for each look would cost more.
-      look: new ThreadLane(1, this.run, { kept: 1 }),
+      look: new ThreadLane(1, this.run, { kept: 1, youngMiB: KEPT_YOUNG_MIB }),
       // They wait for the disk more than for a processor: 600 drops took 24 and 20 s with 2, 14 and 10 with
       // 4, 18 and 14 with 8, on a machine that others used as well.
       quick: new ThreadLane(4, this.run, { together: TOGETHER_MAX }),
@@ -62,6 +65,15 @@ export class ThreadPool {
   }
 }
 
+interface LaneOptions {
+  /** So many threads stay when there is nothing to do. */
+  readonly kept?: number;
+  /** So many jobs one is given at once, where they are short. */
+  readonly together?: number;
+  /** How much of what is young a thread keeps; V8's own measure where it is left out. */
+  readonly youngMiB?: number;
+}
+
 class ThreadLane {
   readonly #waiting: Task[] = [];
   readonly #idle: Thread[] = [];
@@ -70,19 +82,17 @@ class ThreadLane {
 
   readonly #kept: number;
   readonly #together: number;
+  readonly #limits: ResourceLimits;
 
-  /**
-   * @param run who does what a job leaves to other threads
-   * @param kept so many threads stay when there is nothing to do
-   * @param together so many jobs one is given at once, where they are short
-   */
+  /** @param run who does what a job leaves to other threads */
   constructor(
     readonly size: number,
     readonly run: RunJob<Jobs>,
-    { kept = 0, together = 1 }: { readonly kept?: number; readonly together?: number } = {},
+    { kept = 0, together = 1, youngMiB }: LaneOptions = {},
   ) {
     this.#kept = kept;
     this.#together = together;
+    this.#limits = youngMiB === undefined ? {} : { maxYoungGenerationSizeMb: youngMiB };
   }
 
   add(task: Task): void {
@@ -119,7 +129,7 @@ class ThreadLane {
 
   #start(): Thread | undefined {
     if (this.#all.size >= this.size) return undefined;
-    const thread: Thread = new Thread({
+    const thread: Thread = new Thread(this.#limits, {
       run: this.run,
       onFree: () => {
         this.#idle.push(thread);
@@ -155,14 +165,15 @@ interface ThreadHooks {
 }
 
 class Thread {
-  readonly #worker = new Worker(new URL('./worker.js', import.meta.url));
+  readonly #worker: Worker;
   /** In the order in which they will be answered. */
   readonly #tasks: Task[] = [];
   #remembers: string | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param hooks `onIdle` answers whether the thread is to end */
-  constructor({ run, onFree, onEnd, onIdle }: ThreadHooks) {
+  constructor(resourceLimits: ResourceLimits, { run, onFree, onEnd, onIdle }: ThreadHooks) {
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { resourceLimits });
     this.#worker.on('message', (message: readonly JobAnswer[] | LeftMessage) => {
       if ('left' in message) {
         const { job, request } = message.left;
