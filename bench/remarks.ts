@@ -22,9 +22,9 @@ export const REMARKS: Readonly<Record<string, string>> = {
     'what changed alone: its lines, its files, its syncs. One that comes when no tree is ready (two are made ' +
     'ahead for who publishes often) makes six hard links for each tag that is there.',
   cleaning:
-    'Where the rest goes: huge directories are left to `rm`, one after the other on one thread in the background, so ' +
-    'that publishes and pulls go first. Name by name from JavaScript it was 1.5 times `rm -rf`: each is a whole path ' +
-    'that the kernel looks up, a sixth of the time.',
+    'Where the rest goes: not found out. Huge directories are left to `rm`, one after the other on one thread in the ' +
+    'background, so that publishes and pulls go first; name by name from JavaScript each is a whole path that the ' +
+    'kernel looks up.',
   rest:
     'Where the rest goes: signs of life every 2.5 s, nearly all of it. Memory: of what is more than bare, 10 MiB ' +
     'are pages of the node program itself; zod, yaml and winston take 8 to 12 MiB each to load. The one thread that ' +
