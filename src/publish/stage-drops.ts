@@ -60,7 +60,7 @@ function inBatches(blobs: readonly BlobToIngest[]): BlobToIngest[][] {
 /** Directories read together wait for the disk together; more of them are worth another thread. */
 export const TOGETHER_MAX = 25;
 
-/** Step 4: archives each for itself, directories together. */
+/** Step 4: archives each for itself, directories together. @returns in the order of the drops: of two for one tag the later wins */
 export function stageAll(
   turn: Turn,
   drops: readonly DropToPublish[],
@@ -68,27 +68,23 @@ export function stageAll(
   const { context, policy, transaction, base } = turn;
   const { roots, run, uid } = context;
   const request = { id: policy.id, base, transaction };
-  const stages: Promise<StagedDrop | DropOutcome>[] = [];
+  const stages = new Map<DropToPublish, Promise<StagedDrop | DropOutcome>>();
   const directories: DropToPublish[] = [];
   for (const drop of drops) {
     const { staged: content } = drop;
-    if (content) stages.push(Promise.resolve({ drop, content, ingested: nothingIngested() }));
+    if (content) stages.set(drop, Promise.resolve({ drop, content, ingested: nothingIngested() }));
     else if (drop.kind === 'directory') directories.push(drop);
-    else stages.push(outcomeOf(drop, stageAndIngest(context, { ...request, drop })));
+    else stages.set(drop, outcomeOf(drop, stageAndIngest(context, { ...request, drop })));
   }
   for (let at = 0; at < directories.length; at += TOGETHER_MAX) {
     const together = directories.slice(at, at + TOGETHER_MAX);
     const answers = run('stageTogether', { ...request, roots, uid, drops: together });
     for (const [nth, drop] of together.entries()) {
-      stages.push(
-        outcomeOf(
-          drop,
-          answers.then((all) => stagedFrom(context, drop, all[nth])),
-        ),
-      );
+      const own = answers.then((all) => stagedFrom(context, drop, all[nth]));
+      stages.set(drop, outcomeOf(drop, own));
     }
   }
-  return stages;
+  return drops.flatMap((drop) => stages.get(drop) ?? []);
 }
 
 /** The same for drops that were read when the turn was opened. */
