@@ -28,7 +28,7 @@ const TOGETHER_MAX = 16;
 const SYNC_THREADS = 2;
 
 /** V8 lets what is young grow to 48 MiB before it looks for garbage; a thread that stays would keep them. */
-const KEPT_YOUNG_MIB = 3;
+const KEPT_YOUNG_MIB = 1;
 
 /** Making one costs 160 ms, and drops come in bursts; idle, it holds some 20 MiB. */
 const IDLE_MS = 30_000;
