@@ -5,7 +5,6 @@
  */
 import { resolve } from 'node:path';
 import { nodeDisk } from '../disk/disk.js';
-import { statIfThere } from '../disk/durable.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Settings } from '../settings/schema.js';
 
@@ -27,7 +26,7 @@ export function becomeOwner(
   user: ProcessUser,
 ): number | undefined {
   if (AS_THEY_ARE.has(command) || user.getuid?.() !== 0) return undefined;
-  const state = statIfThere(nodeDisk, resolve(paths.state));
+  const state = nodeDisk.statIfThere(resolve(paths.state));
   if (state === undefined || state.uid === 0) return undefined;
   const { uid, gid } = state;
   // The group first: afterwards there is no right to.

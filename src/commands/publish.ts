@@ -3,7 +3,6 @@ import { basename, join, resolve } from 'node:path';
 import { publishEverywhere } from '../daemon/everywhere.js';
 import { openServices, publishContext, type Services } from '../daemon/services.js';
 import { nodeDisk } from '../disk/disk.js';
-import { statIfThere } from '../disk/durable.js';
 import { addProgress, newProgress } from '../disk/progress.js';
 import { bytesBelow, receiveStream } from '../disk/receive.js';
 import { DropdockError } from '../errors.js';
@@ -35,7 +34,7 @@ export async function publishByHand(
 ): Promise<ExitCode> {
   const { path, as } = options;
   const given = path === '-' ? undefined : resolve(path);
-  const kind = given === undefined ? 'file' : statIfThere(nodeDisk, given)?.kind;
+  const kind = given === undefined ? 'file' : nodeDisk.statIfThere(given)?.kind;
   if (kind !== 'directory' && kind !== 'file') {
     throw new DropdockError('usage.invalid', `${path} is no directory and no file.`, { path });
   }

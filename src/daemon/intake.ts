@@ -22,8 +22,8 @@ import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
 import { toDrop } from './to-drop.js';
 
-/** Hints come in crowds; one look answers them all. */
-const HINT_DELAY_MS = 1;
+/** Hints come in crowds; one look answers all that came together, and those that come meanwhile the next. */
+const AT_ONCE_MS = 0;
 /** One look in ten times its own length. */
 const SCAN_SHARE = 10;
 
@@ -34,6 +34,7 @@ export class Intake {
   readonly #said = new Map<string, string>();
   #watch: InboxWatch | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #next: NodeJS.Immediate | undefined;
   #dueMs = Number.POSITIVE_INFINITY;
   #scanning: Promise<void> | undefined;
   #stopped = false;
@@ -52,7 +53,7 @@ export class Intake {
     if (settings.inbox.watch) {
       this.#watch = new InboxWatch(
         inbox,
-        () => this.lookWithin(HINT_DELAY_MS),
+        () => this.lookWithin(AT_ONCE_MS),
         (error) => log('warn', 'daemon.warning', { what: 'watching', ...errorFields(error) }),
       );
     }
@@ -62,7 +63,7 @@ export class Intake {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#disarm();
     await this.#watch?.close();
     await this.#scanning;
   }
@@ -70,13 +71,13 @@ export class Intake {
   /** What a repository serves has changed; a thin drop may be whole now. */
   repositoriesChanged(): void {
     this.#settler.forgetVerdicts();
-    if (this.#said.size > 0) this.lookWithin(HINT_DELAY_MS);
+    if (this.#said.size > 0) this.lookWithin(AT_ONCE_MS);
   }
 
   /** A drop that was taken too early lies where it was; it waits for the rest of its time. */
   returned({ name, look }: ClaimedDrop): void {
     if (look) this.#settler.resume(name, look.signature, look.sinceMs, incomplete('its end'));
-    this.lookWithin(HINT_DELAY_MS);
+    this.lookWithin(AT_ONCE_MS);
   }
 
   /** Milliseconds since a look ended, whatever it found. */
@@ -90,8 +91,13 @@ export class Intake {
     const dueMs = this.#services.monotonicMs() + delayMs;
     if (dueMs >= this.#dueMs) return;
     this.#dueMs = dueMs;
-    clearTimeout(this.#timer);
+    this.#disarm();
     if (this.#scanning === undefined) this.#arm();
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#next);
   }
 
   #arm(): void {
@@ -100,13 +106,16 @@ export class Intake {
       Math.max(0, this.#dueMs - this.#services.monotonicMs()),
       this.#services.settings.inbox.scan,
     );
-    this.#timer = setTimeout(() => {
+    const look = () => {
       this.#dueMs = Number.POSITIVE_INFINITY;
       this.#scanning = this.#look().finally(() => {
         this.#scanning = undefined;
         if (!this.#stopped) this.#arm();
       });
-    }, restMs);
+    };
+    // A timer takes a millisecond at least.
+    if (restMs === 0) this.#next = setImmediate(look);
+    else this.#timer = setTimeout(look, restMs);
   }
 
   async #look(): Promise<void> {

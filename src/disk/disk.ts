@@ -43,6 +43,8 @@ export interface Disk {
   listBytes(path: string): { readonly name: Buffer; readonly kind: EntryKind }[];
   /** Never follows a link. @throws ENOENT */
   stat(path: string): Stat;
+  /** The same; undefined where there is nothing at that path. An exception costs as much as five calls. */
+  statIfThere(path: string): Stat | undefined;
   /** Never follows a link at the end of the path, never blocks on a FIFO. */
   open(path: string | Buffer, mode: OpenMode): number;
   statOpen(fd: number): Stat;
@@ -111,6 +113,7 @@ export const nodeDisk: Disk = {
       kind: kindOf(entry as unknown as fs.Dirent),
     })),
   stat: (path) => toStat(fs.lstatSync(path)),
+  statIfThere,
   open: (path, mode) => fs.openSync(path, OPEN_FLAGS[mode], 0o644),
   statOpen: (fd) => toStat(fs.fstatSync(fd)),
   read: readThroughSignals,
@@ -138,6 +141,17 @@ export const nodeDisk: Disk = {
   clone: (from, to) =>
     fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE_FORCE),
 };
+
+function statIfThere(path: string): Stat | undefined {
+  try {
+    const stat = fs.lstatSync(path, { throwIfNoEntry: false });
+    return stat && toStat(stat);
+  } catch (error) {
+    // What should be a directory on the way there is none.
+    if (hasErrno(error, 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
 
 /** Node has no syncfs(2); coreutils' sync has, and tells by its exit code when it fails. */
 function syncFilesystem(path: string): boolean {

@@ -4,17 +4,7 @@
  */
 import { dirname } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
-import type { Disk, Stat } from './disk.js';
-
-/** Undefined where there is nothing at that path. */
-export function statIfThere(disk: Disk, path: string): Stat | undefined {
-  try {
-    return disk.stat(path);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
-    throw error;
-  }
-}
+import type { Disk } from './disk.js';
 
 /** Undefined where there is nothing, or no link, at that path. */
 export function readLinkIfThere(disk: Disk, path: string): string | undefined {
@@ -118,13 +108,23 @@ export function replaceFile(
 
 /** Makes a link beside and renames it over: a reader sees the old link or the new one. */
 export function replaceLink(disk: Disk, target: string, path: string, temporary: string): void {
-  removeIfThere(disk, temporary);
-  disk.symlink(target, temporary);
+  makeLink(disk, target, temporary);
   try {
     disk.rename(temporary, path);
   } catch (error) {
     discard(() => disk.unlink(temporary));
     throw error;
+  }
+}
+
+/** What lies there was left by somebody who ended before his rename. */
+function makeLink(disk: Disk, target: string, path: string): void {
+  try {
+    disk.symlink(target, path);
+  } catch (error) {
+    if (!hasErrno(error, 'EEXIST')) throw error;
+    disk.unlink(path);
+    disk.symlink(target, path);
   }
 }
 
@@ -145,7 +145,7 @@ export function syncDirectory(disk: Disk, path: string): void {
  * parent that got an entry. A directory that is there is left as its owner made it.
  */
 export function ensureDirectory(disk: Disk, path: string, mode = 0o755): void {
-  if (statIfThere(disk, path)) return;
+  if (disk.statIfThere(path)) return;
   ensureDirectory(disk, dirname(path));
   try {
     disk.makeDirectory(path);

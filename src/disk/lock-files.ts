@@ -42,25 +42,46 @@ function writeHolder(lock: string, note: string, { boot, owner }: Holder): void 
   }
 }
 
+type Done<T> = (error: Error | null, result: T) => void;
+
+function atOnce<T>(work: () => T, done: Done<T>): void {
+  let result: T;
+  try {
+    result = work();
+  } catch (error) {
+    done(error as Error, undefined as T);
+    return;
+  }
+  done(null, result);
+}
+
 export const lockFileSystem = {
   /**
    * Passed to proper-lockfile. A lock is made together with the note of its holder, so that hardly
-   * a process can die between the two.
+   * a process can die between the two. What belongs to the taking is done at once: each way to the
+   * threads of Node's own and back costs ten times as much as the call (0.4 ms a lock, measured). Its signs of
+   * life, later, wait for nobody.
    */
-  with: (note: string, holder: Holder): typeof fs =>
-    ({
+  with: (note: string, holder: Holder): typeof fs => {
+    let isTaken = false;
+    const make = (path: string) => {
+      fs.mkdirSync(path);
+      writeHolder(path, note, holder);
+    };
+    return {
       ...fs,
-      mkdir: (path: string, done: (error: Error | null) => void) => {
-        try {
-          fs.mkdirSync(path);
-          writeHolder(path, note, holder);
-        } catch (error) {
-          done(error as Error);
-          return;
-        }
-        done(null);
+      mkdir: (path: string, done: Done<void>) => atOnce(() => make(path), done),
+      utimes: (path: string, atime: Date, mtime: Date, done: Done<void>) => {
+        if (isTaken) fs.utimes(path, atime, mtime, done);
+        else atOnce(() => fs.utimesSync(path, atime, mtime), done);
       },
-    }) as typeof fs,
+      stat: (path: string, done: Done<fs.Stats>) => {
+        if (isTaken) fs.stat(path, done);
+        else atOnce(() => fs.statSync(path), done);
+        isTaken = true;
+      },
+    } as typeof fs;
+  },
 
   /** Who made this very lock directory; undefined where nothing tells. */
   holderOf(lock: string, note: string): Holder | undefined {

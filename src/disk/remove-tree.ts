@@ -6,7 +6,7 @@
  */
 import { hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
-import { discard, statIfThere } from './durable.js';
+import { discard } from './durable.js';
 
 /** Deeper directories are moved up first: each level holds a descriptor. */
 const DEPTH_MAX = 64;
@@ -38,7 +38,7 @@ export function removeOwnTree(disk: Disk, path: string): void {
 type Changer = 'anybody' | 'us';
 
 function remove(disk: Disk, path: string, changer: Changer): void {
-  const stat = statIfThere(disk, path);
+  const stat = disk.statIfThere(path);
   if (stat === undefined) return;
   if (stat.kind !== 'directory') {
     ignoreMissing(() => disk.unlink(path));
@@ -93,7 +93,7 @@ function emptyDirectory(disk: Disk, { fd, path }: OpenDirectory, place: Place): 
   let names = disk.names(below(fd));
   if (isByPath && names.length >= PROGRAM_NAMES_MIN) {
     disk.removeByProgram(path);
-    if (statIfThere(disk, path) === undefined) return false;
+    if (disk.statIfThere(path) === undefined) return false;
     names = disk.names(below(fd));
   }
   for (const name of names) {

@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { DropdockError } from '../errors.js';
 import type { BlobToIngest } from './blob-bytes.js';
 import type { Disk } from './disk.js';
-import { statIfThere } from './durable.js';
 import { mayLink } from './verified-copy.js';
 
 /** Below this nobody waits long for a disk to say that it is full. */
@@ -27,8 +26,8 @@ export function checkSpace(disk: Disk, { place, blobs }: SpaceRequest): void {
   if (all <= free) return;
   const { dev } = disk.stat(place);
   const needed = blobs.reduce((sum, blob) => {
-    if (statIfThere(disk, blob.destination)?.size === blob.size) return sum;
-    const stat = statIfThere(disk, join(blob.root, blob.path));
+    if (disk.statIfThere(blob.destination)?.size === blob.size) return sum;
+    const stat = disk.statIfThere(join(blob.root, blob.path));
     const shares = blob.offset === undefined && stat !== undefined && stat.dev === dev;
     return shares && (hasReflinks || mayLink(blob, stat)) ? sum : sum + blob.size;
   }, 0);

@@ -1,7 +1,7 @@
 /** What the content store and the ways into it have in common. */
 import { dirname } from 'node:path';
 import type { Disk } from './disk.js';
-import { ensureDirectory, statIfThere, syncDirectory, withOpen } from './durable.js';
+import { ensureDirectory, syncDirectory, withOpen } from './durable.js';
 
 /** How a blob came into the store. */
 export type Ingested = 'linked' | 'cloned' | 'copied' | 'present';
@@ -24,7 +24,7 @@ export function adoptSpooled(
   disk: Disk,
   { path, destination }: { readonly path: string; readonly destination: string },
 ): Ingested {
-  if (statIfThere(disk, destination)?.size === disk.stat(path).size) {
+  if (disk.statIfThere(destination)?.size === disk.stat(path).size) {
     markUsed(disk, destination);
     disk.unlink(path);
     return 'present';
@@ -42,7 +42,7 @@ export interface BytesToStore {
 
 /** True for what the store has; it is wanted again. */
 export function isStored(disk: Disk, destination: string, size: number): boolean {
-  if (statIfThere(disk, destination)?.size !== size) return false;
+  if (disk.statIfThere(destination)?.size !== size) return false;
   markUsed(disk, destination);
   return true;
 }

@@ -13,7 +13,7 @@ import {
   hashOpenFile,
 } from './blob-bytes.js';
 import type { Disk, Stat } from './disk.js';
-import { removeIfThere, statIfThere, writeAll } from './durable.js';
+import { removeIfThere, writeAll } from './durable.js';
 import type { Keeper } from './fresh-files.js';
 import { InsideDirectory } from './inside.js';
 import { type Ingested, markUsed, STORED_MODE } from './stored.js';
@@ -72,14 +72,15 @@ function placeOpenBlob(
   const { fd } = source;
   const stat = disk.statOpen(fd);
   if (blob.offset === undefined) checkSize(blob, stat.size);
-  const stored = statIfThere(disk, blob.destination);
+  const stored = disk.statIfThere(blob.destination);
   if (stored?.size === blob.size) {
     // Having the digest is not having the bytes: the drop must prove that it holds them (I8).
     hashOpenFile(disk, fd, blob);
     markUsed(disk, blob.destination);
     return 'present';
   }
-  removeIfThere(disk, blob.temporary);
+  // Hardly ever, and the exception of an unlink in vain is dear.
+  if (disk.statIfThere(blob.temporary)) disk.unlink(blob.temporary);
   if (blob.offset === undefined) {
     // A clone is as cheap as a link, and what is written to the file from now on is not in it.
     if (tryClone(disk, blob, fd, stat, files)) return 'cloned';

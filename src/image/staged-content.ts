@@ -24,6 +24,8 @@ export interface StagedManifest {
   readonly manifest: Manifest;
   /** The verified bytes; undefined when the repository's current snapshot holds them. */
   readonly bytes: Uint8Array | undefined;
+  /** Where they were read. */
+  readonly source?: BlobSource;
 }
 
 export interface StagedBlob {

@@ -4,7 +4,7 @@
  */
 import { basename, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { discard, ensureDirectory, readFile, removeIfThere, statIfThere } from '../disk/durable.js';
+import { discard, ensureDirectory, readFile, removeIfThere } from '../disk/durable.js';
 import { InsideDirectory } from '../disk/inside.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { flatDropName } from '../image/names.js';
@@ -97,7 +97,7 @@ function freeMoment(disk: Disk, inbox: string, name: string, nowMs: number): Tim
           receipts.at(receiptFile({ name, at })),
           rejected.at(rejectedFile({ name, at })),
         ];
-        if (taken.every((path) => statIfThere(disk, path) === undefined)) return at;
+        if (taken.every((path) => disk.statIfThere(path) === undefined)) return at;
       }
     }),
   );
@@ -142,7 +142,7 @@ function moveBeside(disk: Disk, claimed: string, { inbox, claim, path }: Returne
 
 /** A rename replaces a file, which may be a newer one; it never replaces a directory with files. */
 function moveWithoutReplacing(disk: Disk, from: string, to: string): void {
-  if (statIfThere(disk, from)?.kind === 'directory') {
+  if (disk.statIfThere(from)?.kind === 'directory') {
     disk.rename(from, to);
     return;
   }
@@ -214,7 +214,7 @@ export function claimKind(
   { inbox, claim }: { readonly inbox: string; readonly claim: Claim },
 ): TakenClaim['kind'] | undefined {
   const stat = inOwn(disk, claimedDirectory(inbox), (own) =>
-    statIfThere(disk, own.at(claimFile(claim))),
+    disk.statIfThere(own.at(claimFile(claim))),
   );
   if (stat === undefined) return undefined;
   return stat.kind === 'file' ? 'file' : 'directory';
@@ -224,7 +224,7 @@ function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefi
   return inOwn(disk, receiptsDirectory(inbox), (own) => {
     const path = own.at(receiptFile(claim));
     // Somebody else's directory or link of that name is no receipt.
-    if (statIfThere(disk, path)?.kind !== 'file') return undefined;
+    if (disk.statIfThere(path)?.kind !== 'file') return undefined;
     try {
       const receipt = JSON.parse(readFile(disk, path, RECEIPT_BYTES_MAX).toString('utf8'));
       return (receipt as { status?: string }).status;

@@ -5,7 +5,6 @@
  */
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { statIfThere } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
 import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
 import { within } from './look.js';
@@ -24,7 +23,7 @@ export function whatForbids(disk: Disk, { inbox, path }: ForbiddenDrop): string 
     const whose = ownership(disk, join(dirname(drop), unreadable));
     return `${unreadable} may not be read (${whose}): chmod -R g+rwX ${quoted(drop)}`;
   }
-  const isDirectory = statIfThere(disk, drop)?.kind === 'directory';
+  const isDirectory = disk.statIfThere(drop)?.kind === 'directory';
   const parent = dirname(drop);
   if (isDirectory && !isForOthers(disk, drop)) {
     return `its directory may not be taken (${ownership(disk, drop)}): chmod -R g+rwX ${quoted(drop)}`;
@@ -40,7 +39,7 @@ function firstUnreadable(
   walk: { files: number },
   depth = 0,
 ): string | undefined {
-  const kind = statIfThere(disk, full)?.kind;
+  const kind = disk.statIfThere(full)?.kind;
   if (kind !== 'file' && kind !== 'directory') return undefined;
   let fd: number;
   try {
@@ -63,7 +62,7 @@ function firstUnreadable(
 
 /** Its group, or everybody, may write to it. */
 function isForOthers(disk: Disk, path: string): boolean {
-  return ((statIfThere(disk, path)?.mode ?? 0) & 0o022) !== 0;
+  return ((disk.statIfThere(path)?.mode ?? 0) & 0o022) !== 0;
 }
 
 /** What users that a namespace does not know are shown as (systemd's PrivateUsers=). */
@@ -76,7 +75,7 @@ function quoted(path: string): string {
 }
 
 function ownership(disk: Disk, path: string): string {
-  const stat = statIfThere(disk, path);
+  const stat = disk.statIfThere(path);
   if (stat === undefined) return 'gone by now';
   const owner = stat.uid === OVERFLOW_UID ? 'another user' : `user ${stat.uid}`;
   return `${owner}, mode ${stat.mode.toString(8).padStart(4, '0')}`;

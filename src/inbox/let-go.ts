@@ -9,7 +9,6 @@ import {
   forEach,
   readFile,
   removeIfThere,
-  statIfThere,
   withOpen,
   writeNewFile,
 } from '../disk/durable.js';
@@ -157,7 +156,7 @@ function moveIntoNew(
   to: { readonly directory: string; readonly name: string },
 ): void {
   const target = rejected.at(to.directory);
-  const kind = statIfThere(disk, target)?.kind;
+  const kind = disk.statIfThere(target)?.kind;
   if (kind !== undefined && kind !== 'directory') setAside(disk, rejected, to.directory);
   if (kind !== 'directory') disk.makeDirectory(target);
   withOpen(disk, target, 'directory', (fd) => {
@@ -169,7 +168,7 @@ function moveIntoNew(
 
 function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
   const stat = inOwn(disk, claimedDirectory(inbox), (own) =>
-    statIfThere(disk, own.at(claimFile(claim))),
+    disk.statIfThere(own.at(claimFile(claim))),
   );
   if (stat) return stat.kind;
   throw new DropdockError('claim.lost', `The claim on ${claim.name} is gone.`, {
@@ -210,10 +209,10 @@ function finishHalf(
   rejected: OwnDirectory,
 ): void {
   // Another daemon may be doing the same; a link or a directory is not what we left.
-  if (statIfThere(disk, path)?.kind !== 'file') return;
+  if (disk.statIfThere(path)?.kind !== 'file') return;
   const about = rejectionIn(readFile(disk, path, Number.MAX_SAFE_INTEGER));
-  const isMoved = about && statIfThere(disk, rejected.at(rejectedFile(about))) !== undefined;
-  if (isMoved && !statIfThere(disk, receipts.at(receiptFile(about)))) {
+  const isMoved = about && disk.statIfThere(rejected.at(rejectedFile(about))) !== undefined;
+  if (isMoved && !disk.statIfThere(receipts.at(receiptFile(about)))) {
     renameIfThere(disk, path, receipts.at(receiptFile(about)));
   } else removeIfThere(disk, path);
 }

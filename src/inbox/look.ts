@@ -1,7 +1,6 @@
 /** What a drop looks like at one moment: the same before and after it is renamed. */
 import { createHash, type Hash } from 'node:crypto';
 import type { Disk } from '../disk/disk.js';
-import { statIfThere } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
 import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
@@ -47,7 +46,7 @@ export function lookAt(disk: Disk, path: string): Look {
  * that back while he writes is found out when the archive is read.
  */
 function lookAtFile(disk: Disk, path: string): Look {
-  const { kind = 'other', size = 0, mtimeMs = 0, ino = 0 } = statIfThere(disk, path) ?? {};
+  const { kind = 'other', size = 0, mtimeMs = 0, ino = 0 } = disk.statIfThere(path) ?? {};
   return { signature: `${kind} ${size} ${mtimeMs} ${ino}`, newestMs: mtimeMs, busy: undefined };
 }
 
@@ -83,7 +82,7 @@ function walkTree(disk: Disk, directory: number, below: string, walk: Walk, dept
   entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const { name, kind } of entries) {
     if (++walk.files > FILES_PER_DROP_MAX) return;
-    const stat = statIfThere(disk, within(directory, name));
+    const stat = disk.statIfThere(within(directory, name));
     if (stat === undefined) continue;
     if (isBusyName(name)) walk.busy ??= below + name;
     walk.newestMs = Math.max(walk.newestMs, stat.ctimeMs);

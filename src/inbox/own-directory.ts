@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk, Entry } from '../disk/disk.js';
-import { ensureDirectory, statIfThere } from '../disk/durable.js';
+import { ensureDirectory } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
 import { within } from './look.js';
 
@@ -15,6 +15,8 @@ export interface OwnDirectory {
   at(name: string): string;
   list(): Entry[];
   sync(): void;
+  /** Sets its change time to the filesystem's now, and tells it (ms). @throws EPERM where it is not ours */
+  touch(): number;
 }
 
 /** Nobody but us has business among the claims. */
@@ -22,7 +24,7 @@ const MODES: Readonly<Record<string, number>> = { '.claimed': 0o700 };
 
 /** Makes one of our directories; what is none and has its name is moved aside, to be looked at. */
 export function ensureOwn(disk: Disk, path: string): void {
-  const kind = statIfThere(disk, path)?.kind;
+  const kind = disk.statIfThere(path)?.kind;
   if (kind !== undefined && kind !== 'directory') {
     const aside = `${basename(path)}-set-aside-${randomBytes(4).toString('hex')}`;
     disk.rename(path, join(dirname(path), aside));
@@ -61,6 +63,10 @@ function useOpen<T>(disk: Disk, fd: number, use: (own: OwnDirectory) => T): T {
       at: (name) => within(fd, name),
       list: () => disk.list(within(fd)),
       sync: () => disk.sync(fd),
+      touch: () => {
+        disk.setMode(fd, disk.statOpen(fd).mode);
+        return disk.statOpen(fd).ctimeMs;
+      },
     });
   } finally {
     disk.close(fd);

@@ -1,12 +1,12 @@
 /** Walks the inbox: which drops are there, what each looked like, what else lies about. */
 import type { Disk, Entry } from '../disk/disk.js';
-import { removeIfThere, statIfThere } from '../disk/durable.js';
-import { isSystemError } from '../errors.js';
+import { removeIfThere } from '../disk/durable.js';
+import { hasErrno, isSystemError } from '../errors.js';
 import { DROP_DEPTH_MAX, DROP_NAME_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
 import { whatForbids } from './forbidden.js';
 import { type Look, lookAt, openDirectory, within } from './look.js';
-import { inOwn } from './own-directory.js';
+import { inOwn, type OwnDirectory } from './own-directory.js';
 import { claimedDirectory, clockFile } from './paths.js';
 
 /** A drop as one look at it found it. */
@@ -54,7 +54,7 @@ export function scanInbox(disk: Disk, request: ScanRequest, isImage: IsImage): S
   const { clock, inbox } = request;
   if (clock === undefined || drops.length === 0) return { drops, ignored, directories };
   const filesystemMs = inOwn(disk, claimedDirectory(inbox), (own) =>
-    filesystemNow(disk, own.at(clockFile(clock))),
+    filesystemNow(disk, own, clockFile(clock)),
   );
   return { drops, ignored, directories, filesystemMs };
 }
@@ -158,7 +158,7 @@ class Scan implements ScanResult {
   ): void {
     const { marker } = this.request;
     const isMarked =
-      marker === undefined || statIfThere(this.disk, within(parent, name + marker)) !== undefined;
+      marker === undefined || this.disk.statIfThere(within(parent, name + marker)) !== undefined;
     const look = lookAt(this.disk, within(parent, name));
     this.drops.push({ path, kind, isCertain, isMarked, ...look });
   }
@@ -178,8 +178,24 @@ function isMarker(entries: readonly Entry[], name: string, marker: string | unde
   return entries.some((entry) => entry.name === name.slice(0, -marker.length));
 }
 
-/** The filesystem's own time, which is what change times are compared with (ms). */
-export function filesystemNow(disk: Disk, probe: string): number {
+/**
+ * The filesystem's own time, which is what change times are compared with (ms). Only the owner of a
+ * directory may touch it; everybody else makes a file in it, which costs more.
+ */
+export function filesystemNow(
+  disk: Disk,
+  own: Pick<OwnDirectory, 'at' | 'touch'>,
+  name: string,
+): number {
+  try {
+    return own.touch();
+  } catch (error) {
+    if (!hasErrno(error, 'EPERM')) throw error;
+    return timeOfNew(disk, own.at(name));
+  }
+}
+
+export function timeOfNew(disk: Disk, probe: string): number {
   removeIfThere(disk, probe);
   const fd = disk.open(probe, 'create');
   try {

@@ -57,7 +57,9 @@ export class InboxWatch {
       ignored: (path) => !this.#watched.has(path),
     });
     // The raw event comes straight from the kernel's watch, before any of that bookkeeping.
-    this.#watcher.on('raw', (_event, _name, details) => {
+    this.#watcher.on('raw', (_event, name, details) => {
+      // Our own directories, and files that tools will rename when they are whole: no drop has such a name.
+      if (name?.startsWith('.')) return;
       const { watchedPath } = details as { watchedPath?: string };
       if (watchedPath) onHint({ directory: watchedPath.slice(inbox.length + 1) });
     });

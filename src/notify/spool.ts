@@ -16,7 +16,6 @@ import {
   readFile,
   removeIfThere,
   replaceFile,
-  statIfThere,
   syncDirectory,
 } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
@@ -62,7 +61,7 @@ export function forgetFlip(disk: Disk, { spool, note }: InSpool & { note: FlipNo
 }
 
 export function isNoted(disk: Disk, { spool, note }: InSpool & { note: FlipNote }): boolean {
-  return statIfThere(disk, notePath(spool, note)) !== undefined;
+  return disk.statIfThere(notePath(spool, note)) !== undefined;
 }
 
 /** Flips that nobody has told of yet. */
@@ -157,7 +156,7 @@ function hashOf(text: string): string {
 }
 
 function readIfThere(disk: Disk, path: string): string | undefined {
-  if (statIfThere(disk, path) === undefined) return undefined;
+  if (disk.statIfThere(path) === undefined) return undefined;
   try {
     return readFile(disk, path, NOTICE_BYTES_MAX).toString('utf8');
   } catch (error) {

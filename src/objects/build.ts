@@ -5,7 +5,6 @@
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import type { Disk } from '../disk/disk.js';
-import { statIfThere } from '../disk/durable.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { LeftOut } from '../image/staged-content.js';
@@ -145,7 +144,7 @@ function absentForConversion(
   { tags, manifests, conversions }: RepositoryState,
 ): Digest[] {
   if (policy.redirectOci !== 'convert') return [];
-  const isHere = (digest: Digest) => statIfThere(disk, contentPath(roots, digest)) !== undefined;
+  const isHere = (digest: Digest) => disk.statIfThere(contentPath(roots, digest)) !== undefined;
   const wanted = [...tags.values()].map(({ digest }) => digest);
   const seen = new Set<Digest>();
   const absent: Digest[] = [];

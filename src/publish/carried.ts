@@ -1,7 +1,7 @@
 /** What the current snapshot only carries on for pulls under way, and since when. Reads only. */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { readFile, statIfThere } from '../disk/durable.js';
+import { readFile } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
@@ -47,7 +47,7 @@ function contentOf({ manifests }: RepositoryState): Set<Digest> {
 export function carriedBy(disk: Disk, { roots, id, snapshot }: CarriedRequest): number[] {
   const root = snapshotPath(roots, id, snapshot);
   const path = join(root, SNAPSHOT_FILE);
-  if (statIfThere(disk, join(root, REMOVED_MARK))) return [];
+  if (disk.statIfThere(join(root, REMOVED_MARK))) return [];
   try {
     const carried = parseCarried(readFile(disk, path, Number.MAX_SAFE_INTEGER), path);
     return [...carried.values()].sort((a, b) => a - b);

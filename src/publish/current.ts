@@ -1,7 +1,7 @@
 /** Reads what is published now, through the pivot, as a publisher sees it. */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { listIfThere, readFile, statIfThere } from '../disk/durable.js';
+import { listIfThere, readFile } from '../disk/durable.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { isDigest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
@@ -91,15 +91,15 @@ export function publishedContent(
   return {
     sizeOf: (digest) => {
       if (!isDigest(digest)) return undefined;
-      const size = statIfThere(disk, join(root, 'blobs', digest))?.size;
+      const size = disk.statIfThere(join(root, 'blobs', digest))?.size;
       // What repair took out of the store was damaged: the drop must bring it back.
-      return statIfThere(disk, contentPath(roots, digest))?.size === size ? size : undefined;
+      return disk.statIfThere(contentPath(roots, digest))?.size === size ? size : undefined;
     },
     readManifest: (digest) => {
       if (!isDigest(digest)) return undefined;
       for (const kind of ['oci', 'oci-index', '2', 'list', '1']) {
         const path = join(root, 'manifests', kind, digest);
-        if (statIfThere(disk, path)) return readFile(disk, path, MANIFEST_BYTES_MAX);
+        if (disk.statIfThere(path)) return readFile(disk, path, MANIFEST_BYTES_MAX);
       }
       return undefined;
     },

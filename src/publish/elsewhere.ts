@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { ensureDirectory, readFile, replaceFile, statIfThere } from '../disk/durable.js';
+import { ensureDirectory, readFile, replaceFile } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
@@ -48,7 +48,7 @@ export function publishedElsewhere(
       const [record] = records;
       if (record === undefined || records.includes(undefined)) return undefined;
       const path = contentPath(roots, record.stored ?? (digest as Digest));
-      return statIfThere(disk, path) && readFile(disk, path, MANIFEST_BYTES_MAX);
+      return disk.statIfThere(path) && readFile(disk, path, MANIFEST_BYTES_MAX);
     },
   };
 }

@@ -1,7 +1,7 @@
 /** What a snapshot must hold, told from its own description: for whoever verifies or repairs it. */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { readFile, statIfThere } from '../disk/durable.js';
+import { readFile } from '../disk/durable.js';
 import type { RepositoryId } from '../image/names.js';
 import { type RenderedFile, redirectFileName, renderSnapshot } from '../snapshot/render.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
@@ -32,7 +32,7 @@ export function expectedFiles(
 }
 
 function redirectSettings(disk: Disk, path: string): RedirectSettings | undefined {
-  if (statIfThere(disk, path) === undefined) return undefined;
+  if (disk.statIfThere(path) === undefined) return undefined;
   try {
     const text = readFile(disk, path, Number.MAX_SAFE_INTEGER).toString('utf8');
     const document = JSON.parse(text) as { url?: unknown; protected?: unknown };

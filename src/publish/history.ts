@@ -3,7 +3,7 @@
  * crash may lose the last line; the next visit finds the pivot elsewhere and writes it.
  */
 import type { Disk } from '../disk/disk.js';
-import { readFile, replaceFile, statIfThere, withOpen, writeAll } from '../disk/durable.js';
+import { readFile, replaceFile, withOpen, writeAll } from '../disk/durable.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { SnapshotReason } from '../snapshot/snapshot-file.js';
@@ -42,7 +42,7 @@ export function recordFlip(
 ): void {
   const path = historyPath(roots, id);
   const line = Buffer.from(`${JSON.stringify(record)}\n`);
-  const size = statIfThere(disk, path)?.size;
+  const size = disk.statIfThere(path)?.size;
   if (size === undefined || size > BYTES_MAX) {
     const kept = readHistory(disk, roots, id).slice(-LINES_KEPT);
     const text = [...kept, record].map((each) => `${JSON.stringify(each)}\n`).join('');

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { readFile, statIfThere } from '../disk/durable.js';
+import { readFile } from '../disk/durable.js';
 import { ingestAllBytes } from '../disk/into-store.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
@@ -148,7 +148,7 @@ function isUnchanged(
   const path = join(snapshotPath(roots, policy.id, snapshot), redirectFileName(policy.id));
   const options = renderOptions(policy, stored);
   const wanted = Buffer.from(renderRedirectFile(stored.state, options));
-  const there = statIfThere(disk, path);
+  const there = disk.statIfThere(path);
   return there?.size === wanted.length && readFile(disk, path, wanted.length).equals(wanted);
 }
 

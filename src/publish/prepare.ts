@@ -2,13 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import {
-  ensureDirectory,
-  listIfThere,
-  removeIfThere,
-  statIfThere,
-  writeNewFile,
-} from '../disk/durable.js';
+import { ensureDirectory, listIfThere, removeIfThere, writeNewFile } from '../disk/durable.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { masterDirectory, type TreeRoots, workDirectory } from './paths.js';
 
@@ -31,7 +25,7 @@ export function prepareTree(disk: Disk, request: PrepareRequest): void {
   // Another host may look at the same time, with the same process number.
   const name = `${PROBE}${process.pid}-${randomBytes(4).toString('hex')}`;
   const [probe, linked] = [join(workDirectory(roots), name), join(masterDirectory(roots), name)];
-  const devices = [roots.published, roots.state].map((root) => statIfThere(disk, root)?.dev);
+  const devices = [roots.published, roots.state].map((root) => disk.statIfThere(root)?.dev);
   removeIfThere(disk, probe);
   removeIfThere(disk, linked);
   try {
@@ -54,7 +48,7 @@ export function prepareTree(disk: Disk, request: PrepareRequest): void {
 }
 
 function mustBeThere(disk: Disk, path: string): void {
-  if (statIfThere(disk, path)) return;
+  if (disk.statIfThere(path)) return;
   throw new DropdockError('layout.unsafe', `${path} is not there (paths.marker). Is it mounted?`, {
     path,
   });
@@ -67,7 +61,7 @@ function removeOldProbes(disk: Disk, roots: TreeRoots, ours: string): void {
     for (const { name } of listIfThere(disk, place)) {
       if (!name.startsWith(PROBE)) continue;
       const path = join(place, name);
-      const mtimeMs = statIfThere(disk, path)?.mtimeMs ?? Number.POSITIVE_INFINITY;
+      const mtimeMs = disk.statIfThere(path)?.mtimeMs ?? Number.POSITIVE_INFINITY;
       if (mtimeMs < oldMs) removeIfThere(disk, path);
     }
   }

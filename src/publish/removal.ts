@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { statIfThere, syncDirectory } from '../disk/durable.js';
+import { syncDirectory } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { REMOVED_MARK } from '../snapshot/render.js';
@@ -37,10 +37,10 @@ export function isOver(disk: Disk, { roots, id, graceMs, nowMs }: RemovalRequest
   // Without a pivot the newest tells: somebody may have taken the pivot of a living one by mistake.
   const last = all.filter(isTimestamp).at(-1);
   if (last === undefined) {
-    return all.length === 0 && statIfThere(disk, snapshotsDirectory(roots, id)) !== undefined;
+    return all.length === 0 && disk.statIfThere(snapshotsDirectory(roots, id)) !== undefined;
   }
   const mark = join(snapshotPath(roots, id, last), REMOVED_MARK);
-  if (statIfThere(disk, mark) === undefined) return false;
+  if (disk.statIfThere(mark) === undefined) return false;
   // When it was removed; its name may be ahead of that, for names grow whatever the clock does.
   const record = readHistory(disk, roots, id).findLast(({ snapshot }) => snapshot === last);
   return nowMs - timestampMs(record?.at ?? last) >= graceMs;

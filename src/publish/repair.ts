@@ -10,7 +10,6 @@ import {
   ensureDirectory,
   readFile,
   replaceFile,
-  statIfThere,
   syncDirectory,
   withOpen,
 } from '../disk/durable.js';
@@ -107,7 +106,7 @@ class Repair {
 
   /** Something that is no file cannot be replaced by one. */
   #clear(path: string, shown: string): void {
-    const kind = statIfThere(this.disk, path)?.kind;
+    const kind = this.disk.statIfThere(path)?.kind;
     if (kind === undefined || kind === 'file') return;
     moveToTrash(this.disk, this.request.roots, path, `in-the-way@${basename(path)}`);
     this.mended.push(`took the ${kind} away that was in the place of ${shown}`);
@@ -122,7 +121,7 @@ class Repair {
 
   /** A web server is another user: it must be able to read. */
   #mode(path: string, wanted: number, shown: string): void {
-    const stat = statIfThere(this.disk, path);
+    const stat = this.disk.statIfThere(path);
     if (stat === undefined || (stat.mode & wanted & 0o555) === (wanted & 0o555)) return;
     if (stat.kind !== 'file' && stat.kind !== 'directory') return;
     const how = stat.kind === 'file' ? 'read' : 'directory';
@@ -133,7 +132,7 @@ class Repair {
   #text(path: string, text: string, shown: string): void {
     const { disk } = this;
     const wanted = Buffer.from(text);
-    const there = statIfThere(disk, path);
+    const there = disk.statIfThere(path);
     if (there?.size === wanted.length && readFile(disk, path, wanted.length).equals(wanted)) return;
     ensureDirectory(disk, dirname(path));
     replaceFile(disk, path, wanted, this.#temporary(path), STORED_MODE);
@@ -192,7 +191,7 @@ class Repair {
     const stored = contentPath(roots, digest);
     if (this.#isGood(stored, digest)) return stored;
     const copy = this.#copies(digest).find((path) => this.#isGood(path, digest));
-    if (statIfThere(disk, stored) !== undefined) {
+    if (disk.statIfThere(stored) !== undefined) {
       moveToTrash(disk, roots, stored, `damaged@${basename(stored)}`);
       const how = copy === undefined ? 'it is to be dropped again' : 'there is another copy';
       this.mended.push(`took ${digest} out of the store, its bytes are wrong; ${how}`);
@@ -216,7 +215,7 @@ class Repair {
   }
 
   #isGood(path: string, digest: Digest): boolean {
-    const stat = statIfThere(this.disk, path);
+    const stat = this.disk.statIfThere(path);
     if (stat?.kind !== 'file') return false;
     const key = `${stat.dev}:${stat.ino}:${digest}`;
     const known = this.#good.get(key);

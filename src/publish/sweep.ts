@@ -5,7 +5,7 @@
  */
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { listIfThere, removeIfThere, statIfThere } from '../disk/durable.js';
+import { listIfThere, removeIfThere } from '../disk/durable.js';
 import { isDigest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
@@ -61,7 +61,7 @@ export function sweep(disk: Disk, request: SweepRequest): SweepResult {
   let files = 0;
   let bytes = 0;
   for (const { path, size, ctimeMs } of unused) {
-    const now = statIfThere(disk, path);
+    const now = disk.statIfThere(path);
     if (now?.links === 1 && now.ctimeMs === ctimeMs) {
       removeIfThere(disk, path);
       files++;
@@ -119,7 +119,7 @@ function findUnused(
   const found = new Map<string, Unused>();
   const stays = { files: 0, bytes: 0 };
   eachStored(disk, roots, (path) => {
-    const stat = statIfThere(disk, path);
+    const stat = disk.statIfThere(path);
     if (stat?.kind !== 'file') return;
     const { size, ctimeMs, links } = stat;
     const isWanted = ctimeMs >= oldestMs || touchedMs(path, ctimeMs) >= nowMs - graceMs;
@@ -232,7 +232,7 @@ function eachHeld(disk: Disk, snapshot: string, use: (name: string) => void): vo
 function changeTimes(disk: Disk, paths: Iterable<string>): Map<string, number> {
   const times = new Map<string, number>();
   for (const path of paths) {
-    const stat = statIfThere(disk, path);
+    const stat = disk.statIfThere(path);
     if (stat) times.set(path, stat.ctimeMs);
   }
   return times;

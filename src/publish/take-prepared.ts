@@ -45,6 +45,7 @@ export interface TakeRequest extends PreparedPlace {
 export function takePrepared(disk: Disk, request: TakeRequest, root: string): Taken {
   const { roots, id, owner, base, steps, sum } = request;
   const ready = preparedPath(roots, owner, id);
+  if (disk.statIfThere(ready) === undefined) return undefined;
   const version = base === null ? undefined : snapshotVersion(disk, roots, id, base);
   let taken: Taken;
   for (const tree of listPrepared(disk, request)) {

@@ -1,7 +1,7 @@
 /** Reads everything that is published and stored again, and says what is not as it should be. */
 import { join, relative } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { listIfThere, readFile, readLinkIfThere, statIfThere } from '../disk/durable.js';
+import { listIfThere, readFile, readLinkIfThere } from '../disk/durable.js';
 import { digestOfFile } from '../disk/hash-file.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { type Digest, digestAlgorithm, isDigest } from '../image/digest.js';
@@ -62,7 +62,7 @@ export function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots
       findings.push({ problem: 'foreign', path: shown, detail: 'not named by a digest' });
       return;
     }
-    const kind = statIfThere(disk, path)?.kind;
+    const kind = disk.statIfThere(path)?.kind;
     if (kind === undefined) return;
     if (kind !== 'file') {
       findings.push({ problem: 'damaged', path: shown, detail: `a ${kind} is in its place` });
@@ -87,7 +87,7 @@ export function verifyTrash(
 ): VerifyResult {
   const findings = listIfThere(disk, trashDirectory(roots)).flatMap(({ name }): Finding[] => {
     const path = trashPath(roots, name);
-    const stat = statIfThere(disk, path);
+    const stat = disk.statIfThere(path);
     if (stat === undefined || nowMs - stat.ctimeMs < TRASH_MS) return [];
     const detail = 'deleting it was not finished';
     return [{ problem: 'leftover', path: relative(roots.state, path), detail }];
@@ -124,7 +124,7 @@ class SnapshotCheck implements VerifyResult {
       }
       if (link !== appLinkTarget(id)) this.find('wrong-link', app, `leads to ${link ?? 'nothing'}`);
       const path = snapshotPath(roots, id, current);
-      if (!statIfThere(disk, path)) this.find('missing', path, 'the pivot leads to nothing');
+      if (!disk.statIfThere(path)) this.find('missing', path, 'the pivot leads to nothing');
     } catch (error) {
       if (!(error instanceof DropdockError)) throw error;
       this.find('wrong-link', String(error.details.path ?? app), error.message);
@@ -148,7 +148,7 @@ class SnapshotCheck implements VerifyResult {
 
   #file(root: string, file: RenderedFile): void {
     const path = join(root, file.path);
-    const stat = statIfThere(this.disk, path);
+    const stat = this.disk.statIfThere(path);
     if (stat?.kind !== 'file') {
       this.find('missing', path, stat ? `a ${stat.kind} is in its place` : 'not there');
       return;
@@ -171,7 +171,7 @@ class SnapshotCheck implements VerifyResult {
     const path = contentPath(this.roots, digest);
     if (this.#storeSeen.has(digest)) return;
     this.#storeSeen.add(digest);
-    if (statIfThere(this.disk, path) !== undefined) return;
+    if (this.disk.statIfThere(path) !== undefined) return;
     const detail = 'a snapshot has it and the store does not';
     this.findings.push({ problem: 'missing', path: relative(this.roots.state, path), detail });
   }

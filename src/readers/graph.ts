@@ -12,7 +12,13 @@ import {
 } from '../image/limits.js';
 import { type Descriptor, parseManifest, platformName, UNKNOWN_SIZE } from '../image/manifest.js';
 import { isForeignLayer, manifestKind } from '../image/media-types.js';
-import type { LeftOut, Missing, StagedBlob, StagedManifest } from '../image/staged-content.js';
+import type {
+  BlobSource,
+  LeftOut,
+  Missing,
+  StagedBlob,
+  StagedManifest,
+} from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
 import { checkBlobLimit, checkBytes, checkLength, checkManifestBytes } from './check.js';
 
@@ -89,14 +95,14 @@ class GraphWalk {
         { digest },
       );
     }
-    const known = this.#manifests.get(digest);
-    if (known) {
-      checkLength(descriptor, known.size, this.locate.manifest(digest));
+    const seen = this.#manifests.get(digest);
+    if (seen) {
+      checkLength(descriptor, seen.size, this.locate.manifest(digest));
       return true;
     }
     const found = this.#readManifest(descriptor, way);
     if (found === undefined) return false;
-    const { bytes, fresh } = found;
+    const { bytes, source } = found;
     const manifest = parseManifest(bytes, descriptor.mediaType || undefined, digest);
     const chain = [...way.chain, digest];
     this.#visitReferences(manifest, digest, chain);
@@ -106,7 +112,8 @@ class GraphWalk {
     if (this.#manifests.size >= MANIFESTS_PER_DROP_MAX || isTooMuch) {
       throw new DropdockError('limit.exceeded', 'The drop holds too many manifests.');
     }
-    const staged = { digest, size: bytes.length, manifest, bytes: fresh ? bytes : undefined };
+    const known = { digest, size: bytes.length, manifest };
+    const staged = source ? { ...known, bytes, source } : { ...known, bytes: undefined };
     this.#manifests.set(digest, stored === digest ? staged : { ...staged, stored });
     return true;
   }
@@ -136,7 +143,7 @@ class GraphWalk {
   #readManifest(
     descriptor: Descriptor,
     { by, inIndex }: Way,
-  ): { bytes: Buffer; fresh: boolean } | undefined {
+  ): { bytes: Buffer; source: BlobSource | undefined } | undefined {
     const { digest, size } = descriptor;
     const path = this.locate.manifest(digest);
     if (size > MANIFEST_BYTES_MAX) {
@@ -147,12 +154,12 @@ class GraphWalk {
     }
     if (this.#isThere(descriptor, path)) {
       const bytes = this.bundle.read(path, MANIFEST_BYTES_MAX);
-      if (bytes?.length === size) return { bytes, fresh: true };
+      if (bytes?.length === size) return { bytes, source: this.bundle.source(path) };
     } else if (this.bundle.size(path) === undefined) {
       const bytes = this.published.readManifest(digest);
       if (bytes) {
         checkLength(descriptor, bytes.length, path);
-        return { bytes, fresh: false };
+        return { bytes, source: undefined };
       }
     }
     const absent = this.bundle.size(path) === undefined;

@@ -2,12 +2,17 @@
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { statIfThere } from '../disk/durable.js';
 import { IntoStore } from '../disk/into-store.js';
 import { adoptSpooled, type Ingested, nothingIngested } from '../disk/stored.js';
 import { DropdockError, toPlainError } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
-import type { BlobSource, Reading, StagedBlob, StagedContent } from '../image/staged-content.js';
+import type {
+  BlobSource,
+  Reading,
+  StagedBlob,
+  StagedContent,
+  StagedManifest,
+} from '../image/staged-content.js';
 import type {
   DropToPublish,
   StageAnswer,
@@ -83,7 +88,7 @@ function readDirectory(disk: Disk, request: StageRequest): Reading {
 }
 
 function checkThere(disk: Disk, { path, name }: DropToPublish): void {
-  if (statIfThere(disk, path) !== undefined) return;
+  if (disk.statIfThere(path) !== undefined) return;
   throw new DropdockError('claim.lost', `${name} is not where it was.`, { path: name });
 }
 
@@ -101,9 +106,7 @@ function bringReading(
   if (content.roots.length === 0) {
     throw new DropdockError('drop.empty', 'The drop names no image.', { path: drop.name });
   }
-  for (const { digest, stored, bytes } of content.manifests) {
-    if (bytes) into.bytes({ bytes, destination: contentPath(roots, stored ?? digest) });
-  }
+  for (const manifest of content.manifests) bringManifest(request, manifest, into);
   const blobs: BlobOfDrop[] = [];
   const ingested = nothingIngested();
   for (const blob of content.blobs) {
@@ -124,6 +127,20 @@ function bringReading(
   }
   const left = bringSmall(request, blobs, ingested, into);
   return { content: withoutBytes({ ...content, leftOut }), blobs: left, ingested };
+}
+
+/**
+ * The very file of the drop, where it may be linked like a blob: a file less to make, to write down and
+ * to delete (0.7 of 10 ms of a small drop). Otherwise the bytes that were read.
+ */
+function bringManifest(request: StageRequest, manifest: StagedManifest, into: IntoStore): void {
+  const { roots, drop, uid } = request;
+  const { digest, stored, size, bytes, source } = manifest;
+  if (bytes === undefined) return;
+  const destination = contentPath(roots, stored ?? digest);
+  const isLinked = drop.kind === 'directory' && drop.ingest === 'auto' && stored === undefined;
+  if (!isLinked || source === undefined) into.bytes({ bytes, destination });
+  else into.blob({ digest, size, destination, uid, ...placeOf(request, source) });
 }
 
 /** What is hashed in a moment is not worth the way to other threads. @returns the rest */
@@ -168,7 +185,10 @@ function checkSpooled(digest: Digest, { path, spooled = '' }: BlobSource): void 
 function withoutBytes(content: StagedContent): StagedContent {
   return {
     ...content,
-    manifests: content.manifests.map((manifest) => ({ ...manifest, bytes: undefined })),
+    manifests: content.manifests.map(({ source: _read, ...manifest }) => ({
+      ...manifest,
+      bytes: undefined,
+    })),
     blobs: content.blobs.map(
       (blob): StagedBlob =>
         typeof blob.source === 'object' && 'data' in blob.source

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
+  readdirSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -12,7 +13,8 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { lookAt } from '#src/inbox/look.js';
-import { filesystemNow, scanInbox } from '#src/inbox/scan.js';
+import { inOwn } from '#src/inbox/own-directory.js';
+import { filesystemNow, scanInbox, timeOfNew } from '#src/inbox/scan.js';
 import { recogniseDirectory } from '#src/readers/format.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -203,19 +205,19 @@ describe('lookAt', () => {
     it(`changes when ${what}`, async () => {
       const before = sign();
       // The filesystem's clock may stand for a few milliseconds.
-      const start = filesystemNow(nodeDisk, `${drop}-clock`);
-      await waitFor('the next tick', () => filesystemNow(nodeDisk, `${drop}-clock`) > start);
+      const start = timeOfNew(nodeDisk, `${drop}-clock`);
+      await waitFor('the next tick', () => timeOfNew(nodeDisk, `${drop}-clock`) > start);
       change();
       expect(sign()).not.to.equal(before);
     });
   }
 
   it('knows the newest change by the filesystem’s clock, not by times that were set', () => {
-    const start = filesystemNow(nodeDisk, `${drop}-clock`);
+    const start = timeOfNew(nodeDisk, `${drop}-clock`);
     writeFileSync(at('blobs/bb'), '');
     utimesSync(at('blobs/bb'), 4_000_000_000, 4_000_000_000);
     const { newestMs } = lookAt(nodeDisk, drop);
-    expect(newestMs).to.be.within(start, filesystemNow(nodeDisk, `${drop}-clock`));
+    expect(newestMs).to.be.within(start, timeOfNew(nodeDisk, `${drop}-clock`));
   });
 
   it('names what shows that a tool is writing', () => {
@@ -235,11 +237,33 @@ describe('lookAt', () => {
     expect(opened).to.equal(2);
   });
 
+  it('takes the time from the directory of claims, and from a new file where that is not ours', () => {
+    const own = join(drop, '.claimed');
+    mkdirSync(own);
+    const verbs: string[] = [];
+    const watched = (isOurs: boolean) =>
+      interfereWith(nodeDisk, (operation) => {
+        verbs.push(operation.verb);
+        if (operation.verb === 'setMode' && !isOurs) throw systemError('EPERM', operation);
+      });
+    const now = (isOurs: boolean) =>
+      inOwn(watched(isOurs), own, (opened) => filesystemNow(watched(isOurs), opened, '.clock'));
+    const before = timeOfNew(nodeDisk, `${drop}-clock`);
+    const ours = now(true);
+    expect(verbs).not.to.include('unlink');
+    const theirs = now(false);
+    expect(verbs).to.include('unlink');
+    const after = timeOfNew(nodeDisk, `${drop}-clock`);
+    expect(ours).to.be.within(before, theirs);
+    expect(theirs).to.be.within(ours, after);
+    expect(readdirSync(own)).to.deep.equal([]);
+  });
+
   it('leaves no probe of the clock behind', () => {
     const probe = `${drop}-clock`;
-    filesystemNow(nodeDisk, probe);
+    timeOfNew(nodeDisk, probe);
     writeFileSync(probe, 'left behind');
-    expect(filesystemNow(nodeDisk, probe)).to.be.a('number');
+    expect(timeOfNew(nodeDisk, probe)).to.be.a('number');
     expect(() => rmSync(probe)).to.throw('ENOENT');
   });
 });

@@ -1,4 +1,4 @@
-import { mkdirSync, promises, rmdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, promises, rmdirSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -71,6 +71,21 @@ describe('InboxWatch', () => {
     expect(watch.follow([''], 1100)).to.equal(100);
     expect(watch.follow([''], 11_001)).to.equal(Number.POSITIVE_INFINITY);
     expect(watch.follow(['', 'team'], 12_000)).to.equal(20);
+  });
+
+  it('is silent about names that no drop has: our own, and those of files on their way', async () => {
+    mkdirSync(join(inbox, 'end'));
+    watch.follow(['', 'team'], 0);
+    await hinted('');
+    await hinted('team');
+    hints = [];
+    mkdirSync(join(inbox, '.claimed'));
+    chmodSync(join(inbox, '.claimed'), 0o700);
+    writeFileSync(join(inbox, '.drop.tar.Xy12'), 'text');
+    // What is told of this comes after what would be told of those.
+    watch.follow(['', 'team', 'end'], 0);
+    await hinted('end');
+    expect(hints).not.to.include('');
   });
 
   it('is silent about what lies in a directory it does not follow', async () => {
