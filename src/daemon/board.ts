@@ -5,7 +5,7 @@
 
 import type { RunJob } from '../disk/hands.js';
 import { type Progress, readProgress, resetProgress } from '../disk/progress.js';
-import { parseDropName, type RepositoryId, type RepositoryName } from '../image/names.js';
+import type { RepositoryId, RepositoryName } from '../image/names.js';
 import type { InboxJobs } from '../inbox/jobs.js';
 import type { RejectedDrop } from '../inbox/rejected.js';
 import type { LogEvent, LogFields } from '../log.js';
@@ -14,6 +14,7 @@ import type { PublishJobs } from '../publish/jobs.js';
 import type { TreeRoots } from '../publish/paths.js';
 import type { DaemonView, KnownDrop, KnownFlip } from '../registry/daemon-view.js';
 import { timestampMs } from '../snapshot/timestamp.js';
+import { repositoriesOf } from './repositories-of.js';
 
 export interface BoardOptions {
   readonly inbox: string;
@@ -60,7 +61,8 @@ const REJECTED_LOOK_MS = 5000;
 
 export class Board implements DaemonView {
   readonly #waiting = new Map<string, Waiting>();
-  readonly #running = new Map<string, Running>();
+  /** By name, and of one name by claim: there may be thousands, and events tell of one name. */
+  readonly #running = new Map<string, Map<string, Running>>();
   /** How it goes with those that run, by name. */
   readonly #states = new Map<string, Said>();
   #published: KnownDrop[] = [];
@@ -82,7 +84,9 @@ export class Board implements DaemonView {
 
   /** Called before it is published, and again when it is taken up again. */
   take(claim: TakenClaim): void {
-    this.#running.set(claim.key, { ...claim, total: undefined, isCounted: false });
+    const sameName = this.#running.get(claim.name) ?? new Map<string, Running>();
+    this.#running.set(claim.name, sameName);
+    sameName.set(claim.key, { ...claim, total: undefined, isCounted: false });
   }
 
   /** How much there is to read only makes a bar of a number: it is counted when somebody looks. */
@@ -126,9 +130,7 @@ export class Board implements DaemonView {
         break;
       case 'publish.started':
         this.#states.set(drop, { state: 'publishing', sinceMs });
-        for (const { name, progress } of this.#running.values()) {
-          if (name === drop) resetProgress(progress);
-        }
+        for (const { progress } of this.#running.get(drop)?.values() ?? []) resetProgress(progress);
         break;
       case 'publish.waiting':
         this.#states.set(drop, { state: 'publishing', sinceMs, reason: this.#plain(message) });
@@ -179,12 +181,14 @@ export class Board implements DaemonView {
 
   async drops(): Promise<readonly KnownDrop[]> {
     this.#forgetEnded();
-    const running = [...this.#running.values()].map((each): KnownDrop => {
-      this.#count(each);
+    const all = [...this.#running.values()].flatMap((sameName) => [...sameName.values()]);
+    const running = all.map((each): KnownDrop => {
       const said = this.#states.get(each.name) ?? {
         state: 'queued',
         sinceMs: this.options.nowMs(),
       };
+      // Of what has not begun there is no progress to show.
+      if (said.state !== 'queued') this.#count(each);
       const progress = { done: readProgress(each.progress), total: each.total };
       const repositories = repositoriesOf(each.name);
       return { kind: 'running', drop: each.name, repositories, progress, ...said };
@@ -223,26 +227,13 @@ export class Board implements DaemonView {
   }
 
   #forgetEnded(): void {
-    for (const [key, { name }] of this.#running) {
-      if (this.options.liveClaims.has(key)) continue;
-      this.#running.delete(key);
-      const runs = [...this.#running.values()].some((each) => each.name === name);
-      if (!runs) this.#states.delete(name);
+    for (const [name, sameName] of this.#running) {
+      for (const key of sameName.keys()) {
+        if (!this.options.liveClaims.has(key)) sameName.delete(key);
+      }
+      if (sameName.size > 0) continue;
+      this.#running.delete(name);
+      this.#states.delete(name);
     }
   }
-}
-
-/**
- * Whose a drop may be, by its name. Whether it is a directory or an archive is not known here, so it
- * may be both: `app.tar` is of `app`, or a directory and of `app.tar`.
- */
-function repositoriesOf(path: string): RepositoryName[] {
-  const names = [true, false].map((isFile) => {
-    try {
-      return parseDropName(path, isFile).repository;
-    } catch {
-      return undefined;
-    }
-  });
-  return names[0] === undefined ? [] : [...new Set(names.filter((name) => name !== undefined))];
 }

@@ -14,6 +14,7 @@ import { letGoAll, letGoRefused } from './let-go.js';
 import { eventOf, isUnfinished, publishFields, sayBusy } from './outcome.js';
 import { finishParcel, isHereOnly, TURNS } from './parcel.js';
 import { lockOptions, type Services } from './services.js';
+import { Tidying } from './tidying.js';
 
 /** A claim on its way. */
 export interface ClaimedDrop {
@@ -44,7 +45,7 @@ export class Publisher {
   readonly #work: Work<ClaimedDrop>;
   readonly #retries = new Set<NodeJS.Timeout>();
   readonly #stopping = new AbortController();
-  #tidying: Promise<unknown> = Promise.resolve();
+  readonly #tidying: Tidying;
   readonly #hooks: PublisherHooks;
   readonly #delivery: Delivery;
   readonly #ahead: Ahead;
@@ -53,13 +54,16 @@ export class Publisher {
     this.#services = services;
     this.#hooks = hooks;
     this.#ahead = new Ahead(services);
-    this.#work = new Work(TURNS, (_id, drops) => this.#turn(drops));
+    const work = new Work<ClaimedDrop>(TURNS, (_id, drops) => this.#turn(drops));
+    this.#work = work;
+    // The turn that ends is one of those that run.
+    this.#tidying = new Tidying(services, () => work.running > 1 || work.waiting > 0);
     this.#delivery = new Delivery(services, () => this.#context(), {
       ...hooks,
       onUnread: (claimed, error) => this.#unread(claimed, error),
       onComplete: async (parcel) => {
         await finishParcel(services, parcel);
-        this.#tidy();
+        this.#tidying.want();
       },
     });
   }
@@ -75,7 +79,7 @@ export class Publisher {
     this.#ahead.stop();
     for (const timer of this.#retries) clearTimeout(timer);
     await Promise.all([this.#work.stop(), this.#delivery.stop()]);
-    await this.#tidying;
+    await this.#tidying.stop();
   }
 
   async #turn(drops: readonly ClaimedDrop[]): Promise<void> {
@@ -110,7 +114,7 @@ export class Publisher {
       const result = await bundleTurn(this.#services, this.#context([bundle]), bundle, startedMs);
       if (result === 'unfinished') await this.#giveBack(bundle);
       if (result === 'published') this.#hooks.onPublished();
-      this.#tidy();
+      this.#tidying.want();
     } catch (error) {
       if (faultOf(error) === 'bug') this.#hooks.onBug(error);
       else this.#retry(bundle, error as Error);
@@ -189,16 +193,8 @@ export class Publisher {
     for (const what of mended) log('info', 'daemon.recovered', { repo, what });
     for (const error of later) log('warn', 'publish.later', { repo, ...errorFields(error) });
     if (removed.length > 0) log('info', 'clean.done', { repo, snapshots: removed.length });
-    this.#tidy();
+    this.#tidying.want();
     if (outcomes.some(({ status }) => status === 'published')) this.#hooks.onPublished();
-  }
-
-  /** Deleting takes its time and holds nobody up. */
-  #tidy(): void {
-    const { inbox, roots, run } = this.#services;
-    const work = [run('deleteRetired', { inbox }), run('emptyTrash', { roots })];
-    this.#tidying = Promise.allSettled([this.#tidying, ...work]);
-    for (const each of work) each.catch((error) => this.#warn(error));
   }
 
   /** Nothing is lost: the drop stays claimed and is tried again, later and later. */

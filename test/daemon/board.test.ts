@@ -68,8 +68,10 @@ describe('the board', () => {
     // Reading the drop through takes its time; nobody has looked yet.
     expect(counted).to.equal(0);
     expect((await only())?.state).to.equal('queued');
+    expect(counted).to.equal(0);
     board.hear('publish.started', { drop: 'a', repo: 'a' });
     addProgress(progress, 200);
+    expect((await only())?.progress).to.deep.equal({ done: 200, total: undefined });
     expect(await only()).to.deep.include({
       state: 'publishing',
       sinceMs: 7,
@@ -87,6 +89,28 @@ describe('the board', () => {
     expect((await only())?.progress?.done).to.equal(0);
     liveClaims.clear();
     expect([await only(), board.isMoving()]).to.deep.equal([undefined, false]);
+  });
+
+  it('keeps two of one name apart, and forgets how it goes with it when both are over', async () => {
+    const liveClaims = new Set(['a@1', 'a@2', 'b@1']);
+    const run = (async () => []) as never;
+    const roots = { published: '/p', state: '/s' };
+    const board = new Board({ inbox: '/i', roots, run, liveClaims, nowMs: () => 0 });
+    const progress = newProgress();
+    for (const key of liveClaims) {
+      board.hear('drop.claimed', { drop: key[0] });
+      board.take({ key, name: key[0] ?? '', path: `/i/.claimed/${key}`, progress });
+    }
+    board.hear('publish.started', { drop: 'a' });
+    const states = async () => (await board.drops()).map(({ drop, state }) => `${drop} ${state}`);
+    expect(await states()).to.deep.equal(['a publishing', 'a publishing', 'b queued']);
+    liveClaims.delete('a@1');
+    expect(await states()).to.deep.equal(['a publishing', 'b queued']);
+    liveClaims.delete('a@2');
+    expect(await states()).to.deep.equal(['b queued']);
+    board.take({ key: 'a@3', name: 'a', path: '/i/.claimed/a', progress });
+    liveClaims.add('a@3');
+    expect(await states()).to.deep.equal(['b queued', 'a queued']);
   });
 
   it('takes a name for every repository it may mean, and a bundle for none', async () => {

@@ -1,0 +1,119 @@
+import { expect } from 'chai';
+import type { Services } from '#src/daemon/services.js';
+import { Tidying } from '#src/daemon/tidying.js';
+import { DropdockError } from '#src/errors.js';
+
+describe('what is to be deleted', () => {
+  let busy: boolean;
+  let begun: string[];
+  let warned: string[];
+  let goOn: () => void;
+  let failing: Error | undefined;
+
+  const open = () => {
+    const run = (job: string) => {
+      begun.push(job);
+      return new Promise<void>((resolve, reject) => {
+        const before = goOn;
+        goOn = () => {
+          before();
+          if (failing) reject(failing);
+          else resolve();
+        };
+      });
+    };
+    const log = (_level: string, event: string) => void warned.push(event);
+    const services = { inbox: '/i', roots: {}, run, log } as unknown as Services;
+    return new Tidying(services, () => busy);
+  };
+  /** What runs comes to its end. */
+  const ended = async () => {
+    goOn();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  beforeEach(() => {
+    busy = false;
+    begun = [];
+    warned = [];
+    goOn = () => {};
+    failing = undefined;
+  });
+
+  it('goes at once where nothing else is to be done, one after the other', async () => {
+    const tidying = open();
+    tidying.want();
+    expect(begun).to.deep.equal(['deleteRetired', 'emptyTrash']);
+    tidying.want();
+    tidying.want();
+    expect(begun.length).to.equal(2);
+    await ended();
+    expect(begun.length).to.equal(4);
+    await ended();
+    expect(begun.length).to.equal(4);
+  });
+
+  it('waits while there is something that people wait for', async () => {
+    const tidying = open();
+    busy = true;
+    tidying.want();
+    tidying.want();
+    expect(begun).to.deep.equal([]);
+    busy = false;
+    tidying.want();
+    expect(begun.length).to.equal(2);
+    const stopped = tidying.stop();
+    await ended();
+    await stopped;
+  });
+
+  it('waits for 5 s at most', async () => {
+    const real = globalThis.setTimeout;
+    const timers: { work: () => void; ms: number }[] = [];
+    globalThis.setTimeout = ((work: () => void, ms: number) => {
+      timers.push({ work, ms });
+      return {};
+    }) as never;
+    try {
+      busy = true;
+      const tidying = open();
+      tidying.want();
+      tidying.want();
+      expect(timers.map(({ ms }) => ms)).to.deep.equal([5000]);
+      timers[0]?.work();
+      expect(begun.length).to.equal(2);
+      await ended();
+      // The next wish begins a wait of its own.
+      tidying.want();
+      expect(timers.length).to.equal(2);
+    } finally {
+      globalThis.setTimeout = real;
+    }
+  });
+
+  it('does what is wanted before it stops, and nothing after it', async () => {
+    busy = true;
+    const tidying = open();
+    tidying.want();
+    const stopped = tidying.stop();
+    expect(begun.length).to.equal(2);
+    tidying.want();
+    await ended();
+    await stopped;
+    expect(begun.length).to.equal(2);
+  });
+
+  it('says what could not be deleted, but not that threads end with the daemon', async () => {
+    failing = new DropdockError('thread.failed', 'made to fail');
+    const tidying = open();
+    tidying.want();
+    await ended();
+    await ended();
+    expect(warned).to.deep.equal(['daemon.warning', 'daemon.warning']);
+    tidying.want();
+    const stopped = tidying.stop();
+    await ended();
+    await stopped;
+    expect(warned.length).to.equal(2);
+  });
+});
