@@ -1,10 +1,11 @@
 /** As many small drops as people can throw at it, all at once. */
-import { readFileSync, renameSync, rmSync } from 'node:fs';
+import { readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { command } from '../command.js';
 import { Daemon, spentText, still } from '../daemon.js';
 import { Script } from '../peers/script.js';
 import { type Answer, ahead, type Context, interleave, type Question } from '../question.js';
+import { setAside } from '../set-aside.js';
 import { type SmallDrop, smallDrops } from '../small-drops.js';
 
 const REPOSITORIES = 100;
@@ -99,8 +100,7 @@ async function byDropdock(
   }
   await daemon.idle();
   await daemon.stop();
-  rmSync(root, { recursive: true });
-  rmSync(join(context.directory, 'small'), { recursive: true });
+  for (const done of [root, join(context.directory, 'small')]) setAside(context.directory, done);
   return count / took;
 }
 
@@ -125,7 +125,6 @@ async function byScript(context: Context, count: number, durable: 'sync' | 'no')
   const isDone = () => script.web.target(id)?.endsWith(ends) === true;
   const took = ((await script.web.when('the last drop', isDone)) - begin) / 1000;
   await script.stop();
-  rmSync(place, { recursive: true });
-  rmSync(join(context.directory, 'small'), { recursive: true });
+  for (const done of [place, join(context.directory, 'small')]) setAside(context.directory, done);
   return count / took;
 }
