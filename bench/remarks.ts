@@ -14,9 +14,8 @@ export const REMARKS: Readonly<Record<string, string>> = {
     'log lines and the ways between threads. On a tmpfs the same takes 4.7 ms: the other half is the disk, 19 syncs ' +
     '(0.06 to 0.3 ms each, one after the other, for each rests on the one before) and 15 new files and directories. ' +
     'Three times as fast as the script would be about 3 ms: the syncs alone take two, and the script makes none; so that ' +
-    'row is out of reach for who syncs. Tried: syncs from several threads (in C: 10 files and directories in 0.6 ' +
-    'instead of 1.2 ms, less than the ways to these threads cost), `sync -f` (0.3 ms, and 10 ms for its process; Node ' +
-    'has no syncfs), the flip in the same job as the rest (0.1 ms).',
+    'row is out of reach for who syncs. Tried in C: syncs of 10 files and directories from four threads (0.6 ms instead of ' +
+    '1.2), syncfs for all of them (0.3 ms; Node has none, and a process for it takes longer).',
   drops:
     'Where the rest goes: the processor, all of it: 3.7 ms a drop, of which the kernel has 1.5. Nothing stands out: to look ' +
     'at it twice and to claim it 14 %, to read and store it 11 %, the snapshots 6 % (13 drops share one), receipts 2 %, ' +

@@ -1,12 +1,12 @@
 /** Walks the inbox: which drops are there, what each looked like, what else lies about. */
 import type { Disk, Entry } from '../disk/disk.js';
-import { removeIfThere } from '../disk/durable.js';
-import { hasErrno, isSystemError } from '../errors.js';
+import { isSystemError } from '../errors.js';
 import { DROP_DEPTH_MAX, DROP_NAME_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
+import { filesystemNow } from './filesystem-time.js';
 import { whatForbids } from './forbidden.js';
 import { type Look, lookAt, openDirectory, within } from './look.js';
-import { inOwn, type OwnDirectory } from './own-directory.js';
+import { inOwn } from './own-directory.js';
 import { claimedDirectory, clockFile } from './paths.js';
 
 /** A drop as one look at it found it. */
@@ -54,7 +54,7 @@ export function scanInbox(disk: Disk, request: ScanRequest, isImage: IsImage): S
   const { clock, inbox } = request;
   if (clock === undefined || drops.length === 0) return { drops, ignored, directories };
   const filesystemMs = inOwn(disk, claimedDirectory(inbox), (own) =>
-    filesystemNow(disk, own, clockFile(clock)),
+    filesystemNow(disk, own, { directory: inbox, name: clockFile(clock) }),
   );
   return { drops, ignored, directories, filesystemMs };
 }
@@ -176,32 +176,4 @@ function isLegacyLayer(name: string): boolean {
 function isMarker(entries: readonly Entry[], name: string, marker: string | undefined): boolean {
   if (marker === undefined || !name.endsWith(marker)) return false;
   return entries.some((entry) => entry.name === name.slice(0, -marker.length));
-}
-
-/**
- * The filesystem's own time, which is what change times are compared with (ms). Only the owner of a
- * directory may touch it; everybody else makes a file in it, which costs more.
- */
-export function filesystemNow(
-  disk: Disk,
-  own: Pick<OwnDirectory, 'at' | 'touch'>,
-  name: string,
-): number {
-  try {
-    return own.touch();
-  } catch (error) {
-    if (!hasErrno(error, 'EPERM')) throw error;
-    return timeOfNew(disk, own.at(name));
-  }
-}
-
-export function timeOfNew(disk: Disk, probe: string): number {
-  removeIfThere(disk, probe);
-  const fd = disk.open(probe, 'create');
-  try {
-    return disk.statOpen(fd).ctimeMs;
-  } finally {
-    disk.close(fd);
-    removeIfThere(disk, probe);
-  }
 }

@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
-  readdirSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -12,9 +11,9 @@ import {
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { timeOfNew } from '#src/inbox/filesystem-time.js';
 import { lookAt } from '#src/inbox/look.js';
-import { inOwn } from '#src/inbox/own-directory.js';
-import { filesystemNow, scanInbox, timeOfNew } from '#src/inbox/scan.js';
+import { scanInbox } from '#src/inbox/scan.js';
 import { recogniseDirectory } from '#src/readers/format.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -235,28 +234,6 @@ describe('lookAt', () => {
     });
     lookAt(disk, drop);
     expect(opened).to.equal(2);
-  });
-
-  it('takes the time from the directory of claims, and from a new file where that is not ours', () => {
-    const own = join(drop, '.claimed');
-    mkdirSync(own);
-    const verbs: string[] = [];
-    const watched = (isOurs: boolean) =>
-      interfereWith(nodeDisk, (operation) => {
-        verbs.push(operation.verb);
-        if (operation.verb === 'setMode' && !isOurs) throw systemError('EPERM', operation);
-      });
-    const now = (isOurs: boolean) =>
-      inOwn(watched(isOurs), own, (opened) => filesystemNow(watched(isOurs), opened, '.clock'));
-    const before = timeOfNew(nodeDisk, `${drop}-clock`);
-    const ours = now(true);
-    expect(verbs).not.to.include('unlink');
-    const theirs = now(false);
-    expect(verbs).to.include('unlink');
-    const after = timeOfNew(nodeDisk, `${drop}-clock`);
-    expect(ours).to.be.within(before, theirs);
-    expect(theirs).to.be.within(ours, after);
-    expect(readdirSync(own)).to.deep.equal([]);
   });
 
   it('leaves no probe of the clock behind', () => {
