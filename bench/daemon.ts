@@ -1,4 +1,7 @@
-/** The shipped program as a process of its own, with the settings it has from the start. */
+/**
+ * The shipped program as a process of its own, with the settings it has from the start and what its
+ * unit puts into its environment.
+ */
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -25,6 +28,13 @@ export interface DaemonOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
+/** The shipped unit's. */
+function unitEnvironment(): NodeJS.ProcessEnv {
+  const unit = new URL('../systemd/dropdock.service', import.meta.url);
+  const lines = readFileSync(unit, 'utf8').matchAll(/^Environment=(\w+)=(\S+)$/gm);
+  return Object.fromEntries([...lines].map(([, name, value]) => [name, value]));
+}
+
 export class Daemon {
   readonly web: Web;
   #spent: Spent = { userS: 0, systemS: 0 };
@@ -41,14 +51,15 @@ export class Daemon {
   static async start(
     context: Context,
     root: string,
-    { yaml = '', nodeOptions = [], env = process.env }: DaemonOptions = {},
+    { yaml = '', nodeOptions = [], env = {} }: DaemonOptions = {},
   ): Promise<Daemon> {
     mkdirSync(root, { recursive: true });
     const config = join(root, CONFIG_NAME);
     writeFileSync(config, LISTEN + yaml);
     const log = openSync(join(root, 'log'), 'a');
     const given = [...nodeOptions, context.main, 'run', '--root', root, '--config', config];
-    const child = start(process.execPath, given, { stdio: ['ignore', log, log], env });
+    const environment = { ...process.env, ...unitEnvironment(), ...env };
+    const child = start(process.execPath, given, { stdio: ['ignore', log, log], env: environment });
     closeSync(log);
     const ready = () => {
       if (child.exitCode !== null) throw new Error(`it ended: ${logOf(root)}`);

@@ -24,7 +24,7 @@ What dropdock does beside what people would use instead. Made by \`npm run bench
     npm run bench -- tags --profile      counts the daemon's system calls (strace) and adds them below
 
 What is measured is the shipped program, \`dist/main.js run\`, from outside, with the settings it has
-from the start. Each peer is measured in the same run, in turns: peer, dropdock, peer, dropdock. What
+from the start and the environment of its unit. Each peer is measured in the same run, in turns: peer, dropdock, peer, dropdock. What
 lies on the disk is in the page cache on both sides, and was synced before; dropdock syncs all it
 publishes, and where the other does not, the table says so. After each run what is served is checked
 against its digest. The medians are shown, with the least and the most. The daemon is warm: it has
