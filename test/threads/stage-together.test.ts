@@ -2,8 +2,8 @@
  * Goal: directories that are read together are stored with one wait for the disk, and whatever becomes
  * of one of them, its content or its files, holds back none of the others.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import type { RepositoryId } from '#src/image/names.js';
@@ -97,5 +97,34 @@ describe('stageTogether', () => {
     const disk = failing(({ verb }) => verb === 'sync' && ++syncs === 1);
     expect(codes(stage(disk, given()))).to.deep.equal(['stored', 'stored', 'stored']);
     expect(nodeDisk.list(workPath(roots(), TRANSACTION))).to.deep.equal([]);
+  });
+
+  it('stores the very manifest where nobody else can write it, and its bytes otherwise', () => {
+    const [own, open, kept] = given();
+    if (!own || !open || !kept) throw new Error('three drops');
+    const manifestOf = ({ path, digest }: typeof own) => blobPath(path, digest);
+    chmodSync(manifestOf(open), 0o666);
+    const all = [own, open, { ...kept, ingest: 'copy' as const }];
+    expect(codes(stage(nodeDisk, all))).to.deep.equal(['stored', 'stored', 'stored']);
+    const isSame = (drop: typeof own) =>
+      nodeDisk.stat(manifestOf(drop)).ino ===
+      nodeDisk.stat(contentPath(roots(), drop.digest as never)).ino;
+    expect([own, open, kept].map(isSame)).to.deep.equal([true, false, false]);
+  });
+
+  it('refuses a manifest whose bytes are others by the time it has its name', () => {
+    const [one] = given();
+    if (!one) throw new Error('a drop');
+    const manifest = blobPath(one.path, one.digest);
+    let isChanged = false;
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      if (verb !== 'link' || isChanged || !paths.includes(basename(manifest))) return;
+      isChanged = true;
+      const bytes = readFileSync(manifest);
+      writeFileSync(manifest, bytes.fill(0x20, 1, 2));
+    });
+    expect(codes(stage(disk, [one]))).to.deep.equal(['digest.mismatch']);
+    expect(isChanged).to.equal(true);
+    expect(() => isStored(one.digest)).to.throw('ENOENT');
   });
 });
