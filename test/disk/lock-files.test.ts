@@ -109,6 +109,28 @@ describe('the files of a shared lock', () => {
     expect(lockFileSystem.holderOf(lock, holder)).to.deep.equal(MINE);
   });
 
+  it('are there at once when the lock is taken, and show signs of life without being waited for', async () => {
+    const fs = lockFileSystem.with(holder, { boot: 'this-kernel', owner: 'p1x1' });
+    const seen: string[] = [];
+    const then = new Date(1_000_000_000_005);
+    fs.mkdir(lock, (error) => seen.push(`made ${error}`));
+    fs.utimes(lock, then, then, (error) => seen.push(`touched ${error}`));
+    fs.stat(lock, (_error, stat) => seen.push(`looked ${stat.mtime.getTime()}`));
+    expect(seen).to.deep.equal(['made null', 'touched null', `looked ${then.getTime()}`]);
+    const later = new Promise<number>((resolve) => {
+      fs.utimes(lock, 2, 2, () => {
+        seen.push('touched later');
+        fs.stat(lock, (_error, stat) => resolve(stat.mtimeMs));
+      });
+    });
+    expect(seen).not.to.include('touched later');
+    expect(await later).to.equal(2000);
+    const failed = lockFileSystem.with(holder, { boot: 'this-kernel', owner: 'p1x1' });
+    const codes: (string | undefined)[] = [];
+    failed.stat(join(lock, 'none'), (error) => codes.push(error?.code));
+    expect(codes).to.deep.equal(['ENOENT']);
+  });
+
   it('are removed, by two at once too', () => {
     mkdirSync(lock);
     lockFileSystem.remove(lock);
