@@ -44,7 +44,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     onBug: (error) => fail(error),
   });
   await recover(services, intake);
-  await intake.start();
+  intake.start();
   const keeper = new BoardKeeper(services);
   const upkeep = repeat(settings.retention.interval, () => cleanAll(services));
   const takeover = repeat(lookForDeadMs(settings), () => takeOverFromDead(services, intake));

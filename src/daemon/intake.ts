@@ -18,6 +18,7 @@ import {
   settleSettings,
   type TakenDrop,
 } from './intake-hooks.js';
+import { LookTimer } from './look-timer.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
 import { toDrop } from './to-drop.js';
@@ -26,17 +27,13 @@ import { toDrop } from './to-drop.js';
 const AT_ONCE_MS = 0;
 /** One look in ten times its own length. */
 const SCAN_SHARE = 10;
-
 export class Intake {
   readonly #services: Services;
   readonly #hooks: IntakeHooks;
   readonly #settler: Settler;
   readonly #said = new Map<string, string>();
   #watch: InboxWatch | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #next: NodeJS.Immediate | undefined;
-  #dueMs = Number.POSITIVE_INFINITY;
-  #scanning: Promise<void> | undefined;
+  readonly #timer: LookTimer;
   #stopped = false;
   #lookedMs: number;
 
@@ -45,10 +42,15 @@ export class Intake {
     this.#hooks = hooks;
     this.#lookedMs = services.monotonicMs();
     this.#settler = new Settler(settleSettings(services.settings));
+    this.#timer = new LookTimer({
+      look: () => this.#look(),
+      monotonicMs: services.monotonicMs,
+      mostMs: () => services.settings.inbox.scan,
+    });
   }
 
   /** Looks once, then goes on looking. */
-  async start(): Promise<void> {
+  start(): void {
     const { settings, inbox, log } = this.#services;
     if (settings.inbox.watch) {
       this.#watch = new InboxWatch(
@@ -57,15 +59,14 @@ export class Intake {
         (error) => log('warn', 'daemon.warning', { what: 'watching', ...errorFields(error) }),
       );
     }
-    this.lookWithin(0);
-    await this.#scanning;
+    this.lookWithin(AT_ONCE_MS);
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#disarm();
+    const looked = this.#timer.stop();
     await this.#watch?.close();
-    await this.#scanning;
+    await looked;
   }
 
   /** What a repository serves has changed; a thin drop may be whole now. */
@@ -85,37 +86,9 @@ export class Intake {
     return this.#services.monotonicMs() - this.#lookedMs;
   }
 
-  /** Makes sure that a scan begins within so many milliseconds. */
+  /** Makes sure that a look begins within so many milliseconds. */
   lookWithin(delayMs: number): void {
-    if (this.#stopped) return;
-    const dueMs = this.#services.monotonicMs() + delayMs;
-    if (dueMs >= this.#dueMs) return;
-    this.#dueMs = dueMs;
-    this.#disarm();
-    if (this.#scanning === undefined) this.#arm();
-  }
-
-  #disarm(): void {
-    clearTimeout(this.#timer);
-    clearImmediate(this.#next);
-  }
-
-  #arm(): void {
-    // The scan that is due comes first in any case; no timer waits longer than that.
-    const restMs = Math.min(
-      Math.max(0, this.#dueMs - this.#services.monotonicMs()),
-      this.#services.settings.inbox.scan,
-    );
-    const look = () => {
-      this.#dueMs = Number.POSITIVE_INFINITY;
-      this.#scanning = this.#look().finally(() => {
-        this.#scanning = undefined;
-        if (!this.#stopped) this.#arm();
-      });
-    };
-    // A timer takes a millisecond at least.
-    if (restMs === 0) this.#next = setImmediate(look);
-    else this.#timer = setTimeout(look, restMs);
+    this.#timer.within(delayMs);
   }
 
   async #look(): Promise<void> {
