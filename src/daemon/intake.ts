@@ -49,7 +49,7 @@ export class Intake {
     });
   }
 
-  /** Looks once, then goes on looking. */
+  /** A look begins at once, and others follow. */
   start(): void {
     const { settings, inbox, log } = this.#services;
     if (settings.inbox.watch) {

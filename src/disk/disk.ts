@@ -43,7 +43,7 @@ export interface Disk {
   listBytes(path: string): { readonly name: Buffer; readonly kind: EntryKind }[];
   /** Never follows a link. @throws ENOENT */
   stat(path: string): Stat;
-  /** The same; undefined where there is nothing at that path. An exception costs as much as five calls. */
+  /** The same; undefined where there is nothing at that path: an exception costs more than the call. */
   statIfThere(path: string): Stat | undefined;
   /** Never follows a link at the end of the path, never blocks on a FIFO. */
   open(path: string | Buffer, mode: OpenMode): number;

@@ -59,8 +59,7 @@ export const lockFileSystem = {
   /**
    * Passed to proper-lockfile. A lock is made together with the note of its holder, so that hardly
    * a process can die between the two. What belongs to the taking is done at once: each way to the
-   * threads of Node's own and back costs ten times as much as the call (0.4 ms a lock, measured). Its signs of
-   * life, later, wait for nobody.
+   * threads of Node's own and back costs far more than the call. Its signs of life, later, hold nobody up.
    */
   with: (note: string, holder: Holder): typeof fs => {
     let isTaken = false;

@@ -44,6 +44,7 @@ function touch(own: Pick<OwnDirectory, 'touch'>): number | undefined {
   }
 }
 
+/** The time of a file that is made for it, and goes again (ms). @param probe its path */
 export function timeOfNew(disk: Disk, probe: string): number {
   removeIfThere(disk, probe);
   const fd = disk.open(probe, 'create');
