@@ -1,0 +1,60 @@
+/** How many threads a lane starts: real ones, with real files to hash. */
+import { statSync, truncateSync } from 'node:fs';
+import { expect } from 'chai';
+import type { Digest } from '#src/image/digest.js';
+import { ThreadLane } from '#src/threads/lane.js';
+import { LeftWork } from '#src/threads/left-work.js';
+import { IngestFixture } from '../disk/ingest-fixture.js';
+import { sha256 } from '../support/make-image.js';
+import { waitFor } from '../support/wait-for.js';
+
+describe('ThreadLane', () => {
+  const given = new IngestFixture();
+  let lane: ThreadLane;
+  afterEach(() => lane.close());
+
+  /** Each takes a while, and only one processor. @returns how many are done */
+  function giveWork(jobs: number): { done: number } {
+    truncateSync(given.file, 64 * 1024 * 1024);
+    const digest = sha256('other bytes') as Digest;
+    const blob = { ...given.blob, digest, size: statSync(given.file).size };
+    const progress = { done: 0 };
+    const ended = () => {
+      progress.done++;
+    };
+    for (let at = 0; at < jobs; at++) {
+      const blobs = [{ ...blob, temporary: `${blob.temporary}${at}` }];
+      const message = { job: 'ingest', request: { blobs } } as const;
+      lane.add({
+        message,
+        about: undefined,
+        resolve: ended,
+        reject: ended,
+        left: new LeftWork(),
+      });
+    }
+    return progress;
+  }
+
+  const noOthers = () => Promise.reject(new Error('nothing is left to others'));
+
+  it('has as many as there is work for, and as it may', () => {
+    lane = new ThreadLane(3, noOthers);
+    giveWork(2);
+    expect(lane.threads).to.equal(2);
+    giveWork(5);
+    expect(lane.threads).to.equal(3);
+  });
+
+  it('starts others only when processors are idle while work waits', async () => {
+    lane = new ThreadLane(3, noOthers, { atOnce: 1 });
+    const progress = giveWork(40);
+    expect(lane.threads).to.equal(1);
+    await waitFor('another thread', () => lane.threads > 1 || progress.done === 40);
+    expect(lane.threads).to.be.within(2, 3);
+    expect(progress.done).to.be.lessThan(40);
+    await waitFor('the rest', () => progress.done === 40);
+    giveWork(1);
+    expect(lane.threads, 'those there are do the next').to.be.within(2, 3);
+  });
+});
