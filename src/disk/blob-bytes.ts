@@ -51,6 +51,8 @@ export function eachChunk(
     use(buffer.subarray(0, count), position);
     addProgress(blob.progress, count);
     position += count;
+    // There was less than was asked for, and as much as there should be: that was all.
+    if (count < wanted && position === size) break;
   }
   checkSize(blob, position);
 }

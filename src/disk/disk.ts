@@ -148,7 +148,7 @@ function statIfThere(path: string): Stat | undefined {
     return stat && toStat(stat);
   } catch (error) {
     // What should be a directory on the way there is none.
-    if (hasErrno(error, 'ENOTDIR')) return undefined;
+    if (hasErrno(error, 'ENOTDIR', 'ELOOP')) return undefined;
     throw error;
   }
 }

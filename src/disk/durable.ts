@@ -5,6 +5,7 @@
 import { dirname } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
+import type { OpenedFile } from './inside.js';
 
 /** Undefined where there is nothing, or no link, at that path. */
 export function readLinkIfThere(disk: Disk, path: string): string | undefined {
@@ -42,11 +43,17 @@ export function withOpen<T>(
 
 /** @throws limit.exceeded when the file is longer than `max` bytes */
 export function readFile(disk: Disk, path: string, max: number): Buffer {
-  return withOpen(disk, path, 'read', (fd) => readOpenFile(disk, fd, path, max));
+  return withOpen(disk, path, 'read', (fd) =>
+    readOpenFile(disk, { fd, stat: disk.statOpen(fd) }, path, max),
+  );
 }
 
-export function readOpenFile(disk: Disk, fd: number, path: string, max: number): Buffer {
-  const { size } = disk.statOpen(fd);
+export function readOpenFile(
+  disk: Disk,
+  { fd, stat: { size } }: OpenedFile,
+  path: string,
+  max: number,
+): Buffer {
   if (size > max) {
     throw new DropdockError('limit.exceeded', `${path} is longer than ${max} bytes.`, { path });
   }

@@ -6,19 +6,26 @@
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Disk, Stat } from './disk.js';
 
+/** An open regular file, and what it was when it was opened. */
+export interface OpenedFile {
+  readonly fd: number;
+  readonly stat: Stat;
+}
+
 export class InsideDirectory {
   readonly #directories = new Map<string, number>();
 
   private constructor(
     readonly disk: Disk,
-    root: number,
+    /** As it was given. */
+    readonly root: string,
   ) {
-    this.#directories.set('', root);
+    this.#directories.set('', disk.open(root, 'directory'));
   }
 
   /** Runs `use` with the directory open and closes everything it opened. */
   static use<T>(disk: Disk, path: string, use: (inside: InsideDirectory) => T): T {
-    const inside = new InsideDirectory(disk, disk.open(path, 'directory'));
+    const inside = new InsideDirectory(disk, path);
     try {
       return use(inside);
     } finally {
@@ -38,10 +45,11 @@ export class InsideDirectory {
    * Opens a regular file; the caller closes it. Undefined where there is nothing.
    * @throws path.outside, file.type
    */
-  open(path: string, mode: 'read' | 'update' = 'read'): number | undefined {
+  open(path: string, mode: 'read' | 'update' = 'read'): OpenedFile | undefined {
     const fd = this.#at(path, (full) => this.disk.open(full, mode));
     if (fd === undefined) return undefined;
-    if (this.disk.statOpen(fd).kind === 'file') return fd;
+    const stat = this.disk.statOpen(fd);
+    if (stat.kind === 'file') return { fd, stat };
     this.disk.close(fd);
     throw new DropdockError('file.type', `${path} is no regular file.`, { path });
   }

@@ -9,6 +9,7 @@ import type { BlobToIngest } from './blob-bytes.js';
 import type { Disk } from './disk.js';
 import { discard, removeIfThere } from './durable.js';
 import { FreshFiles } from './fresh-files.js';
+import type { InsideDirectory } from './inside.js';
 import { LEFT_BYTES_MIN, type LeaveSync, LeftSync } from './left-sync.js';
 import {
   type BytesToStore,
@@ -18,7 +19,7 @@ import {
   type Placed,
   STORED_MODE,
 } from './stored.js';
-import { placeBlob } from './verified-copy.js';
+import { placeBlob, placeFrom } from './verified-copy.js';
 
 export interface IntoStoreOptions {
   /** A directory of our own, on the same filesystem; everything is written there first. */
@@ -68,10 +69,13 @@ export class IntoStore {
     return 'copied';
   }
 
-  /** @throws as `placeBlob` */
-  blob(blob: BlobToIngest): Ingested {
+  /** @param inside the directory it lies in, where that is open. @throws as `placeBlob` */
+  blob(blob: BlobToIngest, inside?: InsideDirectory): Ingested {
     this.#placed.push(blob);
-    const way = placeBlob(this.disk, blob, this.files);
+    const way =
+      inside?.root === blob.root
+        ? placeFrom(inside, blob, this.files)
+        : placeBlob(this.disk, blob, this.files);
     if (way === 'present') this.#placed.pop();
     return way;
   }

@@ -15,7 +15,7 @@ import {
 import type { Disk, Stat } from './disk.js';
 import { removeIfThere, writeAll } from './durable.js';
 import type { Keeper } from './fresh-files.js';
-import { InsideDirectory } from './inside.js';
+import { InsideDirectory, type OpenedFile } from './inside.js';
 import { type Ingested, markUsed, STORED_MODE } from './stored.js';
 
 /** Filesystems that refused a reflink; asking each again costs a file made and removed. */
@@ -26,31 +26,40 @@ const withoutReflinks = new Set<number>();
  * @throws content.missing, size.mismatch, digest.mismatch, path.outside, file.type; system errors
  */
 export function placeBlob(disk: Disk, blob: BlobToIngest, files: Keeper): Ingested {
-  return InsideDirectory.use(disk, blob.root, (inside) => {
-    const fd = inside.open(blob.path);
-    if (fd === undefined) {
-      throw new DropdockError('content.missing', `${blob.path} is not in the drop.`, {
-        path: blob.path,
-        digest: blob.digest,
-      });
-    }
-    const source = new SourceFile(disk, fd);
-    try {
-      return placeOpenBlob(disk, blob, inside, source, files);
-    } finally {
-      source.close();
-    }
-  });
+  return InsideDirectory.use(disk, blob.root, (inside) => placeFrom(inside, blob, files));
+}
+
+/** The same for one of several below a directory that is open. */
+export function placeFrom(inside: InsideDirectory, blob: BlobToIngest, files: Keeper): Ingested {
+  const { disk } = inside;
+  const file = inside.open(blob.path);
+  if (file === undefined) {
+    throw new DropdockError('content.missing', `${blob.path} is not in the drop.`, {
+      path: blob.path,
+      digest: blob.digest,
+    });
+  }
+  const source = new SourceFile(disk, file);
+  try {
+    return placeOpenBlob(disk, blob, inside, source, files);
+  } finally {
+    source.close();
+  }
 }
 
 /** The file of the drop. Where that very file is stored, it is synced later and closed then. */
 class SourceFile {
+  readonly fd: number;
+  readonly stat: Stat;
   #isOurs = true;
 
   constructor(
     readonly disk: Disk,
-    readonly fd: number,
-  ) {}
+    { fd, stat }: OpenedFile,
+  ) {
+    this.fd = fd;
+    this.stat = stat;
+  }
 
   handOver(): number {
     this.#isOurs = false;
@@ -69,8 +78,7 @@ function placeOpenBlob(
   source: SourceFile,
   files: Keeper,
 ): Ingested {
-  const { fd } = source;
-  const stat = disk.statOpen(fd);
+  const { fd, stat } = source;
   if (blob.offset === undefined) checkSize(blob, stat.size);
   const stored = disk.statIfThere(blob.destination);
   if (stored?.size === blob.size) {
@@ -84,7 +92,7 @@ function placeOpenBlob(
   if (blob.offset === undefined) {
     // A clone is as cheap as a link, and what is written to the file from now on is not in it.
     if (tryClone(disk, blob, fd, stat, files)) return 'cloned';
-    if (mayLink(blob, stat) && tryLink(disk, blob, inside, source, stat, files)) return 'linked';
+    if (mayLink(blob, stat) && tryLink(disk, blob, inside, source, files)) return 'linked';
   }
   copyWhileHashing(disk, blob, fd, files);
   return 'copied';
@@ -107,9 +115,9 @@ function tryLink(
   blob: BlobToIngest,
   inside: InsideDirectory,
   source: SourceFile,
-  stat: Stat,
   files: Keeper,
 ): boolean {
+  const { stat } = source;
   try {
     inside.linkTo(blob.path, blob.temporary);
   } catch (error) {

@@ -87,20 +87,19 @@ function removeMarker(disk: Disk, inbox: string, path: string): void {
   );
 }
 
-/** A moment of which no receipt and no rejected drop of this name speaks yet. */
+/**
+ * A moment of which no receipt and no rejected drop of this name speaks yet. These are only looked at,
+ * so it does not matter where the way there leads.
+ */
 function freeMoment(disk: Disk, inbox: string, name: string, nowMs: number): Timestamp {
-  return inOwn(disk, receiptsDirectory(inbox), (receipts) =>
-    inOwn(disk, rejectedDirectory(inbox), (rejected) => {
-      for (let ms = nowMs; ; ms++) {
-        const at = toTimestamp(ms);
-        const taken = [
-          receipts.at(receiptFile({ name, at })),
-          rejected.at(rejectedFile({ name, at })),
-        ];
-        if (taken.every((path) => disk.statIfThere(path) === undefined)) return at;
-      }
-    }),
-  );
+  for (let ms = nowMs; ; ms++) {
+    const at = toTimestamp(ms);
+    const taken = [
+      join(receiptsDirectory(inbox), receiptFile({ name, at })),
+      join(rejectedDirectory(inbox), rejectedFile({ name, at })),
+    ];
+    if (taken.every((path) => disk.statIfThere(path) === undefined)) return at;
+  }
 }
 
 interface Returned {

@@ -1,6 +1,6 @@
 /** What a drop looks like at one moment: the same before and after it is renamed. */
 import { createHash, type Hash } from 'node:crypto';
-import type { Disk } from '../disk/disk.js';
+import type { Disk, Entry } from '../disk/disk.js';
 import { hasErrno } from '../errors.js';
 import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
@@ -35,7 +35,7 @@ export function lookAt(disk: Disk, path: string): Look {
   const fd = openDirectory(disk, path);
   if (typeof fd !== 'number') return lookAtFile(disk, path);
   try {
-    return lookAtTree(disk, fd);
+    return lookAtTree(disk, fd, disk.list(within(fd)));
   } finally {
     disk.close(fd);
   }
@@ -45,7 +45,7 @@ export function lookAt(disk: Disk, path: string): Look {
  * A file's change time is set by a rename too, so its modification time stands for it: whoever sets
  * that back while he writes is found out when the archive is read.
  */
-function lookAtFile(disk: Disk, path: string): Look {
+export function lookAtFile(disk: Disk, path: string): Look {
   const { kind = 'other', size = 0, mtimeMs = 0, ino = 0 } = disk.statIfThere(path) ?? {};
   return { signature: `${kind} ${size} ${mtimeMs} ${ino}`, newestMs: mtimeMs, busy: undefined };
 }
@@ -54,15 +54,16 @@ function lookAtFile(disk: Disk, path: string): Look {
  * Every name, size, change time and inode below a directory. The directory's own change time is
  * left out, for a rename sets it and changes nothing inside; its modification time tells when a
  * name was added or removed.
+ * @param entries what lies in it, as it was found a moment ago
  */
-function lookAtTree(disk: Disk, root: number): Look {
+export function lookAtTree(disk: Disk, root: number, entries: readonly Entry[]): Look {
   const walk: Walk = {
     hash: createHash('sha256'),
     newestMs: disk.statOpen(root).mtimeMs,
     busy: undefined,
     files: 0,
   };
-  walkTree(disk, root, '', walk);
+  walkTree(disk, root, entries, '', walk);
   return {
     signature: walk.hash.digest('base64'),
     newestMs: walk.newestMs,
@@ -77,10 +78,16 @@ interface Walk {
   files: number;
 }
 
-function walkTree(disk: Disk, directory: number, below: string, walk: Walk, depth = 0): void {
-  const entries = disk.list(within(directory));
-  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-  for (const { name, kind } of entries) {
+function walkTree(
+  disk: Disk,
+  directory: number,
+  entries: readonly Entry[],
+  below: string,
+  walk: Walk,
+  depth = 0,
+): void {
+  const sorted = [...entries].sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const { name, kind } of sorted) {
     if (++walk.files > FILES_PER_DROP_MAX) return;
     const stat = disk.statIfThere(within(directory, name));
     if (stat === undefined) continue;
@@ -103,7 +110,7 @@ function enter(
   const fd = openDirectory(disk, within(parent, name));
   if (typeof fd !== 'number') return;
   try {
-    walkTree(disk, fd, `${below}${name}/`, walk, depth + 1);
+    walkTree(disk, fd, disk.list(within(fd)), `${below}${name}/`, walk, depth + 1);
   } finally {
     disk.close(fd);
   }

@@ -5,7 +5,7 @@ import { DROP_DEPTH_MAX, DROP_NAME_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
 import { filesystemNow } from './filesystem-time.js';
 import { whatForbids } from './forbidden.js';
-import { type Look, lookAt, openDirectory, within } from './look.js';
+import { type Look, lookAtFile, lookAtTree, openDirectory, within } from './look.js';
 import { inOwn } from './own-directory.js';
 import { claimedDirectory, clockFile } from './paths.js';
 
@@ -96,7 +96,9 @@ class Scan implements ScanResult {
       if (depth < DROP_DEPTH_MAX) this.#directory(fd, name, path, depth);
       else this.#ignore(path, 'directories are nested too deeply');
     } else if (kind === 'file') {
-      if (!isMarker(siblings, name, marker)) this.#observe(fd, name, path, 'file', true);
+      if (isMarker(siblings, name, marker)) return;
+      const look = () => lookAtFile(this.disk, within(fd, name));
+      this.#observe(fd, name, { path, kind: 'file', isCertain: true, look });
     } else this.#ignore(path, kind === 'symlink' ? 'a link' : 'a special file');
   }
 
@@ -111,7 +113,13 @@ class Scan implements ScanResult {
       const entries = this.disk.list(within(fd));
       const drop = this.#isDrop(fd, name, entries);
       if (drop !== 'no') {
-        this.#observe(parent, name, path, 'directory', drop === 'certain');
+        const look = () => lookAtTree(this.disk, fd, entries);
+        this.#observe(parent, name, {
+          path,
+          kind: 'directory',
+          isCertain: drop === 'certain',
+          look,
+        });
         return;
       }
       const nested = this.isImage(entries);
@@ -152,15 +160,12 @@ class Scan implements ScanResult {
   #observe(
     parent: number,
     name: string,
-    path: string,
-    kind: Observation['kind'],
-    isCertain: boolean,
+    { look, ...drop }: Pick<Observation, 'path' | 'kind' | 'isCertain'> & { readonly look: () => Look },
   ): void {
     const { marker } = this.request;
     const isMarked =
       marker === undefined || this.disk.statIfThere(within(parent, name + marker)) !== undefined;
-    const look = lookAt(this.disk, within(parent, name));
-    this.drops.push({ path, kind, isCertain, isMarked, ...look });
+    this.drops.push({ ...drop, isMarked, ...look() });
   }
 
   #ignore(path: string, reason: string): void {

@@ -1,10 +1,8 @@
 /** Which format a drop is, by what lies in it and never by its name. */
-import type { Disk } from '../disk/disk.js';
 import { DropdockError } from '../errors.js';
 import { DOCKER_SAVE_MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { Reading } from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
-import { withDirectoryBundle } from './directory-bundle.js';
 import { type Format, recogniseNames, SAVE_MANIFEST } from './format.js';
 import type { WantedName } from './name-roots.js';
 import { readOciLayout } from './oci-layout.js';
@@ -27,7 +25,10 @@ export function recogniseArchive(start: Buffer): 'tar' | Compression | undefined
   return isTarHeader(start) ? 'tar' : undefined;
 }
 
-/** Reads what holds its manifests. @throws format.unknown and every other content error */
+/**
+ * Reads what holds its manifests.
+ * @throws format.unknown and every other content error; what may still arrive is in `missing`
+ */
 export function readBundle(
   bundle: Bundle,
   wanted: WantedName,
@@ -41,17 +42,4 @@ export function readBundle(
     default:
       throw new DropdockError('format.unknown', 'It holds no image.', { path: '.' });
   }
-}
-
-/**
- * Reads a directory drop.
- * @throws format.unknown and every other content error; what may still arrive is in `missing`
- */
-export function readDirectoryDrop(
-  disk: Disk,
-  path: string,
-  wanted: WantedName,
-  published: PublishedContent,
-): Reading {
-  return withDirectoryBundle(disk, path, (bundle) => readBundle(bundle, wanted, published));
 }

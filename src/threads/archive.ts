@@ -62,10 +62,11 @@ function withArchive<T>(
   use: (fd: number, packing: Packing | undefined) => T,
 ): T {
   return InsideDirectory.use(disk, dirname(path), (inside) => {
-    const fd = inside.open(basename(path));
-    if (fd === undefined) {
+    const file = inside.open(basename(path));
+    if (file === undefined) {
       throw new DropdockError('content.missing', 'The archive is gone.', { path: basename(path) });
     }
+    const { fd } = file;
     const start = Buffer.alloc(512);
     let result: T;
     try {

@@ -1,5 +1,6 @@
 /** Is a drop whole? Needs the readers, and what is published. */
 import type { Disk } from '../disk/disk.js';
+import { InsideDirectory } from '../disk/inside.js';
 import { DropdockError, faultOf } from '../errors.js';
 import type { RepositoryId, Tag } from '../image/names.js';
 import type { Missing } from '../image/staged-content.js';
@@ -8,9 +9,10 @@ import { isToBeTaken, type Verdict } from '../inbox/settle.js';
 import { publishedContent, readPivot } from '../publish/current.js';
 import { publishedElsewhere } from '../publish/elsewhere.js';
 import type { TreeRoots } from '../publish/paths.js';
+import { directoryBundle } from '../readers/directory-bundle.js';
 import { readDockerSave } from '../readers/docker-save.js';
 import { recogniseDirectory } from '../readers/format.js';
-import { readDirectoryDrop, recogniseBundle } from '../readers/recognise.js';
+import { readBundle, recogniseBundle } from '../readers/recognise.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { openPlainTar, packingOf } from './archive.js';
 
@@ -38,10 +40,13 @@ export function examine(disk: Disk, request: ExamineRequest): Verdict {
   try {
     const published = publishedOf(disk, request);
     if (kind === 'directory') {
-      // It only begins to look like a drop: its image is on its way.
-      if (recogniseDirectory(disk.list(path)) === undefined) return incomplete('index.json');
-      const wanted = { tag, fromInside: id === undefined };
-      return verdictOf(readDirectoryDrop(disk, path, wanted, published).missing);
+      return InsideDirectory.use(disk, path, (inside) => {
+        const bundle = directoryBundle(inside);
+        // It only begins to look like a drop: its image is on its way.
+        if (recogniseDirectory(bundle.entries()) === undefined) return incomplete('index.json');
+        const wanted = { tag, fromInside: id === undefined };
+        return verdictOf(readBundle(bundle, wanted, published).missing);
+      });
     }
     const packing = packingOf(disk, path);
     if (packing === undefined) return { kind: 'stranger' };

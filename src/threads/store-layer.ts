@@ -32,10 +32,11 @@ export interface LayerPlace {
 export function storeLayer(disk: Disk, layer: SavedLayer, place: LayerPlace): StoredLayer {
   const path = layer.source.spooled === undefined ? place.archive : layer.source.path;
   return InsideDirectory.use(disk, dirname(path), (inside) => {
-    const fd = inside.open(basename(path));
-    if (fd === undefined) {
+    const file = inside.open(basename(path));
+    if (file === undefined) {
       throw new DropdockError('content.missing', `${layer.path} is gone.`, { path: layer.path });
     }
+    const { fd } = file;
     try {
       return storeOpenLayer(disk, fd, layer, place);
     } finally {

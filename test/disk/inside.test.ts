@@ -29,12 +29,12 @@ describe('InsideDirectory', () => {
   const use = <T>(work: (inside: InsideDirectory) => T) =>
     InsideDirectory.use(nodeDisk, root, work);
   const read = (inside: InsideDirectory, path: string) => {
-    const fd = inside.open(path);
-    if (fd === undefined) return undefined;
+    const file = inside.open(path);
+    if (file === undefined) return undefined;
     try {
-      return readOpenFile(nodeDisk, fd, path, 1000).toString();
+      return readOpenFile(nodeDisk, file, path, 1000).toString();
     } finally {
-      nodeDisk.close(fd);
+      nodeDisk.close(file.fd);
     }
   };
 

@@ -1,10 +1,13 @@
 /** What the tests of readers share: a format, a drop of it, a way to read it. */
 import { join } from 'node:path';
 import { nodeDisk } from '#src/disk/disk.js';
+import { InsideDirectory } from '#src/disk/inside.js';
 import type { Tag } from '#src/image/names.js';
 import type { Reading } from '#src/image/staged-content.js';
 import type { PublishedContent } from '#src/readers/bundle.js';
-import { readDirectoryDrop } from '#src/readers/recognise.js';
+import { directoryBundle } from '#src/readers/directory-bundle.js';
+import type { WantedName } from '#src/readers/name-roots.js';
+import { readBundle } from '#src/readers/recognise.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
@@ -25,8 +28,14 @@ export const ARM64 = { os: 'linux', architecture: 'arm64', variant: 'v8' };
 
 export const NOTHING: PublishedContent = { sizeOf: () => undefined, readManifest: () => undefined };
 
+export function readDirectoryDrop(path: string, wanted: WantedName, published = NOTHING): Reading {
+  return InsideDirectory.use(nodeDisk, path, (inside) =>
+    readBundle(directoryBundle(inside), wanted, published),
+  );
+}
+
 export function readDrop(path: string, tag?: string, published = NOTHING): Reading {
-  return readDirectoryDrop(nodeDisk, path, { tag: tag as Tag | undefined }, published);
+  return readDirectoryDrop(path, { tag: tag as Tag | undefined }, published);
 }
 
 /** The images a drop names, and the tags they get. */

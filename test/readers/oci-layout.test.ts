@@ -1,12 +1,10 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { nodeDisk } from '#src/disk/disk.js';
-import { readDirectoryDrop } from '#src/readers/recognise.js';
 import { TestContent } from '../support/make-image.js';
 import { refusal } from '../support/refusal.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { NOTHING, readDrop, rootsOf } from './drop-fixture.js';
+import { readDirectoryDrop, readDrop, rootsOf } from './drop-fixture.js';
 import { describeReader } from './reader-suite.js';
 
 const place = (digest: string) => `blobs/${digest.replace(':', '/')}`;
@@ -107,7 +105,7 @@ describe('an OCI image layout', () => {
     const roots = names.map((tag) => ({ tag, image: content.image({ layers: [tag] }) }));
     content.writeLayout(path, roots);
     const wanted = { tag: undefined, fromInside: true };
-    const read = readDirectoryDrop(nodeDisk, path, wanted, NOTHING).content.roots;
+    const read = readDirectoryDrop(path, wanted).content.roots;
     expect(read.map((root) => root.names)).to.deep.equal(names.map((name) => [name]));
     expect(read.every(({ tags }) => tags.length === 0)).to.equal(true);
   });

@@ -1,11 +1,10 @@
 /** States made from drops in a few words, as a publish would make them. */
-import { nodeDisk } from '#src/disk/disk.js';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '#src/image/names.js';
 import type { StagedContent } from '#src/image/staged-content.js';
-import { readDirectoryDrop } from '#src/readers/recognise.js';
 import { applyDrop, type MergePolicy, settle, type TagMove } from '#src/snapshot/merge.js';
 import { emptyState, type RepositoryState } from '#src/snapshot/state.js';
+import { readDrop } from '../readers/drop-fixture.js';
 import type { TestContent, TestDescriptor } from '../support/make-image.js';
 import { tempDir } from '../support/temp-dir.js';
 
@@ -22,8 +21,7 @@ export function staged(
 ): StagedContent {
   const path = tempDir();
   content.writeLayout(path, roots);
-  const published = { sizeOf: () => undefined, readManifest: () => undefined };
-  return readDirectoryDrop(nodeDisk, path, { tag: undefined }, published).content;
+  return readDrop(path).content;
 }
 
 /** The state after a drop, and what moved. */
