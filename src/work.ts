@@ -13,10 +13,14 @@ export class Work<Item> {
   readonly #waiting = new Map<string, Item[]>();
   readonly #take: (key: string, items: Item[]) => Promise<void>;
 
-  /** @param take one turn; it must not throw */
+  /**
+   * @param take one turn; it must not throw
+   * @param gather what a turn waits for before it asks for a slot: what comes meanwhile is in it
+   */
   constructor(
     { parallel, batch }: { readonly parallel: number; readonly batch: number },
     take: (key: string, items: Item[]) => Promise<void>,
+    readonly gather: (key: string) => Promise<void> | undefined = () => undefined,
   ) {
     this.#slots = new PQueue({ concurrency: parallel });
     this.batch = batch;
@@ -52,15 +56,16 @@ export class Work<Item> {
   async #queueTurn(key: string): Promise<void> {
     const turn = this.#turns.get(key) ?? new PQueue({ concurrency: 1 });
     this.#turns.set(key, turn);
-    await turn.add(() =>
-      this.#slots.add(async () => {
+    await turn.add(async () => {
+      await this.gather(key);
+      await this.#slots.add(async () => {
         const items = this.#waiting.get(key) ?? [];
         this.#waiting.delete(key);
         const later = items.splice(this.batch);
         if (later.length > 0) for (const item of later) this.add(key, item);
         await this.#take(key, items);
-      }),
-    );
+      });
+    });
     if (turn.size === 0 && turn.pending === 0) this.#turns.delete(key);
   }
 }

@@ -89,4 +89,27 @@ describe('Work', () => {
     expect(turns).to.have.length(1);
     expect(work.waiting).to.equal(2);
   });
+
+  it('waits for what a turn is to wait for, and takes what comes meanwhile', async () => {
+    let goOn: () => void = () => {};
+    const opened = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    turns = [];
+    const take = (key: string, items: number[]) =>
+      new Promise<void>((resolve) => void turns.push({ key, items, end: resolve }));
+    const gather = (key: string) => (key === 'a' ? opened : undefined);
+    work = new Work({ parallel: 1, batch: 100 }, take, gather);
+    work.add('a', 1);
+    work.add('b', 2);
+    const other = await begun(1);
+    expect(other.key, 'who waits takes no slot').to.equal('b');
+    other.end();
+    work.add('a', 3);
+    goOn();
+    const late = await begun(2);
+    expect(late.items).to.deep.equal([1, 3]);
+    late.end();
+    await ended();
+  });
 });

@@ -26,22 +26,19 @@ const LOOK_MS_MAX = 10 * 60_000;
 
 export async function startDaemon(services: Services): Promise<Daemon> {
   const { run, inbox, log, settings } = services;
-  let fail: (error: unknown) => void = () => {};
-  const failed = new Promise<never>((_resolve, reject) => {
-    fail = reject;
-  });
-  failed.catch(() => {});
+  const { failed, fail } = failure();
   await run('prepareInbox', { inbox });
 
   const publisher = new Publisher(services, {
-    onBug: (error) => fail(error),
+    onBug: fail,
     onPublished: () => intake.repositoriesChanged(),
+    gather: (id) => intake.gathered(id),
     onReturned: (drop) => intake.returned(drop),
   });
   const intake: Intake = new Intake(services, {
     onClaimed: (drop) => publisher.add(drop),
     onRefused: (claim, name, error) => refuse(services, claim, name, error),
-    onBug: (error) => fail(error),
+    onBug: fail,
   });
   await recover(services, intake);
   intake.start();
@@ -93,6 +90,16 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     // What still runs is before its flip or after it; either way the next start finishes it.
     log('info', 'daemon.stopped', { left: how === 'late' ? 'a running publish' : undefined });
   }
+}
+
+/** What rejects when it is told to, and is no trouble when nobody listens. */
+function failure(): { failed: Promise<never>; fail: (error: unknown) => void } {
+  let fail: (error: unknown) => void = () => {};
+  const failed = new Promise<never>((_resolve, reject) => {
+    fail = reject;
+  });
+  failed.catch(() => {});
+  return { failed, fail };
 }
 
 /** Where the kernel does not tell who lives, one must look often to notice a silence in its time. */

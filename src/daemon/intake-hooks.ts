@@ -1,16 +1,15 @@
 /** What the intake asks and hands on: drops that were taken, and drops that never can be. */
-import { join } from 'node:path';
-import { type DropdockError, faultOf } from '../errors.js';
+import type { DropdockError } from '../errors.js';
 import { type DropName, parseDropName } from '../image/names.js';
-import type { ClaimRequest, ClaimResult } from '../inbox/claim.js';
+import type { ClaimRequest } from '../inbox/claim.js';
 import type { Claim } from '../inbox/paths.js';
 import type { Observation } from '../inbox/scan.js';
-import type { SettleSettings, Verdict } from '../inbox/settle.js';
+import type { SettleSettings } from '../inbox/settle.js';
 import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
-import { elsewhereOf } from './parcel.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
+import type { Held } from './taking.js';
 
 export interface IntakeHooks {
   readonly onClaimed: (drop: ClaimedDrop) => void;
@@ -25,6 +24,7 @@ export interface TakenDrop {
   readonly kind: Observation['kind'];
   readonly tolerateAbsent: boolean;
   readonly look?: ClaimedDrop['look'];
+  readonly early?: Held | undefined;
 }
 
 /** What a drop's name says. @throws name.invalid, tag.invalid */
@@ -56,24 +56,4 @@ export function claimRequest(
 ): ClaimRequest {
   const marker = settings.settle.marker ?? undefined;
   return { inbox, path, signature, owner: owner.token, nowMs: nowMs(), marker };
-}
-
-/** Where it turns out to be whole, it is taken by the way. */
-export async function examineAndTake(
-  services: Services,
-  seen: Observation,
-): Promise<{ readonly verdict: Verdict; readonly claim?: ClaimResult | undefined }> {
-  const { path, kind } = seen;
-  const { run, roots, inbox, settings } = services;
-  try {
-    const { policy, name } = resolveDrop(settings, path, kind);
-    const drop = join(inbox, path);
-    const elsewhere = policy && elsewhereOf(policy);
-    const examine = { roots, id: policy?.id, path: drop, kind, tag: name.tag, elsewhere };
-    return await run('examineAndTake', { examine, take: claimRequest(services, seen) });
-  } catch (error) {
-    if (faultOf(error) === 'content') return { verdict: { kind: 'refused' } };
-    // That it cannot be read now says nothing about it: no verdict, it is examined again.
-    throw error;
-  }
 }

@@ -12,7 +12,6 @@ import { errorFields } from '../report.js';
 import { inBreaths } from './breaths.js';
 import {
   claimRequest,
-  examineAndTake,
   type IntakeHooks,
   resolveDrop,
   settleSettings,
@@ -21,6 +20,7 @@ import {
 import { LookTimer } from './look-timer.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
+import { Taking } from './taking.js';
 import { toDrop } from './to-drop.js';
 
 /** Hints come in crowds; one look answers all that came together, and those that come meanwhile the next. */
@@ -33,6 +33,7 @@ export class Intake {
   readonly #settler: Settler;
   readonly #said = new Map<string, string>();
   #watch: InboxWatch | undefined;
+  readonly #taking: Taking;
   readonly #timer: LookTimer;
   #stopped = false;
   #lookedMs: number;
@@ -41,6 +42,7 @@ export class Intake {
     this.#services = services;
     this.#hooks = hooks;
     this.#lookedMs = services.monotonicMs();
+    this.#taking = new Taking(services);
     this.#settler = new Settler(settleSettings(services.settings));
     this.#timer = new LookTimer({
       look: () => this.#look(),
@@ -79,6 +81,11 @@ export class Intake {
   returned({ name, look }: ClaimedDrop): void {
     if (look) this.#settler.resume(name, look.signature, look.sinceMs, incomplete('its end'));
     this.lookWithin(AT_ONCE_MS);
+  }
+
+  /** What a turn of a repository waits for: other drops of it are being taken. */
+  gathered(id: string): Promise<void> | undefined {
+    return this.#taking.settled(id);
   }
 
   /** Milliseconds since a look ended, whatever it found. */
@@ -147,17 +154,17 @@ export class Intake {
     }
     let decision = this.#settler.decide(seen, times);
     if (decision.action === 'examine') {
-      const { verdict, claim } = await examineAndTake(this.#services, seen);
+      const { verdict, claim, early } = await this.#taking.take(seen);
       this.#settler.conclude(seen.path, verdict);
       if (claim !== undefined) {
-        await this.#taken(seen, claim, false);
+        await this.#taken(seen, claim, { tolerateAbsent: false, early });
         return settings.inbox.scan;
       }
       decision = this.#settler.decide(seen, times);
     }
     if (decision.action === 'take') {
       const claim = await this.#services.run('takeClaim', claimRequest(this.#services, seen));
-      await this.#taken(seen, claim, decision.tolerateAbsent);
+      await this.#taken(seen, claim, { tolerateAbsent: decision.tolerateAbsent });
       return settings.inbox.scan;
     }
     if (decision.action === 'ignore') this.#mention(seen.path, 'drop.ignored', decision.reason);
@@ -166,7 +173,11 @@ export class Intake {
     return decision.recheckMs;
   }
 
-  async #taken(seen: Observation, claim: ClaimResult, tolerateAbsent: boolean): Promise<void> {
+  async #taken(
+    seen: Observation,
+    claim: ClaimResult,
+    how: Pick<TakenDrop, 'tolerateAbsent' | 'early'>,
+  ): Promise<void> {
     const { settings, log } = this.#services;
     const { path, kind, signature } = seen;
     const sinceMs = this.#settler.sinceOf(path);
@@ -174,23 +185,25 @@ export class Intake {
     this.#said.delete(path);
     log('info', 'drop.claimed', { drop: path });
     const look = sinceMs === undefined ? undefined : { signature, sinceMs };
-    await this.adopt(claim, { path, kind, tolerateAbsent, look });
+    await this.adopt(claim, { path, kind, look, ...how });
   }
 
   /** Hands a claim on: to be published, or to be refused for its name. */
   async adopt(claim: Claim, taken: TakenDrop): Promise<void> {
-    const { path, kind, tolerateAbsent, look } = taken;
+    const { path, kind, tolerateAbsent, look, early } = taken;
     const { monotonicMs, liveClaims, settings } = this.#services;
     liveClaims.add(claimKey(claim));
     try {
       const { policy, name } = resolveDrop(settings, path, kind);
       const fromInside = policy === undefined;
       const options = { tag: name.tag, kind, tolerateAbsent, fromInside };
-      const drop = toDrop(this.#services, claim, path, options);
+      const drop = { ...toDrop(this.#services, claim, path, options), early: early?.staged };
       const progress = { claimedMs: monotonicMs(), attempts: 0, look };
       const { namespace } = name;
-      this.#hooks.onClaimed({ claim, name: path, policy, namespace, drop, ...progress });
+      const release = early?.release;
+      this.#hooks.onClaimed({ claim, name: path, policy, namespace, drop, release, ...progress });
     } catch (error) {
+      early?.release();
       // Whatever fails from here on, the claim must be taken up again.
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
       await this.#hooks.onRefused(claim, path, error).catch((failure) => {

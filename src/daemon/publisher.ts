@@ -26,6 +26,8 @@ export interface ClaimedDrop {
   /** Where a bundle lies. */
   readonly namespace: string;
   readonly drop: DropToPublish;
+  /** Its first turn is over: what was stored of it early is kept no longer. */
+  readonly release?: (() => void) | undefined;
   /** On the monotonic clock. */
   readonly claimedMs: number;
   readonly attempts: number;
@@ -36,6 +38,8 @@ export interface ClaimedDrop {
 export interface PublisherHooks {
   readonly onBug: (error: unknown) => void;
   readonly onPublished: () => void;
+  /** What a turn of a repository waits for before it begins. */
+  readonly gather: (id: string) => Promise<void> | undefined;
   /** A drop lies in the inbox again; it is not whole. */
   readonly onReturned: (drop: ClaimedDrop) => void;
 }
@@ -54,7 +58,8 @@ export class Publisher {
     this.#services = services;
     this.#hooks = hooks;
     this.#ahead = new Ahead(services);
-    const work = new Work<ClaimedDrop>(TURNS, (_id, drops) => this.#turn(drops));
+    const take = (_id: string, drops: readonly ClaimedDrop[]) => this.#turn(drops);
+    const work = new Work<ClaimedDrop>(TURNS, take, hooks.gather);
     this.#work = work;
     // The turn that ends is one of those that run.
     this.#tidying = new Tidying(services, () => work.running > 1 || work.waiting > 0);
@@ -83,6 +88,14 @@ export class Publisher {
   }
 
   async #turn(drops: readonly ClaimedDrop[]): Promise<void> {
+    try {
+      await this.#turnOf(drops);
+    } finally {
+      for (const { release } of drops) release?.();
+    }
+  }
+
+  async #turnOf(drops: readonly ClaimedDrop[]): Promise<void> {
     const [first] = drops;
     if (first === undefined) return;
     const { log, monotonicMs } = this.#services;
@@ -217,7 +230,9 @@ export class Publisher {
     });
     const timer = setTimeout(() => {
       this.#retries.delete(timer);
-      this.add({ ...claimed, attempts: claimed.attempts + 1 });
+      // What was stored early may have been swept by then.
+      const drop = { ...claimed.drop, early: undefined };
+      this.add({ ...claimed, drop, attempts: claimed.attempts + 1 });
     }, delayMs);
     this.#retries.add(timer);
   }

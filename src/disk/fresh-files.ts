@@ -7,8 +7,8 @@
 import type { Disk } from './disk.js';
 import { type NewFile, withOpen, writeAll } from './durable.js';
 
-/** More files than that, and the filesystem is synced. */
-export const SYNCED_EACH_MAX = 200;
+/** More files than that, and the filesystem is synced: 5 ms where there is little else, as for 40 files. */
+export const SYNCED_EACH_MAX = 40;
 /** Each costs a descriptor. */
 const OPEN_MAX = 16;
 
@@ -82,8 +82,9 @@ export class FreshFiles implements Keeper {
 
   #syncAll(): void {
     this.#syncOpen();
-    if (this.#closed.length === 0 || this.disk.syncFilesystem(this.options.place)) return;
-    // It cannot be done, or something went wrong with it: each file tells for itself.
+    const isMany = this.#closed.length > SYNCED_EACH_MAX;
+    if (isMany && this.disk.syncFilesystem(this.options.place)) return;
+    // They were fewer than expected, it cannot be done, or something went wrong with it: each file tells for itself.
     for (const path of this.#closed) {
       withOpen(this.disk, path, 'read', (fd) => this.disk.sync(fd));
     }

@@ -47,6 +47,12 @@ export function isStored(disk: Disk, destination: string, size: number): boolean
   return true;
 }
 
+/**
+ * More directories than that, and the filesystem is synced: 256 take 30 ms one after the other, 11 to 15
+ * in one go. There is hardly anything else to be written, for the files were synced right before.
+ */
+export const NAMES_SYNCED_EACH_MAX = 100;
+
 /** A synced file that has not got its name in the store yet. */
 export interface Placed {
   readonly temporary: string;
@@ -62,5 +68,8 @@ export function moveIntoStore(disk: Disk, items: readonly Placed[]): void {
     directories.add(directory);
     disk.rename(temporary, destination);
   }
+  const [one] = directories;
+  const isMany = directories.size > NAMES_SYNCED_EACH_MAX;
+  if (isMany && one !== undefined && disk.syncFilesystem(one)) return;
   for (const directory of directories) syncDirectory(disk, directory);
 }

@@ -87,8 +87,24 @@ function placeOpenBlob(
     markUsed(disk, blob.destination);
     return 'present';
   }
-  // Hardly ever, and the exception of an unlink in vain is dear.
-  if (disk.statIfThere(blob.temporary)) disk.unlink(blob.temporary);
+  try {
+    return placeAnew(disk, blob, inside, source, files);
+  } catch (error) {
+    if (!hasErrno(error, 'EEXIST')) throw error;
+    // Somebody who used that name before has left it.
+    disk.unlink(blob.temporary);
+    return placeAnew(disk, blob, inside, source, files);
+  }
+}
+
+function placeAnew(
+  disk: Disk,
+  blob: BlobToIngest,
+  inside: InsideDirectory,
+  source: SourceFile,
+  files: Keeper,
+): Ingested {
+  const { fd, stat } = source;
   if (blob.offset === undefined) {
     // A clone is as cheap as a link, and what is written to the file from now on is not in it.
     if (tryClone(disk, blob, fd, stat, files)) return 'cloned';

@@ -160,7 +160,10 @@ class Scan implements ScanResult {
   #observe(
     parent: number,
     name: string,
-    { look, ...drop }: Pick<Observation, 'path' | 'kind' | 'isCertain'> & { readonly look: () => Look },
+    {
+      look,
+      ...drop
+    }: Pick<Observation, 'path' | 'kind' | 'isCertain'> & { readonly look: () => Look },
   ): void {
     const { marker } = this.request;
     const isMarked =

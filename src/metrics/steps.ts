@@ -26,8 +26,14 @@ const JOB_STEPS: Readonly<Record<string, string>> = {
 export function stepsOf(job: string, result: unknown, tookMs: number): [string, number][] {
   const step = JOB_STEPS[job];
   if (step !== undefined) return [[step, tookMs]];
-  const { steps = {} } = (result ?? {}) as { readonly steps?: Readonly<Record<string, number>> };
-  return Object.entries(steps);
+  const { steps = {}, answers = [] } = (result ?? {}) as Told;
+  return [...Object.entries(steps), ...answers.flatMap((each) => stepsOf('', each, 0))];
+}
+
+/** What jobs tell of their steps: of their own, or of each of several drops. */
+interface Told {
+  readonly steps?: Readonly<Record<string, number>>;
+  readonly answers?: readonly Told[];
 }
 
 interface Staged {
@@ -47,6 +53,10 @@ export function hashedBytes(job: string, request: unknown, result: unknown): num
     return blobs.reduce((sum, { size }) => sum + size, 0);
   }
   if (job === 'stage') return hashedBy(result as Staged);
+  if (job === 'takeTogether') {
+    const { answers } = result as { answers: readonly { early?: Pick<Staged, 'content'> }[] };
+    return answers.reduce((sum, { early }) => sum + (early ? hashedBy(early) : 0), 0);
+  }
   const together = job === 'readAndBuild' ? (result as { read: unknown }).read : result;
   if (job !== 'stageTogether' && job !== 'readAndBuild') return 0;
   return (together as readonly (Staged | object | null)[])
@@ -54,7 +64,7 @@ export function hashedBytes(job: string, request: unknown, result: unknown): num
     .reduce((sum, each) => sum + hashedBy(each), 0);
 }
 
-function hashedBy({ content, blobs }: Staged): number {
+function hashedBy({ content, blobs = [] }: Pick<Staged, 'content'> & Partial<Staged>): number {
   const byJobs = new Set(blobs.map(({ digest }) => digest));
   return content.blobs
     .filter(({ digest, source }) => source !== 'published' && !byJobs.has(digest))

@@ -5,8 +5,10 @@ import type { Disk } from '../disk/disk.js';
 import type { Progress } from '../disk/progress.js';
 import type { Ingested } from '../disk/stored.js';
 import type { PlainError } from '../errors.js';
+import type { Digest } from '../image/digest.js';
 import type { Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
+import type { StoredForm } from '../snapshot/convert.js';
 import type { TagMove } from '../snapshot/merge.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import type { BuildResult } from './build.js';
@@ -27,6 +29,8 @@ export interface DropToPublish {
   readonly fromInside?: boolean;
   /** A part of a bundle, read and stored already. */
   readonly staged?: StagedContent;
+  /** What was read and stored of it when it was taken. */
+  readonly early?: StagedEarly | undefined;
   /** Its end is known, so platforms that are absent will not come. */
   readonly tolerateAbsent: boolean;
   /** 'copy' where the drop stays with its owner. */
@@ -35,6 +39,21 @@ export interface DropToPublish {
   readonly progress?: Progress;
   /** What is done with the layers of old docker-save archives. */
   readonly compress: 'gzip' | 'none';
+}
+
+/** All of a small drop, in the store before its repository's turn. */
+export interface StagedEarly {
+  readonly content: StagedContent;
+  readonly ingested: Readonly<Record<Ingested, number>>;
+  /** Its images in their Docker form, where they are given it; by the digest of the original. */
+  readonly forms: ReadonlyMap<Digest, StoredForm>;
+  /** The snapshot that holds what it leaves out; undefined where it leaves out nothing. */
+  readonly base: Timestamp | null | undefined;
+}
+
+/** Undefined where it must be read again: what it leaves out may be there no more. */
+export function earlyOf({ early }: DropToPublish, base: Timestamp | null): StagedEarly | undefined {
+  return early?.base === undefined || early.base === base ? early : undefined;
 }
 
 /** Reads one drop, stores its manifests, and says which blobs are to be ingested. */
@@ -73,7 +92,7 @@ export interface ReadAndBuildRequest {
   readonly drops: readonly DropToPublish[];
 }
 export interface ReadAndBuilt extends Opened {
-  /** In the order of the drops; null for what was published before. */
+  /** In the order of the drops; null for what was published before, or staged early. */
   readonly read: readonly (StageAnswer | null)[];
   /** Undefined where there was nothing to build yet: nothing was read, or something is still to be hashed. */
   readonly built: BuildResult | undefined;

@@ -52,7 +52,7 @@ export interface Transaction {
  * out of it, and btrfs (Linux 6.18) cannot replay its log where it knows the one and not the other: a
  * power cut then leaves what cannot be mounted (test/crash/power-cut, 6 of 12 seeds).
  */
-function begin(disk: Disk, { roots, transaction }: Transaction): void {
+export function begin(disk: Disk, { roots, transaction }: Transaction): void {
   ensureDirectory(disk, workPath(roots, transaction));
 }
 
@@ -80,7 +80,7 @@ export function openTurn(disk: Disk, request: OpenRequest): Opened {
   return { mended, base, before: findPublished(disk, request) };
 }
 
-function end(disk: Disk, { roots, transaction }: Transaction): void {
+export function end(disk: Disk, { roots, transaction }: Transaction): void {
   const path = workPath(roots, transaction);
   try {
     disk.removeDirectory(path);

@@ -11,7 +11,7 @@ import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
 import type { LeftOut } from '../image/staged-content.js';
 import type { RedirectOci } from '../snapshot/content-files.js';
-import { convertAll, wantedSince } from '../snapshot/convert.js';
+import { convertAll, type StoredForm, wantedSince } from '../snapshot/convert.js';
 import { carriesTheSame, servesTheSame, settle } from '../snapshot/merge.js';
 import { type RenderOptions, redirectFileName, renderRedirectFile } from '../snapshot/render.js';
 import { render } from '../snapshot/rendering.js';
@@ -43,6 +43,8 @@ export interface NextRequest {
   readonly transaction: string;
   readonly base: Timestamp | null;
   readonly nowMs: number;
+  /** Docker forms that are in the store by now, by the digest of the original. */
+  readonly ready?: ReadonlyMap<Digest, StoredForm>;
 }
 
 export interface NextSnapshot {
@@ -70,7 +72,8 @@ export function buildNext(
   const { roots, policy, base } = request;
   const isConverted = stored?.redirectOci === 'convert';
   const before = isConverted ? stored.state : undefined;
-  const { state: converted, leftOut } = convertTags(disk, request, merged, before);
+  const { ready } = request;
+  const { state: converted, leftOut } = convertTags(disk, request, merged, before, ready);
   const next = settle(converted, stored?.state, { nowMs: request.nowMs, graceMs: policy.graceMs });
   const isThere =
     stored !== undefined &&
@@ -110,29 +113,33 @@ export function readOwn(
 /**
  * Gives the OCI images behind tags their Docker form, or takes it away, as the settings say.
  * @param before what `merged` was made of, if all of it was converted
+ * @param ready Docker forms that are in the store by now
  */
 export function convertTags(
   disk: Disk,
   { roots, policy, transaction }: Pick<NextRequest, 'roots' | 'policy' | 'transaction'>,
   merged: RepositoryState,
   before?: RepositoryState,
+  ready?: ReadonlyMap<Digest, StoredForm>,
 ): { state: RepositoryState; leftOut: readonly LeftOut[] } {
   if (policy.redirectOci !== 'convert') {
     return { state: { ...merged, conversions: new Map() }, leftOut: [] };
   }
   const wanted = wantedSince(before, merged);
   const load = (digest: Digest) => loadManifest(disk, roots, digest);
-  const { conversions, made, leftOut } = convertAll(wanted, merged.conversions, {
+  const { conversions, made, found, leftOut } = convertAll(wanted, merged.conversions, {
     manifests: merged.manifests,
     load,
+    ...(ready && { ready }),
   });
   ingestAllBytes(
     disk,
     made.map(({ digest, bytes }) => ({ bytes, destination: contentPath(roots, digest) })),
     workPath(roots, transaction),
   );
-  const records = made.map(({ digest, record }) => [digest, record] as const);
-  const manifests = made.length > 0 ? new Map([...merged.manifests, ...records]) : merged.manifests;
+  const records = [...made, ...found].map(({ digest, record }) => [digest, record] as const);
+  const manifests =
+    records.length > 0 ? new Map([...merged.manifests, ...records]) : merged.manifests;
   return { state: { ...merged, manifests, conversions }, leftOut };
 }
 

@@ -84,8 +84,10 @@ function openerOf(
   policy: RepositoryPolicy,
   drops: readonly DropToPublish[],
 ): Open<Opened & Partial<ReadAndBuilt>> {
+  // What leaves content out may have to be read again.
+  const toRead = drops.filter(({ early }) => early === undefined || early.base !== undefined);
   const isSmall =
-    drops.length <= TOGETHER_MAX &&
+    toRead.length <= TOGETHER_MAX &&
     drops.every(({ kind, staged }) => kind === 'directory' && !staged);
   if (!isSmall) return (open) => run('openTurn', open);
   return (open) => run('readAndBuild', { open, policy, uid, nowMs: nowMs(), drops });

@@ -4,7 +4,14 @@ import { allOrFirstError } from '../disk/hands.js';
 import { type Ingested, nothingIngested } from '../disk/stored.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { StagedContent } from '../image/staged-content.js';
-import type { DropOutcome, DropToPublish, StageAnswer, StageRequest, StageResult } from './drop.js';
+import {
+  type DropOutcome,
+  type DropToPublish,
+  earlyOf,
+  type StageAnswer,
+  type StageRequest,
+  type StageResult,
+} from './drop.js';
 import type { PublishContext, Turn } from './turn.js';
 
 export interface StagedDrop {
@@ -72,7 +79,9 @@ export function stageAll(
   const directories: DropToPublish[] = [];
   for (const drop of drops) {
     const { staged: content } = drop;
+    const early = earlyOf(drop, base);
     if (content) stages.set(drop, Promise.resolve({ drop, content, ingested: nothingIngested() }));
+    else if (early) stages.set(drop, Promise.resolve({ drop, ...early }));
     else if (drop.kind === 'directory') directories.push(drop);
     else stages.set(drop, outcomeOf(drop, stageAndIngest(context, { ...request, drop })));
   }
@@ -87,15 +96,18 @@ export function stageAll(
   return drops.flatMap((drop) => stages.get(drop) ?? []);
 }
 
-/** The same for drops that were read when the turn was opened. */
+/** The same for drops that were read when the turn was opened, or before. */
 export function stagesRead(
-  { context }: Turn,
+  { context, base, before }: Turn,
   drops: readonly DropToPublish[],
   read: readonly (StageAnswer | null)[],
 ): Promise<StagedDrop | DropOutcome>[] {
   return drops.flatMap((drop, at) => {
+    if (before[at]) return [];
     const answer = read[at];
-    return answer ? [outcomeOf(drop, stagedFrom(context, drop, answer))] : [];
+    if (answer) return [outcomeOf(drop, stagedFrom(context, drop, answer))];
+    const early = earlyOf(drop, base);
+    return early ? [Promise.resolve({ drop, ...early })] : [];
   });
 }
 

@@ -50,7 +50,7 @@ export interface TurnResult {
 let serial = 0;
 
 /** A name under work/ for what this process is about to do. */
-export function newTransaction({ owner, nowMs }: PublishContext): string {
+export function newTransaction({ owner, nowMs }: Pick<PublishContext, 'owner' | 'nowMs'>): string {
   return transactionName(owner, nowMs(), ++serial);
 }
 

@@ -18,15 +18,24 @@ export interface Converted {
   readonly record: ManifestRecord;
 }
 
+/** A Docker form that is in the store by now. */
+export type StoredForm = Pick<Converted, 'digest' | 'record'>;
+
 export interface ConversionInput {
   readonly manifests: ReadonlyMap<Digest, ManifestRecord>;
   /** The bytes of a manifest the snapshot holds. */
   readonly load: (digest: Digest) => Buffer;
+  /** Those that are read by now; the others are loaded. */
+  readonly parsed?: ReadonlyMap<Digest, Manifest>;
+  /** Made before, by the digest of the original. */
+  readonly ready?: ReadonlyMap<Digest, StoredForm>;
 }
 
 export interface ConversionResult {
   readonly conversions: ReadonlyMap<Digest, Digest | null>;
   readonly made: readonly Converted[];
+  /** Those of `ready` that were wanted. */
+  readonly found: readonly StoredForm[];
   readonly leftOut: readonly LeftOut[];
 }
 
@@ -61,11 +70,13 @@ export function convertAll(
 ): ConversionResult {
   const run = new Conversion(new Map(known), input);
   for (const digest of wanted) run.convert(digest);
-  return { conversions: run.conversions, made: run.made, leftOut: run.leftOut };
+  const { conversions, made, found, leftOut } = run;
+  return { conversions, made, found, leftOut };
 }
 
 class Conversion {
   readonly #made = new Map<Digest, Converted>();
+  readonly #found = new Map<Digest, StoredForm>();
   readonly leftOut: LeftOut[] = [];
 
   constructor(
@@ -77,6 +88,10 @@ class Conversion {
     return [...this.#made.values()];
   }
 
+  get found(): StoredForm[] {
+    return [...this.#found.values()];
+  }
+
   /** @returns the digest of the Docker form; null where there is none */
   convert(digest: Digest): Digest | null {
     const record = this.input.manifests.get(digest);
@@ -86,15 +101,39 @@ class Conversion {
     if (kind !== 'oci' && kind !== 'oci-index') return null;
     const known = this.conversions.get(digest);
     if (known !== undefined && this.#stillHolds(record, known)) return known;
-    const bytes = this.input.load(digest);
-    const manifest = parseManifest(bytes, record.mediaType, digest);
-    const document = isIndexKind(kind)
-      ? this.#toList(manifest, bytes, digest)
-      : this.#toSchema2(manifest, digest);
-    const converted = document && this.#keep(document, record);
-    if (document && !converted) this.#leaveOut(digest, 'its Docker form is too long for clients');
+    const ready = this.input.ready?.get(digest);
+    if (ready !== undefined) {
+      this.#found.set(ready.digest, ready);
+      this.conversions.set(digest, ready.digest);
+      return ready.digest;
+    }
+    const converted = isIndexKind(kind)
+      ? this.#convertIndex(digest, record)
+      : this.#convertImage(digest, record);
     this.conversions.set(digest, converted ?? null);
     return converted ?? null;
+  }
+
+  #convertImage(digest: Digest, record: ManifestRecord): Digest | undefined {
+    const { parsed, load } = this.input;
+    const manifest = parsed?.get(digest) ?? parseManifest(load(digest), record.mediaType, digest);
+    const document = this.#toSchema2(manifest, digest);
+    const named = new Set([manifest.config, ...manifest.layers].map((each) => each?.digest));
+    const blobs = record.blobs.filter((blob) => named.has(blob.digest));
+    const form = { mediaType: MEDIA_TYPES.docker2, blobs, children: [] };
+    return document && this.#keep(digest, document, ({ length: size }) => ({ ...form, size }));
+  }
+
+  #convertIndex(original: Digest, { mediaType, blobs }: ManifestRecord): Digest | undefined {
+    const bytes = this.input.load(original);
+    const document = this.#toList(parseManifest(bytes, mediaType, original), bytes, original);
+    const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
+    const recordOf = (form: Buffer, digest: Digest) =>
+      toManifestRecord(
+        { manifest: parseManifest(form, undefined, digest), size: form.length },
+        sizes,
+      );
+    return document && this.#keep(original, document, recordOf);
   }
 
   /** The form of an index is made of the images that were there; more may have come since. */
@@ -108,14 +147,17 @@ class Conversion {
     return made?.join() === expected.join();
   }
 
-  #keep(document: object, original: ManifestRecord): Digest | undefined {
+  #keep(
+    original: Digest,
+    document: object,
+    recordOf: (bytes: Buffer, digest: Digest) => ManifestRecord,
+  ): Digest | undefined {
     const bytes = Buffer.from(JSON.stringify(document, undefined, 3));
-    if (bytes.length > MANIFEST_BYTES_MAX) return undefined;
+    if (bytes.length > MANIFEST_BYTES_MAX) {
+      return this.#leaveOut(original, 'its Docker form is too long for clients');
+    }
     const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
-    const manifest = parseManifest(bytes, undefined, digest);
-    const sizes = new Map(original.blobs.map((blob) => [blob.digest, blob.size]));
-    const record = toManifestRecord({ manifest, size: bytes.length }, sizes);
-    this.#made.set(digest, { digest, bytes, record });
+    this.#made.set(digest, { digest, bytes, record: recordOf(bytes, digest) });
     return digest;
   }
 
@@ -168,7 +210,8 @@ class Conversion {
   }
 
   #sizeOf(digest: Digest): number | undefined {
-    return (this.#made.get(digest)?.record ?? this.input.manifests.get(digest))?.size;
+    const form = this.#made.get(digest) ?? this.#found.get(digest);
+    return (form?.record ?? this.input.manifests.get(digest))?.size;
   }
 
   #leaveOut(what: Digest, why: string): undefined {

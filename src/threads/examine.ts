@@ -1,11 +1,10 @@
 /** Is a drop whole? Needs the readers, and what is published. */
 import type { Disk } from '../disk/disk.js';
-import { InsideDirectory } from '../disk/inside.js';
+import type { InsideDirectory } from '../disk/inside.js';
 import { DropdockError, faultOf } from '../errors.js';
 import type { RepositoryId, Tag } from '../image/names.js';
-import type { Missing } from '../image/staged-content.js';
-import { type ClaimRequest, type ClaimResult, takeClaim } from '../inbox/claim.js';
-import { isToBeTaken, type Verdict } from '../inbox/settle.js';
+import type { Missing, Reading } from '../image/staged-content.js';
+import type { Verdict } from '../inbox/settle.js';
 import { publishedContent, readPivot } from '../publish/current.js';
 import { publishedElsewhere } from '../publish/elsewhere.js';
 import type { TreeRoots } from '../publish/paths.js';
@@ -30,41 +29,68 @@ export interface ExamineRequest {
   readonly elsewhere?: readonly string[] | undefined;
 }
 
+/** What looking at a drop found. */
+export interface Finding {
+  readonly verdict: Verdict;
+  /** What was read of a directory that is whole. */
+  readonly reading?: Reading;
+  /** The snapshot that holds what it leaves out; undefined where none was asked. */
+  readonly base?: Timestamp | null | undefined;
+}
+
 /** Is the drop whole? What can never be is found again, with its reason, when it is published. */
-export function examine(disk: Disk, request: ExamineRequest): Verdict {
-  const { id, path, kind, tag } = request;
-  const incomplete = (what: string): Verdict => ({
-    kind: 'incomplete',
-    missing: [{ digest: '', path: what, by: 'the drop', tolerable: false, platform: undefined }],
-  });
-  try {
-    const published = publishedOf(disk, request);
-    if (kind === 'directory') {
-      return InsideDirectory.use(disk, path, (inside) => {
-        const bundle = directoryBundle(inside);
-        // It only begins to look like a drop: its image is on its way.
-        if (recogniseDirectory(bundle.entries()) === undefined) return incomplete('index.json');
-        const wanted = { tag, fromInside: id === undefined };
-        return verdictOf(readBundle(bundle, wanted, published).missing);
-      });
+export function examineDirectory(
+  disk: Disk,
+  request: ExamineRequest,
+  inside: InsideDirectory,
+): Finding {
+  return refusing(() => {
+    const bundle = directoryBundle(inside);
+    // It only begins to look like a drop: its image is on its way.
+    if (recogniseDirectory(bundle.entries()) === undefined) {
+      return { verdict: incomplete('index.json') };
     }
+    const { roots, id, tag, elsewhere } = request;
+    const base =
+      id === undefined || elsewhere !== undefined ? undefined : readPivot(disk, roots, id);
+    const published = publishedOf(disk, request, base);
+    const reading = readBundle(bundle, { tag, fromInside: id === undefined }, published);
+    return { verdict: verdictOf(reading.missing), reading, base };
+  });
+}
+
+/** The same for an archive. */
+export function examineFile(disk: Disk, { path }: ExamineRequest): Finding {
+  return refusing(() => {
     const packing = packingOf(disk, path);
-    if (packing === undefined) return { kind: 'stranger' };
+    if (packing === undefined) return { verdict: { kind: 'stranger' } };
     // Only reading all of a compressed archive tells whether it is whole; publishing it does.
-    if (packing !== 'tar') return { kind: 'whole' };
-    return openPlainTar(disk, path, (bundle) =>
-      recogniseBundle(bundle) === 'docker-save'
-        ? verdictOf(readDockerSave(bundle).missing)
-        : // The end mark is there: nothing more will come.
-          { kind: 'whole' },
-    );
+    if (packing !== 'tar') return { verdict: { kind: 'whole' } };
+    return openPlainTar(disk, path, (bundle) => ({
+      verdict:
+        recogniseBundle(bundle) === 'docker-save'
+          ? verdictOf(readDockerSave(bundle).missing)
+          : // The end mark is there: nothing more will come.
+            { kind: 'whole' },
+    }));
+  });
+}
+
+function refusing(look: () => Finding): Finding {
+  try {
+    return look();
   } catch (error) {
     if (error instanceof DropdockError && error.code === 'archive.truncated') {
-      return incomplete('its end mark');
+      return { verdict: incomplete('its end mark') };
     }
-    if (faultOf(error) === 'content') return { kind: 'refused' };
+    if (faultOf(error) === 'content') return { verdict: { kind: 'refused' } };
     throw error;
   }
+}
+
+function incomplete(what: string): Verdict {
+  const missing = { digest: '', path: what, by: 'the drop', tolerable: false, platform: undefined };
+  return { kind: 'incomplete', missing: [missing] };
 }
 
 /**
@@ -84,26 +110,4 @@ export function publishedOf(
 
 function verdictOf(missing: readonly Missing[]): Verdict {
   return missing.length === 0 ? { kind: 'whole' } : { kind: 'incomplete', missing };
-}
-
-export interface ExamineAndTakeRequest {
-  readonly examine: ExamineRequest;
-  readonly take: ClaimRequest;
-}
-
-export interface Examined {
-  readonly verdict: Verdict;
-  /** What came of taking it; undefined where it is not to be taken yet. */
-  readonly claim: ClaimResult | undefined;
-  readonly steps: Readonly<Record<'examine' | 'claim', number>>;
-}
-
-/** Looks whether a drop is whole, and takes it where it is: mostly the one follows the other. */
-export function examineAndTake(disk: Disk, request: ExamineAndTakeRequest): Examined {
-  const beganMs = performance.now();
-  const verdict = examine(disk, request.examine);
-  const examinedMs = performance.now();
-  const claim = isToBeTaken(verdict) ? takeClaim(disk, request.take) : undefined;
-  const steps = { examine: examinedMs - beganMs, claim: performance.now() - examinedMs };
-  return { verdict, claim, steps };
 }

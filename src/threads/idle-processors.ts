@@ -6,8 +6,8 @@ import { availableParallelism } from 'node:os';
 
 /** Long enough for several small jobs. */
 const SPAN_MS = 100;
-/** Of all processors. Two threads that share a fast disk use 65 %, and gain nothing from others. */
-const BUSY_SHARE = 0.6;
+/** Of all processors. Two threads on two of them, and a fast disk, use 75 %, and gain nothing from others. */
+const BUSY_SHARE = 0.5;
 
 export interface ProcessorClock {
   readonly processors: number;

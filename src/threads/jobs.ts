@@ -4,12 +4,12 @@ import { inboxJobs } from '../inbox/jobs.js';
 import { notifyJobs } from '../notify/spool.js';
 import { objectJobs } from '../objects/jobs.js';
 import { publishJobs } from '../publish/jobs.js';
-import { examineAndTake } from './examine.js';
 import { settleFlip } from './flip-notice.js';
 import { findLeftovers } from './leftovers.js';
 import { readAndBuild } from './read-and-build.js';
 import { scan } from './scan.js';
 import { stage, stageTogether } from './stage.js';
+import { takeTogether } from './take-together.js';
 
 export const jobs = {
   ...accessJobs,
@@ -19,7 +19,7 @@ export const jobs = {
   ...objectJobs,
   scan,
   findLeftovers,
-  examineAndTake,
+  takeTogether,
   stage,
   stageTogether,
   readAndBuild,

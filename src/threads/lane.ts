@@ -1,6 +1,6 @@
 /** Threads for one kind of work, and the jobs that wait for them. */
 import type { RunJob } from '../disk/hands.js';
-import { IdleProcessors } from './idle-processors.js';
+import { IdleProcessors, type ProcessorClock } from './idle-processors.js';
 import type { Jobs } from './jobs.js';
 import { pickIdle } from './pick.js';
 import { stopped, type Task, Thread, type ThreadLimits } from './thread.js';
@@ -10,6 +10,8 @@ export interface LaneOptions extends ThreadLimits {
   readonly atOnce?: number;
   /** So many threads stay when there is nothing to do. */
   readonly kept?: number;
+  /** What the processors did; the process's own where it is left out. */
+  readonly clock?: ProcessorClock;
   /** So many jobs one is given at once, where they are short. */
   readonly together?: number;
 }
@@ -24,18 +26,19 @@ export class ThreadLane {
   readonly #kept: number;
   readonly #together: number;
   readonly #limits: ThreadLimits;
-  readonly #processors = new IdleProcessors((areIdle) => {
-    if (areIdle) this.#dispatch(this.size);
-    else if (this.#waiting.length > 0) this.#processors.ask();
-  });
+  readonly #processors: IdleProcessors;
 
   /** @param run who does what a job leaves to other threads */
   constructor(
     readonly size: number,
     readonly run: RunJob<Jobs>,
-    { atOnce = size, kept = 0, together = 1, youngMiB }: LaneOptions = {},
+    { atOnce = size, kept = 0, together = 1, youngMiB, clock }: LaneOptions = {},
   ) {
     this.#atOnce = atOnce;
+    this.#processors = new IdleProcessors((areIdle) => {
+      if (areIdle) this.#dispatch(this.size);
+      else if (this.#waiting.length > 0) this.#processors.ask();
+    }, clock);
     this.#kept = kept;
     this.#together = together;
     this.#limits = { youngMiB };

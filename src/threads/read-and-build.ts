@@ -3,15 +3,18 @@
  * back costs two wakes, which for a small drop is as much as the work itself.
  */
 import type { Disk } from '../disk/disk.js';
+import { toPlainError } from '../errors.js';
 import { buildSnapshot } from '../publish/build.js';
-import type {
-  DropToPublish,
-  ReadAndBuildRequest,
-  ReadAndBuilt,
-  StageAnswer,
+import {
+  type DropToPublish,
+  earlyOf,
+  type ReadAndBuildRequest,
+  type ReadAndBuilt,
+  type StageAnswer,
+  type StagedEarly,
 } from '../publish/drop.js';
 import { openTurn } from '../publish/jobs.js';
-import { stageTogether } from './stage.js';
+import { checkThere, stageTogether } from './stage.js';
 
 /** @throws system errors, and what only putting everything together refuses */
 export function readAndBuild(disk: Disk, request: ReadAndBuildRequest): ReadAndBuilt {
@@ -26,26 +29,49 @@ export function readAndBuild(disk: Disk, request: ReadAndBuildRequest): ReadAndB
   };
   const opened = timed('mend', () => openTurn(disk, open));
   const { base, before } = opened;
-  const toRead = drops.filter((_drop, at) => before[at] === null);
-  const answers = timed('read', () =>
-    stageTogether(disk, { roots, id, transaction, base, uid, drops: toRead }),
-  );
-  const byDrop = new Map(toRead.map((drop, at) => [drop, answers[at] ?? null]));
-  const read = drops.map((drop) => byDrop.get(drop) ?? null);
-  const content = contentOf(byDrop);
+  const isLeft = (_drop: DropToPublish, at: number) => before[at] === null;
+  const left = drops.filter(isLeft);
+  const answers = timed('read', () => {
+    const turn = { roots, id, transaction, base, uid };
+    const lost = left.flatMap((drop) => lostOf(disk, drop));
+    const toRead = left.filter((drop) => earlyOf(drop, base) === undefined);
+    const read = toRead.length > 0 ? stageTogether(disk, { ...turn, drops: toRead }) : [];
+    return new Map<DropToPublish, StageAnswer>([
+      ...toRead.flatMap((drop, at) => (read[at] ? ([[drop, read[at]]] as const) : [])),
+      ...lost,
+    ]);
+  });
+  const read = drops.map((drop) => answers.get(drop) ?? null);
+  const content = contentOf(left, (drop) => answers.get(drop) ?? earlyOf(drop, base));
   if (content === undefined) return { ...opened, read, built: undefined, steps };
   const { nowMs } = request;
-  const given = { roots, policy, transaction, base, nowMs, drops: content };
+  const ready = new Map(left.flatMap((drop) => [...(earlyOf(drop, base)?.forms ?? [])]));
+  const given = { roots, policy, transaction, base, nowMs, ready, drops: content };
   return { ...opened, read, built: timed('build', () => buildSnapshot(disk, given)), steps };
 }
 
-/** Undefined where there is nothing, or not everything is in the store yet. */
-function contentOf(read: ReadonlyMap<DropToPublish, StageAnswer | null>) {
-  const content = [];
-  for (const [{ name, at }, answer] of read) {
-    if (answer === null || 'error' in answer) continue;
-    if (answer.blobs.length > 0) return undefined;
-    content.push({ content: answer.content, origin: { drop: name, at } });
+/** Somebody may have removed the drop; one that is read tells itself. */
+function lostOf(disk: Disk, drop: DropToPublish): [DropToPublish, StageAnswer][] {
+  if (drop.early === undefined) return [];
+  try {
+    checkThere(disk, drop);
+    return [];
+  } catch (error) {
+    return [[drop, { error: toPlainError(error) }]];
   }
-  return content.length === 0 ? undefined : content;
+}
+
+/** Undefined where there is nothing, or not everything is in the store yet. */
+function contentOf(
+  drops: readonly DropToPublish[],
+  answerOf: (drop: DropToPublish) => StageAnswer | StagedEarly | undefined,
+) {
+  const contents = [];
+  for (const drop of drops) {
+    const answer = answerOf(drop);
+    if (answer === undefined || 'error' in answer) continue;
+    if ('blobs' in answer && answer.blobs.length > 0) return undefined;
+    contents.push({ content: answer.content, origin: { drop: drop.name, at: drop.at } });
+  }
+  return contents.length === 0 ? undefined : contents;
 }

@@ -95,14 +95,23 @@ function readDirectory(
   );
 }
 
-function checkThere(disk: Disk, { path, name }: DropToPublish): void {
+/** @throws claim.lost */
+export function checkThere(disk: Disk, { path, name }: DropToPublish): void {
   if (disk.statIfThere(path) !== undefined) return;
   throw new DropdockError('claim.lost', `${name} is not where it was.`, { path: name });
 }
 
+/** What must be known of a drop to bring what was read of it into the store. */
+export interface BringRequest extends Pick<StageRequest, 'roots' | 'transaction' | 'uid'> {
+  readonly drop: Pick<
+    DropToPublish,
+    'name' | 'path' | 'kind' | 'ingest' | 'tolerateAbsent' | 'progress'
+  >;
+}
+
 /** @param inside the drop, where it is a directory */
-function bringReading(
-  request: StageRequest,
+export function bringReading(
+  request: BringRequest,
   reading: Reading,
   into: IntoStore,
   inside?: InsideDirectory,
@@ -144,7 +153,7 @@ function bringReading(
  * to delete (in a trace of a small drop 0.1 ms instead of 0.7). Otherwise the bytes that were read.
  */
 function bringManifest(
-  request: StageRequest,
+  request: BringRequest,
   manifest: StagedManifest,
   into: IntoStore,
   inside: InsideDirectory | undefined,
@@ -158,16 +167,20 @@ function bringManifest(
   else into.blob({ digest, size, destination, uid, ...placeOf(request, source) }, inside);
 }
 
+export function isSmall(blobs: readonly { readonly size: number }[]): boolean {
+  const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
+  return bytes <= SMALL_DROP_BYTES && blobs.length <= SMALL_DROP_BLOBS;
+}
+
 /** What is hashed in a moment is not worth the way to other threads. @returns the rest */
 function bringSmall(
-  { uid }: StageRequest,
+  { uid }: BringRequest,
   blobs: readonly BlobOfDrop[],
   ingested: Record<Ingested, number>,
   into: IntoStore,
   inside: InsideDirectory | undefined,
 ): readonly BlobOfDrop[] {
-  const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
-  if (bytes > SMALL_DROP_BYTES || blobs.length > SMALL_DROP_BLOBS) return blobs;
+  if (!isSmall(blobs)) return blobs;
   for (const blob of blobs) ingested[into.blob({ ...blob, uid }, inside)]++;
   return [];
 }
@@ -176,7 +189,7 @@ type BlobOfDrop = StageResult['blobs'][number];
 
 /** Where a blob is read from: a file of the drop, a part of an archive, a file of our own. */
 function placeOf(
-  request: StageRequest,
+  request: BringRequest,
   { path, offset, spooled }: BlobSource,
 ): Pick<BlobOfDrop, 'root' | 'path' | 'offset' | 'temporary' | 'ingest'> {
   const { drop } = request;

@@ -46,8 +46,27 @@ describe('ThreadLane', () => {
     expect(lane.threads).to.equal(3);
   });
 
+  /** @param share of all processors that this process uses */
+  const clockOf = (share: () => number) => {
+    let [nowMs, usedMs] = [0, 0];
+    return {
+      processors: 2,
+      nowMs: () => {
+        nowMs += 100;
+        usedMs += 100 * 2 * share();
+        return nowMs;
+      },
+      usedMs: () => usedMs,
+    };
+  };
+
   it('starts others only when processors are idle while work waits', async () => {
-    lane = new ThreadLane(3, noOthers, { atOnce: 1 });
+    let share = 0.9;
+    lane = new ThreadLane(3, noOthers, { atOnce: 1, clock: clockOf(() => share) });
+    const busy = giveWork(8);
+    await waitFor('what was given to busy processors', () => busy.done === 8);
+    expect(lane.threads).to.equal(1);
+    share = 0.2;
     const progress = giveWork(40);
     expect(lane.threads).to.equal(1);
     await waitFor('another thread', () => lane.threads > 1 || progress.done === 40);

@@ -1,0 +1,158 @@
+/**
+ * Drops that are still, on their way to being claims: looked at, taken and stored together, many to a
+ * job. What is stored stays until each has had its turn.
+ */
+import { join } from 'node:path';
+import { faultOf, fromPlainError } from '../errors.js';
+import type { Observation } from '../inbox/scan.js';
+import type { Verdict } from '../inbox/settle.js';
+import type { StagedEarly } from '../publish/drop.js';
+import { newTransaction } from '../publish/turn.js';
+import type { Examined, TakeAnswer, TakeRequest } from '../threads/take-together.js';
+import { Crowds } from './crowds.js';
+import { claimRequest, resolveDrop } from './intake-hooks.js';
+import { elsewhereOf, isHereOnly } from './parcel.js';
+import type { Services } from './services.js';
+
+/** Many wait for the disk once; nobody waits for many more than these. */
+const TOGETHER_MAX = 100;
+/** Jobs at once: as many more wait here, so that publishing has its share of the threads. */
+const JOBS_MAX = 2;
+/** So long a turn waits for others of its repository that are being taken: they make one snapshot. */
+const GATHER_MS = 1000;
+
+export interface Taken extends Partial<Pick<Examined, 'claim'>> {
+  readonly verdict: Verdict;
+  /** What was stored of it. */
+  readonly early?: Held;
+}
+
+/** What was stored early, and is kept until it is released. */
+export interface Held {
+  readonly staged: StagedEarly;
+  /** Its turn is over, or will not come. May be called again. */
+  readonly release: () => void;
+}
+
+interface Asked {
+  readonly request: TakeRequest;
+  readonly resolve: (taken: Taken) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Taking {
+  readonly #services: Services;
+  readonly #waiting: Asked[] = [];
+  readonly #crowds = new Crowds(GATHER_MS);
+  #running = 0;
+  #isPlanned = false;
+
+  constructor(services: Services) {
+    this.#services = services;
+  }
+
+  /** Where it turns out to be whole, it is taken by the way. @throws system errors, and bugs */
+  async take(seen: Observation): Promise<Taken> {
+    let request: TakeRequest;
+    try {
+      request = requestOf(this.#services, seen);
+    } catch (error) {
+      if (faultOf(error) === 'content') return { verdict: { kind: 'refused' } };
+      throw error;
+    }
+    const { id } = request.examine;
+    this.#crowds.enter(id);
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#waiting.push({ request, resolve, reject });
+        this.#plan();
+      });
+    } finally {
+      this.#crowds.leave(id);
+    }
+  }
+
+  /** When no other drop of a repository is on its way to be taken, or it has taken too long. */
+  settled(id: string): Promise<void> | undefined {
+    return this.#crowds.gone(id);
+  }
+
+  /** All that one look has found goes together. */
+  #plan(): void {
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    queueMicrotask(() => {
+      this.#isPlanned = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    while (this.#waiting.length > 0 && this.#running < JOBS_MAX) {
+      const share = Math.ceil(this.#waiting.length / (JOBS_MAX - this.#running));
+      void this.#run(this.#waiting.splice(0, Math.min(share, TOGETHER_MAX)));
+    }
+  }
+
+  async #run(asked: readonly Asked[]): Promise<void> {
+    const { roots, uid, run, owner, nowMs } = this.#services;
+    const transaction = newTransaction({ owner: owner.token, nowMs });
+    const drops = asked.map(({ request }) => request);
+    this.#running++;
+    try {
+      const { answers } = await run('takeTogether', { roots, uid, transaction, drops });
+      const holder = new Holder(() => run('end', { roots, transaction }));
+      for (const [at, each] of asked.entries()) {
+        const answer = answers[at];
+        if (answer === undefined) this.#waiting.unshift(each);
+        else settle(each, answer, holder);
+      }
+    } catch (error) {
+      for (const each of asked) each.reject(error as Error);
+    } finally {
+      this.#running--;
+      this.#start();
+    }
+  }
+}
+
+/** Removes what keeps the content of a job from the sweep when the last of its drops is done. */
+class Holder {
+  readonly #held = new Set<object>();
+
+  constructor(readonly end: () => Promise<unknown>) {}
+
+  hold(staged: StagedEarly): Held {
+    this.#held.add(staged);
+    return { staged, release: () => this.#release(staged) };
+  }
+
+  #release(staged: StagedEarly): void {
+    if (!this.#held.delete(staged) || this.#held.size > 0) return;
+    this.end().catch(() => {
+      // Whoever finds this process dead clears it away.
+    });
+  }
+}
+
+function settle({ resolve, reject }: Asked, answer: TakeAnswer, holder: Holder): void {
+  if ('error' in answer) reject(fromPlainError(answer.error));
+  else if (answer.early === undefined) resolve({ verdict: answer.verdict, claim: answer.claim });
+  else resolve({ ...answer, early: holder.hold(answer.early) });
+}
+
+/** @throws name.invalid, tag.invalid */
+function requestOf(services: Services, seen: Observation): TakeRequest {
+  const { roots, inbox, settings } = services;
+  const { path, kind } = seen;
+  const { policy, name } = resolveDrop(settings, path, kind);
+  const elsewhere = policy && elsewhereOf(policy);
+  const drop = join(inbox, path);
+  const isEarly = kind === 'directory' && policy !== undefined && isHereOnly(policy);
+  return {
+    examine: { roots, id: policy?.id, path: drop, kind, tag: name.tag, elsewhere },
+    take: claimRequest(services, seen),
+    ingest: isEarly ? settings.ingest : undefined,
+    convert: policy?.redirectOci === 'convert',
+  };
+}

@@ -1,0 +1,207 @@
+/**
+ * Drops that are still, in one go: is each whole? Then it is taken, and a small one is brought into the
+ * content store at once. It was just read, and what many bring together waits for the disk together:
+ * of 13 syncs for a small drop 4 are left where a hundred come.
+ */
+import type { Disk } from '../disk/disk.js';
+import { InsideDirectory } from '../disk/inside.js';
+import { IntoStore } from '../disk/into-store.js';
+import { type PlainError, toPlainError } from '../errors.js';
+import type { Digest } from '../image/digest.js';
+import type { Reading, StagedContent } from '../image/staged-content.js';
+import { type ClaimRequest, type ClaimResult, takeClaim } from '../inbox/claim.js';
+import { isToBeTaken, type Verdict } from '../inbox/settle.js';
+import type { DropToPublish, StagedEarly } from '../publish/drop.js';
+import { begin, end } from '../publish/jobs.js';
+import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
+import type { StoredForm } from '../snapshot/convert.js';
+import { convertImages } from '../snapshot/convert-drop.js';
+import { type ExamineRequest, examineDirectory, examineFile, type Finding } from './examine.js';
+import { type BringRequest, bringReading, isSmall } from './stage.js';
+
+/** About so many files have these that are small. */
+const FILES_PER_DROP = 4;
+/** The others wait no longer for their answers; what is left is given again. */
+const LONG_MS = 200;
+
+export interface TakeRequest {
+  readonly examine: ExamineRequest;
+  readonly take: ClaimRequest;
+  /** How its files may be stored; undefined where they are not to be, before its turn. */
+  readonly ingest: DropToPublish['ingest'] | undefined;
+  /** Whether its images are given their Docker form as well. */
+  readonly convert: boolean;
+}
+
+export interface TakeTogetherRequest {
+  readonly roots: TreeRoots;
+  /** Under work/: as long as it is there, nothing sweeps what was stored. */
+  readonly transaction: string;
+  readonly uid: number;
+  readonly drops: readonly TakeRequest[];
+}
+
+export interface Examined {
+  readonly verdict: Verdict;
+  /** What came of taking it; undefined where it is not to be taken yet. */
+  readonly claim: ClaimResult | undefined;
+  /** Undefined where it is read in its turn, which then tells what is wrong with it, too. */
+  readonly early: StagedEarly | undefined;
+  /** How long each took (ms). */
+  readonly steps: Readonly<Record<'examine' | 'claim' | 'read', number>>;
+}
+
+export type TakeAnswer = Examined | { readonly error: PlainError };
+
+export interface TakenTogether {
+  /** In the order of the drops; where it took long only for the first of them. */
+  readonly answers: readonly TakeAnswer[];
+}
+
+export function takeTogether(disk: Disk, request: TakeTogetherRequest): TakenTogether {
+  const { roots, transaction, drops } = request;
+  const answers: TakeAnswer[] = [];
+  const beganMs = performance.now();
+  const options = { place: workPath(roots, transaction), expected: drops.length * FILES_PER_DROP };
+  const given = new Room(disk, request);
+  try {
+    IntoStore.use(disk, options, (into) => {
+      for (const drop of drops) {
+        answers.push(takeOne(disk, drop, given, into));
+        if (performance.now() - beganMs > LONG_MS) break;
+      }
+    });
+    if (!answers.some(isEarly)) given.leave();
+    return { answers };
+  } catch {
+    // They are taken, and nothing of them is in the store: each turn tries it again for itself.
+    given.leave();
+    return {
+      answers: answers.map((each) => (isEarly(each) ? { ...each, early: undefined } : each)),
+    };
+  }
+}
+
+const isEarly = (answer: TakeAnswer): answer is Examined & { early: StagedEarly } =>
+  'early' in answer && answer.early !== undefined;
+
+/** Where everything is written first; made when the first needs it. */
+class Room {
+  #isThere = false;
+
+  constructor(
+    readonly disk: Disk,
+    readonly request: TakeTogetherRequest,
+  ) {}
+
+  enter(): void {
+    if (!this.#isThere) begin(this.disk, this.request);
+    this.#isThere = true;
+  }
+
+  leave(): void {
+    if (!this.#isThere) return;
+    try {
+      end(this.disk, this.request);
+    } catch {
+      // Whoever finds this process dead clears it away.
+    }
+  }
+}
+
+function takeOne(disk: Disk, drop: TakeRequest, room: Room, into: IntoStore): TakeAnswer {
+  const { kind, path } = drop.examine;
+  const clock = new StepClock();
+  try {
+    if (kind === 'file') return conclude(disk, drop, examineFile(disk, drop.examine), clock);
+    return InsideDirectory.use(disk, path, (inside) => {
+      const finding = examineDirectory(disk, drop.examine, inside);
+      return conclude(disk, drop, finding, clock, (reading) =>
+        stageEarly(drop, room, into, { ...finding, reading, inside }),
+      );
+    });
+  } catch (error) {
+    return { error: toPlainError(error) };
+  }
+}
+
+function conclude(
+  disk: Disk,
+  { take }: TakeRequest,
+  { verdict, reading }: Finding,
+  clock: StepClock,
+  store: (reading: Reading) => StagedEarly | undefined = () => undefined,
+): Examined {
+  const { steps } = clock;
+  clock.took('examine');
+  if (!isToBeTaken(verdict)) return { verdict, claim: undefined, early: undefined, steps };
+  const claim = takeClaim(disk, take);
+  clock.took('claim');
+  const isTaken = typeof claim !== 'string';
+  const early = isTaken && reading !== undefined ? store(reading) : undefined;
+  clock.took('read');
+  return { verdict, claim, early, steps };
+}
+
+class StepClock {
+  readonly steps = { examine: 0, claim: 0, read: 0 };
+  #lastMs = performance.now();
+
+  took(step: keyof StepClock['steps']): void {
+    const nowMs = performance.now();
+    this.steps[step] = nowMs - this.#lastMs;
+    this.#lastMs = nowMs;
+  }
+}
+
+interface Found extends Pick<Finding, 'base'> {
+  readonly reading: Reading;
+  /** Open since before it was renamed. */
+  readonly inside: InsideDirectory;
+}
+
+function stageEarly(
+  { take, ingest, convert }: TakeRequest,
+  room: Room,
+  into: IntoStore,
+  { reading, base, inside }: Found,
+): StagedEarly | undefined {
+  const { blobs, manifests } = reading.content;
+  if (ingest === undefined || !isSmall(blobs)) return undefined;
+  const drop = {
+    name: take.path,
+    path: inside.root,
+    kind: 'directory',
+    tolerateAbsent: false,
+    ingest,
+  } as const;
+  const { roots, transaction, uid } = room.request;
+  const isThin =
+    blobs.some(({ source }) => source === 'published') ||
+    manifests.some(({ bytes }) => bytes === undefined);
+  try {
+    room.enter();
+    const request = { roots, transaction, uid, drop };
+    return into.together(() => {
+      const { content, ingested } = bringReading(request, reading, into, inside);
+      const forms = convert ? bringForms(request, reading.content, into) : new Map();
+      return { content, ingested, forms, base: isThin ? base : undefined };
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+function bringForms(
+  { roots }: BringRequest,
+  content: StagedContent,
+  into: IntoStore,
+): ReadonlyMap<Digest, StoredForm> {
+  const forms = convertImages(content);
+  for (const { digest, bytes } of forms.values()) {
+    into.bytes({ bytes, destination: contentPath(roots, digest) });
+  }
+  return new Map(
+    [...forms].map(([original, { digest, record }]) => [original, { digest, record }]),
+  );
+}
