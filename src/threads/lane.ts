@@ -5,8 +5,11 @@ import type { Jobs } from './jobs.js';
 import { pickIdle } from './pick.js';
 import { stopped, type Task, Thread, type ThreadLimits } from './thread.js';
 
+/** A second: building a repository of 50,000 tags takes many, and keeps nobody else waiting. */
+const STUCK_ASKS = 10;
+
 export interface LaneOptions extends ThreadLimits {
-  /** So many are started for whatever waits, the others only for processors that are idle. */
+  /** So many are started for whatever waits, the others for processors that are idle, or after a second. */
   readonly atOnce?: number;
   /** So many threads stay when there is nothing to do. */
   readonly kept?: number;
@@ -21,6 +24,9 @@ export class ThreadLane {
   readonly #idle: Thread[] = [];
   readonly #all = new Set<Thread>();
   #closed = false;
+  /** Who waited first when processors were asked for, and how often that was. */
+  #next: Task | undefined;
+  #asked = 0;
 
   readonly #atOnce: number;
   readonly #kept: number;
@@ -36,7 +42,7 @@ export class ThreadLane {
   ) {
     this.#atOnce = atOnce;
     this.#processors = new IdleProcessors((areIdle) => {
-      if (areIdle) this.#dispatch(this.size);
+      if (areIdle || this.#isStuck()) this.#dispatch(this.size);
       else if (this.#waiting.length > 0) this.#processors.ask();
     }, clock);
     this.#kept = kept;
@@ -46,6 +52,12 @@ export class ThreadLane {
 
   get threads(): number {
     return this.#all.size;
+  }
+
+  /** What it is given now begins at once, if perhaps on a new thread. */
+  get isFree(): boolean {
+    const isIdle = this.#idle.length > 0 || this.#all.size < this.#atOnce;
+    return isIdle && this.#waiting.length === 0;
   }
 
   add(task: Task): void {
@@ -75,6 +87,14 @@ export class ThreadLane {
       thread.do(this.#waiting.splice(0, Math.min(share, this.#together)));
     }
     if (this.#waiting.length > 0 && this.#all.size < this.size) this.#processors.ask();
+  }
+
+  /** The same job has waited for long: those before it are long ones. */
+  #isStuck(): boolean {
+    const [next] = this.#waiting;
+    if (next !== this.#next) this.#asked = 0;
+    this.#next = next;
+    return next !== undefined && ++this.#asked >= STUCK_ASKS;
   }
 
   #takeIdle(about: string | undefined): Thread | undefined {

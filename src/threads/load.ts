@@ -9,6 +9,7 @@ import type { Jobs } from './jobs.js';
 type Room = () => Promise<Partial<Jobs>>;
 
 const inbox: Room = async () => (await import('../inbox/jobs.js')).inboxJobs;
+const publish: Room = async () => (await import('../publish/jobs.js')).publishJobs;
 
 /** Every job of the inbox, so that none is forgotten. */
 const INBOX: Record<keyof InboxJobs, Room> = {
@@ -30,6 +31,10 @@ const INBOX: Record<keyof InboxJobs, Room> = {
 /** What is done often while nothing else is, or on threads that do nothing else. */
 const ROOMS: Partial<Record<keyof Jobs, Room>> = {
   ...INBOX,
+  flip: publish,
+  afterFlip: publish,
+  cleanAndEnd: publish,
+  end: publish,
   scan: () => import('./scan.js'),
   findLeftovers: () => import('./leftovers.js'),
   ingest: async () => ({ ingest: (await import('../disk/into-store.js')).ingestRequest }),

@@ -37,6 +37,7 @@ export class ThreadPool {
         atOnce: Math.min(QUICK_MAX, availableParallelism()),
         together: TOGETHER_MAX,
       }),
+      after: new ThreadLane(1, this.run, { together: TOGETHER_MAX }),
       hash: new ThreadLane(hashThreads, this.run),
       sync: new ThreadLane(SYNC_THREADS, this.run),
       background: new ThreadLane(1, this.run),
@@ -50,7 +51,10 @@ export class ThreadPool {
       const message = { job, request } as JobMessage;
       const about = remembered(job, request);
       const left = new LeftWork();
-      this.#lanes[laneOf(job, request)].add({ message, about, resolve, reject, left });
+      const lane = laneOf(job, request);
+      // A thread that is there is better than one to be made.
+      const given = lane === 'after' && this.#lanes.quick.isFree ? 'quick' : lane;
+      this.#lanes[given].add({ message, about, resolve, reject, left });
     });
 
   /** Ends all threads at once; what they were doing is left to the next start. */

@@ -14,8 +14,8 @@ describe('ThreadLane', () => {
   afterEach(() => lane.close());
 
   /** Each takes a while, and only one processor. @returns how many are done */
-  function giveWork(jobs: number): { done: number } {
-    truncateSync(given.file, 64 * 1024 * 1024);
+  function giveWork(jobs: number, mebibytes = 64): { done: number } {
+    truncateSync(given.file, mebibytes * 1024 * 1024);
     const digest = sha256('other bytes') as Digest;
     const blob = { ...given.blob, digest, size: statSync(given.file).size };
     const progress = { done: 0 };
@@ -75,5 +75,21 @@ describe('ThreadLane', () => {
     await waitFor('the rest', () => progress.done === 40);
     giveWork(1);
     expect(lane.threads, 'those there are do the next').to.be.within(2, 3);
+  });
+
+  it('starts another beside busy processors where those there have long work', async () => {
+    lane = new ThreadLane(2, noOthers, { atOnce: 1, clock: clockOf(() => 0.9) });
+    const progress = giveWork(2, 64 * 1024);
+    await waitFor('another thread', () => lane.threads === 2);
+    expect(progress.done).to.equal(0);
+  });
+
+  it('is free until what it is given must wait', () => {
+    lane = new ThreadLane(2, noOthers, { clock: clockOf(() => 0.9) });
+    expect(lane.isFree).to.equal(true);
+    giveWork(1);
+    expect(lane.isFree).to.equal(true);
+    giveWork(1);
+    expect(lane.isFree).to.equal(false);
   });
 });

@@ -31,5 +31,6 @@ describe('which idle thread gets a task', () => {
       ),
     ).to.deep.equal(['app', 'app', 'app', undefined]);
     expect(laneOf('build', request)).to.equal('quick');
+    expect(laneOf('flip', request), 'what comes after has a thread of its own').to.equal('after');
   });
 });
