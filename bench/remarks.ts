@@ -9,21 +9,23 @@ export const REMARKS: Readonly<Record<string, string>> = {
     '`O_DIRECT` (2.6 to 4.2 s with 2 to 8 writes at once), `sync_file_range` (3.1 s), `copy_file_range` before hashing ' +
     '(2.3 s). No difference: steps of 16 or 64 MiB, 1 or 4 threads that sync, reads of 256 KiB.',
   latency:
-    'Where the rest goes, of 9.3 ms (a daemon that tells how long its jobs take): to look at the inbox 0.4, to look at ' +
-    'the drop and claim it 0.9, to read it and build the snapshot 6.2, the flip 0.5, and 1.3 for the event, the lock, ' +
-    'log lines and the ways between threads. On a tmpfs the same takes 4.7 ms: the other half is the disk, 19 syncs ' +
-    '(0.06 to 0.3 ms each, one after the other, for each rests on the one before) and 15 new files and directories ' +
+    'Where the rest goes, of 7.9 ms (a daemon that tells how long its jobs take): 0.4 until the look at the inbox begins, 0.5 ' +
+    'that look, 3.2 to see whether the drop is whole, to take it and to store it, 0.5 for the lock, 3.6 to build the ' +
+    'snapshot, 0.5 the flip. On a tmpfs the same takes 3.4 to 3.8 ms: the rest is the disk, some 20 syncs ' +
+    '(0.06 to 0.3 ms each, one after the other, for each rests on the one before) and 17 new files and directories ' +
     '(this ext4 has no journal, and makes each in 0.02 ms, or in up to 0.3 when thousands were removed within minutes). ' +
-    'Three times as fast as the script would be about 3 ms: the syncs alone take two, and the script makes none; so that ' +
+    'Three times as fast as the script would be about 2.5 ms: the syncs alone take two, and the script makes none; so that ' +
     'row is out of reach for who syncs. Tried in C: syncs of 10 files and directories from four threads (0.6 ms instead of ' +
-    '1.2), syncfs for all of them (0.3 ms; Node has none, and a process for it takes longer).',
+    '1.2), syncfs for all of them (0.3 ms; Node has none, and a process for it takes 5).',
   drops:
-    'Where the rest goes: the processor, all of it: 3.7 ms a drop, of which the kernel has 1.5. Nothing stands out: to look ' +
-    'at it twice and to claim it 14 %, to read and store it 11 %, the snapshots 6 % (13 drops share one), receipts 2 %, ' +
-    'compiling JavaScript 5 to 14 %. What is left for each drop are some 250 calls, as its files are opened one component at a ' +
-    'time and through no link, and six syncs. On a tmpfs it is 740 drops a second. The script starts five ' +
-    'processes for each: where starting one is dear, as on the same machine on other days (47 ms a drop for the script ' +
-    'instead of 9), the ratio was 9.8 before these drops cost a third less.',
+    'Where the rest goes: the processors, which are 90 % busy, with who drops and who looks. Of 2.5 ms a drop the kernel ' +
+    'has 1.2 (a quarter of that to open files, 37 a drop, one component at a time and through no link; an eighth each for 50 ' +
+    'stats and 7 renames; 2 syncs are left where there were 13), and JavaScript the other half: to look at it, to take ' +
+    'and to store it 45 % of all, the snapshots 14 % (11 to 18 drops share one), receipts 6 %, garbage 7 %, ' +
+    'loading and compiling JavaScript, for each thread anew, 8 %. On a tmpfs it is 950 to 1,030 drops a second. Four ' +
+    'threads instead of two compute a fifth more for the same. The script starts five ' +
+    'processes for each drop: where starting one is dear, as on the same machine on other days (47 ms a drop for the script ' +
+    'instead of 8), the ratio was 9.8 before these drops cost a third of what they did.',
   tags:
     'Where the rest goes: writing `.snapshot.json` (16 MB for 10,000 tags) and the redirect file, and walking over ' +
     'what is remembered of the last snapshot, to merge the drop and to see what changed. All else is done for ' +

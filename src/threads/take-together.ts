@@ -1,7 +1,7 @@
 /**
  * Drops that are still, in one go: is each whole? Then it is taken, and a small one is brought into the
  * content store at once. It was just read, and what many bring together waits for the disk together:
- * of 13 syncs for a small drop 4 are left where a hundred come.
+ * of 13 syncs for a small drop 2 are left where a hundred come.
  */
 import type { Disk } from '../disk/disk.js';
 import { InsideDirectory } from '../disk/inside.js';
