@@ -25,7 +25,7 @@ export const REMARKS: Readonly<Record<string, string>> = {
     'loading and compiling JavaScript, for each thread anew, 8 %. On a tmpfs it is 950 to 1,030 drops a second. Four ' +
     'threads instead of two compute a fifth more for the same. The script starts five ' +
     'processes for each drop: where starting one is dear, as on the same machine on other days (47 ms a drop for the script ' +
-    'instead of 8), the ratio was 9.8 before these drops cost a third of what they did.',
+    'instead of 8), the ratio was 9.8 before these drops cost less than half.',
   tags:
     'Where the rest goes: writing `.snapshot.json` (16 MB for 10,000 tags) and the redirect file, and walking over ' +
     'what is remembered of the last snapshot, to merge the drop and to see what changed. All else is done for ' +

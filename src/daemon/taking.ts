@@ -18,6 +18,8 @@ import type { Services } from './services.js';
 const TOGETHER_MAX = 100;
 /** Jobs at once: as many more wait here, so that publishing has its share of the threads. */
 const JOBS_MAX = 2;
+/** Each keeps some 10 KB of what was read until its turn; who comes when there are more is read then. */
+const EARLY_MAX = 2000;
 /** So long a turn waits for others of its repository that are being taken: they make one snapshot. */
 const GATHER_MS = 1000;
 
@@ -45,6 +47,7 @@ export class Taking {
   readonly #waiting: Asked[] = [];
   readonly #crowds = new Crowds(GATHER_MS);
   #running = 0;
+  #early = 0;
   #isPlanned = false;
 
   constructor(services: Services) {
@@ -97,11 +100,19 @@ export class Taking {
   async #run(asked: readonly Asked[]): Promise<void> {
     const { roots, uid, run, owner, nowMs } = this.#services;
     const transaction = newTransaction({ owner: owner.token, nowMs });
-    const drops = asked.map(({ request }) => request);
+    const isRoom = this.#early < EARLY_MAX;
+    const drops = asked.map(({ request }) =>
+      isRoom ? request : { ...request, ingest: undefined },
+    );
     this.#running++;
     try {
       const { answers } = await run('takeTogether', { roots, uid, transaction, drops });
-      const holder = new Holder(() => run('end', { roots, transaction }));
+      const holder = new Holder(
+        () => run('end', { roots, transaction }),
+        (change) => {
+          this.#early += change;
+        },
+      );
       for (const [at, each] of asked.entries()) {
         const answer = answers[at];
         if (answer === undefined) this.#waiting.unshift(each);
@@ -120,15 +131,22 @@ export class Taking {
 class Holder {
   readonly #held = new Set<object>();
 
-  constructor(readonly end: () => Promise<unknown>) {}
+  /** @param count is told of each that is held, and of each that is not any more */
+  constructor(
+    readonly end: () => Promise<unknown>,
+    readonly count: (change: 1 | -1) => void,
+  ) {}
 
   hold(staged: StagedEarly): Held {
     this.#held.add(staged);
+    this.count(1);
     return { staged, release: () => this.#release(staged) };
   }
 
   #release(staged: StagedEarly): void {
-    if (!this.#held.delete(staged) || this.#held.size > 0) return;
+    if (!this.#held.delete(staged)) return;
+    this.count(-1);
+    if (this.#held.size > 0) return;
     this.end().catch(() => {
       // Whoever finds this process dead clears it away.
     });

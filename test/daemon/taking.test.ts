@@ -110,6 +110,16 @@ describe('Taking', () => {
     await all;
   });
 
+  it('stores no more early when very many wait for their turn', async () => {
+    const all = await takeAll(2500);
+    const ways = () => jobs.map(({ drops }) => drops[0]?.ingest);
+    expect(ways().slice(0, 20)).to.deep.equal(Array(20).fill('auto'));
+    expect(ways().at(-1)).to.equal(undefined);
+    for (const { early } of all) early?.release();
+    await takeAll(1);
+    expect(ways().at(-1)).to.equal('auto');
+  });
+
   it('stores early only what goes to the directory, and is no bundle', async () => {
     await taking.take(seen('app:1'));
     await taking.take(seen('@bundle'));
