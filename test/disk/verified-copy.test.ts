@@ -33,6 +33,17 @@ describe('ingestBlob', () => {
       expect(existsSync(given.blob.temporary)).to.equal(false);
     });
 
+    it('a file whose bytes come in pieces (a network), and asks no further when it has all', () => {
+      const asked: number[] = [];
+      const read: Disk['read'] = (fd, into, length, position) => {
+        asked.push(position);
+        return nodeDisk.read(fd, into, Math.min(length, 7), position);
+      };
+      const disk = { ...nodeDisk, clone: withoutClones.clone, read };
+      expect(given.ingest({}, disk)).to.equal('linked');
+      expect(asked).to.deep.equal([0, 7, 14]);
+    });
+
     it('and syncs the file before it gets its name, and the name after', () => {
       const verbs: string[] = [];
       const disk = interfereWith(withoutClones, ({ verb }) => verbs.push(verb));

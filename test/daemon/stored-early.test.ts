@@ -1,0 +1,65 @@
+/**
+ * Goal: what a daemon stores before a drop's turn is kept until that turn, and no longer; and a turn
+ * that fails is tried again with the drop itself, for by then the sweep may have been there.
+ */
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { nodeDisk } from '#src/disk/disk.js';
+import { type DiskOperation, interfereWith, systemError } from '../support/faulty-disk.js';
+import { makeLayout } from '../support/make-image.js';
+import { readRepository } from '../support/outside-reader.js';
+import { receipts, testDaemon } from '../support/service.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+
+describe('what a daemon stores early', () => {
+  let root: string;
+  let stop: () => Promise<void>;
+  beforeEach(() => {
+    root = tempDir();
+  });
+  afterEach(async () => {
+    await stop();
+    removeTempDirs();
+  });
+
+  const work = () => readdirSync(join(root, 'state', 'work')).filter((name) => !isReady(name));
+  const isReady = (name: string) => name.includes('ready');
+  const isPublished = () =>
+    existsSync(join(root, 'inbox', '.receipts')) && receipts(root).length > 0;
+  const watching = (look: (operation: DiskOperation) => void) => interfereWith(nodeDisk, look);
+
+  it('is kept until the drop has had its turn, and no longer', async () => {
+    const atFlip: number[] = [];
+    const disk = watching(({ verb, paths }) => {
+      if (verb === 'rename' && paths.endsWith('/web/app')) atFlip.push(work().length);
+    });
+    ({ stop } = await testDaemon(root, { disk }));
+    makeLayout(join(root, 'inbox', 'app:1'));
+    await waitFor('the receipt', isPublished);
+    // The turn's own, and the one that keeps what was stored.
+    expect(atFlip).to.deep.equal([2]);
+    await waitFor('nothing to be left of it', () => work().length === 0);
+  });
+
+  it('is not gone by when a turn is tried again', async () => {
+    let failed = 0;
+    const disk = watching((operation) => {
+      const { verb, paths } = operation;
+      if (failed > 0 || verb !== 'rename' || !/\/master\/app\/\S+$/.test(paths)) return;
+      failed++;
+      rmSync(join(root, 'state', 'content'), { recursive: true });
+      throw systemError('EIO', operation);
+    });
+    ({ stop } = await testDaemon(root, { disk }));
+    makeLayout(join(root, 'inbox', 'app:1'), { layers: ['one'] });
+    await waitFor('the receipt', isPublished);
+    expect(failed).to.equal(1);
+    expect(receipts(root)[0]?.status).to.equal('published');
+    expect(Object.keys(readRepository(join(root, 'published'), 'app')?.tags ?? {})).to.have.length(
+      1,
+    );
+    await stop();
+  });
+});
