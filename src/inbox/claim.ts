@@ -11,7 +11,7 @@ import { flatDropName } from '../image/names.js';
 import { type Timestamp, timestampMs, toTimestamp } from '../snapshot/timestamp.js';
 import { finishHalfReceipts, moveToRejected, retire } from './let-go.js';
 import { lookAt } from './look.js';
-import { ensureOwn, inOwn, listOwn } from './own-directory.js';
+import { ensureOwn, inOwn, listOwn, type OwnDirectory } from './own-directory.js';
 import {
   type Claim,
   claimedDirectory,
@@ -54,36 +54,34 @@ export function takeClaim(disk: Disk, request: ClaimRequest): ClaimResult {
   const { inbox, path, signature, owner, nowMs, marker } = request;
   const name = flatDropName(path);
   const claim = { name, owner, at: freeMoment(disk, inbox, name, nowMs) };
-  return inOwn(disk, claimedDirectory(inbox), (own) => {
-    const claimed = own.at(claimFile(claim));
-    // Through no link: whoever owns a directory on the way may swap it for one at any moment.
-    const taken = InsideDirectory.use(disk, inbox, (inside) =>
-      inside.reach(path, (full) => {
+  const taken = { inbox, claim, path };
+  // All is open before the rename: where no more can be opened after it, the drop still goes back.
+  return inOwn(disk, claimedDirectory(inbox), (own) =>
+    InsideDirectory.use(disk, inbox, (inside) => {
+      const claimed = own.at(claimFile(claim));
+      // Through no link: whoever owns a directory on the way may swap it for one at any moment.
+      const isTaken = inside.reach(path, (full) => {
         disk.rename(full, claimed);
         return true;
-      }),
-    );
-    if (!taken) return 'gone';
-    let seen: string;
-    try {
-      seen = lookAt(disk, claimed).signature;
-    } catch (error) {
-      // Back at once, to be looked at again; else nobody would know of it until the next takeover.
-      discard(() => giveBack(disk, { inbox, claim, path }));
-      throw error;
-    }
-    if (seen !== signature) {
-      giveBack(disk, { inbox, claim, path });
-      return 'changed';
-    }
-    if (marker !== undefined) removeMarker(disk, inbox, path + marker);
-    return claim;
-  });
-}
-
-function removeMarker(disk: Disk, inbox: string, path: string): void {
-  InsideDirectory.use(disk, inbox, (inside) =>
-    inside.reach(path, (full) => removeIfThere(disk, full)),
+      });
+      if (!isTaken) return 'gone';
+      let seen: string;
+      try {
+        seen = lookAt(disk, claimed).signature;
+      } catch (error) {
+        // Back at once, to be looked at again; else nobody would know of it until the next takeover.
+        discard(() => moveBack(disk, own, inside, taken));
+        throw error;
+      }
+      if (seen !== signature) {
+        moveBack(disk, own, inside, taken);
+        return 'changed';
+      }
+      if (marker !== undefined) {
+        inside.reach(path + marker, (full) => removeIfThere(disk, full));
+      }
+      return claim;
+    }),
   );
 }
 
@@ -111,27 +109,30 @@ interface Returned {
 
 /** Gives a drop back that turned out to be still on its way. */
 export function returnClaim(disk: Disk, returned: Returned): void {
-  giveBack(disk, returned);
+  inOwn(disk, claimedDirectory(returned.inbox), (own) =>
+    InsideDirectory.use(disk, returned.inbox, (inside) => moveBack(disk, own, inside, returned)),
+  );
 }
 
 /** To where it was; beside it, with a label, when its writer has begun anew there. */
-function giveBack(disk: Disk, { inbox, claim, path }: Returned): void {
-  inOwn(disk, claimedDirectory(inbox), (own) => {
-    const claimed = own.at(claimFile(claim));
-    try {
-      const back = InsideDirectory.use(disk, inbox, (inside) =>
-        inside.reach(path, (full) => {
-          moveWithoutReplacing(disk, claimed, full);
-          return true;
-        }),
-      );
-      if (!back) moveBeside(disk, claimed, { inbox, claim, path });
-    } catch (error) {
-      const isTaken = hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT');
-      if (!isTaken && !(error instanceof DropdockError)) throw error;
-      moveBeside(disk, claimed, { inbox, claim, path });
-    }
-  });
+function moveBack(
+  disk: Disk,
+  own: Pick<OwnDirectory, 'at'>,
+  inside: InsideDirectory,
+  { inbox, claim, path }: Returned,
+): void {
+  const claimed = own.at(claimFile(claim));
+  try {
+    const back = inside.reach(path, (full) => {
+      moveWithoutReplacing(disk, claimed, full);
+      return true;
+    });
+    if (!back) moveBeside(disk, claimed, { inbox, claim, path });
+  } catch (error) {
+    const isTaken = hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT');
+    if (!isTaken && !(error instanceof DropdockError)) throw error;
+    moveBeside(disk, claimed, { inbox, claim, path });
+  }
 }
 
 function moveBeside(disk: Disk, claimed: string, { inbox, claim, path }: Returned): void {

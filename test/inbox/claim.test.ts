@@ -68,6 +68,19 @@ describe('taking a drop', () => {
     expect(given.names()).to.deep.equal([`team~app@x-returned-${AT}`]);
   });
 
+  it('gives it back when no file can be opened any more', () => {
+    given.makeDrop('team/app:1.0');
+    let isTaken = false;
+    const disk = interfereWith(nodeDisk, (operation) => {
+      const { verb, paths } = operation;
+      if (isTaken && (verb === 'open' || verb === 'list')) throw systemError('EMFILE', operation);
+      isTaken ||= verb === 'rename' && paths.includes('.claimed');
+    });
+    expect(() => given.take('team/app:1.0', {}, disk)).to.throw('EMFILE');
+    expect(readFileSync(given.at('team/app:1.0/index.json'), 'utf8')).to.equal('team/app:1.0');
+    expect(given.names('.claimed')).to.deep.equal([]);
+  });
+
   it('takes its marker file away', () => {
     given.makeDrop('app');
     writeFileSync(given.at('app.done'), '');
