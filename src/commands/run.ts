@@ -46,7 +46,7 @@ export interface RunOptions extends Process {
 /**
  * How much of a function runs (in bytes of V8's own code; 66 KiB from the start, three times) before it
  * is compiled once more, for each thread anew. Drops come in bursts, of a second or two on a thread:
- * 2,000 took 8 % less in all, and what is asked of the endpoint without a pause is answered as fast
+ * 2,000 took some 8 % less in all (with 500,000), and what is asked of the endpoint without a pause is answered as fast
  * after two seconds instead of one.
  */
 const COMPILED_AFTER = '--interrupt-budget=300000';

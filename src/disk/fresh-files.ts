@@ -84,7 +84,8 @@ export class FreshFiles implements Keeper {
     this.#syncOpen();
     const isMany = this.#closed.length > SYNCED_EACH_MAX;
     if (isMany && this.disk.syncFilesystem(this.options.place)) return;
-    // They were fewer than expected, it cannot be done, or something went wrong with it: each file tells for itself.
+    // They were fewer than expected, it cannot be done, or something went wrong with it: each file
+    // tells for itself.
     for (const path of this.#closed) {
       withOpen(this.disk, path, 'read', (fd) => this.disk.sync(fd));
     }

@@ -2,7 +2,7 @@
  * Goal: what a daemon stores before a drop's turn is kept until that turn, and no longer; and a turn
  * that fails is tried again with the drop itself, for by then the sweep may have been there.
  */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
@@ -41,6 +41,19 @@ describe('what a daemon stores early', () => {
     // The turn's own, and the one that keeps what was stored.
     expect(atFlip).to.deep.equal([2]);
     await waitFor('nothing to be left of it', () => work().length === 0);
+  });
+
+  it('makes one snapshot of all that a look has found of a repository', async () => {
+    const drops = Array.from({ length: 6 }, (_none, at) => `app:${at}`);
+    for (const name of drops)
+      makeLayout(join(root, 'inbox', name), { layers: [name], tag: name.slice(4) });
+    // All of them are still by the first look.
+    const last = join(root, 'inbox', 'app:5', 'index.json');
+    await waitFor('silence', () => Date.now() - statSync(last).ctimeMs > 200);
+    ({ stop } = await testDaemon(root, { disk: nodeDisk }));
+    await waitFor('all receipts', () => isPublished() && receipts(root).length === drops.length);
+    // They were taken by two jobs, one after the other.
+    expect(new Set(receipts(root).map(({ snapshot }) => snapshot)).size).to.equal(1);
   });
 
   it('is not gone by when a turn is tried again', async () => {
