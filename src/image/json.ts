@@ -1,13 +1,37 @@
 /** Hostile JSON in, plain values out: size, depth and shape are checked, nothing is trusted. */
-import type { z } from 'zod';
+import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
 import { JSON_DEPTH_MAX } from './limits.js';
+
+/** A schema of the library, and the type of what it lets through. */
+export type Schema<T> = v.GenericSchema<unknown, T>;
+
+/** The library's own objects may be lists. */
+const noList = v.custom<object>((value) => !Array.isArray(value), 'expected an object, not a list');
+
+/** An object with whatever is in it. */
+export const anyObject = v.pipe(noList, v.looseObject({}));
+
+/** Names and texts. */
+export const stringMap = v.pipe(noList, v.record(v.string(), v.string()));
+
+/** A number of bytes. */
+export const size = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+/** A hostile document is not told back in full. */
+const RECEIVED_MAX = 60;
+
+v.setGlobalMessage(({ expected, received }) => {
+  if (received === 'undefined') return 'is missing';
+  const is = received.length > RECEIVED_MAX ? `${received.slice(0, RECEIVED_MAX)}…` : received;
+  return `expected ${expected ?? 'something else'}, not ${is}`;
+});
 
 /**
  * @param where the path or digest an error names
  * @throws json.too-large, json.too-deep, json.invalid
  */
-export function parseJson<T>(bytes: Buffer, where: string, schema: z.ZodType<T>, max: number): T {
+export function parseJson<T>(bytes: Buffer, where: string, schema: Schema<T>, max: number): T {
   if (bytes.length > max) {
     throw new DropdockError('json.too-large', `${where} is longer than ${max} bytes.`, {
       path: where,
@@ -26,16 +50,15 @@ export function parseSyntax(bytes: Buffer, where: string): unknown {
   }
 }
 
-export function checkShape<T>(value: unknown, where: string, schema: z.ZodType<T>): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const field = issue?.path.map(String).join('.') || 'document';
-  throw new DropdockError(
-    'json.invalid',
-    `${where}: ${field}: ${issue?.message ?? 'wrong shape'}.`,
-    { path: where, field },
-  );
+export function checkShape<T>(value: unknown, where: string, schema: Schema<T>): T {
+  const parsed = v.safeParse(schema, value, { abortEarly: true });
+  if (parsed.success) return parsed.output;
+  const [issue] = parsed.issues;
+  const field = v.getDotPath(issue) || 'document';
+  throw new DropdockError('json.invalid', `${where}: ${field}: ${issue.message}.`, {
+    path: where,
+    field,
+  });
 }
 
 /** False for a document that is empty or torn, as one that is being written may be. */

@@ -1,8 +1,8 @@
 /** Reads manifests and indexes of every kind into one shape, and lists what they refer to. Pure. */
-import { z } from 'zod';
+import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
 import { type Digest, parseDigest } from './digest.js';
-import { checkShape, parseJson } from './json.js';
+import { anyObject, checkShape, parseJson, size, stringMap } from './json.js';
 import { LAYERS_MAX, MANIFEST_BYTES_MAX } from './limits.js';
 import { isIndexKind, type ManifestKind, MEDIA_TYPES, manifestKind } from './media-types.js';
 import { schema1Layers } from './schema1.js';
@@ -45,45 +45,42 @@ export interface Manifest {
   readonly annotations: Readonly<Record<string, string>> | undefined;
 }
 
-const stringMap = z.record(z.string(), z.string());
+const text = v.nullish(v.string());
 
-const rawDescriptor = z.object({
-  mediaType: z.string().min(1).max(255),
-  digest: z.string(),
-  size: z.int().nonnegative(),
-  annotations: stringMap.nullish(),
-  platform: z
-    .object({ os: z.string(), architecture: z.string(), variant: z.string().nullish() })
-    .nullish(),
-  urls: z.array(z.string()).nullish(),
-  data: z.string().nullish(),
-  artifactType: z.string().nullish(),
+const rawDescriptor = v.object({
+  mediaType: v.pipe(v.string(), v.minLength(1), v.maxLength(255)),
+  digest: v.string(),
+  size,
+  annotations: v.nullish(stringMap),
+  platform: v.nullish(v.object({ os: v.string(), architecture: v.string(), variant: text })),
+  urls: v.nullish(v.array(v.string())),
+  data: text,
+  artifactType: text,
 });
-type RawDescriptor = z.infer<typeof rawDescriptor>;
+type RawDescriptor = v.InferOutput<typeof rawDescriptor>;
 
-const header = z.object({
-  schemaVersion: z.number().optional(),
-  mediaType: z.string().optional(),
-  manifests: z.unknown().optional(),
-  layers: z.unknown().optional(),
-  fsLayers: z.unknown().optional(),
-  signatures: z.unknown().optional(),
+const header = v.object({
+  schemaVersion: v.optional(v.number()),
+  mediaType: v.optional(v.string()),
+  manifests: v.optional(v.unknown()),
+  layers: v.optional(v.unknown()),
+  fsLayers: v.optional(v.unknown()),
+  signatures: v.optional(v.unknown()),
 });
 
-const imageBody = z.object({
+const about = {
+  subject: v.nullish(rawDescriptor),
+  artifactType: text,
+  annotations: v.nullish(stringMap),
+};
+
+const imageBody = v.object({
   config: rawDescriptor,
-  layers: z.array(rawDescriptor).max(LAYERS_MAX),
-  subject: rawDescriptor.nullish(),
-  artifactType: z.string().nullish(),
-  annotations: stringMap.nullish(),
+  layers: v.pipe(v.array(rawDescriptor), v.maxLength(LAYERS_MAX)),
+  ...about,
 });
 
-const indexBody = z.object({
-  manifests: z.array(rawDescriptor),
-  subject: rawDescriptor.nullish(),
-  artifactType: z.string().nullish(),
-  annotations: stringMap.nullish(),
-});
+const indexBody = v.object({ manifests: v.array(rawDescriptor), ...about });
 
 /**
  * @param bytes the manifest as it is served
@@ -96,7 +93,7 @@ export function parseManifest(
   expectedType: string | undefined,
   where: string,
 ): Manifest {
-  const document = parseJson(bytes, where, z.looseObject({}), MANIFEST_BYTES_MAX);
+  const document = parseJson(bytes, where, anyObject, MANIFEST_BYTES_MAX);
   const mediaType = mediaTypeOf(checkShape(document, where, header), expectedType, where);
   const kind = manifestKind(mediaType);
   if (kind === undefined) {
@@ -154,7 +151,7 @@ export function parseLayoutIndex(document: unknown, where: string): Descriptor[]
  * out; then the descriptor says it, and where there is none, the shape.
  */
 function mediaTypeOf(
-  document: z.infer<typeof header>,
+  document: v.InferOutput<typeof header>,
   expectedType: string | undefined,
   where: string,
 ): string {
@@ -175,7 +172,7 @@ function mediaTypeOf(
 }
 
 function describe(
-  body: z.infer<typeof imageBody> | z.infer<typeof indexBody>,
+  body: v.InferOutput<typeof imageBody> | v.InferOutput<typeof indexBody>,
   where: string,
 ): Pick<Manifest, 'subject' | 'artifactType' | 'annotations'> {
   return {

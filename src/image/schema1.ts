@@ -3,18 +3,18 @@
  * still hold. A signed one is named by the digest of its payload, which is the document without its
  * signatures as the signature's header describes it (docker/libtrust, JSON signatures).
  */
-import { z } from 'zod';
+import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
 import { type Digest, parseDigest } from './digest.js';
-import { checkShape } from './json.js';
+import { checkShape, size } from './json.js';
 import { LAYERS_MAX } from './limits.js';
 
-const schema1 = z.object({
-  fsLayers: z.array(z.object({ blobSum: z.string() })).max(LAYERS_MAX),
-  signatures: z.array(z.object({ protected: z.string() })).optional(),
+const schema1 = v.object({
+  fsLayers: v.pipe(v.array(v.object({ blobSum: v.string() })), v.maxLength(LAYERS_MAX)),
+  signatures: v.optional(v.array(v.object({ protected: v.string() }))),
 });
 
-const protectedHeader = z.object({ formatLength: z.int().nonnegative(), formatTail: z.string() });
+const protectedHeader = v.object({ formatLength: size, formatTail: v.string() });
 
 /** The layers, each once; the format says no sizes. @throws json.invalid, digest.invalid */
 export function schema1Layers(document: unknown, where: string): Digest[] {

@@ -4,7 +4,7 @@
  * one is built: the same tar gives the same digest on every host, but not the upstream one.
  */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestFrom, digestHex } from '../image/digest.js';
 import { isWholeJson, parseJson } from '../image/json.js';
@@ -37,18 +37,19 @@ export interface SavedLayer {
   readonly diffId: string;
 }
 
-const saveManifest = z
-  .array(
-    z.object({
-      Config: z.string(),
-      RepoTags: z.array(z.string()).nullish(),
-      Layers: z.array(z.string()).max(LAYERS_MAX).nullish(),
+const saveManifest = v.pipe(
+  v.array(
+    v.object({
+      Config: v.string(),
+      RepoTags: v.nullish(v.array(v.string())),
+      Layers: v.nullish(v.pipe(v.array(v.string()), v.maxLength(LAYERS_MAX))),
     }),
-  )
-  .min(1);
+  ),
+  v.minLength(1),
+);
 
-const imageConfig = z.looseObject({
-  rootfs: z.object({ diff_ids: z.array(z.string()).nullish() }).nullish(),
+const imageConfig = v.object({
+  rootfs: v.nullish(v.object({ diff_ids: v.nullish(v.array(v.string())) })),
 });
 
 /** @throws json.*, digest.mismatch, limit.exceeded; what may still arrive is in `missing` */

@@ -1,7 +1,7 @@
 /** OCI image layouts: image-spec v1.1, image-layout.md. */
-import { z } from 'zod';
+import * as v from 'valibot';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
-import { isWholeJson, parseJson } from '../image/json.js';
+import { anyObject, isWholeJson, parseJson } from '../image/json.js';
 import { LAYOUT_INDEX_BYTES_MAX } from '../image/limits.js';
 import { type Descriptor, parseLayoutIndex } from '../image/manifest.js';
 import { manifestKind } from '../image/media-types.js';
@@ -13,7 +13,7 @@ import { type NamedRoot, nameRoots, type WantedName } from './name-roots.js';
 const REF_NAME = 'org.opencontainers.image.ref.name';
 const CONTAINERD_NAME = 'io.containerd.image.name';
 
-const layoutFile = z.object({ imageLayoutVersion: z.string() });
+const layoutFile = v.object({ imageLayoutVersion: v.string() });
 
 /** @throws content errors; what may still arrive is in `missing` */
 export function readOciLayout(
@@ -31,7 +31,7 @@ export function readOciLayout(
   if (layout === undefined || !isWholeJson(layout)) return unready('oci-layout');
   if (index === undefined || !isWholeJson(index)) return unready('index.json');
   parseJson(layout, 'oci-layout', layoutFile, LAYOUT_INDEX_BYTES_MAX);
-  const document = parseJson(index, 'index.json', z.looseObject({}), LAYOUT_INDEX_BYTES_MAX);
+  const document = parseJson(index, 'index.json', anyObject, LAYOUT_INDEX_BYTES_MAX);
   const descriptors = parseLayoutIndex(document, 'index.json');
   // crane and oras begin with an index that lists nothing.
   if (descriptors.length === 0) return unready('index.json lists no image;');

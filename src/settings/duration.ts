@@ -1,5 +1,5 @@
 /** Times as people write them. */
-import { z } from 'zod';
+import * as v from 'valibot';
 
 /** What a timer can wait; a longer one would fire at once. */
 const TIMER_MS_MAX = 24 * 86_400_000;
@@ -14,21 +14,21 @@ export const UNITS_MS: Readonly<Record<string, number>> = {
 };
 
 /** `500ms`, `1s`, `10m`, `1h`, `2d`; a bare number is seconds. Becomes milliseconds. */
-export const duration = z.union([z.string(), z.number()]).transform((value, context) => {
-  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(String(value).trim());
-  const unit = UNITS_MS[match?.[2] || 's'];
-  if (match?.[1] === undefined || unit === undefined) {
-    context.addIssue({
-      code: 'custom',
-      message: 'expected a duration such as 500ms, 1s, 10m, 1h or 2d',
-    });
-    return z.NEVER;
-  }
-  return Number(match[1]) * unit;
-});
+export const duration = v.pipe(
+  v.union([v.string(), v.number()]),
+  v.rawTransform(({ dataset, addIssue, NEVER }) => {
+    const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(String(dataset.value).trim());
+    const unit = UNITS_MS[match?.[2] || 's'];
+    if (match?.[1] === undefined || unit === undefined) {
+      addIssue({ message: 'expected a duration such as 500ms, 1s, 10m, 1h or 2d' });
+      return NEVER;
+    }
+    return Number(match[1]) * unit;
+  }),
+);
 
 /** For what is repeated: without end would be without pause. */
-export const pause = duration.refine(
-  (ms) => ms >= 10 && ms <= TIMER_MS_MAX,
-  'expected at least 10ms and at most 24d',
+export const pause = v.pipe(
+  duration,
+  v.check((ms) => ms >= 10 && ms <= TIMER_MS_MAX, 'expected at least 10ms and at most 24d'),
 );

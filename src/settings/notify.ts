@@ -1,27 +1,32 @@
 /** One entry of `notify`: who is told, and of what. docs/notify.md says more. */
-import { z } from 'zod';
+import * as v from 'valibot';
 import { pause } from './duration.js';
+import { filled, HTTP, url } from './shapes.js';
 
 /** What somebody can be told of. */
 const NOTICE_EVENTS = ['published', 'rejected', 'rolled-back', 'untagged', 'removed'] as const;
 
-export const notification = z
-  .strictObject({
-    on: z
-      .array(z.enum(NOTICE_EVENTS))
-      .min(1)
-      .default([...NOTICE_EVENTS]),
+/** One at least. */
+const some = <Item extends v.GenericSchema>(item: Item) =>
+  v.pipe(v.array(item), v.minLength(1, 'expected one at least'));
+
+export const notification = v.pipe(
+  v.strictObject({
+    on: v.optional(some(v.picklist(NOTICE_EVENTS)), [...NOTICE_EVENTS]),
     /** Patterns, as in `repositories`. */
-    repositories: z.array(z.string().min(1)).min(1).default(['**']),
+    repositories: v.optional(some(filled), ['**']),
     /** A program and its arguments; no shell reads them. */
-    run: z.array(z.string()).min(1).optional(),
-    post: z.url({ protocol: /^https?$/, error: 'expected an http or https URL' }).optional(),
-    secretFile: z.string().min(1).optional(),
-    timeout: pause.prefault('30s'),
-  })
-  .refine(({ run, post }) => (run === undefined) !== (post === undefined), {
-    error: 'expected either run: [program, …] or post: URL',
-  })
-  .refine(({ post, secretFile }) => secretFile === undefined || post !== undefined, {
-    error: 'secretFile signs what is posted; it goes with post',
-  });
+    run: v.optional(some(v.string())),
+    post: v.optional(url(HTTP, 'expected an http or https URL')),
+    secretFile: v.optional(filled),
+    timeout: v.optional(pause, '30s'),
+  }),
+  v.check(
+    ({ run, post }) => (run === undefined) !== (post === undefined),
+    'expected either run: [program, …] or post: URL',
+  ),
+  v.check(
+    ({ post, secretFile }) => secretFile === undefined || post !== undefined,
+    'secretFile signs what is posted; it goes with post',
+  ),
+);

@@ -2,6 +2,7 @@
  * Flags over environment over file over defaults. What is unknown or wrong is an error that names
  * the line, the variable or the flag.
  */
+import * as v from 'valibot';
 import { isMap, isScalar, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
 import { DropdockError } from '../errors.js';
 import { type Settings, settingPaths, settingsSchema } from './schema.js';
@@ -46,19 +47,18 @@ export function loadSettings(sources: SettingsSources): LoadedSettings {
     setIn(values, path, value);
     origins.set(path.join('.'), flag);
   }
-  const parsed = settingsSchema.safeParse(values);
-  if (parsed.success) return { settings: parsed.data, origins };
-  const issue = parsed.error.issues[0];
-  const issuePath = (issue?.path ?? []).map(String);
-  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  const path = unknown === undefined ? issuePath : [...issuePath, unknown];
+  const parsed = v.safeParse(settingsSchema, values, { abortEarly: true });
+  if (parsed.success) return { settings: parsed.output, origins };
+  const [issue] = parsed.issues;
+  const path = (issue.path ?? []).map(({ key }) => String(key));
   const name = path.join('.') || 'the settings';
   const origin = origins.get(name);
   const where =
     origin === undefined || origin === 'default' || origin.startsWith(`${file?.name}:`)
       ? `${file?.name ?? 'settings'}:${file?.lineOf(path) ?? 1}`
       : origin;
-  const why = unknown === undefined ? issue?.message : 'no such setting';
+  const isUnknown = issue.type === 'strict_object' && issue.expected === 'never';
+  const why = isUnknown ? 'no such setting' : issue.message;
   throw new DropdockError('settings.invalid', `${where}: ${name}: ${why}`, { path: name });
 }
 

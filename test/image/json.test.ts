@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { isWholeJson, parseJson, parseSyntax } from '#src/image/json.js';
 import { refusal } from '../support/refusal.js';
 
-const SCHEMA = z.object({ name: z.string(), list: z.array(z.number()).optional() });
+const SCHEMA = v.object({ name: v.string(), list: v.optional(v.array(v.number())) });
 const parse = (text: string, max = 1000) => parseJson(Buffer.from(text), 'here', SCHEMA, max);
 const nested = (depth: number) => Buffer.from('['.repeat(depth) + ']'.repeat(depth));
 
@@ -38,7 +38,13 @@ describe('parseJson', () => {
   it('names the field that is wrong', () => {
     const { details, message } = refusal(() => parse('{"name":"a","list":[1,"2"]}'));
     expect(details.field).to.equal('list.1');
-    expect(message).to.include('here: list.1');
+    expect(message).to.equal('here: list.1: expected number, not "2".');
+  });
+
+  it('says what is missing, and does not tell back all of a long text', () => {
+    expect(refusal(() => parse('{}')).message).to.equal('here: name: is missing.');
+    const { message } = refusal(() => parse(`{"name":"a","list":["${'x'.repeat(900)}"]}`));
+    expect(message).to.have.length.below(120);
   });
 });
 

@@ -88,6 +88,7 @@ describe('parseManifest', () => {
       'json.invalid',
     ],
     ['a subject that is none', { ...IMAGE, subject: 'sha256:x' }, 'json.invalid'],
+    ['annotations that are a list', { ...IMAGE, annotations: ['x'] }, 'json.invalid'],
     ['a bad digest', { ...IMAGE, config: { ...DESCRIPTOR, digest: 'sha256:x' } }, 'digest.invalid'],
     ['a huge size', { ...IMAGE, config: { ...DESCRIPTOR, size: 2 ** 60 } }, 'json.invalid'],
   ];

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import * as v from 'valibot';
 import { duration } from '#src/settings/duration.js';
 import { settingPaths } from '#src/settings/schema.js';
 
@@ -19,13 +20,13 @@ describe('durations', () => {
   ];
   for (const [text, ms] of right) {
     it(`are ${ms} milliseconds for ${JSON.stringify(text)}`, () => {
-      expect(duration.parse(text)).to.equal(ms);
+      expect(v.parse(duration, text)).to.equal(ms);
     });
   }
 
   for (const text of ['', 's', '-1s', '1 week', '1h30m', 'soon', '1S', '0x10', -1, Number.NaN]) {
     it(`are not made of ${JSON.stringify(text)}`, () => {
-      expect(duration.safeParse(text).success).to.equal(false);
+      expect(v.is(duration, text)).to.equal(false);
     });
   }
 });

@@ -95,6 +95,11 @@ describe('loadSettings', () => {
       ['a wrong duration', '\nsettle:\n  quiet: soon\n', /^s\.yaml:3: settle\.quiet: .*duration/],
       ['a section that is none', 'ingest: auto\nsettle: quick\n', /^s\.yaml:2: settle: /],
       ['a number that is none', 'retention: {keep: many}\n', /^s\.yaml:1: retention\.keep: /],
+      [
+        'a store without its bucket',
+        'targets: {eu: {type: s3}}\n',
+        /^s\.yaml:1: targets\.eu\.bucket: is missing/,
+      ],
       ['too few snapshots', 'retention:\n  keep: 0\n', /^s\.yaml:2: retention\.keep: /],
       ['a setting given twice', 'retention:\n  keep: 1\n  keep: 2\n', /^s\.yaml:3: .*unique/],
       ['what is no YAML', 'log: {level: info\n', /^s\.yaml:\d: /],

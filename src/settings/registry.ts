@@ -1,0 +1,75 @@
+/** The shape of `registry`: dropdock's own endpoint. */
+import * as v from 'valibot';
+import { duration, pause } from './duration.js';
+import { agree, type Complaint, counted, filled, orNull, text } from './shapes.js';
+import { LOCAL_TARGET } from './targets.js';
+
+/** `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a socket. */
+export const listen = v.pipe(
+  v.string(),
+  v.regex(
+    /^(?:\/.+|(?:\[[0-9a-f:.%a-z]*\]|[^:/\s]*):\d{1,5})$/i,
+    'expected <address>:<port>, :<port>, the path of a socket, or null for none',
+  ),
+  v.check(
+    (text) => text.startsWith('/') || Number(text.split(':').at(-1)) < 65_536,
+    'a port is at most 65535',
+  ),
+);
+
+/** As long as a signature can be good. */
+const SIGNED_MS_MAX = 7 * 24 * 3600 * 1000;
+
+/** Settings that make no sense without another. */
+function* wrongTogether(
+  registry: Readonly<
+    Record<'target' | 'blobs' | 'blobsUrl' | 'htpasswd' | 'certificate' | 'key', unknown>
+  > & { readonly anonymous: boolean },
+): Iterable<Complaint> {
+  const need = (path: string, message: string) => ({ path: [path], message });
+  const isLocal = registry.target === LOCAL_TARGET;
+  if (registry.blobs === 'redirect' && registry.blobsUrl === null && isLocal) {
+    yield need('blobs', 'redirect needs registry.blobsUrl, which says where to');
+  }
+  if (registry.blobs === 'x-accel' && !isLocal) {
+    yield need('blobs', 'x-accel is for the directory; an object store has no files for nginx');
+  }
+  if (!registry.anonymous && registry.htpasswd === null) {
+    yield need('anonymous', 'false needs registry.htpasswd, or nobody could read anything');
+  }
+  if ((registry.certificate === null) !== (registry.key === null)) {
+    yield need(registry.key === null ? 'certificate' : 'key', 'certificate and key go together');
+  }
+}
+
+const shape = v.strictObject({
+  listen: v.optional(v.nullable(listen), '127.0.0.1:5000'),
+  target: v.optional(filled, LOCAL_TARGET),
+  blobs: v.optional(v.picklist(['auto', 'stream', 'redirect', 'x-accel']), 'auto'),
+  blobsUrl: orNull(text(/^[\x21-\x7e]+$/, 'expected a URL in ASCII')),
+  accelPrefix: v.optional(
+    text(/^\/[\x21-\x7e]*$/, 'expected a path in ASCII that begins with /'),
+    '/dropdock-blobs',
+  ),
+  signedFor: v.optional(
+    v.pipe(
+      duration,
+      v.check((ms) => ms >= 10_000 && ms <= SIGNED_MS_MAX, 'expected 10s to 7d'),
+    ),
+    '15m',
+  ),
+  pointerAge: v.optional(duration, '1s'),
+  staleFor: v.optional(duration, '10m'),
+  anonymous: v.optional(v.boolean(), true),
+  htpasswd: orNull(filled),
+  certificate: orNull(filled),
+  key: orNull(filled),
+  page: v.optional(v.boolean(), true),
+  connections: v.optional(counted, 1000),
+  idle: v.optional(pause, '60s'),
+});
+
+export const registry = v.optional(
+  v.pipe(shape, agree<v.InferOutput<typeof shape>>(wrongTogether)),
+  {} as never,
+);

@@ -1,0 +1,47 @@
+/** Shapes that several settings have, and words about a setting that is wrong. */
+import * as v from 'valibot';
+
+export const filled = v.pipe(v.string(), v.minLength(1, 'expected a text, not an empty one'));
+
+export const counted = v.pipe(v.number(), v.safeInteger(), v.minValue(1, 'expected at least 1'));
+
+export const absolutePath = v.pipe(
+  v.string(),
+  v.startsWith('/', 'expected a path that begins with /'),
+);
+
+export const text = (pattern: RegExp, message: string) =>
+  v.pipe(v.string(), v.regex(pattern, message));
+
+/** What has to be said, or null. */
+export const orNull = <Schema extends v.GenericSchema>(schema: Schema) =>
+  v.optional(v.nullable(schema), null);
+
+/** @param schemes as a URL names them: `http:` */
+export function url(schemes: readonly string[], message: string) {
+  const isOne = (text: string) => schemes.includes(URL.parse(text)?.protocol ?? '');
+  return v.pipe(v.string(), v.check(isOne, message));
+}
+
+export const HTTP: readonly string[] = ['http:', 'https:'];
+
+/** Where below the value that is checked something is wrong, and what. */
+export interface Complaint {
+  readonly path: readonly string[];
+  readonly message: string;
+}
+
+/** A check of settings that make no sense without another; it runs where each is right for itself. */
+export function agree<T extends object>(complaints: (value: T) => Iterable<Complaint>) {
+  return v.rawCheck<T>(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    for (const { path, message } of complaints(dataset.value)) {
+      const [first, ...rest] = path.map((key) => step(dataset.value, key));
+      addIssue(first === undefined ? { message } : { message, path: [first, ...rest] });
+    }
+  });
+}
+
+function step(input: object, key: string): v.ObjectPathItem {
+  return { type: 'object', origin: 'value', input: input as never, key, value: undefined };
+}
