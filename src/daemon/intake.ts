@@ -19,6 +19,7 @@ import {
 } from './intake-hooks.js';
 import { LookTimer } from './look-timer.js';
 import type { ClaimedDrop } from './publisher.js';
+import { seeAll } from './see-all.js';
 import type { Services } from './services.js';
 import { Taking } from './taking.js';
 import { toDrop } from './to-drop.js';
@@ -35,6 +36,7 @@ export class Intake {
   #watch: InboxWatch | undefined;
   readonly #taking: Taking;
   readonly #timer: LookTimer;
+  #hints = 0;
   #stopped = false;
   #lookedMs: number;
 
@@ -57,7 +59,10 @@ export class Intake {
     if (settings.inbox.watch) {
       this.#watch = new InboxWatch(
         inbox,
-        () => this.lookWithin(AT_ONCE_MS),
+        () => {
+          this.#hints++;
+          this.lookWithin(AT_ONCE_MS);
+        },
         (error) => log('warn', 'daemon.warning', { what: 'watching', ...errorFields(error) }),
       );
     }
@@ -118,7 +123,12 @@ export class Intake {
   async #scan(): Promise<number> {
     const { run, inbox, settings, owner, monotonicMs, log } = this.#services;
     const marker = settings.settle.marker ?? undefined;
-    const seen = await run('scan', { inbox, marker, clock: owner.token });
+    const seen = await seeAll({
+      look: () => run('scan', { inbox, marker, clock: owner.token }),
+      hints: () => this.#hints,
+      isNew: ({ path }) => !this.#said.has(path),
+      monotonicMs,
+    });
     const againMs = this.#watch?.follow(seen.directories, monotonicMs()) ?? settings.inbox.scan;
     await inBreaths(seen.ignored, ({ path, reason }) =>
       this.#mention(path, 'drop.ignored', reason),
