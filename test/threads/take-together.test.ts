@@ -159,6 +159,21 @@ describe('takeTogether', () => {
     expect(existsSync(join(root, 'state', 'content'))).to.equal(false);
   });
 
+  it('gives one back to which something was added while it was taken, and stores nothing of it', () => {
+    const { path } = drop('grows');
+    let isTaken = false;
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      if (isTaken || verb !== 'rename' || !paths.includes('.claimed')) return;
+      isTaken = true;
+      writeFileSync(join(path, 'blobs', 'sha256', 'more'), '');
+    });
+    const [answer] = take(disk, [request('grows')]);
+    expect(isTaken).to.equal(true);
+    expect(answer).to.include({ claim: 'changed', early: undefined });
+    expect(existsSync(join(path, 'blobs', 'sha256', 'more'))).to.equal(true);
+    expect(existsSync(join(root, 'state', 'content'))).to.equal(false);
+  });
+
   it('remembers which snapshot holds what a thin drop leaves out', () => {
     const { path } = drop('thin');
     const layer = sha256(layerBytes('layer of thin'));
