@@ -9,7 +9,7 @@ import { end, start } from './children.js';
 import { pause, type Spent, spentBy, until } from './command.js';
 import { namesIn } from './layers.js';
 import { sha256 } from './layout.js';
-import { countCalls } from './profile.js';
+import { countCalls, SAMPLED_WITH, sample } from './profile.js';
 import type { Context } from './question.js';
 import { smallDrops } from './small-drops.js';
 import { figure } from './statistics.js';
@@ -57,9 +57,24 @@ export class Daemon {
     const config = join(root, CONFIG_NAME);
     writeFileSync(config, LISTEN + yaml);
     const log = openSync(join(root, 'log'), 'a');
-    const given = [...nodeOptions, context.main, 'run', '--root', root, '--config', config];
+    const profiled = context.profile === 'stacks' ? SAMPLED_WITH : [];
+    const given = [
+      ...nodeOptions,
+      ...profiled,
+      context.main,
+      'run',
+      '--root',
+      root,
+      '--config',
+      config,
+    ];
     const environment = { ...process.env, ...unitEnvironment(), ...env };
-    const child = start(process.execPath, given, { stdio: ['ignore', log, log], env: environment });
+    const child = start(process.execPath, given, {
+      stdio: ['ignore', log, log],
+      env: environment,
+      // What V8 writes down for perf goes to where it runs.
+      cwd: root,
+    });
     closeSync(log);
     const ready = () => {
       if (child.exitCode !== null) throw new Error(`it ended: ${logOf(root)}`);
@@ -93,7 +108,9 @@ export class Daemon {
 
   /** What it spends while this runs is added to what `spent` says. */
   async measured<T>(run: () => Promise<T>): Promise<T> {
-    const counting = this.context.profile ? await countCalls(this.pid) : undefined;
+    const { profile } = this.context;
+    const counting = profile === 'calls' ? await countCalls(this.pid) : undefined;
+    const sampling = profile === 'stacks' ? await sample(this.pid) : undefined;
     const before = spentBy(this.pid);
     const value = await run();
     const after = spentBy(this.pid);
@@ -103,6 +120,8 @@ export class Daemon {
     };
     const calls = await counting?.stop();
     if (calls) this.context.counted(calls.text);
+    const stacks = await sampling?.stop();
+    if (stacks) this.context.sampled(stacks);
     return value;
   }
 

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [NAME…] [--quick] [--rounds N] [--profile] [--dir DIR] [--main FILE]`: what dropdock does beside
+ * `npm run bench -- [NAME…] [--quick] [--rounds N] [--profile | --stacks] [--dir DIR] [--main FILE]`: what dropdock does beside
  * what people would use instead. Prints as it goes; full runs are written to docs/benchmarks.md.
  */
 import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { killAll } from './children.js';
 import { BenchmarksPage } from './page.js';
-import type { Question } from './question.js';
+import type { Context, Question } from './question.js';
 import { archive } from './questions/archive.js';
 import { bulkCopied, bulkLinked } from './questions/bulk.js';
 import { changed } from './questions/changed.js';
@@ -49,6 +49,7 @@ const { values, positionals } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
+    stacks: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     dir: { type: 'string', default: tmpdir() },
     main: { type: 'string', default: MAIN },
@@ -95,7 +96,8 @@ function checkRoom(directory: string): void {
 }
 
 async function ask(question: Question, directory: string): Promise<void> {
-  const { quick, profile, main } = values;
+  const { quick, main } = values;
+  const profile = profileOf(values);
   const { name, asks } = question;
   const rounds = profile ? 1 : Number(values.rounds ?? (quick ? 3 : question.rounds));
   const say = (text: string) => console.info(`  ${name}: ${text}`);
@@ -104,8 +106,10 @@ async function ask(question: Question, directory: string): Promise<void> {
     calls = text;
     say(`system calls while measured:\n${text}`);
   };
+  const stacks: string[] = [];
+  const sampled = (text: string) => stacks.push(text);
   const program = resolve(main);
-  const given = { directory, main: program, quick, profile, rounds, say, counted };
+  const given = { directory, main: program, quick, profile, rounds, say, counted, sampled };
   console.info(`\n${name}: ${asks}`);
   const begin = performance.now();
   const answer = await question.run(given);
@@ -115,7 +119,13 @@ async function ask(question: Question, directory: string): Promise<void> {
   if (quick || program !== MAIN) return;
   const order = QUESTIONS.map((each) => each.name);
   const page = new BenchmarksPage(directory, order);
-  // What strace slows down is no figure, and what it counts belongs to the figures that are there.
-  if (!profile) page.write(section);
+  // What strace and perf slow down is no figure, and what they tell belongs to the figures that are there.
+  if (profile === undefined) page.write(section);
   else if (calls !== undefined) page.writeCalls(name, calls);
+  else if (stacks.length > 0) page.writeStacks(name, stacks.join('\n\n'));
+}
+
+function profileOf({ stacks, profile }: typeof values): Context['profile'] {
+  if (stacks) return 'stacks';
+  return profile ? 'calls' : undefined;
 }

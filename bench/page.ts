@@ -7,6 +7,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { flameGraph } from './flame-graph.js';
+import { readStacks } from './stacks.js';
 import { benchmarksPage, type Section } from './table.js';
 
 const DOCS = fileURLToPath(new URL('../docs/', import.meta.url));
@@ -30,14 +32,22 @@ export class BenchmarksPage {
     // A plot is kept as its file.
     const plots = section.plots?.map((plot) => ({ ...plot, svg: '' }));
     const sections = this.#kept();
-    const { calls } = sections.find(({ name }) => name === section.name) ?? {};
+    const { calls, flame } = sections.find(({ name }) => name === section.name) ?? {};
     const others = sections.filter(({ name }) => name !== section.name);
     const measured = measuredText();
-    this.#write([...others, { calls, ...section, measured, ...(plots && { plots }) }]);
+    this.#write([...others, { calls, flame, ...section, measured, ...(plots && { plots }) }]);
   }
 
   writeCalls(name: string, calls: string): void {
     this.#write(this.#kept().map((each) => (each.name === name ? { ...each, calls } : each)));
+  }
+
+  writeStacks(name: string, text: string): void {
+    const root = readStacks(text);
+    const flame = `flame-${name}.svg`;
+    const title = `${name}: the daemon's processor time, of ${root.samples} samples`;
+    writeFileSync(join(DOCS, 'images', flame), flameGraph(root, title));
+    this.#write(this.#kept().map((each) => (each.name === name ? { ...each, flame } : each)));
   }
 
   #kept(): readonly Section[] {

@@ -1,5 +1,6 @@
 /** Plots as SVG, written by hand: a few lines over two linear axes that begin at zero. Pure. */
 import { figure } from './statistics.js';
+import { escaped, px } from './svg.js';
 
 export interface Line {
   readonly name: string;
@@ -73,8 +74,5 @@ export function ticks(value: number): number[] {
 }
 
 function text(x: number, y: number, of: string, anchor: string, size = 13): string {
-  const escaped = of.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-  return `<text x="${px(x)}" y="${px(y)}" text-anchor="${anchor}" font-size="${size}">${escaped}</text>`;
+  return `<text x="${px(x)}" y="${px(y)}" text-anchor="${anchor}" font-size="${size}">${escaped(of)}</text>`;
 }
-
-const px = (value: number) => Number(value.toFixed(1));

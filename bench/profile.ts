@@ -1,7 +1,7 @@
-/** Where the time goes: the system calls of a running process, counted by strace. */
-import { spawn } from 'node:child_process';
+/** Where the time goes: what a running process does, as perf samples it, and its system calls, counted by strace. */
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { threadsOf, until } from './command.js';
@@ -10,6 +10,44 @@ const LINES_MAX = 16;
 
 /** In these a thread only waits for another; with many threads they would hide the rest. */
 const WAITING = /(futex|epoll_p?wait2?|restart_syscall|clock_nanosleep)$/;
+
+/** A little off 1,000, so that it does not beat with what happens each millisecond. */
+const SAMPLES_PER_S = 997;
+
+/** Twice what JavaScript of ours comes to, with what V8 puts between. */
+const STACK_MAX = 500;
+
+/** JavaScript has names in it where the process was started with these. */
+export const SAMPLED_WITH: readonly string[] = ['--perf-basic-prof'];
+
+/** Samples all threads. @returns how to stop, which gives what `readStacks` reads */
+export async function sample(pid: number): Promise<{ stop(): Promise<string> }> {
+  const place = mkdtempSync(join(tmpdir(), 'dropdock-perf-'));
+  const file = join(place, 'perf.data');
+  try {
+    writeFileSync('/proc/sys/kernel/perf_event_max_stack', `${STACK_MAX}`);
+  } catch {
+    // Not allowed: deep stacks lose their outermost functions.
+  }
+  const given = ['record', '-F', `${SAMPLES_PER_S}`, '-g', '-o', file, '-p', `${pid}`];
+  const child = spawn('perf', given, { stdio: ['ignore', 'ignore', 'pipe'] });
+  // It says nothing when it begins; it has its file by then.
+  await until('perf to begin', () => existsSync(file));
+  return {
+    stop: async () => {
+      const exited = once(child, 'exit');
+      child.kill('SIGINT');
+      await exited;
+      const script = ['script', '-i', file, '-F', 'ip,sym,dso', '--no-inline'];
+      const text = execFileSync('perf', script, {
+        maxBuffer: 2 ** 31 - 1,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }).toString('utf8');
+      rmSync(place, { recursive: true });
+      return text;
+    },
+  };
+}
 
 export interface Counted {
   readonly text: string;

@@ -50,11 +50,13 @@ export interface Context {
   /** A short form with smaller sizes, to develop with. Its figures are not written down. */
   readonly quick: boolean;
   readonly rounds: number;
-  /** Count system calls (`strace -c`) of the daemon while it is measured, which slows it down. */
-  readonly profile: boolean;
+  /** Count the daemon's system calls (`strace -c`), or sample what it does (`perf`), which slows it down. */
+  readonly profile: 'calls' | 'stacks' | undefined;
   say(text: string): void;
   /** Keeps the system calls that were counted; the last count stays. */
   counted(calls: string): void;
+  /** Keeps what was sampled, as `readStacks` reads it: of all measurements. */
+  sampled(stacks: string): void;
 }
 
 export interface Question {

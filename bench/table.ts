@@ -1,4 +1,5 @@
 /** What was measured as Markdown. Pure. */
+import { LEGEND } from './flame-graph.js';
 import type { Answer, Goal, Row } from './question.js';
 import { spread } from './statistics.js';
 
@@ -12,6 +13,8 @@ export interface Section extends Answer {
   readonly remark?: string | undefined;
   /** The system calls of one measurement, as strace counted them. */
   readonly calls?: string | undefined;
+  /** The picture of what the daemon did meanwhile, below docs/images. */
+  readonly flame?: string | undefined;
 }
 
 const HEAD = `# Benchmarks
@@ -22,13 +25,17 @@ What dropdock does beside what people would use instead. Made by \`npm run bench
     npm run bench -- bulk latency        some of them
     npm run bench -- tags --quick        small sizes, printed and not written down
     npm run bench -- tags --profile      counts the daemon's system calls (strace) and adds them below
+    npm run bench -- tags --stacks       samples the daemon's stacks (perf) and draws them as a flame graph
 
 What is measured is the shipped program, \`dist/main.js run\`, from outside, with the settings it has
 from the start and the environment of its unit. Each peer is measured in the same run, in turns: peer, dropdock, peer, dropdock. What
 lies on the disk is in the page cache on both sides, and was synced before; dropdock syncs all it
 publishes, and where the other does not, the table says so. After each run what is served is checked
 against its digest. The medians are shown, with the least and the most. The daemon is warm: it has
-published a few small images before.`;
+published a few small images before.
+
+The flame graphs show where the daemon's processor time goes: ${LEGEND}. Open one by
+itself for the names of what is narrow. They count what computes, not what waits.`;
 
 /** The whole of docs/benchmarks.md. */
 export function benchmarksPage(sections: readonly Section[], machine: string): string {
@@ -54,7 +61,18 @@ const verdict = ({ value, reached }: Goal) => (reached ? `**${value}**` : `${val
 
 /** Everything that was measured of one question. */
 export function sectionText(section: Section): string {
-  const { name, asks, rounds, measured, rows, notes = [], plots = [], remark, calls } = section;
+  const {
+    name,
+    asks,
+    rounds,
+    measured,
+    rows,
+    notes = [],
+    plots = [],
+    remark,
+    calls,
+    flame,
+  } = section;
   return [
     `## ${name}`,
     asks,
@@ -62,6 +80,7 @@ export function sectionText(section: Section): string {
     ...plots.map(({ file, alt }) => `![${alt}](images/${file})`),
     ...notes,
     ...(remark ? [remark] : []),
+    ...(flame ? [`![Where the processor time of ${name} goes](images/${flame})`] : []),
     ...(calls ? [`The daemon's system calls in one measurement:\n\n${indented(calls)}`] : []),
     `Rounds: ${rounds}. ${measured}`,
   ].join('\n\n');

@@ -46,7 +46,7 @@ async function removed(
       return seconds(begin);
     });
     await world.copies(snapshots, 'master');
-    await watch(world, ours, () => world.clean(round));
+    await watch(world, ours, () => world.daemon.measured(() => world.clean(round)));
     const [a, b] = [rm, ours].map(({ tookS }) => figure(tookS.at(-1) ?? Number.NaN));
     context.say(`round ${round}: rm ${a}, ours ${b}`);
   }

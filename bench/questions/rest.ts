@@ -48,7 +48,7 @@ export const rest: Question = {
     await pause(context.quick ? 2000 : 45_000);
     const pids = [daemon.pid, bare.pid ?? 0];
     const before = pids.map(cpuOfS);
-    await pause(restS * 1000);
+    await daemon.measured(() => pause(restS * 1000));
     const [ours = 0, theirs = 0] = pids.map((pid, at) => {
       return (100 * (cpuOfS(pid) - (before[at] ?? 0))) / restS;
     });

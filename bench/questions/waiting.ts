@@ -58,7 +58,7 @@ export const waiting: Question = {
     await readStalls(daemon, stalls);
     const empty = await span();
     renameSync(made, join(daemon.inbox, 'team'));
-    const [first, second, third] = [await span(), await span(), await span()];
+    const [first, second, third] = [await daemon.measured(span), await span(), await span()];
     await daemon.stop();
     rmSync(root, { recursive: true });
     const files = (drops * FILES_PER_DROP).toLocaleString('en-US');

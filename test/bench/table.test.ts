@@ -47,9 +47,10 @@ describe('what the bench writes', () => {
       main: '',
       quick: true,
       rounds: 2,
-      profile: false,
+      profile: undefined,
       say: () => {},
       counted: () => {},
+      sampled: () => {},
     };
     const samples = await interleave(context, { peer: side('peer'), ours: side('ours') });
     expect(samples).to.deep.equal({ peer: [1, 2], ours: [1, 2] });

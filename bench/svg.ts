@@ -1,0 +1,5 @@
+/** What all pictures are drawn with. */
+
+export const px = (value: number) => Number(value.toFixed(1));
+
+export const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
