@@ -6,8 +6,11 @@ import { JSON_DEPTH_MAX } from './limits.js';
 /** A schema of the library, and the type of what it lets through. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
-/** The library's own objects may be lists. */
-const noList = v.custom<object>((value) => !Array.isArray(value), 'expected an object, not a list');
+/** Goes before an object's shape: by itself the library takes a list for one. */
+export const noList = v.custom<object>(
+  (value) => !Array.isArray(value),
+  'expected an object, not a list',
+);
 
 /** An object with whatever is in it. */
 export const anyObject = v.pipe(noList, v.looseObject({}));

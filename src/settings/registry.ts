@@ -1,5 +1,6 @@
 /** The shape of `registry`: dropdock's own endpoint. */
 import * as v from 'valibot';
+import { noList } from '../image/json.js';
 import { duration, pause } from './duration.js';
 import { agree, type Complaint, counted, filled, orNull, text } from './shapes.js';
 import { LOCAL_TARGET } from './targets.js';
@@ -70,6 +71,6 @@ const shape = v.strictObject({
 });
 
 export const registry = v.optional(
-  v.pipe(shape, agree<v.InferOutput<typeof shape>>(wrongTogether)),
+  v.pipe(noList, shape, agree<v.InferOutput<typeof shape>>(wrongTogether)),
   {} as never,
 );

@@ -5,7 +5,17 @@ import { isRepositoryId } from '../image/names.js';
 import { duration, pause, UNITS_MS } from './duration.js';
 import { notification } from './notify.js';
 import { listen, registry } from './registry.js';
-import { absolutePath, agree, type Complaint, counted, filled, orNull, text } from './shapes.js';
+import {
+  absolutePath,
+  agree,
+  type Complaint,
+  counted,
+  filled,
+  named,
+  orNull,
+  section,
+  text,
+} from './shapes.js';
 import { LOCAL_TARGET, targets } from './targets.js';
 
 const repository = v.strictObject({
@@ -28,7 +38,7 @@ const repository = v.strictObject({
 });
 export type RepositorySettings = v.InferOutput<typeof repository>;
 
-const repositories = v.record(v.string(), repository);
+const repositories = named(v.string(), repository);
 
 /** An id belongs to one repository: two that shared one would serve each other's content. */
 function* sharedIds(
@@ -45,9 +55,6 @@ function* sharedIds(
     taken.set(id, pattern);
   }
 }
-
-const section = <const Entries extends v.ObjectEntries>(entries: Entries) =>
-  v.optional(v.strictObject(entries), {} as never);
 
 const sections = v.strictObject({
   paths: section({
@@ -127,8 +134,8 @@ function* wrongTogether({
     const message = `there is no target ${registry.target}; there are ${known.join(', ')}`;
     yield { path: ['registry', 'target'], message };
   }
-  for (const [pattern, { targets: named = [] }] of Object.entries(repositories)) {
-    const wrong = named.find((each) => !known.includes(each));
+  for (const [pattern, { targets: wanted = [] }] of Object.entries(repositories)) {
+    const wrong = wanted.find((each) => !known.includes(each));
     const path = ['repositories', pattern, 'targets'];
     const message = `there is no target ${wrong}; there are ${known.join(', ')}`;
     if (wrong !== undefined) yield { path, message };
@@ -174,7 +181,9 @@ export function formatDuration(ms: number): string {
 /** Those of a section; undefined for what is no section. */
 function entriesOf(schema: unknown): Readonly<Record<string, unknown>> | undefined {
   const inner = unwrapped(schema);
-  return has(inner, 'entries') ? (inner.entries as Readonly<Record<string, unknown>>) : undefined;
+  if (has(inner, 'entries')) return inner.entries as Readonly<Record<string, unknown>>;
+  if (!has(inner, 'pipe')) return undefined;
+  return (inner.pipe as unknown[]).map(entriesOf).find((entries) => entries !== undefined);
 }
 
 function unwrapped(schema: unknown): unknown {

@@ -1,5 +1,6 @@
 /** Shapes that several settings have, and words about a setting that is wrong. */
 import * as v from 'valibot';
+import { noList } from '../image/json.js';
 
 export const filled = v.pipe(v.string(), v.minLength(1, 'expected a text, not an empty one'));
 
@@ -12,6 +13,16 @@ export const absolutePath = v.pipe(
 
 export const text = (pattern: RegExp, message: string) =>
   v.pipe(v.string(), v.regex(pattern, message));
+
+/** A part of the settings; left out, it is as its own defaults say. */
+export const section = <const Entries extends v.ObjectEntries>(entries: Entries) =>
+  v.optional(v.pipe(noList, v.strictObject(entries)), {} as never);
+
+/** Parts by names that people choose. */
+export const named = <Name extends v.GenericSchema<string, string>, Part extends v.GenericSchema>(
+  name: Name,
+  part: Part,
+) => v.pipe(noList, v.record(name, part));
 
 /** What has to be said, or null. */
 export const orNull = <Schema extends v.GenericSchema>(schema: Schema) =>

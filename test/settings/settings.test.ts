@@ -94,6 +94,16 @@ describe('loadSettings', () => {
       ['a wrong value', 'log:\n  format: text\n  level: loud\n', /^s\.yaml:3: log\.level: /],
       ['a wrong duration', '\nsettle:\n  quiet: soon\n', /^s\.yaml:3: settle\.quiet: .*duration/],
       ['a section that is none', 'ingest: auto\nsettle: quick\n', /^s\.yaml:2: settle: /],
+      [
+        'a list for a section',
+        'ingest: auto\nsettle: []\n',
+        /^s\.yaml:2: settle: expected an object/,
+      ],
+      [
+        'a list for repositories',
+        'repositories: [a]\n',
+        /^s\.yaml:1: repositories: expected an object/,
+      ],
       ['a number that is none', 'retention: {keep: many}\n', /^s\.yaml:1: retention\.keep: /],
       [
         'a store without its bucket',
