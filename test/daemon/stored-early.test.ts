@@ -2,11 +2,13 @@
  * Goal: what a daemon stores before a drop's turn is kept until that turn, and no longer; and a turn
  * that fails is tried again with the drop itself, for by then the sweep may have been there.
  */
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { on } from 'node:events';
+import { existsSync, readdirSync, renameSync, rmSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { startDaemon } from '#src/daemon/daemon.js';
 import { nodeDisk } from '#src/disk/disk.js';
+import type { ScanResult } from '#src/inbox/scan.js';
 import { type DiskOperation, interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
@@ -70,6 +72,46 @@ describe('what a daemon stores early', () => {
     await waitFor('all receipts', () => isPublished() && receipts(root).length === drops.length);
     expect(jobs).to.equal(2);
     expect(new Set(receipts(root).map(({ snapshot }) => snapshot)).size).to.equal(1);
+  });
+
+  it('makes one snapshot of what comes right behind a crowd, too', async () => {
+    const inbox = join(root, 'inbox');
+    const names = Array.from({ length: 14 }, (_none, at) => `app:${at}`);
+    for (const name of names)
+      makeLayout(join(root, 'outside', name), { layers: [name], tag: name.slice(4) });
+    const last = join(root, 'outside', 'app:13', 'index.json');
+    await waitFor('silence', () => Date.now() - statSync(last).ctimeMs > 200);
+    const services = await testServices(root, { disk: nodeDisk });
+    const { run } = services;
+    const drop = (some: readonly string[]) => {
+      for (const name of some) renameSync(join(root, 'outside', name), join(inbox, name));
+    };
+    const behind = names.slice(10);
+    // When a look has found the first ten, the others come, and the daemon hears of it.
+    const whileLooking = async (job: string, request: unknown) => {
+      const result: unknown = await run(job as never, request as never);
+      if (job !== 'scan' || (result as ScanResult).drops.length < 10) return result;
+      const coming = behind.splice(0);
+      if (coming.length === 0) return result;
+      const watcher = watch(inbox);
+      drop(coming);
+      for await (const [, name] of on(watcher, 'change')) if (name === coming.at(-1)) break;
+      watcher.close();
+      return result;
+    };
+    const daemon = await startDaemon(Object.assign(services, { run: whileLooking as typeof run }));
+    stop = async () => {
+      await daemon.stop();
+      await services.close();
+    };
+    // By then its watch is there.
+    makeLayout(join(inbox, 'other:1'));
+    await waitFor('the first receipt', isPublished);
+    drop(names.slice(0, 10));
+    await waitFor('all receipts', () => receipts(root).length === names.length + 1);
+    expect(behind).to.have.length(0);
+    const ours = receipts(root).filter(({ repository }) => repository === 'app');
+    expect(new Set(ours.map(({ snapshot }) => snapshot)).size).to.equal(1);
   });
 
   it('is not gone by when a turn is tried again', async () => {
