@@ -92,6 +92,7 @@ export function publishedContent(
     sizeOf: (digest) => {
       if (!isDigest(digest)) return undefined;
       const size = disk.statIfThere(join(root, 'blobs', digest))?.size;
+      if (size === undefined) return undefined;
       // What repair took out of the store was damaged: the drop must bring it back.
       return disk.statIfThere(contentPath(roots, digest))?.size === size ? size : undefined;
     },

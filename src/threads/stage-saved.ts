@@ -68,10 +68,7 @@ export function stageSaved(disk: Disk, request: StageRequest, bundle: Bundle): S
 }
 
 /** A name of our own for what is on its way into the store. */
-export function temporaryIn({
-  roots,
-  transaction,
-}: Pick<StageRequest, 'roots' | 'transaction'>): string {
+function temporaryIn({ roots, transaction }: Pick<StageRequest, 'roots' | 'transaction'>): string {
   return join(workPath(roots, transaction), randomBytes(8).toString('hex'));
 }
 

@@ -26,7 +26,7 @@ import { directoryBundle } from '../readers/directory-bundle.js';
 import { readBundle, recogniseBundle } from '../readers/recognise.js';
 import { openArchive } from './archive.js';
 import { publishedOf } from './examine.js';
-import { stageSaved, temporaryIn, tolerate } from './stage-saved.js';
+import { stageSaved, tolerate } from './stage-saved.js';
 
 /** Hashed in less time than it takes to wake other threads for it. */
 const SMALL_DROP_BYTES = 1024 * 1024;
@@ -139,7 +139,7 @@ export function bringReading(
       adoptSpooled(disk, { path: source.path, destination });
     } else {
       const { progress } = drop;
-      blobs.push({ digest, size, destination, progress, ...placeOf(request, source) });
+      blobs.push({ digest, size, destination, progress, ...placeOf(request, source, into) });
       continue;
     }
     ingested.copied++;
@@ -164,7 +164,7 @@ function bringManifest(
   const destination = contentPath(roots, stored ?? digest);
   const isLinked = drop.kind === 'directory' && drop.ingest === 'auto' && stored === undefined;
   if (!isLinked || source === undefined) into.bytes({ bytes, destination });
-  else into.blob({ digest, size, destination, uid, ...placeOf(request, source) }, inside);
+  else into.blob({ digest, size, destination, uid, ...placeOf(request, source, into) }, inside);
 }
 
 export function isSmall(blobs: readonly { readonly size: number }[]): boolean {
@@ -191,9 +191,10 @@ type BlobOfDrop = StageResult['blobs'][number];
 function placeOf(
   request: BringRequest,
   { path, offset, spooled }: BlobSource,
+  into: IntoStore,
 ): Pick<BlobOfDrop, 'root' | 'path' | 'offset' | 'temporary' | 'ingest'> {
   const { drop } = request;
-  const temporary = temporaryIn(request);
+  const temporary = into.temporary();
   if (spooled !== undefined) {
     return { root: dirname(path), path: basename(path), temporary, ingest: 'copy' };
   }
