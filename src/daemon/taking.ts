@@ -15,7 +15,7 @@ import { elsewhereOf, isHereOnly } from './parcel.js';
 import type { Services } from './services.js';
 
 /** Many wait for the disk once; nobody waits for many more than these. */
-const TOGETHER_MAX = 100;
+const TOGETHER_MAX = 250;
 /** Jobs at once: as many more wait here, so that publishing has its share of the threads. */
 const JOBS_MAX = 2;
 /** Each keeps some 10 KB of what was read until its turn; who comes when there are more is read then. */

@@ -1,7 +1,7 @@
 /**
  * Drops that are still, in one go: is each whole? Then it is taken, and a small one is brought into the
  * content store at once. It was just read, and what many bring together waits for the disk together:
- * of 13 syncs for a small drop 2 are left where a hundred come.
+ * of 13 syncs for a small drop 2 are left where very many come.
  */
 import type { Disk } from '../disk/disk.js';
 import { InsideDirectory } from '../disk/inside.js';
@@ -21,8 +21,11 @@ import { type BringRequest, bringReading, isSmall } from './stage.js';
 
 /** About so many files have these that are small. */
 const FILES_PER_DROP = 4;
-/** The others wait no longer for their answers; what is left is given again. */
-const LONG_MS = 200;
+/**
+ * The others wait no longer for their answers; what is left is given again. The longer, the fewer waits for the
+ * disk: of 2,000 drops 603 per second instead of 572 with 200 ms, and no more with a second.
+ */
+const LONG_MS = 500;
 
 export interface TakeRequest {
   readonly examine: ExamineRequest;

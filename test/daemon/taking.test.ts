@@ -41,9 +41,9 @@ describe('Taking', () => {
     Promise.all(Array.from({ length: count }, (_none, at) => taking.take(seen(`app:${at}`))));
 
   it('gives many to a job, two jobs at a time', async () => {
-    const all = await takeAll(450);
+    const all = await takeAll(1100);
     expect(all.every(({ claim }) => claim === CLAIM)).to.equal(true);
-    expect(jobs.map(({ drops }) => drops.length)).to.deep.equal([100, 100, 100, 100, 50]);
+    expect(jobs.map(({ drops }) => drops.length)).to.deep.equal([250, 250, 250, 250, 100]);
     expect(new Set(jobs.map(({ transaction }) => transaction)).size).to.equal(5);
   });
 
@@ -113,7 +113,7 @@ describe('Taking', () => {
   it('stores no more early when very many wait for their turn', async () => {
     const all = await takeAll(2500);
     const ways = () => jobs.map(({ drops }) => drops[0]?.ingest);
-    expect(ways().slice(0, 20)).to.deep.equal(Array(20).fill('auto'));
+    expect(ways().slice(0, 8)).to.deep.equal(Array(8).fill('auto'));
     expect(ways().at(-1)).to.equal(undefined);
     for (const { early } of all) early?.release();
     await takeAll(1);

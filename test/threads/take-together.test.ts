@@ -200,7 +200,7 @@ describe('takeTogether', () => {
     const disk = interfereWith(nodeDisk, () => {
       if (!isSlow) return;
       isSlow = false;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 250);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 550);
     });
     expect(take(disk, requests)).to.have.lengthOf(1);
     expect(readdirSync(inbox)).to.include.members(['two', 'three']);
