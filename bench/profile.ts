@@ -1,9 +1,10 @@
 /** Where the time goes: what a running process does, as perf samples it, and its system calls, counted by strace. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { threadsOf, until } from './command.js';
 
 const LINES_MAX = 16;
@@ -30,9 +31,13 @@ export async function sample(pid: number): Promise<{ stop(): Promise<string> }> 
     // Not allowed: deep stacks lose their outermost functions.
   }
   const given = ['record', '-F', `${SAMPLES_PER_S}`, '-g', '-o', file, '-p', `${pid}`];
-  const child = spawn('perf', given, { stdio: ['ignore', 'ignore', 'pipe'] });
-  // It says nothing when it begins; it has its file by then.
-  await until('perf to begin', () => existsSync(file));
+  // It takes its time to begin: it is told to, and says when it has.
+  const child = spawn('perf', [...given, '--delay=-1', '--control=fd:3,4'], {
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+  });
+  const [, , , control, answers] = child.stdio;
+  (control as Writable).write('enable\n');
+  await once(answers as Readable, 'data');
   return {
     stop: async () => {
       const exited = once(child, 'exit');

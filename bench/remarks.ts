@@ -18,14 +18,18 @@ export const REMARKS: Readonly<Record<string, string>> = {
     'row is out of reach for who syncs. Tried in C: syncs of 10 files and directories from four threads (0.6 ms instead of ' +
     '1.2), syncfs for all of them (0.3 ms; Node has none, and a process for it takes 5).',
   drops:
-    'Where the rest goes: the processors, which are 90 % busy, with who drops and who looks. Of 2.5 ms a drop the kernel ' +
-    'has 1.2 (a quarter of that to open files, 37 a drop, one component at a time and through no link; an eighth each for 50 ' +
-    'stats and 7 renames; 2 syncs are left where there were 13), and JavaScript the other half: to look at it, to take ' +
-    'and to store it 45 % of all, the snapshots 14 % (11 to 18 drops share one), receipts 6 %, garbage 7 %, ' +
-    'loading and compiling JavaScript, for each thread anew, 8 %. On a tmpfs it is 950 to 1,030 drops a second. Four ' +
-    'threads instead of two compute a fifth more for the same. The script starts five ' +
-    'processes for each drop: where starting one is dear, as on the same machine on other days (47 ms a drop for the script ' +
-    'instead of 8), the ratio was 9.8 before these drops cost less than half.',
+    'Where the rest goes: the processors, which are 80 to 90 % busy with it, and with who drops and who looks. Of 2.6 ms a ' +
+    'drop half is the kernel’s (of all: syncs 8 %, opening files 6, one component at a time and through no link, hard links 6, ' +
+    'stats 5, renames 4); to look at a drop, to take and to store it is 30 to 35 % of all, the snapshots 13 %, the main thread 11 ' +
+    '(a fifth of that the log), compiling JavaScript, for each thread anew, 8, garbage 5. On a tmpfs it is 750 drops a second ' +
+    'where it is 600 on the disk. Ten times the script that syncs nothing would be 1.6 ms a drop on both processors. Some 180 ' +
+    'system calls are made for one, each through Node; 40 of the 100 that take it could be spared by trusting what was ' +
+    'looked at before, and that would be a seventh. Tried without gain: three or four threads (a fifth more computing for ' +
+    'the same), V8 flags (when to compile, feedback at once, on-stack replacement, collecting in one thread), more or less young ' +
+    'memory, a sync for each file, a second of drops to a job; with 1 to 3 % and not kept: a look shared by ' +
+    'two threads, a claim that goes by directories that are open already. The script starts five processes for each drop; where ' +
+    'starting one is dear (47 ms a drop for the script instead of 8, on the same machine on other days), the ratio was 9.8 before ' +
+    'these drops cost less than half.',
   tags:
     'Where the rest goes: writing `.snapshot.json` (16 MB for 10,000 tags) and the redirect file, and walking over ' +
     'what is remembered of the last snapshot, to merge the drop and to see what changed. All else is done for ' +
@@ -37,7 +41,7 @@ export const REMARKS: Readonly<Record<string, string>> = {
     'repository is made ready meanwhile, 60,000 links.',
   rest:
     'Where the rest goes: signs of life every 2.5 s, nearly all of it. Memory: of what is more than bare, 10 MiB ' +
-    'are pages of the node program itself; zod, yaml and winston take 8 to 12 MiB each to load. The one thread that ' +
+    'are pages of the node program itself, and another schema library (95 files more) would be 3 of the rest. The one thread that ' +
     'stays (6 MiB) keeps 1 MiB of what is young instead of up to 48, what runs has no comments in it (0.8 MiB), and ' +
     'the unit lets the C library keep less for each thread (4 MiB).',
   archive:
