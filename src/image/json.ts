@@ -15,8 +15,38 @@ export const noList = v.custom<object>(
 /** An object with whatever is in it. */
 export const anyObject = v.pipe(noList, v.looseObject({}));
 
+const isMap = (value: unknown) =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/**
+ * What lies under names that somebody chose. The library's own `record` passes over `constructor` and
+ * `prototype` without a word, and these are names of repositories like any other.
+ */
+export function mapOf<T>(name: Schema<string>, part: Schema<T>) {
+  return v.pipe(
+    v.custom<Readonly<Record<string, unknown>>>(isMap, 'expected an object'),
+    v.rawTransform(({ dataset: { value: input }, addIssue, NEVER }): Record<string, T> => {
+      const parts: [string, T][] = [];
+      for (const [key, value] of Object.entries(input)) {
+        if (key === '__proto__') continue;
+        const named = v.safeParse(name, key, { abortEarly: true });
+        const read = v.safeParse(part, value, { abortEarly: true });
+        if (named.success && read.success) {
+          parts.push([key, read.output]);
+          continue;
+        }
+        const [{ message, expected, path = [] }] = named.issues ?? read.issues ?? NEVER;
+        const step = { type: 'object', origin: 'value', input, key, value } as const;
+        addIssue({ message, path: [step, ...path], ...(expected !== null && { expected }) });
+        return NEVER;
+      }
+      return Object.fromEntries(parts);
+    }),
+  );
+}
+
 /** Names and texts. */
-export const stringMap = v.pipe(noList, v.record(v.string(), v.string()));
+export const stringMap = mapOf(v.string(), v.string());
 
 /** A number of bytes. */
 export const size = v.pipe(v.number(), v.safeInteger(), v.minValue(0));

@@ -1,14 +1,10 @@
 /** One entry of `notify`: who is told, and of what. docs/notify.md says more. */
 import * as v from 'valibot';
 import { pause } from './duration.js';
-import { filled, HTTP, url } from './shapes.js';
+import { filled, HTTP, some, url } from './shapes.js';
 
 /** What somebody can be told of. */
 const NOTICE_EVENTS = ['published', 'rejected', 'rolled-back', 'untagged', 'removed'] as const;
-
-/** One at least. */
-const some = <Item extends v.GenericSchema>(item: Item) =>
-  v.pipe(v.array(item), v.minLength(1, 'expected one at least'));
 
 export const notification = v.pipe(
   v.strictObject({

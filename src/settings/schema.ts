@@ -1,6 +1,7 @@
 /** Every setting, its shape and its default. config/dropdock.yaml shows them all, and a test says so. */
 import { hostname } from 'node:os';
 import * as v from 'valibot';
+import { mapOf } from '../image/json.js';
 import { isRepositoryId } from '../image/names.js';
 import { duration, pause, UNITS_MS } from './duration.js';
 import { notification } from './notify.js';
@@ -11,14 +12,15 @@ import {
   type Complaint,
   counted,
   filled,
-  named,
+  only,
   orNull,
   section,
+  some,
   text,
 } from './shapes.js';
 import { LOCAL_TARGET, targets } from './targets.js';
 
-const repository = v.strictObject({
+const repository = only({
   mode: v.optional(v.picklist(['merge', 'replace'])),
   protected: v.optional(v.boolean()),
   /** Who of the users may read a protected one; all of them where it is left out. */
@@ -34,11 +36,11 @@ const repository = v.strictObject({
   ),
   keep: v.optional(counted),
   /** Where it is published to, by name. */
-  targets: v.optional(v.pipe(v.array(v.string()), v.minLength(1, 'expected one at least'))),
+  targets: v.optional(some(v.string())),
 });
 export type RepositorySettings = v.InferOutput<typeof repository>;
 
-const repositories = named(v.string(), repository);
+const repositories = mapOf(v.string(), repository);
 
 /** An id belongs to one repository: two that shared one would serve each other's content. */
 function* sharedIds(

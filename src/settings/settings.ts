@@ -57,7 +57,8 @@ export function loadSettings(sources: SettingsSources): LoadedSettings {
     origin === undefined || origin === 'default' || origin.startsWith(`${file?.name}:`)
       ? `${file?.name ?? 'settings'}:${file?.lineOf(path) ?? 1}`
       : origin;
-  const isUnknown = issue.type === 'strict_object' && issue.expected === 'never';
+  // So says the library of a key that no shape has.
+  const isUnknown = issue.expected === 'never';
   const why = isUnknown ? 'no such setting' : issue.message;
   throw new DropdockError('settings.invalid', `${where}: ${name}: ${why}`, { path: name });
 }

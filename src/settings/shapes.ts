@@ -14,15 +14,17 @@ export const absolutePath = v.pipe(
 export const text = (pattern: RegExp, message: string) =>
   v.pipe(v.string(), v.regex(pattern, message));
 
+/** An object with these, and nothing else. */
+export const only = <const Entries extends v.ObjectEntries>(entries: Entries) =>
+  v.pipe(noList, v.strictObject(entries));
+
 /** A part of the settings; left out, it is as its own defaults say. */
 export const section = <const Entries extends v.ObjectEntries>(entries: Entries) =>
-  v.optional(v.pipe(noList, v.strictObject(entries)), {} as never);
+  v.optional(only(entries), {} as never);
 
-/** Parts by names that people choose. */
-export const named = <Name extends v.GenericSchema<string, string>, Part extends v.GenericSchema>(
-  name: Name,
-  part: Part,
-) => v.pipe(noList, v.record(name, part));
+/** One at least. */
+export const some = <Item extends v.GenericSchema>(item: Item) =>
+  v.pipe(v.array(item), v.minLength(1, 'expected one at least'));
 
 /** What has to be said, or null. */
 export const orNull = <Schema extends v.GenericSchema>(schema: Schema) =>

@@ -1,7 +1,8 @@
 /** The shape of `targets`: where drops are published besides, or instead of, the directory. */
 import * as v from 'valibot';
+import { mapOf } from '../image/json.js';
 import { duration, pause } from './duration.js';
-import { absolutePath, agree, filled, HTTP, named, url } from './shapes.js';
+import { absolutePath, agree, filled, HTTP, url } from './shapes.js';
 
 /** The published tree below `paths`; it is always there. */
 export const LOCAL_TARGET = 'local';
@@ -56,7 +57,7 @@ const name = v.pipe(
   v.regex(/^[a-z0-9][a-z0-9._-]*$/, 'expected a name of lower-case letters and digits'),
 );
 
-const all = named(name, v.variant('type', [directory, store]));
+const all = mapOf(name, v.variant('type', [directory, store]));
 
 export const targets = v.optional(
   v.pipe(all, agree<v.InferOutput<typeof all>>(directoriesElsewhere)),

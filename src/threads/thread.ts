@@ -6,7 +6,7 @@ import type { Jobs } from './jobs.js';
 import type { LeftWork } from './left-work.js';
 import type { JobAnswer, JobMessage, LeftMessage } from './worker.js';
 
-/** Making one costs 160 ms, and drops come in bursts; idle, it holds some 20 MiB. */
+/** Making one costs 115 ms, and drops come in bursts; idle, it holds some 20 MiB. */
 const IDLE_MS = 30_000;
 
 export interface Task {

@@ -105,6 +105,11 @@ describe('parseManifest', () => {
 });
 
 describe('parseLayoutIndex', () => {
+  it('keeps annotations whatever they are called', () => {
+    const annotations = { constructor: 'a', prototype: 'b', toString: 'c' };
+    expect(parse({ ...IMAGE, annotations }).annotations).to.deep.equal(annotations);
+  });
+
   it('takes whatever a layout lists, and refuses what is no list: json.invalid', () => {
     const [read] = parseLayoutIndex({ manifests: [DESCRIPTOR] }, 'index.json');
     expect(read).to.include(DESCRIPTOR);

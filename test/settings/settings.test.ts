@@ -79,6 +79,17 @@ describe('loadSettings', () => {
     expect(new Set(names).size).to.equal(names.length);
   });
 
+  it('holds for a repository whatever it is called', () => {
+    const names = ['prototype', 'constructor', 'tostring'];
+    const text = names.map((name) => `  ${name}: {protected: true}\n`).join('');
+    const { settings } = load(`repositories:\n${text}`);
+    expect(Object.keys(settings.repositories)).to.deep.equal(names);
+    expect(names.every((name) => settings.repositories[name]?.protected)).to.equal(true);
+    expect(refusal(() => load('repositories: {prototype: {modus: x}}\n')).message).to.match(
+      /repositories\.prototype\.modus: no such setting/,
+    );
+  });
+
   describe('refuses, and names where', () => {
     const cases: readonly [string, string, RegExp][] = [
       [
@@ -98,6 +109,11 @@ describe('loadSettings', () => {
         'a list for a section',
         'ingest: auto\nsettle: []\n',
         /^s\.yaml:2: settle: expected an object/,
+      ],
+      [
+        'a list for a repository',
+        'repositories:\n  team/*: []\n',
+        /^s\.yaml:2: repositories\.team\/\*: expected an object/,
       ],
       [
         'a list for repositories',
