@@ -33,6 +33,7 @@ export const EVENTS = [
   'registry.failed',
   'registry.reloaded',
   'registry.denied',
+  'registry.tokens',
   'registry.request',
   'registry.error',
   'registry.away',

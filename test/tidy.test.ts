@@ -62,6 +62,7 @@ const DOORS: Record<string, string[]> = {
   winston: ['log.ts'],
   commander: ['main.ts'],
   bcryptjs: ['access/jobs.ts'],
+  jose: ['access/tokens.ts'],
   fresh: ['registry/answer.ts'],
   'range-parser': ['registry/answer.ts'],
   'lru-cache': [

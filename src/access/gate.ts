@@ -6,7 +6,14 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { RunJob } from '../disk/hands.js';
 import { fileVersion, readConfigured } from '../disk/serving.js';
-import { type Passwords, parseAuthorization, parseHtpasswd } from './htpasswd.js';
+import {
+  type Credentials,
+  hashOfNobody,
+  type Passwords,
+  parseAuthorization,
+  parseHtpasswd,
+  sharedCost,
+} from './htpasswd.js';
 import type { AccessJobs } from './jobs.js';
 
 export type Caller =
@@ -17,10 +24,16 @@ export type Caller =
   /** Too many passwords are being checked. */
   | { readonly kind: 'busy' };
 
+/** What became of a name and a password. */
+export type Proof =
+  /** With the line that the password was compared with. */
+  | { readonly kind: 'user'; readonly name: string; readonly hash: string }
+  | Extract<Caller, { kind: 'refused' | 'busy' }>;
+
 export interface GateOptions {
   /** Undefined: nobody has a name here, and every caller is anonymous. */
   readonly htpasswd: string | undefined;
-  readonly run: RunJob<AccessJobs>;
+  readonly run: RunJob<Pick<AccessJobs, 'checkPassword'>>;
   /** Milliseconds, of a clock that is never set. */
   readonly nowMs: () => number;
   /** The file was read: for the first time, again, or in vain (then what was read before holds). */
@@ -33,14 +46,10 @@ const REMEMBER_MS = 5 * 60_000;
 const REMEMBERED_MAX = 10_000;
 /** One guess costs a thread 5 ms to 300 ms; beyond this many the next is told to come later. */
 const CHECKS_MAX = 64;
-/**
- * What an unknown name's password is compared with, so that it takes as long as a known one's. Its
- * cost is replaced by that of the file's own hashes.
- */
-const NOBODY = '$2b$05$abcdefghijklmnopqrstuuYjGm5S5c0xDOYl1fTa6J8fLZ2Bv8mK.';
 
 export class Gate {
   #passwords: Passwords = new Map();
+  #cost = sharedCost(this.#passwords);
   #version: string | undefined;
   #lookedMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
@@ -57,27 +66,41 @@ export class Gate {
     const said = parseAuthorization(authorization);
     if (said === 'anonymous') return { kind: 'anonymous' };
     if (said === 'malformed') return { kind: 'refused', name: '' };
+    const proof = await this.check(said);
+    return proof.kind === 'user' ? { kind: 'user', name: proof.name } : proof;
+  }
+
+  /** Is this the user's password? At most so many are compared at one time. */
+  async check({ user, password }: Credentials): Promise<Proof> {
     await this.refresh();
-    const { user, password } = said;
+    const hash = this.#passwords.get(user);
     const remembered = createHmac('sha256', this.#key)
       .update(`${user.length}:${user}${password}`)
       .digest('base64');
-    if (this.#right.get(remembered)) return { kind: 'user', name: user };
+    if (hash !== undefined && this.#right.get(remembered))
+      return { kind: 'user', name: user, hash };
     if (this.#checks >= CHECKS_MAX) return { kind: 'busy' };
-    const hash = this.#passwords.get(user);
     this.#checks++;
     try {
-      const request = { password, hash: hash ?? this.#nobody() };
+      // An unknown name's password takes as long as a known one's.
+      const cost = this.#cost;
+      const request = { password, hash: hash ?? hashOfNobody(cost), cost };
       const right = await this.options.run('checkPassword', request);
       // Nor if the file has changed while it was compared.
       if (!right || hash === undefined || this.#passwords.get(user) !== hash) {
         return { kind: 'refused', name: user };
       }
       this.#right.set(remembered, true);
-      return { kind: 'user', name: user };
+      return { kind: 'user', name: user, hash };
     } finally {
       this.#checks--;
     }
+  }
+
+  /** The line of this user as it is now; undefined for nobody. */
+  async hashOf(user: string): Promise<string | undefined> {
+    await this.refresh();
+    return this.#passwords.get(user);
   }
 
   /** Reads the file if it has changed; asks at most once a second, unless `now`. */
@@ -102,15 +125,11 @@ export class Gate {
       this.#version = version;
       const { passwords, ignored } = parseHtpasswd((await readConfigured(path)).toString('utf8'));
       this.#passwords = passwords;
+      this.#cost = sharedCost(passwords);
       this.#right.clear();
       this.options.onRead({ ignored, first });
     } catch (error) {
       this.options.onRead({ ignored: [], error: error as Error, first });
     }
-  }
-
-  #nobody(): string {
-    const [someone] = this.#passwords.values();
-    return `$2b$${someone?.slice(4, 6) ?? '05'}${NOBODY.slice(6)}`;
   }
 }

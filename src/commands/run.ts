@@ -76,7 +76,7 @@ export async function runDaemon(
   try {
     // What is published can be pulled at once, whatever recovery finds to do.
     const inherited = outside.inheritedSockets;
-    registry = await openRegistry({ ...services, inherited, monitor }, 'retry');
+    registry = await openRegistry({ ...services, inherited, monitor, ownsState: true }, 'retry');
     const daemon = await startDaemon(services);
     const isTelling = settings.notify.length > 0;
     const postman = isTelling ? new Postman(services, environment) : undefined;

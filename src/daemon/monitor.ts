@@ -227,6 +227,7 @@ export function routeOf(url: string): string {
   if (kind !== undefined) return kind;
   if (path === '/v2/' || path === '/v2') return 'base';
   if (path === '/v2/_catalog') return 'catalog';
+  if (path === '/v2/token') return 'token';
   return path === '/healthz' || path === '/readyz' ? 'health' : 'other';
 }
 

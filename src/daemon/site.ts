@@ -3,8 +3,11 @@ import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
 import { Gate } from '../access/gate.js';
 import type { AccessJobs } from '../access/jobs.js';
+import { KeyRing, type KeySource } from '../access/key-ring.js';
+import { Tokens } from '../access/tokens.js';
 import type { RunJob } from '../disk/hands.js';
 import type { Log } from '../log.js';
+import { type TreeRoots, tokenKeysPath } from '../publish/paths.js';
 import type { DaemonView } from '../registry/daemon-view.js';
 import { Endpoint } from '../registry/endpoint.js';
 import { Page } from '../registry/page.js';
@@ -15,16 +18,20 @@ import type { Settings } from '../settings/schema.js';
 export interface SiteOptions {
   readonly settings: Settings;
   readonly source: Source;
+  readonly roots: TreeRoots;
   readonly run: RunJob<AccessJobs>;
   readonly log: Log;
   /** What the page shows of the inbox; left out in a process that only serves. */
   readonly board?: DaemonView;
+  /** May write into the state: a process that only serves may not. */
+  readonly ownsState?: boolean;
 }
 
 export class Site {
   readonly #options: SiteOptions;
   #gate: Gate;
   #htpasswd: string | null;
+  #keys: KeyRing | undefined;
   #page: Page | undefined;
   #endpoint: Endpoint;
 
@@ -32,8 +39,9 @@ export class Site {
     this.#options = options;
     this.#htpasswd = options.settings.registry.htpasswd;
     this.#gate = openGate(options);
+    this.#keys = openKeys(options, undefined);
     this.#page = openPage(options, this.#gate);
-    this.#endpoint = openEndpoint(options, this.#gate, this.#page);
+    this.#endpoint = this.#openEndpoint();
   }
 
   get endpoint(): Endpoint {
@@ -46,26 +54,70 @@ export class Site {
     if (htpasswd !== this.#htpasswd) this.#gate = openGate(this.#options);
     this.#htpasswd = htpasswd;
     await this.#gate.refresh({ now: true });
+    this.#keys = openKeys(this.#options, this.#keys);
+    await this.#keys?.refresh({ now: true });
     // Whoever watches is asked again who he is: browsers come back by themselves.
     this.#page?.close();
     this.#page = openPage(this.#options, this.#gate);
-    this.#endpoint = openEndpoint(this.#options, this.#gate, this.#page);
+    this.#endpoint = this.#openEndpoint();
   }
 
   /** Ends what would go on: the streams of the page. */
   close(): void {
     this.#page?.close();
   }
+
+  #openEndpoint(): Endpoint {
+    const { settings, source, log } = this.#options;
+    const [gate, keys, page] = [this.#gate, this.#keys, this.#page];
+    const lifetimeMs = () => settings.registry.tokenFor;
+    const tokens = keys && new Tokens({ gate, keys, lifetimeMs, clockMs: () => Date.now() });
+    const onRefused = (user: string, request: IncomingMessage) =>
+      log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
+    return new Endpoint({ source, settings, gate, tokens, page, onRefused });
+  }
 }
 
-function openEndpoint(
-  { settings, source, log }: SiteOptions,
-  gate: Gate,
-  page: Page | undefined,
-): Endpoint {
-  const onRefused = (user: string, request: IncomingMessage) =>
-    log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
-  return new Endpoint({ source, settings, gate, page, onRefused });
+/**
+ * Undefined where there are no passwords. Those in use are kept where nothing else is wanted: a reload
+ * ends no token.
+ */
+function openKeys(
+  { settings, roots, run, log, ownsState = false }: SiteOptions,
+  inUse: KeyRing | undefined,
+): KeyRing | undefined {
+  const { htpasswd, tokenKey } = settings.registry;
+  if (htpasswd === null) return undefined;
+  const path = tokenKey === null ? tokenKeysPath(roots) : resolve(tokenKey);
+  if (inUse?.options.path === path) return inUse;
+  return new KeyRing({
+    path,
+    makes: ownsState && tokenKey === null,
+    run,
+    nowMs: () => performance.now(),
+    clockMs: () => Date.now(),
+    onChange: (source) => tellOfKeys(source, path, tokenKey === null && !ownsState, log),
+  });
+}
+
+const KEY_HINT =
+  'Tokens of this process are good here alone. Endpoints that answer for one another need registry.tokenKey.';
+
+/** @param isExpected that no file can be read: the daemon's own is not for a process that only serves */
+function tellOfKeys(source: KeySource, path: string, isExpected: boolean, log: Log): void {
+  if (source.from === 'file') {
+    log('info', 'registry.tokens', { key: path });
+    if (source.ignored.length === 0) return;
+    const lines = source.ignored.join(', ');
+    log('warn', 'registry.error', { what: `keys of tokens: too short in line ${lines}`, path });
+    return;
+  }
+  if (!isExpected) {
+    const what = 'the keys of tokens cannot be read';
+    const error = source.error ? errorFields(source.error) : { message: 'there is no such file' };
+    log('error', 'registry.error', { what, path, ...error });
+  }
+  if (source.from === 'memory') log('info', 'registry.tokens', { key: 'memory', hint: KEY_HINT });
 }
 
 function openGate({ settings, run, log }: SiteOptions): Gate {

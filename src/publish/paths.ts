@@ -13,6 +13,7 @@
  *     flips/<id>/<timestamp>       links about to become the pivot (see flip.ts)
  *     history/<id>.jsonl           one line per flip: when, to what, why
  *     targets/<target>/<id>.json      what an object store was seen to serve
+ *     tokens/keys                  what the endpoint signs tokens with; for its owner's eyes alone
  *     notify/                      what somebody is to be told (its inside is drawn by notify/spool.ts)
  */
 import { join } from 'node:path';
@@ -38,6 +39,8 @@ export const flipsDirectory = ({ state }: TreeRoots) => join(state, 'flips');
 export const historyDirectory = ({ state }: TreeRoots) => join(state, 'history');
 export const boardsDirectory = ({ state }: TreeRoots) => join(state, 'boards');
 export const notifyDirectory = ({ state }: TreeRoots) => join(state, 'notify');
+
+export const tokenKeysPath = ({ state }: TreeRoots) => join(state, 'tokens', 'keys');
 
 export function elsewherePath({ state }: TreeRoots, target: string, id: RepositoryId): string {
   return join(state, 'targets', target, `${id}.json`);

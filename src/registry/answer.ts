@@ -12,7 +12,8 @@ import type { ServedBlob } from './source.js';
 
 export interface Answer {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string | number>>;
+  /** A list is sent as a line each. */
+  readonly headers: Readonly<Record<string, string | number | string[]>>;
   readonly body: Body | undefined;
 }
 

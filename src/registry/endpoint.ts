@@ -5,6 +5,9 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Caller, Gate } from '../access/gate.js';
+import { parseBearer } from '../access/htpasswd.js';
+import { type Access, CATALOG_ACCESS, includesAccess, pullAccess } from '../access/scope.js';
+import { SERVICE, type Tokens } from '../access/tokens.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
 import { BLOBS } from '../objects/layout.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
@@ -12,6 +15,7 @@ import type { Settings } from '../settings/schema.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { type Answer, answerRefusal } from './answer.js';
 import { answerBlob, type BlobsBy } from './blobs.js';
+import { challenges } from './challenge.js';
 import { answerCatalog, answerReferrers, answerTags, cutPage } from './discovery.js';
 import { type Asked, answerManifest } from './manifests.js';
 import type { Page as HumanPage } from './page.js';
@@ -19,13 +23,17 @@ import { parsePageRoute } from './page-route.js';
 import { NOBODYS_ID, Permission } from './permission.js';
 import { isAway } from './pointers.js';
 import { isRefusal, type Refusal, refusalHeaders } from './refusal.js';
+import { registryName } from './registry-name.js';
 import { type Page, parseRoute, type Route } from './route.js';
 import type { ServedSnapshot, Source } from './source.js';
+import { answerToken } from './token-endpoint.js';
 
 export interface EndpointOptions {
   readonly source: Source;
   readonly settings: Settings;
   readonly gate: Gate;
+  /** Undefined where there are no passwords: then nobody is asked who he is. */
+  readonly tokens?: Tokens | undefined;
   /** What people see at `/`; left out where there is no page. */
   readonly page?: HumanPage | undefined;
   /** Somebody said a name and a password that are not right. */
@@ -37,7 +45,14 @@ const CATALOG_PAGE_MAX = 1000;
 const TRIES = 3;
 const API_VERSION = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
 
-type RepositoryRoute = Exclude<Route, { kind: 'base' | 'catalog' | 'tree' }>;
+type RepositoryRoute = Exclude<Route, { kind: 'base' | 'catalog' | 'tree' | 'token' }>;
+
+/** Who asks. */
+interface Asker {
+  readonly caller: Caller;
+  /** What the token he showed is good for; undefined for one who showed none, and for any password. */
+  readonly access?: readonly Access[];
+}
 
 export class Endpoint {
   readonly #blobsBy: BlobsBy;
@@ -53,28 +68,96 @@ export class Endpoint {
     const { method = '', url = '', headers } = request;
     const shown = await this.#answerOnPage(method, url, request);
     if (shown) return shown;
-    const answer = await this.#answer(method, url, request).catch(laterIfAway);
-    const done = isRefusal(answer) ? answerRefusal(answer, refusalHeaders(answer)) : answer;
+    const route = parseRoute(url);
+    const answer = await this.#answer(method, route, request).catch(laterIfAway);
+    const done = isRefusal(answer)
+      ? answerRefusal(answer, this.#refusalHeaders(answer, route, request))
+      : answer;
     if (done.status === 401 || headers.authorization !== undefined) {
       return { ...done, headers: { ...done.headers, ...API_VERSION, Vary: vary(done) } };
     }
     return { ...done, headers: { ...done.headers, ...API_VERSION } };
   }
 
-  async #answer(method: string, url: string, request: IncomingMessage): Promise<Answer | Refusal> {
-    const route = parseRoute(url);
-    if (method !== 'GET' && method !== 'HEAD') return { status: 405, code: 'UNSUPPORTED' };
-    const caller = await this.options.gate.identify(request.headers.authorization);
-    if (caller.kind === 'busy') return { status: 429, code: 'TOOMANYREQUESTS' };
-    if (caller.kind === 'refused') {
-      this.options.onRefused(caller.name, request);
-      return { status: 401, code: 'UNAUTHORIZED' };
+  async #answer(
+    method: string,
+    route: Route | Refusal,
+    request: IncomingMessage,
+  ): Promise<Answer | Refusal> {
+    const { tokens } = this.options;
+    if (tokens && !isRefusal(route) && route.kind === 'token') {
+      const isAsked = method === 'GET' || method === 'POST';
+      return isAsked
+        ? this.#token(route.query, tokens, request)
+        : { status: 405, code: 'UNSUPPORTED' };
     }
+    if (method !== 'GET' && method !== 'HEAD') return { status: 405, code: 'UNSUPPORTED' };
+    const asker = await this.#identify(request);
+    if (isRefusal(asker)) return asker;
     if (isRefusal(route)) return route;
-    if (route.kind === 'base') return this.#base(caller, request);
-    if (route.kind === 'catalog') return this.#catalog(caller, route, request);
-    if (route.kind !== 'tree') return this.#inRepository(caller, route, request);
-    return this.#inRepository(caller, this.#fromTree(route), request, route.snapshot);
+    switch (route.kind) {
+      case 'base':
+        return this.#base(asker, request);
+      case 'catalog':
+        return this.#catalog(asker, route, request);
+      case 'token':
+        return { status: 404, code: 'NAME_UNKNOWN' };
+      case 'tree':
+        return this.#inRepository(asker, this.#fromTree(route), request, route.snapshot);
+      default:
+        return this.#inRepository(asker, route, request);
+    }
+  }
+
+  async #identify(request: IncomingMessage): Promise<Asker | Refusal> {
+    const { gate, tokens, onRefused } = this.options;
+    const { authorization } = request.headers;
+    const token = tokens && parseBearer(authorization);
+    if (token !== undefined) {
+      // Many are over by the time they come, and nobody guesses one: that is no event.
+      const holder = await tokens?.identify(token);
+      return holder ?? { status: 401, code: 'UNAUTHORIZED', token: 'invalid_token' };
+    }
+    const caller = await gate.identify(authorization);
+    if (caller.kind === 'busy') return { status: 429, code: 'TOOMANYREQUESTS' };
+    if (caller.kind !== 'refused') return { caller };
+    onRefused(caller.name, request);
+    return { status: 401, code: 'UNAUTHORIZED' };
+  }
+
+  async #token(
+    query: URLSearchParams,
+    tokens: Tokens,
+    request: IncomingMessage,
+  ): Promise<Answer | Refusal> {
+    const { gate, settings, onRefused } = this.options;
+    const anonymous = () => settings.registry.anonymous;
+    const { answer, refused } = await answerToken(request, query, { gate, tokens, anonymous });
+    if (refused !== undefined) onRefused(refused, request);
+    return answer;
+  }
+
+  #refusalHeaders(
+    refusal: Refusal,
+    route: Route | Refusal,
+    request: IncomingMessage,
+  ): Answer['headers'] {
+    const headers = refusalHeaders(refusal);
+    const { tokens, settings } = this.options;
+    const kind = isRefusal(route) ? undefined : route.kind;
+    if (tokens === undefined) return headers;
+    // Only a password leads past this one.
+    if (kind === 'token') return refusal.status === 405 ? { Allow: 'GET, POST' } : headers;
+    if (refusal.status !== 401) return headers;
+    const { registry, isEncrypted } = registryName(request);
+    const asked = `${isEncrypted ? 'https' : 'http'}://${registry}/v2/token`;
+    const challenge = {
+      realm: settings.registry.tokenUrl ?? asked,
+      service: SERVICE,
+      access: isRefusal(route) ? undefined : accessFor(route),
+      withBasic: kind !== 'base',
+    };
+    return { ...headers, 'WWW-Authenticate': challenges(challenge, refusal) };
   }
 
   /** Undefined for what is not the page's. */
@@ -91,18 +174,15 @@ export class Endpoint {
     return page?.answer(route, caller, request);
   }
 
-  /** end-1. */
-  #base(caller: Caller, { headers }: IncomingMessage): Answer | Refusal {
-    const isAnonymous = caller.kind === 'anonymous';
-    const { anonymous } = this.options.settings.registry;
+  /**
+   * end-1. Where there are passwords, whoever comes without anything is sent for a token: from this
+   * answer alone Docker's engine and containers/image (skopeo, podman, CRI-O) know how they may show
+   * a password later. Who has no password gets a token as well, or goes on without.
+   */
+  #base({ caller }: Asker, { headers }: IncomingMessage): Answer | Refusal {
     const saidNothing = headers.authorization === undefined;
-    if (isAnonymous && !anonymous) return { status: 401, code: 'UNAUTHORIZED' };
-    if (
-      isAnonymous &&
-      this.#permission.hasSecrets &&
-      saidNothing &&
-      asksOnlyHere(headers['user-agent'])
-    ) {
+    const isAsked = this.options.tokens !== undefined && saidNothing;
+    if (caller.kind === 'anonymous' && (isAsked || !this.options.settings.registry.anonymous)) {
       return { status: 401, code: 'UNAUTHORIZED' };
     }
     const body = Buffer.from('{}');
@@ -118,29 +198,37 @@ export class Endpoint {
   }
 
   async #inRepository(
-    caller: Caller,
+    asker: Asker,
     route: RepositoryRoute,
     request: IncomingMessage,
     name?: Timestamp,
   ): Promise<Answer | Refusal> {
     const { settings, source } = this.options;
+    // Whatever is or is not there: only what was asked for when the token was made counts.
+    if (!covers(asker, pullAccess(route.repository))) return OUT_OF_SCOPE;
     const policy = resolveRepository(settings, route.repository);
-    const mayRead = this.#permission.mayRead(caller, policy);
+    const mayRead = this.#permission.mayRead(asker.caller, policy);
     for (let attempt = 1; ; attempt++) {
       // What may not be read is looked for under a name that nobody can have: forbidden takes as
       // long as absent does.
       const id = mayRead ? policy.id : NOBODYS_ID;
       const snapshot = await (name ? source.at({ id, name }) : source.current(id));
-      if (snapshot === undefined) return this.#permission.unknown(caller);
+      if (snapshot === undefined) return this.#unknown(asker);
       const isPrivate = policy.protected || !settings.registry.anonymous;
       const asked = { headers: request.headers, isPrivate, isHead: request.method === 'HEAD' };
       const isIts = (await snapshot.repository()) === route.repository;
       const answer = isIts
         ? await this.#fromSnapshot(snapshot, route, asked)
-        : this.#permission.unknown(caller);
+        : this.#unknown(asker);
       if (isIts && answer.status !== 404) return answer;
       if ((await snapshot.stands()) || attempt === TRIES) return answer;
     }
+  }
+
+  /** Absent, or not for this one. Whose token is nobody's is told that another might do. */
+  #unknown({ caller, access }: Asker): Refusal {
+    const unknown = this.#permission.unknown(caller);
+    return access && unknown.status === 401 ? OUT_OF_SCOPE : unknown;
   }
 
   #fromTree(route: Extract<Route, { kind: 'tree' }>): RepositoryRoute {
@@ -167,13 +255,14 @@ export class Endpoint {
   }
 
   async #catalog(
-    caller: Caller,
+    asker: Asker,
     page: Page,
     { headers }: IncomingMessage,
   ): Promise<Answer | Refusal> {
     const { settings, source } = this.options;
-    if (caller.kind === 'anonymous' && !settings.registry.anonymous)
-      return this.#permission.unknown(caller);
+    const { caller } = asker;
+    if (!covers(asker, CATALOG_ACCESS)) return OUT_OF_SCOPE;
+    if (caller.kind === 'anonymous' && !settings.registry.anonymous) return this.#unknown(asker);
     const policies = (await source.ids())
       .map((id) => resolveRepositoryById(settings, id))
       .filter((policy) => this.#permission.mayRead(caller, policy));
@@ -202,14 +291,21 @@ export class Endpoint {
   }
 }
 
+/** Clients show it to their users: Docker's engine says `pull access denied`, containerd its name. */
+const OUT_OF_SCOPE: Refusal = { status: 401, code: 'UNAUTHORIZED', token: 'insufficient_scope' };
+
+/** A password is good for everything its user may do, a token for what it was made for. */
+function covers({ access }: Asker, wanted: Access): boolean {
+  return access === undefined || includesAccess(access, wanted);
+}
+
 /**
- * Clients that show their password only if `/v2/` asks for it: containers/image (skopeo, podman,
- * buildah, CRI-O) takes its challenges from there and nowhere else (docker_client.go,
- * detectProperties). Everybody else gets 200 there, and is asked where it is needed: Docker's classic
- * store cannot pull without a password from a registry that asks for one at `/v2/`.
+ * What a token must be good for to get this. A path of the tree names an id, and which repository has
+ * it stands in the settings: that is not told to whoever asks.
  */
-function asksOnlyHere(userAgent = ''): boolean {
-  return /\b(?:containers|skopeo|libpod|buildah|cri-o|podman)\//i.test(userAgent);
+function accessFor(route: Route): Access | undefined {
+  if (route.kind === 'catalog') return CATALOG_ACCESS;
+  return 'repository' in route ? pullAccess(route.repository) : undefined;
 }
 
 /** What cannot be read now is never said to be unknown. */

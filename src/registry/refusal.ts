@@ -4,6 +4,8 @@ export interface Refusal {
   readonly status: 400 | 401 | 404 | 405 | 416 | 429 | 500 | 503;
   readonly code: keyof typeof MESSAGES;
   readonly message?: string;
+  /** What is wrong with the token that came along (RFC 6750, 3.1). */
+  readonly token?: 'invalid_token' | 'insufficient_scope';
 }
 
 const MESSAGES = {
@@ -29,12 +31,12 @@ export function refusalBody({ code, message = MESSAGES[code] }: Refusal): Buffer
   return Buffer.from(`${JSON.stringify({ errors: [{ code, message }] })}\n`);
 }
 
-const CHALLENGE = { 'WWW-Authenticate': 'Basic realm="dropdock", charset="UTF-8"' };
+export const BASIC_CHALLENGE = 'Basic realm="dropdock", charset="UTF-8"';
 const RETRY_LATER = { 'Retry-After': '1' };
 
 /** What goes with a refusal's status. */
 export function refusalHeaders({ status }: Refusal): Record<string, string> {
-  if (status === 401) return CHALLENGE;
+  if (status === 401) return { 'WWW-Authenticate': BASIC_CHALLENGE };
   if (status === 405) return { Allow: 'GET, HEAD' };
   return status === 429 || status === 503 ? RETRY_LATER : {};
 }

@@ -1,4 +1,8 @@
-/** What a client called us, for the commands that people copy. */
+/**
+ * What a client called us, for the commands that people copy and for the address of the token endpoint.
+ * A proxy that asks us under another name tells which one it was asked under. Whoever makes these
+ * headers up is the only one to be told what he said: nothing that is made of them may be kept.
+ */
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 
@@ -10,9 +14,12 @@ export function registryName({ headers, socket }: IncomingMessage): {
   isEncrypted: boolean;
 } {
   const { host = '', 'x-forwarded-proto': forwarded } = headers;
-  const registry = HOST.test(host) ? host : 'localhost';
+  // The first of several proxies is the one that the client knows.
+  const [behind = ''] = String(headers['x-forwarded-host'] ?? '').split(',');
+  const registry = [behind.trim(), host].find((name) => HOST.test(name)) ?? 'localhost';
   return {
     registry,
-    isEncrypted: (socket as TLSSocket).encrypted === true || forwarded === 'https',
+    isEncrypted:
+      (socket as TLSSocket).encrypted === true || /^https\b/i.test(String(forwarded ?? '')),
   };
 }

@@ -46,7 +46,9 @@ export type Route =
       readonly reference: Digest | Tag;
     } & TreePlace)
   /** Docker's, in no version of the spec, and what `skopeo sync` and mirrors ask for. */
-  | ({ readonly kind: 'catalog' } & Page);
+  | ({ readonly kind: 'catalog' } & Page)
+  /** Where clients get tokens. Below /v2/, so that whatever leads there in front of us leads here, too. */
+  | { readonly kind: 'token'; readonly query: URLSearchParams };
 
 export interface TreePlace {
   readonly id: RepositoryId;
@@ -93,6 +95,7 @@ function parseParts([root, version, ...rest]: string[], query: URLSearchParams):
   if (root !== '' || version !== 'v2') return { status: 404, code: 'NAME_UNKNOWN' };
   if (rest.length === 0 || (rest.length === 1 && rest[0] === '')) return { kind: 'base' };
   if (rest.length === 1 && rest[0] === '_catalog') return withPage({ kind: 'catalog' }, query);
+  if (rest.length === 1 && rest[0] === 'token') return { kind: 'token', query };
   const [kind, last = ''] = rest.slice(-2);
   const repository = rest.slice(0, -2).join('/');
   if (!KINDS.has(kind ?? '')) return { status: 404, code: 'NAME_UNKNOWN' };

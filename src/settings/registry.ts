@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { noList } from '../image/json.js';
 import { duration, pause } from './duration.js';
-import { agree, type Complaint, counted, filled, orNull, text } from './shapes.js';
+import { agree, type Complaint, counted, filled, HTTP, orNull, text, url } from './shapes.js';
 import { LOCAL_TARGET } from './targets.js';
 
 /** `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a socket. */
@@ -20,11 +20,22 @@ export const listen = v.pipe(
 
 /** As long as a signature can be good. */
 const SIGNED_MS_MAX = 7 * 24 * 3600 * 1000;
+const TOKEN_MS_MAX = 24 * 3600 * 1000;
 
 /** Settings that make no sense without another. */
 function* wrongTogether(
   registry: Readonly<
-    Record<'target' | 'blobs' | 'blobsUrl' | 'htpasswd' | 'certificate' | 'key', unknown>
+    Record<
+      | 'target'
+      | 'blobs'
+      | 'blobsUrl'
+      | 'htpasswd'
+      | 'tokenKey'
+      | 'tokenUrl'
+      | 'certificate'
+      | 'key',
+      unknown
+    >
   > & { readonly anonymous: boolean },
 ): Iterable<Complaint> {
   const need = (path: string, message: string) => ({ path: [path], message });
@@ -37,6 +48,10 @@ function* wrongTogether(
   }
   if (!registry.anonymous && registry.htpasswd === null) {
     yield need('anonymous', 'false needs registry.htpasswd, or nobody could read anything');
+  }
+  for (const name of ['tokenKey', 'tokenUrl'] as const) {
+    if (registry[name] === null || registry.htpasswd !== null) continue;
+    yield need(name, 'tokens are for the users of registry.htpasswd, which is not set');
   }
   if ((registry.certificate === null) !== (registry.key === null)) {
     yield need(registry.key === null ? 'certificate' : 'key', 'certificate and key go together');
@@ -63,6 +78,22 @@ const shape = v.strictObject({
   staleFor: v.optional(duration, '10m'),
   anonymous: v.optional(v.boolean(), true),
   htpasswd: orNull(filled),
+  tokenFor: v.optional(
+    v.pipe(
+      duration,
+      // Clients take none for good for less than a minute, whatever they are told.
+      v.check((ms) => ms >= 60_000 && ms <= TOKEN_MS_MAX, 'expected 1m to 1d'),
+    ),
+    '15m',
+  ),
+  tokenKey: orNull(filled),
+  // Nothing that would end a quoted text in a header.
+  tokenUrl: orNull(
+    v.pipe(
+      url(HTTP, 'expected a URL that begins with http:// or https://'),
+      v.regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'expected a URL in ASCII'),
+    ),
+  ),
   certificate: orNull(filled),
   key: orNull(filled),
   page: v.optional(v.boolean(), true),

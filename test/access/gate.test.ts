@@ -105,6 +105,40 @@ describe('the gate', () => {
     expect(checked[0]?.hash).to.match(/^\$2b\$07\$[./A-Za-z0-9]{53}$/);
   });
 
+  it('compares a wrong password as long for every user, whatever his own costs', async () => {
+    const costs = { low: 4, middle: 6, high: 9 };
+    const lines = Object.entries(costs).map(
+      ([name, cost]) => `${name}:${hashSync('secret', cost)}`,
+    );
+    writeFileSync(file, `${lines.join('\n')}\n`);
+    const times: Record<string, number[]> = { low: [], middle: [], high: [], nobody: [] };
+    for (let round = 0; round < 7; round++) {
+      for (const [name, all] of Object.entries(times)) {
+        const before = process.cpuUsage().user;
+        expect(await ask(name, 'wrong')).to.equal(`refused ${name}`);
+        all.push(process.cpuUsage().user - before);
+      }
+    }
+    const medians = Object.values(times).map((all) => all.sort((a, b) => a - b)[3] ?? 0);
+    // Each step of a cost is twice the work: 32 times from 4 to 9.
+    expect(Math.max(...medians)).to.be.lessThan(1.5 * Math.min(...medians));
+    for (const name of Object.keys(costs))
+      expect(await ask(name, 'secret')).to.equal(`user ${name}`);
+  });
+
+  it('lets nobody in by a line that bcrypt itself refuses, and no one else fails by it', async () => {
+    const rest = hashSync('secret', 4).slice(7);
+    writeFileSync(
+      file,
+      `none:$2b$00$${rest}\nmuch:$2b$99$${rest}\n${htpasswdLine('alice', 'one')}\n`,
+    );
+    for (const name of ['none', 'much', 'nobody']) {
+      expect(await ask(name, 'secret')).to.equal(`refused ${name}`);
+    }
+    expect(await ask('alice', 'one')).to.equal('user alice');
+    expect(read).to.deep.equal([{ ignored: ['none', 'much'], first: true }]);
+  });
+
   it('sees a changed file within a second: renamed over, or written in place', async () => {
     writeHtpasswd(file, { alice: 'one', bob: 'two' });
     expect([await ask('alice', 'one'), await ask('bob', 'two')]).to.deep.equal([

@@ -15,7 +15,7 @@ const REPOSITORIES = `repositories:
   secret/both: {readers: [alice, bob]}
   secret/none: {readers: []}
 `;
-const CHALLENGE = 'Basic realm="dropdock", charset="UTF-8"';
+const BASIC = 'Basic realm="dropdock", charset="UTF-8"';
 const ALICE = basic('alice', 'a-secret');
 const BOB = basic('bob', 'b-secret');
 const NOBODY = {};
@@ -46,10 +46,27 @@ describeOver('readers', () => {
     ['manifests/1', `manifests/${image.digest}`, `blobs/${LAYER}`, 'tags/list', 'tags/list?n=1']
       .concat(`referrers/${image.digest}`, 'manifests/absent', `blobs/${sha256('absent')}`)
       .map((path) => `/v2/${name}/${path}`);
+  const scopeOf = (path: string) => {
+    if (path === '/v2/_catalog') return 'registry:catalog:*';
+    const [, name] = /^\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(path) ?? [];
+    return name && `repository:${name}:pull`;
+  };
   const statuses = async (name: string, headers: Record<string, string>) => {
     const got = await Promise.all(paths(name).map((path) => registry.get(path, headers)));
     return [...new Set(got.map(({ status }) => status))].sort();
   };
+  /** What a client is asked with; without a scope where nothing tells which. */
+  const challenge = (scope?: string, error?: string) =>
+    `Bearer realm="${registry.server.url}/v2/token",service="dropdock"` +
+    (scope ? `,scope="${scope}"` : '') +
+    (error ? `,error="${error}"` : '');
+  /** A token for these repositories and the catalog. */
+  async function token(headers: Record<string, string>, ...names: string[]) {
+    const scopes = names.map((name) => `scope=repository:${name}:pull`).join('&');
+    const path = `/v2/token?service=dropdock&scope=registry:catalog:*&${scopes}`;
+    const reply = await registry.get(path, headers);
+    return { authorization: `Bearer ${(reply.json as { token: string }).token}` };
+  }
   const catalog = async (headers: Record<string, string>) =>
     ((await registry.get('/v2/_catalog', headers)).json as { repositories: string[] }).repositories;
   async function reopen(text: string): Promise<void> {
@@ -104,18 +121,27 @@ describeOver('readers', () => {
     }
   });
 
-  it('who are none cannot tell a forbidden repository from an absent one', async () => {
+  it('who are none cannot tell a forbidden repository from an absent one, with tokens neither', async () => {
+    // Each is asked with its own name, and is answered with it.
     const without = (name: string) => (reply: Reply) => ({
       status: reply.status,
-      headers: steadyHeaders(reply),
+      headers: JSON.stringify(steadyHeaders(reply)).replaceAll(name, ''),
       body: reply.body.toString().replaceAll(name, ''),
     });
+    const forNobody = ['secret/all', 'secret/alice', 'secret/none'];
+    const forBob = ['secret/alice', 'secret/none'];
+    const absences = ['secret/absent', 'absent'];
     for (const [who, names] of [
-      [NOBODY, ['secret/all', 'secret/alice', 'secret/none']],
-      [BOB, ['secret/alice', 'secret/none']],
+      [NOBODY, forNobody],
+      [BOB, forBob],
+      [await token(NOBODY, ...forNobody, ...absences), forNobody],
+      [await token(BOB, ...forBob, ...absences), forBob],
+      // Good for something else.
+      [await token(NOBODY, 'open'), forNobody],
+      [await token(BOB, 'open'), forBob],
     ] as const) {
-      for (const name of names) {
-        const absent = 'secret/absent';
+      for (const [name, absent] of names.flatMap((name) => absences.map((each) => [name, each]))) {
+        if (name === undefined || absent === undefined) throw new Error('no names');
         for (const [at, path] of paths(name).entries()) {
           const other = paths(absent)[at] ?? '';
           for (const method of ['GET', 'HEAD', 'DELETE']) {
@@ -130,37 +156,64 @@ describeOver('readers', () => {
     }
   });
 
+  it('are given the same token for what is forbidden, absent and open', async () => {
+    const names = ['secret/all', 'secret/alice', 'secret/none', 'secret/absent', 'absent', 'open'];
+    for (const who of [NOBODY, ALICE, BOB]) {
+      const claims = await Promise.all(
+        names.map(async (name) => {
+          const reply = await registry.get(`/v2/token?scope=repository:${name}:pull`, who);
+          const { token, ...rest } = reply.json as { token: string; access_token: string };
+          const payload = JSON.parse(
+            Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
+          ) as Record<string, unknown>;
+          for (const time of ['iat', 'nbf', 'exp', 'jti']) delete payload[time];
+          const { status } = reply;
+          const body = { ...rest, access_token: rest.access_token === token };
+          return JSON.stringify({ status, body, payload }).replaceAll(name, '');
+        }),
+      );
+      expect(claims[0]).to.contain('pull');
+      expect([...new Set(claims)]).to.have.length(1);
+    }
+  });
+
   it('with a wrong password are refused everywhere, also where none is needed', async () => {
-    const wrong = [basic('alice', 'wrong'), basic('nobody', 'x'), { authorization: 'Bearer x' }];
+    const wrong = [basic('alice', 'wrong'), basic('nobody', 'x'), { authorization: 'Digest x' }];
     const everywhere = [...paths('open'), ...paths('secret/all'), '/v2/', '/v2/_catalog', '/v2/x'];
     for (const headers of wrong) {
       for (const path of everywhere) {
         const { status, code, headers: got } = await registry.get(path, headers);
         expect([status, code], path).to.deep.equal([401, 'UNAUTHORIZED']);
-        expect(got).to.include({ 'www-authenticate': CHALLENGE, vary: 'Authorization' });
+        const isBase = path === '/v2/';
+        expect(got['www-authenticate'], path).to.equal(
+          isBase ? challenge() : `${challenge(scopeOf(path))}, ${BASIC}`,
+        );
+        expect(got.vary).to.equal('Authorization');
       }
     }
     expect(registry.refused).to.include('alice').and.to.include('nobody');
   }).timeout(20_000);
 
-  it('are asked for a password at /v2/ when they show it only there, and others are not', async () => {
+  it('are sent for a token at /v2/ by that alone, whoever they are, where there are passwords', async () => {
     const asOnes = async (agent: string | undefined, more: Record<string, string> = {}) => {
       const headers = { ...(agent && { 'user-agent': agent }), ...more };
       const { status, headers: got } = await registry.get('/v2/', headers);
-      expect(got['www-authenticate']).to.equal(status === 401 ? CHALLENGE : undefined);
+      // Docker's engine answers each scheme that it finds here, and has none for Basic without a password.
+      expect(got['www-authenticate']).to.equal(status === 401 ? challenge() : undefined);
       return status;
     };
-    const containers = ['containers/5.24.1 (github.com/containers/image)', 'skopeo/1.9.3'];
-    for (const agent of [...containers, 'libpod/4.3.1', 'Buildah/1.28', 'cri-o/1.30']) {
-      expect(await asOnes(agent), agent).to.equal(401);
-      expect(await asOnes(agent, ALICE), agent).to.equal(200);
-      // What they send when they have no password to give.
-      expect(await asOnes(agent, basic('', '')), agent).to.equal(200);
+    const agents = ['containers/5.24.1 (github.com/containers/image)', 'docker/24.0.7', undefined];
+    for (const yamlText of [yaml(), `registry: {htpasswd: ${passwords}}`]) {
+      await reopen(yamlText);
+      const [ofNobody, ofBob] = [await token(NOBODY), await token(BOB)];
+      for (const agent of agents) {
+        expect(await asOnes(agent), agent).to.equal(401);
+        expect(await asOnes(agent, ALICE), agent).to.equal(200);
+        // What some send when they have no password to give.
+        expect(await asOnes(agent, basic('', '')), agent).to.equal(200);
+        for (const bearer of [ofNobody, ofBob]) expect(await asOnes(agent, bearer)).to.equal(200);
+      }
     }
-    const others = ['docker/24.0.7 go/go1.20', 'containerd/2.0.0', 'curl/8', undefined];
-    for (const agent of others) expect(await asOnes(agent)).to.equal(200);
-    await reopen(`registry: {htpasswd: ${passwords}}`);
-    for (const agent of [...containers, ...others]) expect(await asOnes(agent)).to.equal(200);
   });
 
   it('with neither name nor password are nobody', async () => {
@@ -176,7 +229,10 @@ describeOver('readers', () => {
         expect((await registry.get(path, headers)).status, path).to.equal(401);
       }
     }
+    const refused = await registry.get('/v2/token?scope=repository:open:pull');
+    expect([refused.status, refused.headers['www-authenticate']]).to.deep.equal([401, BASIC]);
     expect(await statuses('open', BOB)).to.deep.equal([200, 404]);
+    expect(await statuses('open', await token(BOB, 'open'))).to.deep.equal([200, 404]);
     expect((await registry.get('/v2/', BOB)).status).to.equal(200);
     const { headers } = await registry.get(`/v2/open/blobs/${LAYER}`, BOB);
     expect(headers['cache-control']).to.equal('private, max-age=31536000, immutable');
@@ -222,7 +278,14 @@ describe('the time of an answer', function () {
   }
 
   it('is the same for a forbidden repository and for an absent one', async () => {
-    const who: Record<string, string>[] = [NOBODY, BOB];
+    const scopes = ['alice', 'nobod'].map((name) => `scope=repository:secret/${name}:pull`);
+    const tokens = await Promise.all(
+      [NOBODY, BOB].map(async (headers) => {
+        const { json } = await registry.get(`/v2/token?${scopes.join('&')}`, headers);
+        return { authorization: `Bearer ${(json as { token: string }).token}` };
+      }),
+    );
+    const who: Record<string, string>[] = [NOBODY, BOB, ...tokens];
     for (const headers of who) {
       for (const rest of ['manifests/1', `blobs/${LAYER}`, 'tags/list']) {
         const alike = await medians(
@@ -232,6 +295,14 @@ describe('the time of an answer', function () {
         );
         expect(alike, rest).to.equal(true);
       }
+    }
+  });
+
+  it('is the same for a token of either', async () => {
+    const token = (name: string) => `/v2/token?scope=repository:secret/${name}:pull`;
+    for (const headers of [NOBODY, BOB]) {
+      const alike = await medians(350, [token('alice'), headers], [token('nobod'), headers]);
+      expect(alike).to.equal(true);
     }
   });
 

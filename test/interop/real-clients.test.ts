@@ -3,10 +3,10 @@
  * digest, single images and indexes, with and without a password; and a second dropdock that is
  * filled by `skopeo sync` from the first serves the same digests.
  */
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { Containerd } from '../support/containerd.js';
 import { DaemonProcess, QUICK } from '../support/daemon-process.js';
 import { blobPath, makeLayout, sha256, TestContent } from '../support/make-image.js';
 import { ACCEPT_ALL } from '../support/puller.js';
@@ -140,20 +140,9 @@ describe('real clients pull from dropdock', function () {
 
   it('containerd, one image with its snapshot and an index with all its platforms', async () => {
     const place = tempDir();
-    const address = join(place, 'c.sock');
-    const config = [
-      'version = 2',
-      `root = "${place}/root"`,
-      `state = "${place}/state"`,
-      'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
-      `[grpc]\n  address = "${address}"`,
-      `[ttrpc]\n  address = "${place}/t.sock"`,
-    ];
-    writeFileSync(join(place, 'config.toml'), `${config.join('\n')}\n`);
-    const containerd = spawn('containerd', ['-c', join(place, 'config.toml')], { stdio: 'ignore' });
+    const containerd = await Containerd.start(place);
     try {
-      const ctr = (...given: string[]) => tool('ctr', '-a', address, ...given);
-      await waitFor('containerd', () => existsSync(address));
+      const { ctr } = containerd;
       const http = '--plain-http';
       await ctr('images', 'pull', http, '--snapshotter=native', `${daemon.registry}/real:1.0`);
       for (const name of ['team/index:1', 'team/list:1']) {
@@ -162,7 +151,7 @@ describe('real clients pull from dropdock', function () {
       const images = await ctr('images', 'ls');
       for (const digest of Object.values(digests)) expect(images).to.include(digest);
     } finally {
-      containerd.kill('SIGKILL');
+      await containerd.stop();
     }
   });
 

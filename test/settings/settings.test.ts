@@ -160,6 +160,26 @@ describe('loadSettings', () => {
         'registry:\n  signedFor: 8d\n',
         /^s\.yaml:2: registry\.signedFor: expected 10s to 7d/,
       ],
+      [
+        'tokens that older clients would show for too long',
+        'registry:\n  tokenFor: 30s\n',
+        /^s\.yaml:2: registry\.tokenFor: expected 1m to 1d/,
+      ],
+      [
+        'keys of tokens where nobody has a password',
+        'registry:\n  tokenKey: /k\n',
+        /^s\.yaml:2: registry\.tokenKey: tokens are for the users of registry\.htpasswd/,
+      ],
+      [
+        'a place for tokens that is no URL',
+        'registry:\n  htpasswd: /h\n  tokenUrl: images.example.com\n',
+        /^s\.yaml:3: registry\.tokenUrl: expected a URL that begins with http/,
+      ],
+      [
+        'a place for tokens that would end the header it stands in',
+        'registry:\n  htpasswd: /h\n  tokenUrl: https://a/"b\n',
+        /^s\.yaml:3: registry\.tokenUrl: expected a URL in ASCII/,
+      ],
     ];
     for (const [what, text, message] of cases) {
       it(`${what}: settings.invalid`, () => {

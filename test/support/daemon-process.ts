@@ -37,6 +37,7 @@ export class DaemonProcess {
       ready,
       config: name = 'test.yaml',
       readyMs = 15_000,
+      user,
     }: {
       yaml?: string;
       /** What its settings' file is called; each of several on one tree has its own. */
@@ -50,12 +51,19 @@ export class DaemonProcess {
       stdio?: StdioOptions;
       /** For one whose output cannot be read. */
       ready?: () => boolean;
+      /** Runs as this one, in no group; by setpriv, and for root alone. */
+      user?: number;
     } = {},
   ): Promise<DaemonProcess> {
     const config = join(root, name);
     writeFileSync(config, yaml.includes('registry:') ? yaml : yaml + ANYWHERE);
     const given = [...nodeOptions, MAIN, command, '--root', root, '--config', config, ...flags];
-    const daemon = new DaemonProcess(spawn(process.execPath, given, { env, stdio }));
+    const as = ['--reuid', String(user), '--regid', String(user), '--clear-groups'];
+    const daemon = new DaemonProcess(
+      user === undefined
+        ? spawn(process.execPath, given, { env, stdio })
+        : spawn('setpriv', [...as, process.execPath, ...given], { env, stdio }),
+    );
     const line = command === 'run' ? 'daemon.ready' : 'registry.ready';
     await waitFor(
       line,

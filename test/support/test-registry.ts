@@ -2,13 +2,16 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Gate } from '#src/access/gate.js';
+import { KeyRing } from '#src/access/key-ring.js';
+import { Tokens } from '#src/access/tokens.js';
 import { nodeDisk } from '#src/disk/disk.js';
+import { tokenKeysPath } from '#src/publish/paths.js';
 import type { DaemonView } from '#src/registry/daemon-view.js';
 import { DirectorySource } from '#src/registry/directory-source.js';
 import { Endpoint } from '#src/registry/endpoint.js';
 import { ObjectSource, type ObjectSourceOptions } from '#src/registry/object-source.js';
 import { Page } from '#src/registry/page.js';
-import { RegistryServer, type Sent } from '#src/registry/server.js';
+import { type Listen, RegistryServer, type Sent } from '#src/registry/server.js';
 import { type Asked, ask, type Reply } from './ask.js';
 import { deliver, dropPath } from './deliver.js';
 import type { TestContent, TestDescriptor } from './make-image.js';
@@ -45,6 +48,9 @@ export interface RegistryOptions {
   readonly idleMs?: number;
   /** With the page, and what it is told of the inbox. */
   readonly page?: { readonly daemon?: DaemonView };
+  /** The wall clock by which tokens are made and judged. */
+  readonly clockMs?: () => number;
+  readonly listen?: Listen;
 }
 
 export class TestRegistry {
@@ -64,7 +70,7 @@ export class TestRegistry {
   /** Listens on any port. The inbox is there, and nothing is taken from it but by `drop`. */
   static async open(root: string, options: RegistryOptions = {}): Promise<TestRegistry> {
     mkdirSync(root, { recursive: true });
-    const { yaml = '', connections = 100, idleMs = 10_000 } = options;
+    const { yaml = '', connections = 100, idleMs = 10_000, clockMs = Date.now } = options;
     const services = await testServices(root, { disk: nodeDisk, yaml });
     await services.run('prepareInbox', { inbox: services.inbox });
     const { settings, roots, run } = services;
@@ -79,6 +85,16 @@ export class TestRegistry {
       nowMs: () => performance.now(),
       onRead: () => {},
     });
+    const keys = new KeyRing({
+      path: settings.registry.tokenKey ?? tokenKeysPath(roots),
+      makes: settings.registry.tokenKey === null,
+      run,
+      nowMs: () => performance.now(),
+      clockMs,
+      onChange: () => {},
+    });
+    const lifetimeMs = () => settings.registry.tokenFor;
+    const tokens = htpasswd === null ? undefined : new Tokens({ gate, keys, lifetimeMs, clockMs });
     const onRefused = (user: string) => void registry.refused.push(user);
     const page =
       options.page &&
@@ -91,7 +107,7 @@ export class TestRegistry {
         monotonicMs: () => performance.now(),
         onError: (error) => void registry.errors.push(error),
       });
-    const endpoint = new Endpoint({ source, settings, gate, page, onRefused });
+    const endpoint = new Endpoint({ source, settings, gate, tokens, page, onRefused });
     const server = new RegistryServer({
       answer: (request) => endpoint.answer(request),
       certificate: undefined,
@@ -101,7 +117,7 @@ export class TestRegistry {
       onError: (error) => void registry.errors.push(error),
     });
     const registry = new TestRegistry(root, services, gate, server, page, objects);
-    await server.listen({ host: '127.0.0.1', port: 0 });
+    await server.listen(options.listen ?? { host: '127.0.0.1', port: 0 });
     return registry;
   }
 

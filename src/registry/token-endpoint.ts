@@ -1,0 +1,136 @@
+/**
+ * Where clients get tokens: by GET as the distribution project's token specification has it, by POST as
+ * its OAuth2 one. A name and its password give a token of that user, none gives one of nobody; a wrong
+ * password gives none, so that `docker login` fails. It looks for no repository: what a token is good
+ * for is what was asked for, and the same words come back for what exists, what does not and what is
+ * forbidden.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Gate, Proof } from '../access/gate.js';
+import { type Credentials, parseAuthorization } from '../access/htpasswd.js';
+import { formatScope, parseScopes } from '../access/scope.js';
+import type { Tokens } from '../access/tokens.js';
+import type { Answer } from './answer.js';
+import type { Refusal } from './refusal.js';
+
+export interface TokenEndpointOptions {
+  readonly gate: Gate;
+  readonly tokens: Tokens;
+  /** May anything be read without a password? */
+  readonly anonymous: () => boolean;
+}
+
+export interface TokenAnswer {
+  readonly answer: Answer | Refusal;
+  /** Who said a password that is not right. */
+  readonly refused?: string;
+}
+
+const FORM_BYTES_MAX = 16 * 1024;
+/** It comes back in a header, and many servers take 16 KiB of those in all (this one, too). */
+const TOKEN_LENGTH_MAX = 8 * 1024;
+
+const REFRESH_REFUSED: Refusal = { status: 401, code: 'UNAUTHORIZED' };
+
+interface Wanted {
+  readonly said: Credentials | 'anonymous' | 'malformed';
+  readonly scopes: readonly string[];
+  /** By POST more is told. */
+  readonly isForm: boolean;
+}
+
+export async function answerToken(
+  request: IncomingMessage,
+  query: URLSearchParams,
+  { gate, tokens, anonymous }: TokenEndpointOptions,
+): Promise<TokenAnswer> {
+  const wanted = await readWanted(request, query);
+  if ('status' in wanted) return { answer: wanted };
+  const proof = await prove(wanted.said, gate);
+  if (proof?.kind === 'busy') return { answer: { status: 429, code: 'TOOMANYREQUESTS' } };
+  if (proof?.kind === 'refused') {
+    return { answer: { status: 401, code: 'UNAUTHORIZED' }, refused: proof.name };
+  }
+  if (proof === undefined && !anonymous()) {
+    return { answer: { status: 401, code: 'UNAUTHORIZED' } };
+  }
+  const access = parseScopes(wanted.scopes);
+  const token = await tokens.issue(proof, access);
+  if (token.length > TOKEN_LENGTH_MAX) {
+    return {
+      answer: { status: 400, code: 'UNSUPPORTED', message: 'too many scopes for one token' },
+    };
+  }
+  const scope = access.map(formatScope).join(' ');
+  return {
+    answer: answerJson({
+      token,
+      access_token: token,
+      expires_in: tokens.lifetimeSeconds,
+      // No issued_at: without it clients count from their own clock, which may be another than ours.
+      ...(wanted.isForm && { token_type: 'Bearer', scope }),
+    }),
+  };
+}
+
+async function readWanted(
+  request: IncomingMessage,
+  query: URLSearchParams,
+): Promise<Wanted | Refusal> {
+  const { method, headers } = request;
+  const inHeader = parseAuthorization(headers.authorization);
+  if (method !== 'POST') {
+    return { said: inHeader, scopes: query.getAll('scope'), isForm: false };
+  }
+  const form = await readForm(request);
+  if (form === undefined) {
+    return { status: 400, code: 'UNSUPPORTED', message: 'no form, or one of more than 16 KiB' };
+  }
+  const kind = form.get('grant_type');
+  // None are given out: what a client has is another registry's, and it must ask for the password.
+  if (kind === 'refresh_token') return REFRESH_REFUSED;
+  if (kind !== 'password') {
+    return { status: 400, code: 'UNSUPPORTED', message: 'the grant_type must be password' };
+  }
+  const [user, password] = [form.get('username'), form.get('password')];
+  const said = user === null || password === null ? inHeader : { user, password };
+  return { said, scopes: form.getAll('scope'), isForm: true };
+}
+
+/**
+ * Undefined for a body that is too long, or whose sender went away. What is not read of it stays
+ * unread: the connection ends with the answer.
+ */
+function readForm(request: IncomingMessage): Promise<URLSearchParams | undefined> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const giveUp = () => resolve(undefined);
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= FORM_BYTES_MAX) chunks.push(chunk);
+      else giveUp();
+    });
+    request.on('end', () => {
+      resolve(new URLSearchParams(Buffer.concat(chunks).toString('utf8')));
+    });
+    request.on('error', giveUp).on('close', giveUp);
+  });
+}
+
+/** Undefined for nobody. */
+async function prove(said: Wanted['said'], gate: Gate): Promise<Proof | undefined> {
+  if (said === 'malformed') return { kind: 'refused', name: '' };
+  if (said === 'anonymous' || (said.user === '' && said.password === '')) return undefined;
+  return gate.check(said);
+}
+
+function answerJson(value: object): Answer {
+  const body = Buffer.from(`${JSON.stringify(value)}\n`);
+  const headers = {
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+    'Cache-Control': 'no-store',
+  };
+  return { status: 200, headers, body };
+}
