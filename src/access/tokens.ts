@@ -94,7 +94,7 @@ export class Tokens {
           issuer: SERVICE,
           audience: SERVICE,
           requiredClaims: ['sub', 'exp', 'nbf'],
-          // By its age as well: a clock that was set back makes nothing good for longer.
+          // By its age as well: a lifetime that was shortened counts for tokens that are about.
           maxTokenAge: this.lifetimeSeconds,
           clockTolerance: SKEW_SECONDS,
           currentDate: new Date(clockMs()),

@@ -105,16 +105,15 @@ function readForm(request: IncomingMessage): Promise<URLSearchParams | undefined
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const giveUp = () => resolve(undefined);
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes <= FORM_BYTES_MAX) chunks.push(chunk);
-      else giveUp();
+      else resolve(undefined);
     });
     request.on('end', () => {
       resolve(new URLSearchParams(Buffer.concat(chunks).toString('utf8')));
     });
-    request.on('error', giveUp).on('close', giveUp);
+    request.on('error', () => resolve(undefined));
   });
 }
 

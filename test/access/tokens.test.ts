@@ -22,7 +22,6 @@ import { nodeDisk } from '#src/disk/disk.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
-const LIFETIME_SECONDS = 900;
 const DAY_MS = 24 * 3600 * 1000;
 const ACCESS = parseScopes(['repository:team/app:pull']);
 
@@ -32,6 +31,7 @@ describe('tokens', () => {
   let passwords: string;
   let clockMs: number;
   let told: string[];
+  let lifetimeSeconds: number;
 
   beforeEach(() => {
     root = tempDir();
@@ -41,6 +41,7 @@ describe('tokens', () => {
     writeHtpasswd(passwords, { alice: 'secret', bob: 'other' });
     clockMs = Date.now();
     told = [];
+    lifetimeSeconds = 900;
   });
   after(removeTempDirs);
 
@@ -63,7 +64,7 @@ describe('tokens', () => {
       clockMs: () => clockMs,
       onChange: (source) => void told.push(toText(source)),
     });
-    const lifetimeMs = () => LIFETIME_SECONDS * 1000;
+    const lifetimeMs = () => lifetimeSeconds * 1000;
     return new Tokens({ gate, keys, lifetimeMs, clockMs: () => clockMs });
   }
   async function issue(tokens: Tokens, name?: string): Promise<string> {
@@ -90,7 +91,7 @@ describe('tokens', () => {
     expect(kid).to.be.a('string');
     const now = Math.floor(clockMs / 1000);
     expect(payload).to.include({ iss: 'dropdock', aud: 'dropdock', sub: 'alice' });
-    expect(payload).to.include({ iat: now, nbf: now, exp: now + LIFETIME_SECONDS });
+    expect(payload).to.include({ iat: now, nbf: now, exp: now + lifetimeSeconds });
     expect(payload.access).to.deep.equal([
       { type: 'repository', name: 'team/app', actions: ['pull'] },
     ]);
@@ -142,15 +143,25 @@ describe('tokens', () => {
     const tokens = open();
     const token = await issue(tokens);
     for (const [ms, expected] of [
-      [LIFETIME_SECONDS * 1000 + 59_000, 'anonymous'],
+      [lifetimeSeconds * 1000 + 59_000, 'anonymous'],
       [2000, 'refused'],
       // The clock was set back: to a little before, and to long before.
-      [-(LIFETIME_SECONDS + 61 + 50) * 1000, 'anonymous'],
+      [-(lifetimeSeconds + 61 + 50) * 1000, 'anonymous'],
       [-20_000, 'refused'],
     ] as const) {
       later(ms);
       expect(await who(tokens, token), `${clockMs}`).to.equal(expected);
     }
+  });
+
+  it('end sooner when the setting says so, those that are about too', async () => {
+    const tokens = open();
+    const token = await issue(tokens);
+    later(300_000);
+    expect(await who(tokens, token)).to.equal('anonymous');
+    lifetimeSeconds = 60;
+    expect(await who(tokens, token)).to.equal('refused');
+    expect(claims(await issue(tokens))[1]).to.include({ exp: Math.floor(clockMs / 1000) + 60 });
   });
 
   it('are not good when they were made up or changed', async () => {
@@ -231,6 +242,20 @@ describe('tokens', () => {
         expect(names).to.deep.equal(['bob', 'bob', 'bob']);
       }
     }
+  });
+
+  it('have the key of whoever made the file first, also when that was a moment ago', async () => {
+    const theirs = `${'t'.repeat(43)}\n`;
+    const disk = {
+      ...nodeDisk,
+      link: (from: string, to: string) => {
+        writeFileSync(to, theirs);
+        nodeDisk.link(from, to);
+      },
+    };
+    accessJobs.makeTokenKey(disk, { path: file, nowMs: clockMs });
+    expect(readFileSync(file, 'utf8')).to.equal(theirs);
+    expect(readdirSync(join(file, '..'))).to.deep.equal(['keys']);
   });
 
   it('are all void when somebody takes the file of keys away', async () => {

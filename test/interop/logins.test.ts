@@ -6,6 +6,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { ask } from '../support/ask.js';
 import { Containerd } from '../support/containerd.js';
 import { DaemonProcess, QUICK } from '../support/daemon-process.js';
 import { DockerEngine, needDockerEngine } from '../support/docker-engine.js';
@@ -13,6 +14,7 @@ import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { makeRealImage, needTools, tool } from '../support/tools.js';
 import { waitFor } from '../support/wait-for.js';
+import { nginxInTurns, nginxWithDropdock, type WebServer } from '../support/web-servers.js';
 
 const PUBLIC = 'open:1.0';
 const PROTECTED = 'secret/app:1.0';
@@ -20,18 +22,21 @@ const ABSENT = 'secret/axx:1.0';
 
 describe('logins', function () {
   this.timeout(180_000);
+  let root: string;
+  let yaml: string;
   let daemon: DaemonProcess;
   let digest: string;
 
   before(async function () {
     needTools(this, 'umoci');
-    const root = tempDir();
+    root = tempDir();
     const passwords = join(root, 'htpasswd');
     writeHtpasswd(passwords, { alice: 'wonder' });
     mkdirSync(join(root, 'inbox', 'secret'), { recursive: true });
     const registry = `registry: {listen: "127.0.0.1:0", htpasswd: ${passwords}}\n`;
     const repositories = 'repositories: {"secret/**": {protected: true}}\n';
-    daemon = await DaemonProcess.start(root, { yaml: QUICK + registry + repositories });
+    yaml = QUICK + registry + repositories;
+    daemon = await DaemonProcess.start(root, { yaml });
     // Not the same bytes: what a client has from the one is no pull of the other.
     for (const [name, mark] of [
       [PUBLIC, 'public'],
@@ -187,4 +192,43 @@ describe('logins', function () {
     expect(await failure(get(PROTECTED))).to.contain('401');
     expect(await failure(get(ABSENT))).to.contain('401');
   });
+
+  it('through nginx as it is shipped: tokens are to be had where the client asked', async function () {
+    needTools(this, 'nginx', 'skopeo');
+    const nginx = await nginxWithDropdock(join(root, 'published'), daemon.registry);
+    try {
+      const { headers } = await ask(nginx.url, '/v2/');
+      expect(headers['www-authenticate']).to.contain(`realm="${nginx.url}/v2/token"`);
+      const form = { grant_type: 'password', username: 'alice', password: 'wonder' };
+      const posted = { method: 'POST', body: String(new URLSearchParams(form)) };
+      expect((await ask(nginx.url, '/v2/token', posted)).status).to.equal(200);
+      await inspect(nginx, PROTECTED, '--creds=alice:wonder');
+      await inspect(nginx, PUBLIC, '--no-creds');
+      expect(await failure(inspect(nginx, PROTECTED, '--no-creds'))).to.match(/unauthorized/);
+    } finally {
+      await nginx.stop();
+    }
+  });
+
+  it('at several endpoints in turns, which share a key', async function () {
+    needTools(this, 'nginx', 'skopeo');
+    const own = { yaml, command: 'serve', config: 'serve.yaml' } as const;
+    const second = await DaemonProcess.start(root, own);
+    const nginx = await nginxInTurns([daemon.registry, second.registry]);
+    try {
+      for (let n = 0; n < 4; n++) await inspect(nginx, PROTECTED, '--creds=alice:wonder');
+    } finally {
+      await nginx.stop();
+      await second.stop();
+    }
+  });
+
+  const inspect = ({ url }: WebServer, name: string, ...given: string[]) =>
+    tool(
+      'skopeo',
+      'inspect',
+      '--tls-verify=false',
+      ...given,
+      `${url.replace('http:', 'docker:')}/${name}`,
+    );
 });

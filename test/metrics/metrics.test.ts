@@ -150,6 +150,7 @@ describe('metrics', () => {
   const routes = {
     '/v2/': 'base',
     '/v2/_catalog?n=5': 'catalog',
+    '/v2/token?scope=repository:a/b:pull': 'token',
     '/v2/a/b/manifests/latest': 'manifests',
     '/v2/a/blobs/sha256:00': 'blobs',
     '/v2/tags/tags/list?n=1': 'tags',

@@ -8,6 +8,7 @@ import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support
 import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { TestRegistry } from '../support/test-registry.js';
+import { waitFor } from '../support/wait-for.js';
 
 const LAYER = sha256(layerBytes('layer'));
 const REPOSITORIES = 'repositories: {"secret/**": {protected: true}, secret/bob: {readers: [bob]}}';
@@ -151,7 +152,10 @@ describe('the token endpoint', () => {
   });
 
   it('refuses what it cannot read, and does not read on', async () => {
-    for (const body of ['', 'x', 'grant_type=authorization_code', `x=${'x'.repeat(17 * 1024)}`]) {
+    const right = 'grant_type=password&username=alice&password=a-secret';
+    expect((await post(right)).status).to.equal(200);
+    const long = `${right}&x=${'x'.repeat(17 * 1024)}`;
+    for (const body of ['', 'x', right.replace('password', 'authorization_code'), long]) {
       const { status, code } = await post(body);
       expect([status, code], body.slice(0, 40)).to.deep.equal([400, 'UNSUPPORTED']);
     }
@@ -175,7 +179,9 @@ describe('the token endpoint', () => {
     const socket = connect(Number(port), hostname);
     const head = 'POST /v2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\ngrant_type=';
     await new Promise((resolve) => socket.write(head, resolve));
+    const answered = registry.sent.length;
     socket.destroy();
+    await waitFor('its end', () => registry.sent.length > answered);
     expect((await getToken(ALICE)).status).to.equal(200);
     expect(registry.errors).to.deep.equal([]);
   });
