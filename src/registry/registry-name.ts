@@ -1,7 +1,7 @@
 /**
  * What a client called us, for the commands that people copy and for the address of the token endpoint.
  * A proxy that asks us under another name tells which one it was asked under. Whoever makes these
- * headers up is the only one to be told what he said: nothing that is made of them may be kept.
+ * headers up is the only one to be told what he said: what is made of them is never kept, or asked for again.
  */
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
