@@ -80,20 +80,23 @@ export class OpenFile {
   }
 
   /**
-   * From `start` to `end`, both inclusive, as far as the file goes. All pieces lie in one buffer, for
-   * new memory for each costs more than reading it: be done with one before asking for the next.
-   * Closes the file when it ends or nobody asks any more.
+   * Each part from `start` to `end`, both inclusive, as far as the file goes; no piece belongs to two
+   * parts. All pieces lie in one buffer, for new memory for each costs more than reading it: be done
+   * with one before asking for the next. Closes the file when it ends or nobody asks any more.
    */
-  async *pieces({ start, end }: { readonly start: number; readonly end: number }) {
+  async *pieces(...parts: readonly { readonly start: number; readonly end: number }[]) {
     try {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, end - start + 1));
-      let position = start;
-      while (position <= end) {
-        const wanted = Math.min(buffer.length, end - position + 1);
-        const { bytesRead } = await this.handle.read(buffer, 0, wanted, position);
-        if (bytesRead === 0) return;
-        position += bytesRead;
-        yield buffer.subarray(0, bytesRead);
+      const longest = parts.reduce((most, { start, end }) => Math.max(most, end - start + 1), 0);
+      const buffer = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, longest));
+      for (const { start, end } of parts) {
+        let position = start;
+        while (position <= end) {
+          const wanted = Math.min(buffer.length, end - position + 1);
+          const { bytesRead } = await this.handle.read(buffer, 0, wanted, position);
+          if (bytesRead === 0) return;
+          position += bytesRead;
+          yield buffer.subarray(0, bytesRead);
+        }
       }
     } finally {
       await this.handle.close();

@@ -2,6 +2,7 @@
  * From what was found to what is sent: status, headers, conditions and ranges. Which requests are
  * fresh and what a Range header asks for is judged by `fresh` and `range-parser`, as in Express.
  */
+import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import fresh from 'fresh';
 import parseRange from 'range-parser';
@@ -20,6 +21,8 @@ export interface Answer {
 export type Body =
   | Buffer
   | ({ readonly file: OpenFile } & Part)
+  /** So many bytes, read while they are sent. */
+  | { readonly pieces: AsyncIterable<Buffer>; readonly bytes: number }
   /** Goes on until the client has gone or it is ended; resolves then. */
   | { readonly live: (response: ServerResponse) => Promise<void> };
 
@@ -65,14 +68,13 @@ export function answerBytes(request: IncomingHttpHeaders, found: Found, bytes: B
   };
 }
 
-/**
- * A file or one range of it. Several ranges at once are answered with all of it, which RFC 9110
- * (14.2) allows and clients of registries do not ask for. The file is closed where it is not sent.
- */
+type SentFile = Pick<ServedBlob, 'size' | 'send' | 'pieces' | 'close'>;
+
+/** A file, one range of it or several. The file is closed where it is not sent. */
 export async function answerFile(
   { headers: request, isHead }: { readonly headers: IncomingHttpHeaders; readonly isHead: boolean },
   found: Found,
-  file: Pick<ServedBlob, 'size' | 'send' | 'close'>,
+  file: SentFile,
 ): Promise<Answer> {
   const { size } = file;
   const headers = { ...foundHeaders(found), 'Accept-Ranges': 'bytes' };
@@ -81,23 +83,86 @@ export async function answerFile(
     return notModified(headers);
   }
   // RFC 9110, 14.2: a range is for GET alone.
-  const range = isHead ? undefined : rangeOf(request, headers.ETag, size);
-  if (range === 'unsatisfiable') {
+  const parts = isHead ? undefined : partsOf(request, headers.ETag, size);
+  if (parts === 'unsatisfiable') {
     await file.close();
     const refused = answerRefusal({ status: 416, code: 'RANGE_INVALID' });
     return { ...refused, headers: { ...refused.headers, 'Content-Range': `bytes */${size}` } };
   }
-  const { start, end } = range ?? { start: 0, end: size - 1 };
+  if (parts !== undefined && parts.length > 1) {
+    return answerParts(headers, found.type, parts, file);
+  }
+  const part = parts?.[0];
+  const { start, end } = part ?? { start: 0, end: size - 1 };
   const isSent = size > 0 && !isHead;
   if (!isSent) await file.close();
   const sent = {
     ...headers,
     'Content-Type': found.type,
-    'Content-Length': end - start + 1,
-    ...(range && { 'Content-Range': `bytes ${start}-${end}/${size}` }),
+    'Content-Length': lengthOf({ start, end }),
+    ...(part && { 'Content-Range': contentRange(part, size) }),
   };
   const body = isSent ? await file.send({ start, end }) : undefined;
-  return { status: range ? 206 : 200, headers: sent, body };
+  return { status: part ? 206 : 200, headers: sent, body };
+}
+
+/**
+ * Several ranges: one part of a multipart/byteranges for each, in the order they were asked for
+ * (RFC 9110, 14.6 and 15.3.7.2). Neighbours are not joined, though the RFC lets a server do that:
+ * containers/image (podman, CRI-O) ends a pull unless it gets as many parts as it asked for.
+ */
+async function answerParts(
+  headers: Answer['headers'],
+  type: string,
+  parts: readonly Part[],
+  file: SentFile,
+): Promise<Answer> {
+  // Random and new for each answer, so that no content can hold it on purpose.
+  const boundary = randomBytes(24).toString('hex');
+  const heads = parts.map((part) =>
+    Buffer.from(
+      `\r\n--${boundary}\r\nContent-Type: ${type}\r\n` +
+        `Content-Range: ${contentRange(part, file.size)}\r\n\r\n`,
+    ),
+  );
+  const tail = Buffer.from(`\r\n--${boundary}--\r\n`);
+  const bytes = sumOf(heads, ({ length }) => length) + sumOf(parts, lengthOf) + tail.length;
+  const sent = {
+    ...headers,
+    'Content-Type': `multipart/byteranges; boundary=${boundary}`,
+    'Content-Length': bytes,
+  };
+  const pieces = framed(parts, heads, tail, await file.pieces(parts));
+  return { status: 206, headers: sent, body: { pieces, bytes } };
+}
+
+/** Small parts go out together with what stands before them. */
+const JOINED_BYTES_MAX = 64 * 1024;
+
+async function* framed(
+  parts: readonly Part[],
+  heads: readonly Buffer[],
+  tail: Buffer,
+  pieces: AsyncIterable<Buffer>,
+): AsyncGenerator<Buffer> {
+  let next = 0;
+  let missing = 0;
+  for await (const piece of pieces) {
+    const head = missing === 0 ? heads[next] : undefined;
+    const part = parts[next];
+    if (head && part) {
+      missing = lengthOf(part);
+      next++;
+    }
+    missing -= piece.length;
+    if (head && piece.length <= JOINED_BYTES_MAX) {
+      yield Buffer.concat([head, piece]);
+      continue;
+    }
+    if (head) yield head;
+    yield piece;
+  }
+  yield tail;
 }
 
 /**
@@ -112,22 +177,51 @@ export function isFresh(
   return fresh({ 'if-none-match': ifNoneMatch }, { etag });
 }
 
-/** Undefined for the whole file: no range, one that is malformed, several, or one of another file. */
-function rangeOf(
+/** As many as containers/storage asks for at once (`maxNumberMissingChunks`). */
+const PARTS_MAX = 1024;
+/** Of ranges that overlap or do not ascend: RFC 9110 (14.2) lets a server ignore more than two. */
+const STEPS_BACK_MAX = 2;
+
+/**
+ * Undefined for the whole file: no range, one that is malformed or of another file, and several that
+ * would send more than the whole, or are so many or so mixed up that they are meant to do harm.
+ */
+function partsOf(
   { range, 'if-range': ifRange }: IncomingHttpHeaders,
   etag: string,
   size: number,
-): Part | 'unsatisfiable' | undefined {
+): readonly Part[] | 'unsatisfiable' | undefined {
   // If-Range with a date cannot match: blobs are known by digest and have no date.
   if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return undefined;
   if (!range.startsWith('bytes=')) return undefined;
-  // A suffix longer than the file is all of it (RFC 9110, 14.1.2); range-parser finds none there.
-  const suffix = Number(/^bytes=-(\d+)$/.exec(range)?.[1] ?? 0);
-  if (size > 0 && suffix > size) return { start: 0, end: size - 1 };
-  const ranges = parseRange(size, range);
-  if (ranges === -1) return 'unsatisfiable';
-  if (ranges === -2 || ranges.length !== 1) return undefined;
-  return ranges[0];
+  const parts = parseRange(size, withoutLongSuffixes(range, size));
+  if (parts === -1) return 'unsatisfiable';
+  if (parts === -2) return undefined;
+  const stepsBack = parts.filter(({ start }, at) => at > 0 && start <= (parts[at - 1]?.end ?? 0));
+  const isMeantWell =
+    parts.length <= PARTS_MAX &&
+    stepsBack.length <= STEPS_BACK_MAX &&
+    sumOf(parts, lengthOf) <= size;
+  return isMeantWell ? parts : undefined;
+}
+
+/** A suffix longer than the file is all of it (RFC 9110, 14.1.2); range-parser finds none there. */
+function withoutLongSuffixes(range: string, size: number): string {
+  return range.replace(/([=,]\s*)-(\d+)/g, (text, before, length) =>
+    Number(length) > size ? `${before}-${size}` : text,
+  );
+}
+
+function lengthOf({ start, end }: Part): number {
+  return end - start + 1;
+}
+
+function contentRange({ start, end }: Part, size: number): string {
+  return `bytes ${start}-${end}/${size}`;
+}
+
+function sumOf<T>(all: readonly T[], of: (each: T) => number): number {
+  return all.reduce((sum, each) => sum + of(each), 0);
 }
 
 function foundHeaders({ digest, caching, headers }: Found) {

@@ -207,6 +207,10 @@ export class FileBlob implements ServedBlob {
     return { file: this.file, ...part };
   }
 
+  async pieces(parts: readonly Part[]): Promise<AsyncIterable<Buffer>> {
+    return this.file.pieces(...parts);
+  }
+
   readAll(): Promise<Buffer> {
     return this.file.readAll();
   }

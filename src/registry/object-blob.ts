@@ -31,9 +31,28 @@ export class ObjectBlob implements ServedBlob {
     return this.place.signedUrl(blobKey(this.digest));
   }
 
-  async send({ start, end }: Part): Promise<Body> {
+  async send(part: Part): Promise<Body> {
+    const body = await this.#open(part);
+    return { live: (response) => pour(body, response, lengthOf(part), blobKey(this.digest)) };
+  }
+
+  /** Stores give one range to a request: parts that lie close together come with one. */
+  async pieces(parts: readonly Part[]): Promise<AsyncIterable<Buffer>> {
+    const [first, ...later] = joinNear(parts);
+    if (first === undefined) throw new RangeError('no parts');
+    // Before anything is sent, so that a blob that is missing is said to be.
+    return this.#cut(first, await this.#open(first), later);
+  }
+
+  async *#cut(first: Span, opened: Readable, later: readonly Span[]): AsyncGenerator<Buffer> {
+    yield* cut(first, opened, blobKey(this.digest));
+    for (const span of later) yield* cut(span, await this.#open(span), blobKey(this.digest));
+  }
+
+  async #open(part: Part): Promise<Readable> {
     const key = blobKey(this.digest);
-    const bytes = end - start + 1;
+    const { start, end } = part;
+    const bytes = lengthOf(part);
     const range = bytes === this.size ? undefined : { start, end };
     const opened = await patiently(() => this.place.blobs.open(key, range));
     if (opened === undefined) throw damaged(key, 'is missing');
@@ -42,7 +61,7 @@ export class ObjectBlob implements ServedBlob {
       body.destroy();
       throw damaged(key, `has ${size} bytes where ${bytes} were asked for`);
     }
-    return { live: (response) => pour(body, response, bytes, key) };
+    return body;
   }
 
   async readAll(): Promise<Buffer> {
@@ -53,6 +72,56 @@ export class ObjectBlob implements ServedBlob {
   }
 
   async close(): Promise<void> {}
+}
+
+/** What is asked of the store at once: from the first of its parts to the last. */
+interface Span extends Part {
+  /** In ascending order. */
+  readonly parts: readonly Part[];
+}
+
+/** To read what lies between two parts, and throw it away, is quicker than one more request. */
+const GAP_BYTES_MAX = 64 * 1024;
+
+function joinNear(parts: readonly Part[]): Span[] {
+  const spans: Span[] = [];
+  for (const part of parts) {
+    const last = spans.at(-1);
+    const gap = last === undefined ? -1 : part.start - last.end - 1;
+    if (last === undefined || gap < 0 || gap > GAP_BYTES_MAX) {
+      spans.push({ start: part.start, end: part.end, parts: [part] });
+    } else {
+      spans[spans.length - 1] = { ...last, end: part.end, parts: [...last.parts, part] };
+    }
+  }
+  return spans;
+}
+
+/** The bytes of a span's parts; no piece belongs to two of them. */
+async function* cut(span: Span, body: Readable, key: string): AsyncGenerator<Buffer> {
+  let position = span.start;
+  const parts = [...span.parts];
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      const end = position + chunk.length;
+      for (let part = parts[0]; part !== undefined && part.start < end; part = parts[0]) {
+        const from = Math.max(part.start, position) - position;
+        yield chunk.subarray(from, Math.min(part.end + 1, end) - position);
+        if (part.end >= end) break;
+        parts.shift();
+      }
+      position = end;
+    }
+  } catch (error) {
+    throw damaged(key, `broke off at byte ${position} of ${span.end + 1}`, error as Error);
+  } finally {
+    body.destroy();
+  }
+  if (position <= span.end) throw damaged(key, `ended at byte ${position} of ${span.end + 1}`);
+}
+
+function lengthOf({ start, end }: Part): number {
+  return end - start + 1;
 }
 
 /** Never more in memory than the streams hold; what ends too early is cut off, not ended. */

@@ -41,7 +41,8 @@ export interface Sent {
   readonly bytes: number;
 }
 
-const HEADER_BYTES_MAX = 16 * 1024;
+/** Of all headers: podman asks for up to 1,024 ranges of a zstd:chunked layer, 23 KiB, in one request. */
+const HEADER_BYTES_MAX = 32 * 1024;
 const HEADER_MS_MAX = 10_000;
 /** Clients of registries send no bodies here; what has not ended by then is not meant well. */
 const REQUEST_MS_MAX = 30_000;
@@ -157,17 +158,14 @@ async function send(
       else await body.live(response);
       return true;
     }
+    if ('pieces' in body) return await sendAll(body.pieces, body.bytes, request, response);
     if (isHead) {
       await body.file.close();
       response.end();
       return true;
     }
     const length = body.end - body.start + 1;
-    const isWhole = (await sendPieces(body.file.pieces(body), response)) === length;
-    // It ended before it was promised to: the next answer must not be taken for the rest of it.
-    if (isWhole) response.end();
-    else request.socket.destroy();
-    return isWhole;
+    return await sendAll(body.file.pieces(body), length, request, response);
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
     if (!response.destroyed && !CLIENT_LEFT.has(code)) onError(error as Error);
@@ -175,6 +173,20 @@ async function send(
     response.destroy();
     return false;
   }
+}
+
+/** @returns false when there was less than was promised */
+async function sendAll(
+  pieces: AsyncIterable<Buffer>,
+  promised: number,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<boolean> {
+  const isWhole = (await sendPieces(pieces, response)) === promised;
+  // It ended before it was promised to: the next answer must not be taken for the rest of it.
+  if (isWhole) response.end();
+  else request.socket.destroy();
+  return isWhole;
 }
 
 /** @returns how many bytes the system has taken */

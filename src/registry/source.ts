@@ -63,6 +63,11 @@ export interface ServedBlob {
   readonly size: number;
   /** What a server sends of it. Closes it when that is sent. */
   send(part: Part): Promise<Body>;
+  /**
+   * The bytes of these parts, one part after the other; no piece belongs to two of them. Closes it
+   * when they are read, or when the reader stops. Be done with a piece before asking for the next.
+   */
+  pieces(parts: readonly Part[]): Promise<AsyncIterable<Buffer>>;
   readAll(): Promise<Buffer>;
   close(): Promise<void>;
   /** Where whoever has this URL can read it for a while; left out where there is no such place. */

@@ -6,6 +6,7 @@ import { type OpenFile, openFile } from '#src/disk/serving.js';
 import type { Digest } from '#src/image/digest.js';
 import { type Answer, answerBytes, answerFile, cacheControl } from '#src/registry/answer.js';
 import { FileBlob } from '#src/registry/directory-source.js';
+import { readByteRanges } from '../support/byte-ranges.js';
 import { sha256 } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
@@ -20,6 +21,25 @@ type Headers = Record<string, string>;
 
 /** False once it was closed: a closed handle has the descriptor -1. */
 const isOpen = (file: OpenFile) => file.handle.fd >= 0;
+
+/** The ranges that are sent; those of a multipart body are read from it. */
+async function sentOf({ status, headers, body }: Answer): Promise<string> {
+  if (body === undefined || Buffer.isBuffer(body) || 'live' in body) return '';
+  if ('file' in body) return ` ${body.start}-${body.end}`;
+  const chunks: Buffer[] = [];
+  for await (const piece of body.pieces) chunks.push(Buffer.from(piece));
+  const all = Buffer.concat(chunks);
+  expect(all.length).to.equal(body.bytes);
+  const read = { 'content-type': String(headers['Content-Type']) };
+  const length = { 'content-length': String(headers['Content-Length']) };
+  const parts = readByteRanges({ status, headers: { ...read, ...length }, body: all });
+  for (const { range, bytes, type } of parts) {
+    const [start, end] = range.split(/[-/]/).map(Number);
+    expect(bytes.toString(), range).to.equal('0123456789'.slice(start, (end ?? 0) + 1));
+    expect(type).to.equal(FOUND.type);
+  }
+  return ` ${parts.map(({ range }) => range).join(', ')}`;
+}
 
 describe('answerFile', () => {
   let directory: string;
@@ -40,10 +60,10 @@ describe('answerFile', () => {
     if (file === undefined) throw new Error('no file');
     const answer = await answerFile({ headers, isHead }, FOUND, new FileBlob(file));
     const { body } = answer;
-    const isSent = body !== undefined && 'file' in body;
+    const isSent = body !== undefined && !Buffer.isBuffer(body);
     expect(isOpen(file), 'open when it is sent, and only then').to.equal(isSent);
+    const bytes = await sentOf(answer);
     if (isSent) await file.close();
-    const bytes = isSent ? ` ${body.start}-${body.end}` : '';
     const range = answer.headers['Content-Range'];
     return { ...answer, told: `${answer.status}${bytes}${range ? ` (${range})` : ''}` };
   }
@@ -62,8 +82,10 @@ describe('answerFile', () => {
   });
 
   it('sends nothing to HEAD, which knows no ranges', async () => {
-    const answer = await answered({ range: 'bytes=0-3' }, 10, true);
-    expect([answer.told, answer.headers['Content-Length']]).to.deep.equal(['200', 10]);
+    for (const range of ['bytes=0-3', 'bytes=0-1,3-4']) {
+      const answer = await answered({ range }, 10, true);
+      expect([answer.told, answer.headers['Content-Length']]).to.deep.equal(['200', 10]);
+    }
   });
 
   it('sends one range: the first byte, the last, a suffix, what is left, what there is of it', async () => {
@@ -93,10 +115,60 @@ describe('answerFile', () => {
     }
   });
 
-  it('sends all of it for ranges that are malformed, of another unit, or several', async () => {
+  it('sends several ranges as they were asked for, neighbours too, without what lies outside', async () => {
+    const ranges: Record<string, string> = {
+      'bytes=0-1,3-4': '206 0-1/10, 3-4/10',
+      'bytes=0-1,2-3': '206 0-1/10, 2-3/10',
+      'bytes=0-0, -1': '206 0-0/10, 9-9/10',
+      'bytes=-2,0-2': '206 8-9/10, 0-2/10',
+      'bytes=1-3,2-4': '206 1-3/10, 2-4/10',
+      'bytes=0-0,5-,50-60': '206 0-0/10, 5-9/10',
+      'bytes=0-0,7-100': '206 0-0/10, 7-9/10',
+      'bytes=50-60,-3,10-': '206 7-9 (bytes 7-9/10)',
+      'bytes=60-70,-100': '206 0-9 (bytes 0-9/10)',
+      'bytes=50-60,70-': '416 (bytes */10)',
+    };
+    for (const [range, what] of Object.entries(ranges)) {
+      expect(await told({ range }), range).to.equal(what);
+    }
+    const { headers } = await answered({ range: 'bytes=0-1,3-4', 'if-range': ETAG });
+    expect(headers).to.include({ ETag: ETAG, 'Accept-Ranges': 'bytes' });
+  });
+
+  it('sends all of it where several ranges would be more, or are meant to do harm', async () => {
+    const many = (count: number, of: (n: number) => string) =>
+      `bytes=${Array.from({ length: count }, (_none, n) => of(n)).join(',')}`;
+    const harmful = [
+      'bytes=0-,5-',
+      'bytes=0-9,0-9',
+      'bytes=-100,0-0',
+      // Three steps back.
+      'bytes=6-6,4-4,2-2,0-0',
+      'bytes=1-1,1-1,1-1,1-1',
+    ];
+    for (const range of harmful) expect(await told({ range }), range).to.equal('200 0-9');
+    const size = 4000;
+    const path = join(directory, 'large');
+    writeFileSync(path, Buffer.alloc(size));
+    const status = async (range: string) => {
+      const file = await openFile(path);
+      if (file === undefined) throw new Error('no file');
+      const { status } = await answerFile(
+        { headers: { range }, isHead: false },
+        FOUND,
+        new FileBlob(file),
+      );
+      await file.close();
+      return status;
+    };
+    expect(await status(many(1024, (n) => `${2 * n}-${2 * n}`))).to.equal(206);
+    expect(await status(many(1025, (n) => `${2 * n}-${2 * n}`))).to.equal(200);
+  });
+
+  it('sends all of it for ranges that are malformed or of another unit', async () => {
     const malformed = ['bytes', 'bytes=', 'bytes=a-b', 'bytes 0-1', '0-1', 'bytes=-', 'bytes=1'];
     const units = ['lines=0-1', 'lines=50-', 'x=-1'];
-    const several = ['bytes=0-1,3-4', 'bytes=0-0, -1', 'bytes=0-,5-'];
+    const several = ['bytes=0-1,x', 'bytes=0-1,3-4x', 'bytes=0-1,,3-4', 'lines=0-1,3-4'];
     for (const range of [...malformed, ...units, ...several, 'bytes=1-2x', 'bytes=0x1-2', '']) {
       expect(await told({ range }), range).to.equal('200 0-9');
     }
@@ -110,6 +182,7 @@ describe('answerFile', () => {
       expect(await told({ range, 'if-range': other }), other).to.equal('200 0-9');
     }
     expect(await told({ range: 'bytes=50-', 'if-range': '"other"' })).to.equal('200 0-9');
+    expect(await told({ range: 'bytes=0-1,3-4', 'if-range': '"other"' })).to.equal('200 0-9');
   });
 
   it('sends an empty file, of which every range lies outside', async () => {

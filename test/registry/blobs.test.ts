@@ -1,8 +1,10 @@
 /** Blobs over HTTP: whole, in parts, or by somebody else; what is protected is sent by us alone. */
 import { readlinkSync } from 'node:fs';
+import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { basic } from '../support/ask.js';
+import { readByteRanges } from '../support/byte-ranges.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -66,6 +68,41 @@ describeOver('blobs', (over) => {
     const outside = await registry.get(path, { range: 'bytes=12-' });
     expect(outside.headers['content-range']).to.equal('bytes */12');
     expect([outside.status, outside.code]).to.deep.equal([416, 'RANGE_INVALID']);
+  });
+
+  it('are sent in several parts at once, and the connection goes on after them', async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    try {
+      for (let round = 0; round < 3; round++) {
+        const reply = await registry.ask(path, {
+          headers: { range: 'bytes=0-1,2-3,-4, 9-9' },
+          agent,
+        });
+        expect(reply.headers).to.include({
+          'docker-content-digest': DIGEST,
+          etag: `"${DIGEST}"`,
+          'accept-ranges': 'bytes',
+          'cache-control': 'public, max-age=31536000, immutable',
+        });
+        const parts = readByteRanges(reply);
+        expect(parts.map(({ range }) => range)).to.deep.equal([
+          '0-1/12',
+          '2-3/12',
+          '8-11/12',
+          '9-9/12',
+        ]);
+        for (const { range, type, bytes } of parts) {
+          const [start, end] = range.split(/[-/]/).map(Number);
+          expect(bytes.equals(LAYER.subarray(start, (end ?? 0) + 1)), range).to.equal(true);
+          expect(type).to.equal('application/octet-stream');
+        }
+      }
+      expect(registry.sent.slice(-3).map(({ isWhole }) => isWhole)).to.deep.equal(
+        Array(3).fill(true),
+      );
+    } finally {
+      agent.destroy();
+    }
   });
 
   it('have the same headers for HEAD as for GET, and no body', async () => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { readByteRanges } from '../support/byte-ranges.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { MemoryStore } from '../support/memory-store.js';
 import { writeHtpasswd } from '../support/passwords.js';
@@ -216,7 +217,10 @@ describe('an endpoint over an object store', () => {
 });
 
 describe('bytes of an object store', () => {
-  const TEXT = '7'.repeat(32 * 1024 * 1024);
+  // 32 MiB; no two places of 256 KiB are alike.
+  const TEXT = Array.from({ length: 32 * 1024 }, (_none, n) => String(n).padStart(8, '0'))
+    .join('')
+    .repeat(128);
   const BIG = layerBytes(TEXT).length;
   let registry: TestRegistry;
   let store: MemoryStore;
@@ -267,6 +271,47 @@ describe('bytes of an object store', () => {
     expect(store.readBytes).to.equal(5);
   });
 
+  it('are parts of it where several are asked for: near ones with one request to the store', async () => {
+    const parts = [
+      [10, 19],
+      [20, 20],
+      [60_000, 200_000],
+      [300_000, 300_009],
+      [5_000_000, 9_000_000],
+      [0, 3],
+    ];
+    const range = `bytes=${parts.map(([start, end]) => `${start}-${end}`).join(', ')}`;
+    const received = readByteRanges(await registry.get(path, { range }));
+    expect(received.map((each) => each.range)).to.deep.equal(
+      parts.map(([start, end]) => `${start}-${end}/${BIG}`),
+    );
+    const layer = layerBytes(TEXT);
+    for (const [at, [start = 0, end = 0]] of parts.entries()) {
+      expect(received[at]?.bytes.equals(layer.subarray(start, end + 1)), `${start}`).to.equal(true);
+    }
+    // 10 to 200,000; 300,000; five millions; 0.
+    expect(store.opened).to.have.length(4);
+    expect(store.readBytes).to.equal(199_991 + 10 + 4_000_001 + 4);
+    expect(store.opened.every(({ destroyed }) => destroyed)).to.equal(true);
+  });
+
+  it('are let go, also of several parts, when the client goes', async () => {
+    const headers = { range: `bytes=0-9,1000-${BIG - 1}` };
+    const [response] = await once(httpGet(registry.server.url + path, { headers }), 'response');
+    (response as IncomingMessage).pause();
+    await waitFor('the sockets to be full', async () => {
+      const before = store.readBytes;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return before > 0 && store.readBytes === before;
+    });
+    expect(store.readBytes).to.be.lessThan(BIG / 2);
+    (response as IncomingMessage).destroy();
+    await waitFor('the stream to be let go', () =>
+      store.opened.every(({ destroyed }) => destroyed),
+    );
+    expect(registry.errors).to.deep.equal([]);
+  });
+
   it('are cut off, not ended, where the store ends too early', async () => {
     store.cutBytes = 10;
     let failure: Error | undefined;
@@ -278,5 +323,12 @@ describe('bytes of an object store', () => {
     await waitFor('the log', () => registry.errors.length === 1);
     expect(registry.errors[0]?.message).to.contain(`ended after ${BIG - 10} of ${BIG} bytes`);
     expect((await registry.get(path)).body.length).to.equal(BIG);
+    store.cutBytes = 10;
+    const several = { range: 'bytes=0-99,200-299' };
+    const again = await registry.get(path, several).catch((error: Error) => error);
+    store.cutBytes = 0;
+    expect(again).to.be.instanceOf(Error);
+    await waitFor('the log', () => registry.errors.length === 2);
+    expect(registry.errors[1]?.message).to.contain('ended at byte 290 of 300');
   });
 });
