@@ -98,6 +98,10 @@ export class DirectorySnapshot implements ServedSnapshot {
 
   /** What is there now was all there when the pivot was read. */
   stands(): Promise<boolean> {
+    return this.exists();
+  }
+
+  exists(): Promise<boolean> {
     return exists(this.root);
   }
 

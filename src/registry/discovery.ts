@@ -58,9 +58,13 @@ const NO_REFERRERS = JSON.stringify({
   manifests: [],
 });
 
-/** end-12a, end-12b: distribution-spec v1.1.1, "Listing Referrers". */
+/**
+ * end-12a, end-12b: distribution-spec v1.1.1, "Listing Referrers". A registry that has this API never
+ * answers 404 there, for that tells clients that it has none: then they look for the fallback tag.
+ * @param snapshot undefined for a repository that is unknown, which has an empty list
+ */
 export async function answerReferrers(
-  snapshot: ServedSnapshot,
+  snapshot: Pick<ServedSnapshot, 'referrers'> | undefined,
   route: {
     readonly repository: RepositoryName;
     readonly digest: Digest;
@@ -68,9 +72,9 @@ export async function answerReferrers(
     readonly last: string | undefined;
   },
   asked: Asked,
-): Promise<Answer | Refusal> {
+): Promise<Answer> {
   const { artifactType, last } = route;
-  const list = (await snapshot.referrers(route.digest)) ?? withDigest(NO_REFERRERS);
+  const list = (await snapshot?.referrers(route.digest)) ?? withDigest(NO_REFERRERS);
   const isWhole = list.bytes.length <= REFERRERS_PAGE_BYTES_MAX;
   const type = MEDIA_TYPES.ociIndex;
   if (isWhole && artifactType === undefined && last === undefined) {

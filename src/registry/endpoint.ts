@@ -213,20 +213,32 @@ export class Endpoint {
       // long as absent does.
       const id = mayRead ? policy.id : NOBODYS_ID;
       const snapshot = await (name ? source.at({ id, name }) : source.current(id));
-      if (snapshot === undefined) return this.#unknown(asker);
+      if (snapshot === undefined) return this.#unknown(asker, route, request);
       const isPrivate = policy.protected || !settings.registry.anonymous;
       const asked = { headers: request.headers, isPrivate, isHead: request.method === 'HEAD' };
       const isIts = (await snapshot.repository()) === route.repository;
       const answer = isIts
         ? await this.#fromSnapshot(snapshot, route, asked)
-        : this.#unknown(asker);
-      if (isIts && answer.status !== 404) return answer;
-      if ((await snapshot.stands()) || attempt === TRIES) return answer;
+        : await this.#unknown(asker, route, request);
+      const isTold = isIts && answer.status !== 404 && (await isNotCutShort(snapshot, route));
+      if (isTold || (await snapshot.stands()) || attempt === TRIES)
+        return withDetail(answer, route);
     }
   }
 
+  /** Of what is absent and of what is not for this one the same, whatever the settings say of the name. */
+  async #unknown(
+    asker: Asker,
+    route: RepositoryRoute,
+    { headers }: IncomingMessage,
+  ): Promise<Answer | Refusal> {
+    const refusal = this.#refusal(asker);
+    if (refusal.status !== 404 || route.kind !== 'referrers') return withDetail(refusal, route);
+    return answerReferrers(undefined, route, { headers, isPrivate: this.#permission.hasSecrets });
+  }
+
   /** Absent, or not for this one. Whose token is nobody's is told that another might do. */
-  #unknown({ caller, access }: Asker): Refusal {
+  #refusal({ caller, access }: Asker): Refusal {
     const unknown = this.#permission.unknown(caller);
     return access && unknown.status === 401 ? OUT_OF_SCOPE : unknown;
   }
@@ -262,7 +274,7 @@ export class Endpoint {
     const { settings, source } = this.options;
     const { caller } = asker;
     if (!covers(asker, CATALOG_ACCESS)) return OUT_OF_SCOPE;
-    if (caller.kind === 'anonymous' && !settings.registry.anonymous) return this.#unknown(asker);
+    if (caller.kind === 'anonymous' && !settings.registry.anonymous) return this.#refusal(asker);
     const policies = (await source.ids())
       .map((id) => resolveRepositoryById(settings, id))
       .filter((policy) => this.#permission.mayRead(caller, policy));
@@ -306,6 +318,22 @@ function covers({ access }: Asker, wanted: Access): boolean {
 function accessFor(route: Route): Access | undefined {
   if (route.kind === 'catalog') return CATALOG_ACCESS;
   return 'repository' in route ? pullAccess(route.repository) : undefined;
+}
+
+/** No referrers were found: was their snapshot there to the end? Others say 404 where it was not. */
+async function isNotCutShort(snapshot: ServedSnapshot, route: RepositoryRoute): Promise<boolean> {
+  if (route.kind !== 'referrers') return true;
+  return (await snapshot.referrers(route.digest)) !== undefined || (await snapshot.exists());
+}
+
+/** What is not there is named, as docker-registry does it. */
+function withDetail(answer: Answer | Refusal, route: RepositoryRoute): Answer | Refusal {
+  if (!isRefusal(answer) || answer.status !== 404) return answer;
+  const { repository: name } = route;
+  if (answer.code === 'NAME_UNKNOWN') return { ...answer, detail: { name } };
+  const reference = route.kind === 'manifest' ? { reference: route.reference } : {};
+  const digest = route.kind === 'blob' ? { digest: route.digest } : {};
+  return { ...answer, detail: { name, ...reference, ...digest } };
 }
 
 /** What cannot be read now is never said to be unknown. */

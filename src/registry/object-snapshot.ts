@@ -40,6 +40,11 @@ export class ObjectSnapshot implements ServedSnapshot {
     return true;
   }
 
+  /** One text holds all of it. */
+  async exists(): Promise<boolean> {
+    return this.#missing === undefined;
+  }
+
   async repository(): Promise<RepositoryName> {
     return this.named.repository;
   }

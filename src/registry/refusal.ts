@@ -6,6 +6,8 @@ export interface Refusal {
   readonly message?: string;
   /** What is wrong with the token that came along (RFC 6750, 3.1). */
   readonly token?: 'invalid_token' | 'insufficient_scope';
+  /** What it is about. */
+  readonly detail?: Readonly<Record<string, string>>;
 }
 
 const MESSAGES = {
@@ -27,8 +29,13 @@ export function isRefusal(value: object): value is Refusal {
   return 'status' in value && 'code' in value;
 }
 
-export function refusalBody({ code, message = MESSAGES[code] }: Refusal): Buffer {
-  return Buffer.from(`${JSON.stringify({ errors: [{ code, message }] })}\n`);
+/**
+ * Always with a `detail`: clients that are built on Docker's library (docker, containerd, podman)
+ * throw the message away where there is none and the message is the one they know for this code, and
+ * then say no more than "name unknown".
+ */
+export function refusalBody({ code, message = MESSAGES[code], detail = {} }: Refusal): Buffer {
+  return Buffer.from(`${JSON.stringify({ errors: [{ code, message, detail }] })}\n`);
 }
 
 export const BASIC_CHALLENGE = 'Basic realm="dropdock", charset="UTF-8"';

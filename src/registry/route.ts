@@ -99,18 +99,22 @@ function parseParts([root, version, ...rest]: string[], query: URLSearchParams):
   const [kind, last = ''] = rest.slice(-2);
   const repository = rest.slice(0, -2).join('/');
   if (!KINDS.has(kind ?? '')) return { status: 404, code: 'NAME_UNKNOWN' };
-  if (!isRepositoryName(repository)) return { status: 400, code: 'NAME_INVALID' };
+  if (!isRepositoryName(repository)) {
+    return { status: 400, code: 'NAME_INVALID', detail: { name: repository } };
+  }
   switch (kind) {
     case 'manifests':
       if (isDigest(last) || isTag(last)) return { kind: 'manifest', repository, reference: last };
       return last.includes(':')
-        ? { status: 400, code: 'DIGEST_INVALID' }
-        : { status: 404, code: 'MANIFEST_UNKNOWN' };
+        ? { status: 400, code: 'DIGEST_INVALID', detail: { digest: last } }
+        : { status: 404, code: 'MANIFEST_UNKNOWN', detail: { name: repository, reference: last } };
     case 'tags':
       if (last !== 'list') return { status: 404, code: 'NAME_UNKNOWN' };
       return withPage({ kind: 'tags', repository }, query);
     default:
-      if (!isDigest(last)) return { status: 400, code: 'DIGEST_INVALID' };
+      if (!isDigest(last)) {
+        return { status: 400, code: 'DIGEST_INVALID', detail: { digest: last } };
+      }
       if (kind === 'blobs') return { kind: 'blob', repository, digest: last };
       return {
         kind: 'referrers',

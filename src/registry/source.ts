@@ -31,6 +31,8 @@ export interface ServedSnapshot {
    * it was cleaned away, or another is current since.
    */
   stands(): Promise<boolean>;
+  /** Asked before a list is said to be empty. False for a snapshot that was cleaned away. */
+  exists(): Promise<boolean>;
   /** Whose snapshot this is: ids can be given to another repository in the settings (I8). */
   repository(): Promise<RepositoryName | undefined>;
   /** True for one that only keeps what pulls under way may still ask for, by digest. */

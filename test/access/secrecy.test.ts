@@ -51,8 +51,10 @@ describeOver('readers', () => {
     const [, name] = /^\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(path) ?? [];
     return name && `repository:${name}:pull`;
   };
+  /** Of all but referrers, which are never 404. */
   const statuses = async (name: string, headers: Record<string, string>) => {
-    const got = await Promise.all(paths(name).map((path) => registry.get(path, headers)));
+    const asked = paths(name).filter((path) => !path.includes('/referrers/'));
+    const got = await Promise.all(asked.map((path) => registry.get(path, headers)));
     return [...new Set(got.map(({ status }) => status))].sort();
   };
   /** What a client is asked with; without a scope where nothing tells which. */
@@ -121,6 +123,19 @@ describeOver('readers', () => {
     }
   });
 
+  it('find no referrers in what they may not read, as in what is absent', async () => {
+    const path = (name: string, query = '') => `/v2/${name}/referrers/${image.digest}${query}`;
+    for (const name of ['secret/alice', 'secret/none', 'secret/absent', 'absent']) {
+      expect((await registry.get(path(name), NOBODY)).status, name).to.equal(401);
+      const { status, json, headers } = await registry.get(path(name), BOB);
+      expect([status, (json as { manifests: [] }).manifests], name).to.deep.equal([200, []]);
+      // What the settings say of a name is as secret as what there is.
+      expect(headers['cache-control'], name).to.equal('private, no-cache');
+      const filtered = await registry.get(path(name, '?artifactType=x'), BOB);
+      expect(filtered.headers['oci-filters-applied']).to.equal('artifactType');
+    }
+  });
+
   it('who are none cannot tell a forbidden repository from an absent one, with tokens neither', async () => {
     // Each is asked with its own name, and is answered with it.
     const without = (name: string) => (reply: Reply) => ({
@@ -130,7 +145,9 @@ describeOver('readers', () => {
     });
     const forNobody = ['secret/all', 'secret/alice', 'secret/none'];
     const forBob = ['secret/alice', 'secret/none'];
-    const absences = ['secret/absent', 'absent'];
+    // As long as the name: errors name what was asked for.
+    const absencesOf = (name: string) => [name.replace(/.$/, 'x'), 'x'.repeat(name.length)];
+    const absences = [...forNobody, ...forBob].flatMap(absencesOf);
     for (const [who, names] of [
       [NOBODY, forNobody],
       [BOB, forBob],
@@ -140,7 +157,9 @@ describeOver('readers', () => {
       [await token(NOBODY, 'open'), forNobody],
       [await token(BOB, 'open'), forBob],
     ] as const) {
-      for (const [name, absent] of names.flatMap((name) => absences.map((each) => [name, each]))) {
+      for (const [name, absent] of names.flatMap((name) =>
+        absencesOf(name).map((each) => [name, each]),
+      )) {
         if (name === undefined || absent === undefined) throw new Error('no names');
         for (const [at, path] of paths(name).entries()) {
           const other = paths(absent)[at] ?? '';

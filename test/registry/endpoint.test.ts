@@ -82,7 +82,30 @@ describeOver('the endpoint', (over) => {
         'content-type': 'application/json',
         'cache-control': 'no-store',
       });
-      expect((json as { errors: { message: string }[] }).errors[0]?.message).to.be.a('string');
+      const [error] = (json as { errors: { message: string; detail: object }[] }).errors;
+      expect(error?.message).to.be.a('string');
+      // Without one Docker's own library throws the message away.
+      expect(error?.detail, path).to.be.an('object');
+    }
+  });
+
+  it('names in the detail of an error what is not there', async () => {
+    const digest = sha256('absent');
+    const details: Record<string, object> = {
+      '/v2/nobody/manifests/1': { name: 'nobody' },
+      '/v2/nobody/tags/list': { name: 'nobody' },
+      [`/v2/nobody/blobs/${digest}`]: { name: 'nobody' },
+      '/v2/team/app/manifests/absent': { name: 'team/app', reference: 'absent' },
+      [`/v2/team/app/manifests/${digest}`]: { name: 'team/app', reference: digest },
+      [`/v2/team/app/blobs/${digest}`]: { name: 'team/app', digest },
+      '/v2/Team/tags/list': { name: 'Team' },
+      '/v2/team/app/blobs/sha256:1': { digest: 'sha256:1' },
+    };
+    for (const [path, detail] of Object.entries(details)) {
+      const { json } = await registry.get(path);
+      expect((json as { errors: { detail: object }[] }).errors[0]?.detail, path).to.deep.equal(
+        detail,
+      );
     }
   });
 
@@ -115,10 +138,15 @@ describeOver('the endpoint', (over) => {
       `manifests/${image.digest}`,
       `blobs/${LAYER}`,
       'tags/list',
-      `referrers/${image.digest}`,
     ]) {
       expect(await said(`/v2/team/other/${path}`), path).to.equal('404 NAME_UNKNOWN');
     }
+    const attached = content.image({ subject: image, artifactType: 'application/x.sbom' });
+    await reopen();
+    await registry.drop('team/app', content, [{ image: attached }]);
+    await reopen('repositories: {team/other: {id: team~app}}');
+    const { status, json } = await registry.get(`/v2/team/other/referrers/${image.digest}`);
+    expect([status, (json as { manifests: [] }).manifests]).to.deep.equal([200, []]);
     expect(await catalog()).to.deep.equal([]);
   });
 
@@ -184,14 +212,21 @@ describeOver('the endpoint', (over) => {
     'answers from the next snapshot when one is cleaned away between pivot and file',
     async () => {
       const next = content.image({ layers: ['next'] });
+      const attached = content.image({ subject: image, artifactType: 'application/x.sbom' });
+      await registry.drop('team/app', content, [{ image, tag: 'kept' }, { image: attached }]);
       const old = readlinkSync(published('web', 'team~app'));
       await registry.drop('team/app', content, [{ image: next, tag: '1' }]);
       const current = readlinkSync(published('web', 'team~app'));
-      renameSync(published('web', old), join(root, 'cleaned'));
-      const paths = ['manifests/1', `blobs/${LAYER}`, 'tags/list', `referrers/${LAYER}`];
-      for (const path of [...paths.map((each) => `/v2/team/app/${each}`), '/v2/_catalog']) {
+      const referrers = `/v2/team/app/referrers/${image.digest}`;
+      const paths = ['manifests/1', `blobs/${LAYER}`, 'tags/list'].map(
+        (each) => `/v2/team/app/${each}`,
+      );
+      // The last one with a snapshot whose name is remembered.
+      for (const [at, path] of [...paths, '/v2/_catalog', referrers, referrers].entries()) {
         point(old);
         await reopen();
+        if (at === 5) expect(await said('/v2/team/app/manifests/absent')).to.match(/^404/);
+        renameSync(published('web', old), join(root, 'cleaned'));
         let asked = 0;
         const { roots } = registry.services;
         // Asked for when the pivot is read, when its snapshot is named, and so on: the first look at
@@ -206,7 +241,10 @@ describeOver('the endpoint', (over) => {
         const { status, json } = await registry.get(path);
         expect(status, path).to.equal(200);
         if (lookBefore === 4) expect(json).to.deep.equal({ repositories: ['team/app'] });
+        const found = (json as { manifests?: { digest: string }[] } | undefined)?.manifests;
+        if (path === referrers) expect(found?.[0]?.digest).to.equal(attached.digest);
         expect(asked).to.be.at.least(lookBefore);
+        renameSync(join(root, 'cleaned'), published('web', old));
       }
       expect(registry.errors).to.deep.equal([]);
 
