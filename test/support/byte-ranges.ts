@@ -23,7 +23,8 @@ export function readByteRanges({
   if (Number(headers['content-length']) !== body.length) throw new Error('another length');
   const parts: ReceivedPart[] = [];
   for (let at = 0; ; ) {
-    const line = `\r\n--${boundary}`;
+    // What comes before the first part is empty, and may be no line at all.
+    const line = `${at === 0 && body[0] === 0x2d ? '' : '\r\n'}--${boundary}`;
     if (body.toString('latin1', at, at + line.length) !== line) throw new Error(`no line at ${at}`);
     at += line.length;
     if (body.toString('latin1', at) === '--\r\n') return parts;

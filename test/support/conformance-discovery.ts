@@ -142,9 +142,11 @@ const REFERRERS: readonly Requirement[] = [
     level: 'MUST',
     check: async (registry, { images }) => {
       for (const digest of [images.docker.digest, sha256('nothing')]) {
-        const reply = await registry.get(referrers(digest));
-        expect(reply.status).to.equal(200);
-        expect(manifestsOf(reply)).to.deep.equal([]);
+        for (const name of [NAME, 'nobody']) {
+          const reply = await registry.get(referrers(digest, '', name));
+          expect([reply.status, reply.headers['content-type']], name).to.deep.equal([200, INDEX]);
+          expect(manifestsOf(reply)).to.deep.equal([]);
+        }
       }
     },
     docker: NO_REFERRERS,

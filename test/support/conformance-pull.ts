@@ -1,5 +1,6 @@
 /** Conformance: the base, pulling manifests and blobs, and asking for their existence. */
 import { expect } from 'chai';
+import { readByteRanges } from './byte-ranges.js';
 import type { Requirement } from './conformance-requests.js';
 import { LONG_TAG, NAME, ODD_NAME, type World } from './conformance-world.js';
 import { sha256 } from './make-image.js';
@@ -175,6 +176,10 @@ export const PULL: readonly Requirement[] = [
       });
       const suffix = await registry.get(blob(layer.digest), { range: 'bytes=-1000' });
       expect([suffix.status, suffix.body.equals(layer.bytes)]).to.deep.equal([206, true]);
+      const several = await registry.get(blob(layer.digest), { range: 'bytes=0-0,2-4' });
+      const parts = readByteRanges(several).map(({ bytes }) => bytes.toString('hex'));
+      const wanted = [layer.bytes.subarray(0, 1), layer.bytes.subarray(2, 5)];
+      expect(parts).to.deep.equal(wanted.map((bytes) => bytes.toString('hex')));
     },
   },
   {
