@@ -17,6 +17,11 @@ export function parseAccept(header: string | undefined): ReadonlySet<string> {
   return types;
 }
 
+/** Whether the types that a client named have one of this kind. */
+export function takes(accepted: ReadonlySet<string>, kind: ManifestKind): boolean {
+  return mediaTypeOf(kind).some((type) => accepted.has(type));
+}
+
 /** Best first; there is at most one of each of the first two pairs. */
 const PREFERRED: readonly ManifestKind[] = ['oci-index', 'oci', 'list', '2', '1'];
 
@@ -34,10 +39,11 @@ export function chooseForm(
   accepted: ReadonlySet<string>,
 ): Choice[] {
   const there = PREFERRED.filter((kind) => forms.includes(kind));
-  const takes = (kind: ManifestKind) => mediaTypeOf(kind).some((type) => accepted.has(type));
-  const named = there.filter(takes).map((kind): Choice => ({ kind, how: 'itself' }));
+  const named = there
+    .filter((kind) => takes(accepted, kind))
+    .map((kind): Choice => ({ kind, how: 'itself' }));
   const members = there
-    .filter((kind) => isIndexKind(kind) && takes(kind === 'list' ? '2' : 'oci'))
+    .filter((kind) => isIndexKind(kind) && takes(accepted, kind === 'list' ? '2' : 'oci'))
     .map((kind): Choice => ({ kind, how: 'amd64' }));
   // Last, what is stored: for clients that say nothing or take anything; others see its true type.
   const stored = there.slice(0, 1).map((kind): Choice => ({ kind, how: 'itself' }));

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { type Digest, isDigest } from '../image/digest.js';
 import type { ManifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
-import { chooseForm, parseAccept } from './accept.js';
+import { chooseForm, parseAccept, takes } from './accept.js';
 import { type Answer, answerBytes } from './answer.js';
 import type { Refusal } from './refusal.js';
 import type { ServedManifest, ServedSnapshot } from './source.js';
@@ -22,7 +22,7 @@ export async function answerManifest(
   const byDigest = isDigest(reference);
   const found =
     form !== undefined
-      ? await findForm(snapshot, reference, form)
+      ? await findForm(snapshot, reference, form, headers.accept)
       : byDigest
         ? (await snapshot.manifests(reference))[0]
         : await findTagged(snapshot, reference, headers.accept);
@@ -34,23 +34,42 @@ export async function answerManifest(
   const named = {
     'Docker-Content-Digest': digest,
     // A tag's answer depends on what the client takes; a cache between must know.
-    ...(!byDigest && form === undefined && { Vary: 'Accept' }),
+    ...(!byDigest && { Vary: 'Accept' }),
   };
   return answerBytes(headers, { type: mediaType, digest, caching, headers: named }, bytes);
 }
 
-/** Under `1` lies, with redirect.oci: passthrough, what Crane does not know. */
+/**
+ * What Crane redirects to, by what it read at its last look: a digest or tag that it does not know yet to
+ * `1`, a tag that was an image or a list before to `2` or `list`. What is not there is looked for where it
+ * is: a digest in any form, a tag in one that the client takes. (config/apache/dropdock.conf does the same.)
+ */
 async function findForm(
   snapshot: ServedSnapshot,
   reference: Digest | Tag,
   form: ManifestKind,
+  accept: string | undefined,
 ): Promise<ServedManifest | undefined> {
-  if (!isDigest(reference) && (await snapshot.isRemoved())) return undefined;
+  const byDigest = isDigest(reference);
+  if (!byDigest && (await snapshot.isRemoved())) return undefined;
   const forms = await snapshot.manifests(reference);
-  const isThere = ({ kind }: ServedManifest) =>
-    kind === form || (form === '1' && (kind === 'oci' || kind === 'oci-index'));
-  return forms.find(({ kind }) => kind === form) ?? forms.find(isThere);
+  const exact = forms.find(({ kind }) => kind === form);
+  if (!CRANE_KINDS.includes(form) || (exact !== undefined && form !== '1')) return exact;
+  if (byDigest) return exact ?? forms[0];
+  const accepted = parseAccept(accept);
+  // Under `1` lies, with redirect.oci: passthrough, what Crane does not know.
+  const kind = ELSEWHERE.find(
+    (each) =>
+      forms.some((other) => other.kind === each) &&
+      (takes(accepted, each) || (form === '1' && each.startsWith('oci'))),
+  );
+  return forms.find((each) => each.kind === kind) ?? exact;
 }
+
+/** The directories that Crane knows. */
+const CRANE_KINDS: readonly ManifestKind[] = ['1', '2', 'list'];
+/** Docker's forms first, as Crane would choose. */
+const ELSEWHERE: readonly ManifestKind[] = ['list', '2', 'oci', 'oci-index'];
 
 async function findTagged(
   snapshot: ServedSnapshot,

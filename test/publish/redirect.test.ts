@@ -93,7 +93,7 @@ describe('the redirect file', () => {
       const path = behind(published, crane.manifest('team/app', tag, [schema2]));
       const { mediaType, config } = JSON.parse(readFileSync(path, 'utf8'));
       expect(mediaType).to.equal(schema2);
-      const blob = behind(published, crane.blob('team/app', config.digest));
+      const blob = behind(published, crane.path('team/app', `blobs/${config.digest}`));
       expect(JSON.parse(readFileSync(blob, 'utf8')).architecture).to.equal('amd64');
     }
   });

@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { expect } from 'chai';
-import { type ManifestKind, manifestMediaType } from '#src/image/media-types.js';
+import { isDigest } from '#src/image/digest.js';
+import { type ManifestKind, manifestMediaType, mediaTypeOf } from '#src/image/media-types.js';
 import { basic } from '../support/ask.js';
 import { sha256, TestContent } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
@@ -44,7 +45,7 @@ describeOver('the paths of the tree', () => {
           const { status, body, headers } = await registry.get(`${TREE}/manifests/${kind}/${name}`);
           expect([status, body.equals(bytes)], `${kind}/${name}`).to.deep.equal([200, true]);
           expect(headers['content-type']).to.equal(manifestMediaType(kind, bytes));
-          expect(headers).to.not.have.property('vary');
+          expect(headers.vary, `${kind}/${name}`).to.equal(isDigest(name) ? undefined : 'Accept');
           count++;
         }
       }
@@ -55,6 +56,41 @@ describeOver('the paths of the tree', () => {
       }
     });
   }
+
+  it('lead to where something is, when Crane has not looked since it came or changed', async () => {
+    await open();
+    const there: Record<string, string> = {};
+    for (const kind of readdirSync(registry.web('team~app', 'manifests'))) {
+      for (const name of readdirSync(registry.web('team~app', 'manifests', kind))) {
+        if (isDigest(name)) there[name] = kind;
+      }
+    }
+    const type = async (path: string, accept = '') => {
+      const { status, headers } = await registry.get(`${TREE}/manifests/${path}`, { accept });
+      return status === 200 ? headers['content-type'] : String(status);
+    };
+    expect(new Set(Object.values(there)).size).to.equal(4);
+    for (const [digest, kind] of Object.entries(there)) {
+      for (const other of ['1', '2', 'list']) {
+        const types = mediaTypeOf(kind as ManifestKind);
+        expect(await type(`${other}/${digest}`), `${other}/${digest}`).to.be.oneOf([...types]);
+      }
+    }
+    const [image = '', list = ''] = [mediaTypeOf('2')[0], mediaTypeOf('list')[0]];
+    const [oci = '', ociIndex = ''] = [mediaTypeOf('oci')[0], mediaTypeOf('oci-index')[0]];
+    const all = [image, list, oci, ociIndex].join(', ');
+    // A tag, only in a form that the client takes; Docker's first, as Crane has it.
+    expect(await type('1/1.0.html', all)).to.equal(image);
+    expect(await type('list/1.0.html', all)).to.equal(image);
+    expect(await type('list/1.0.html', list)).to.equal('404');
+    expect(await type('1/multi', all)).to.equal(list);
+    expect(await type('2/multi', all)).to.equal(list);
+    expect(await type('2/multi', `${image}, ${ociIndex}`)).to.equal(ociIndex);
+    expect(await type('2/multi', image)).to.equal('404');
+    expect(await type('1/multi', oci)).to.equal(ociIndex);
+    // Crane sends nobody there.
+    expect(await type('oci/multi', all)).to.equal('404');
+  });
 
   it('may name the snapshot, for a Crane that has not looked yet', async () => {
     await open();

@@ -1,7 +1,7 @@
 /**
- * A small reader that follows Crane's published rules (crane/v2_data.py and views of pulp/crane
- * 3.3): load every *.json below the data directory, following links; answer a manifest request with
- * a redirect, choosing by what the client accepts and by the lists of the redirect file.
+ * A small reader that follows Crane's published rules (crane/data.py and crane/views/v2.py of pulp/crane,
+ * 3.0 to 3.3): load every *.json below the data directory, following links; answer a manifest request
+ * with a redirect, choosing by what the client accepts and by the lists of the redirect file.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,17 +31,18 @@ export class CraneReader {
     if (data.manifest_list_data.includes(reference) && accept.includes(ACCEPT.list)) {
       return at(`list/${reference}`);
     }
-    if (accept.includes(ACCEPT.schema2)) {
-      const [amd64, version] = data.manifest_list_amd64_tags[reference] ?? [];
-      if (amd64 !== undefined) return at(`${version}/${amd64}`);
-      if (data.schema2_data.includes(reference)) return at(`2/${reference}`);
+    const [amd64, version] = data.manifest_list_amd64_tags[reference] ?? [];
+    const takesSchema2 = accept.includes(ACCEPT.schema2);
+    if (amd64 !== undefined) {
+      return at(takesSchema2 || version === 1 ? `${version}/${amd64}` : `1/${reference}`);
     }
-    return at(`1/${reference}`);
+    return at(`${takesSchema2 && data.schema2_data.includes(reference) ? 2 : 1}/${reference}`);
   }
 
-  blob(repository: string, digest: string): string | undefined {
+  /** For all else it only puts the URL of the files before the path. */
+  path(repository: string, path: string): string | undefined {
     const data = this.#repositories.get(repository);
-    return data && `${data.url}blobs/${digest}`;
+    return data && data.url + path;
   }
 
   #load(directory: string): void {

@@ -1,6 +1,6 @@
 /**
- * A small stand-in for Crane, by its published rules (pulp/crane 3.3): it loads the redirect files,
- * looks again when a directory's time has grown, and answers every pull with a redirect.
+ * A small stand-in for Crane, by its published rules (pulp/crane, 3.0 to 3.3): it loads the redirect
+ * files, looks again when a directory's time has grown, and answers every pull with a redirect.
  */
 import { once } from 'node:events';
 import { readdirSync, statSync } from 'node:fs';
@@ -27,13 +27,19 @@ export async function crane(dataDirectory: string, pollMs: number): Promise<WebS
     }
   }, pollMs);
   const server = createServer(({ url = '', headers }, response) => {
-    response.setHeader('Docker-Distribution-API-Version', 'registry/2.0');
-    if (url === '/v2/') return response.writeHead(200).end('{}');
-    const [, name = '', kind, reference = ''] = PATH.exec(url) ?? [];
-    const accept = (headers.accept ?? '').split(',').map((type) => type.trim());
+    if (url === '/v2/') {
+      const version = { 'Docker-Distribution-API-Version': 'registry/2.0' };
+      return response.writeHead(200, { 'Content-Type': 'application/json', ...version }).end('{}');
+    }
+    const [, name = '', kind = '', reference = ''] = PATH.exec(url) ?? [];
+    const accept = (headers.accept ?? '')
+      .split(',')
+      .map((type) => (type.split(';')[0] ?? '').trim());
     const location =
-      kind === 'blobs' ? data.blob(name, reference) : data.manifest(name, reference, accept);
-    if (location === undefined || kind === 'tags') {
+      kind === 'manifests'
+        ? data.manifest(name, reference, accept)
+        : data.path(name, `${kind}/${reference}`);
+    if (location === undefined) {
       const body = JSON.stringify({ errors: [{ code: '404', message: 'Not Found' }] });
       return response.writeHead(404, { 'Content-Type': 'application/json' }).end(body);
     }
