@@ -5,6 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { ask as request } from '../support/ask.js';
+import { readByteRanges } from '../support/byte-ranges.js';
 import { makeLayout, sha256 } from '../support/make-image.js';
 import { ACCEPT_ALL } from '../support/puller.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -19,6 +21,17 @@ const ask = (way: string, path: string, init?: RequestInit) =>
   fetch(`${servers[way]?.url}${path}`, { redirect: 'manual', ...init });
 const askFor = (way: string, path: string, accept: string, method = 'GET') =>
   ask(way, path, { method, headers: { Accept: accept } });
+
+const errorOf = async (response: Response) => {
+  const { errors } = (await response.json()) as { errors: { code: string; detail: object }[] };
+  return errors[0] ?? { code: '', detail: {} };
+};
+/** `app/blobs/sha256:…`: what an error about it names. */
+function detailOf(path: string): { detail: object } {
+  const [name = '', kind, reference = ''] = path.split('/');
+  if (name === 'none') return { detail: { name } };
+  return { detail: { name, [kind === 'blobs' ? 'digest' : 'reference']: reference } };
+}
 
 describe('web servers that people have', function () {
   this.timeout(60_000);
@@ -116,6 +129,18 @@ describe('web servers that people have', function () {
       expect(part.status).to.equal(206);
       expect(part.headers.get('content-range')).to.equal(`bytes 2-5/${config.size}`);
       expect((await part.text()).length).to.equal(4);
+      const several = await request(servers[way]?.url ?? '', path, {
+        headers: { Range: 'bytes=0-1,2-3,-4' },
+      });
+      expect(readByteRanges(several).map(({ range }) => range.split('/')[0])).to.deep.equal([
+        '0-1',
+        '2-3',
+        `${config.size - 4}-${config.size - 1}`,
+      ]);
+      // As long a header as podman sends.
+      const many = Array.from({ length: 1024 }, (_none, n) => `${4e9 + n}-${4e9 + n}`).join();
+      const long = await ask(way, path, { headers: { Range: `bytes=${many}` } });
+      expect(long.status).to.equal(416);
       const beyond = await ask(way, path, { headers: { Range: 'bytes=99999-' } });
       expect(beyond.status).to.equal(416);
     });
@@ -126,6 +151,7 @@ describe('web servers that people have', function () {
       for (const [subject, count] of [
         [index.digest, 1],
         [single.digest, 0],
+        [`sha256:${'0'.repeat(64)}`, 0],
       ]) {
         const response = await ask(way, `/v2/app/referrers/${subject}`);
         expect(response.headers.get('content-type')).to.equal(`${OCI}.index.v1+json`);
@@ -133,16 +159,29 @@ describe('web servers that people have', function () {
         expect(manifests).to.have.length(Number(count));
       }
       const absent = `sha256:${'0'.repeat(64)}`;
-      for (const [path, code] of [
+      for (const [path = '', code] of [
         ['app/manifests/none', 'MANIFEST_UNKNOWN'],
         [`app/blobs/${absent}`, 'BLOB_UNKNOWN'],
         ['none/manifests/1', 'NAME_UNKNOWN'],
         ['none/tags/list', 'NAME_UNKNOWN'],
-        [`none/referrers/${absent}`, 'NAME_UNKNOWN'],
+        [`none/blobs/${absent}`, 'NAME_UNKNOWN'],
       ]) {
         const response = await ask(way, `/v2/${path}`);
         expect(response.status, path).to.equal(404);
-        expect(await response.text(), path).to.include(`"${code}"`);
+        expect(await errorOf(response), path).to.deep.include({ code, ...detailOf(path) });
+      }
+      const unknown = await ask(way, `/v2/none/referrers/${absent}`);
+      expect([unknown.status, unknown.headers.get('content-type')]).to.deep.equal([
+        200,
+        `${OCI}.index.v1+json`,
+      ]);
+      expect(await unknown.json()).to.deep.include({ schemaVersion: 2, manifests: [] });
+      for (const path of ['blobs/sha256:1', 'referrers/sha256:1', 'manifests/sha256:1']) {
+        const malformed = await ask(way, `/v2/app/${path}`);
+        expect([malformed.status, (await errorOf(malformed)).code], path).to.deep.equal([
+          400,
+          'DIGEST_INVALID',
+        ]);
       }
       const write = await ask(way, '/v2/app/blobs/uploads/', { method: 'POST' });
       expect(write.status).to.equal(405);

@@ -24,8 +24,8 @@ export const ENGINES: Readonly<Record<string, readonly string[]>> = {
       .concat(`${OCI}.index.v1+json`, '*/*')
       .join(', '),
   ],
-  // Before OCI and before lists.
-  'docker 1.10': [`${DOCKER}.v1+prettyjws`, 'application/json', `${DOCKER}.v2+json`],
+  // A client that knows neither OCI nor lists.
+  'no lists': [`${DOCKER}.v1+prettyjws`, 'application/json', `${DOCKER}.v2+json`],
 };
 
 export interface Pulled {

@@ -4,7 +4,15 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -44,7 +52,7 @@ export async function nginxBeforeStore(store: string, path: string): Promise<Web
     .replaceAll('/images/registry/', `/${path}/`)
     .replace('server 127.0.0.1:7480;', `server ${store};`)
     .replace('Host s3.example.com;', `Host ${store};`)
-    .replace('/var/cache/nginx/dropdock', join(tempDir(), 'cache'));
+    .replace('/var/lib/nginx/dropdock', join(tempDir(), 'cache'));
   return runNginx(text);
 }
 
@@ -75,18 +83,23 @@ function startNginx(
 async function runNginx(text: string): Promise<WebServer> {
   const place = tempDir();
   const port = await freePort();
-  const servers = text.replace('listen 80;', `listen 127.0.0.1:${port};`);
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map((name) => `${name}_temp_path ${place}/${name};`)
-    .join('\n');
+  const servers = text.replace('listen 80;', `listen 127.0.0.1:${port};`).replace(IPV6, '');
   writeFileSync(
     join(place, 'nginx.conf'),
     `daemon off;\n${IS_ROOT ? 'user root;' : ''}\nworker_processes 2;\npid ${place}/pid;\n` +
       `error_log ${place}/error.log warn;\nevents { worker_connections 1024; }\n` +
-      `http {\naccess_log off;\n${temporary}\n${servers}\n}\n`,
+      `http {\naccess_log off;\n${temporaryPaths(place)}\n${servers}\n}\n`,
   );
   const given = ['-p', place, '-c', join(place, 'nginx.conf'), '-e', join(place, 'error.log')];
   return started(spawn('nginx', given), { port, place });
+}
+
+const IPV6 = /^ *listen \[::\]:80;$/m;
+
+function temporaryPaths(place: string): string {
+  return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${place}/${name};`)
+    .join('\n');
 }
 
 const MODULES = [
@@ -127,7 +140,77 @@ export async function apache(
   return started(child, { port, place });
 }
 
-function shippedConfig(file: string, published: string): string {
+/** A Debian's own configurations, with its default sites; only addresses and places are others. */
+export const DEBIAN = { nginx: '/etc/nginx', apache: '/etc/apache2' } as const;
+
+/**
+ * Debian's nginx with its default site, and these files in /etc/nginx/conf.d.
+ * @param files by name; they listen on port 80
+ * @param sites more files in sites-enabled
+ */
+export async function debianNginx(
+  files: Readonly<Record<string, string>>,
+  sites: Readonly<Record<string, string>> = {},
+): Promise<WebServer> {
+  const place = tempDir();
+  chmodSync(place, 0o755);
+  const port = await freePort();
+  const moved = (text: string) =>
+    text
+      .replace(/listen 80\b/g, `listen 127.0.0.1:${port}`)
+      .replace(/listen \[::\]:80\b/g, `listen [::1]:${port}`)
+      .replaceAll(DEBIAN.nginx, `${place}/nginx`)
+      .replace(/\/(run|var\/log\/nginx|var\/www)\//g, `${place}/`);
+  cpSync(DEBIAN.nginx, join(place, 'nginx'), { recursive: true, dereference: true });
+  mkdirSync(join(place, 'html'));
+  writeFileSync(join(place, 'html/index.html'), 'the default site');
+  const write = (path: string, text: string) =>
+    writeFileSync(join(place, 'nginx', path), moved(text));
+  for (const own of ['nginx.conf', 'sites-enabled/default']) {
+    write(own, readFileSync(join(DEBIAN.nginx, own), 'utf8'));
+  }
+  write('conf.d/00-places.conf', temporaryPaths(place));
+  for (const [name, text] of Object.entries(files)) write(`conf.d/${name}`, text);
+  for (const [name, text] of Object.entries(sites)) write(`sites-enabled/${name}`, text);
+  const given = ['-c', join(place, 'nginx/nginx.conf'), '-e', join(place, 'error.log')];
+  return started(spawn('nginx', [...given, '-g', 'daemon off;']), { port, place });
+}
+
+/** Debian's Apache with its default site, and our file as `a2enconf` enables it. */
+export async function debianApache(published: string): Promise<WebServer> {
+  const place = tempDir();
+  chmodSync(place, 0o755);
+  const port = await freePort();
+  const root = join(place, 'apache2');
+  cpSync(DEBIAN.apache, root, { recursive: true, verbatimSymlinks: true });
+  const edit = (path: string, from: RegExp, to: string) =>
+    writeFileSync(join(root, path), readFileSync(join(root, path), 'utf8').replace(from, to));
+  edit('ports.conf', /^Listen 80$/m, `Listen 127.0.0.1:${port}`);
+  edit('sites-available/000-default.conf', /\*:80>/, `*:${port}>`);
+  for (const name of ['headers', 'rewrite', 'setenvif']) {
+    const link = join(root, `mods-enabled/${name}.load`);
+    if (!existsSync(link)) symlinkSync(`../mods-available/${name}.load`, link);
+  }
+  writeFileSync(
+    join(root, 'conf-available/dropdock.conf'),
+    shippedConfig('apache/dropdock.conf', published),
+  );
+  symlinkSync('../conf-available/dropdock.conf', join(root, 'conf-enabled/dropdock.conf'));
+  const user = IS_ROOT ? 'www-data' : `#${process.getuid?.()}`;
+  const env = {
+    ...process.env,
+    APACHE_RUN_USER: user,
+    APACHE_RUN_GROUP: IS_ROOT ? 'www-data' : `#${process.getgid?.()}`,
+    APACHE_PID_FILE: join(place, 'pid'),
+    APACHE_RUN_DIR: place,
+    APACHE_LOCK_DIR: place,
+    APACHE_LOG_DIR: place,
+  };
+  const child = spawn('apache2', ['-X', '-d', root, '-D', 'FOREGROUND'], { env });
+  return started(child, { port, place });
+}
+
+export function shippedConfig(file: string, published: string): string {
   const text = readFileSync(join(CONFIG, file), 'utf8');
   return text.replaceAll('/var/lib/dropdock/published', published);
 }
