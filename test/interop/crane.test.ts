@@ -65,7 +65,8 @@ for (const files of ['Apache', 'dropdock']) {
       const port = await freePort();
       const base = server?.url ?? `http://127.0.0.1:${port}`;
       const yaml = `redirect: {oci: ${oci}, url: "${base}/pulp/docker/v2/{id}/"}`;
-      registry = await TestRegistry.open(root, { yaml, ...(!server && { port }) });
+      const listen = server ? {} : { listen: { host: '127.0.0.1', port } };
+      registry = await TestRegistry.open(root, { yaml, ...listen });
     }
     async function drop(tag: string, kind: string): Promise<string> {
       const content = new TestContent();

@@ -46,8 +46,6 @@ export interface RegistryOptions {
   readonly yaml?: string;
   readonly connections?: number;
   readonly idleMs?: number;
-  /** Any, where none is given. */
-  readonly port?: number;
   /** With the page, and what it is told of the inbox. */
   readonly page?: { readonly daemon?: DaemonView };
   /** The wall clock by which tokens are made and judged. */
@@ -120,7 +118,6 @@ export class TestRegistry {
     });
     const registry = new TestRegistry(root, services, gate, server, page, objects);
     await server.listen(options.listen ?? { host: '127.0.0.1', port: 0 });
-    await server.listen({ host: '127.0.0.1', port: options.port ?? 0 });
     return registry;
   }
 
