@@ -3,7 +3,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Disk, Entry } from '../disk/disk.js';
 import { hasErrno } from '../errors.js';
 import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
-import { isBusyName } from '../image/names.js';
+import { showsWriter } from './writers.js';
 
 export interface Look {
   /** Changes whenever anything in the drop changes. */
@@ -91,7 +91,7 @@ function walkTree(
     if (++walk.files > FILES_PER_DROP_MAX) return;
     const stat = disk.statIfThere(within(directory, name));
     if (stat === undefined) continue;
-    if (isBusyName(name)) walk.busy ??= below + name;
+    if (showsWriter(below, name)) walk.busy ??= below + name;
     walk.newestMs = Math.max(walk.newestMs, stat.ctimeMs);
     walk.hash.update(`${below}${name}\0${kind} ${stat.size} ${stat.ctimeMs} ${stat.ino}\n`);
     if (kind === 'directory' && depth < DROP_DEPTH_MAX)

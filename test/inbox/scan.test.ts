@@ -221,8 +221,16 @@ describe('lookAt', () => {
 
   it('names what shows that a tool is writing', () => {
     expect(lookAt(nodeDisk, drop).busy).to.equal(undefined);
-    writeFileSync(at('blobs/.aa.Xy12'), '');
-    expect(lookAt(nodeDisk, drop).busy).to.equal('blobs/.aa.Xy12');
+    writeFileSync(at('blobs/.aa.Xy12Zq'), '');
+    expect(lookAt(nodeDisk, drop).busy).to.equal('blobs/.aa.Xy12Zq');
+  });
+
+  it('takes an empty ingest directory and stray files for no such sign, and what is in ingest for one', () => {
+    mkdirSync(at('ingest'));
+    for (const name of ['.DS_Store', 'blobs/._aa', '.stamp_built']) writeFileSync(at(name), '');
+    expect(lookAt(nodeDisk, drop).busy).to.equal(undefined);
+    writeFileSync(at('ingest/5a0f'), '');
+    expect(lookAt(nodeDisk, drop).busy).to.equal('ingest/5a0f');
   });
 
   it('follows no link', () => {
