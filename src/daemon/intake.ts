@@ -18,6 +18,7 @@ import {
   type TakenDrop,
 } from './intake-hooks.js';
 import { LookTimer } from './look-timer.js';
+import { placesToWatch } from './places-to-watch.js';
 import type { ClaimedDrop } from './publisher.js';
 import { seeAll } from './see-all.js';
 import type { Services } from './services.js';
@@ -143,20 +144,31 @@ export class Intake {
     });
     const soonest = Math.min(settings.inbox.scan, againMs);
     const { filesystemMs } = seen;
-    if (filesystemMs === undefined) return soonest;
+    const awaiting = new Set<string>();
+    if (filesystemMs === undefined) {
+      this.#watch?.awaitOnly(awaiting);
+      return soonest;
+    }
     const times = { filesystemMs, monotonicMs: monotonicMs() };
     const rechecks: Promise<number>[] = [];
     await inBreaths(seen.drops, (drop) => {
       if (this.#stopped) return;
-      const recheck = this.#consider(drop, times).catch((error) => this.#warn(drop.path, error));
+      const recheck = this.#consider(drop, times, awaiting).catch((error) =>
+        this.#warn(drop.path, error),
+      );
       recheck.catch(() => {}); // It may fail before it is waited for.
       rechecks.push(recheck);
     });
-    return (await Promise.all(rechecks)).reduce((least, each) => Math.min(least, each), soonest);
+    const least = (await Promise.all(rechecks)).reduce((a, b) => Math.min(a, b), soonest);
+    this.#watch?.awaitOnly(awaiting);
+    return least;
   }
 
-  /** @returns when to look at it again (ms) */
-  async #consider(seen: Observation, times: Times): Promise<number> {
+  /**
+   * @param awaiting gets its path when it is quiet and incomplete: its next change is waited for
+   * @returns when to look at it again (ms)
+   */
+  async #consider(seen: Observation, times: Times, awaiting: Set<string>): Promise<number> {
     const { log, settings } = this.#services;
     if (!this.#said.has(seen.path)) {
       this.#said.set(seen.path, '');
@@ -180,7 +192,11 @@ export class Intake {
     if (decision.action === 'ignore') this.#mention(seen.path, 'drop.ignored', decision.reason);
     if (decision.action !== 'wait') return settings.inbox.scan;
     if (decision.reason) this.#mention(seen.path, 'drop.waiting', decision.reason);
-    return decision.recheckMs;
+    const { missing, recheckMs } = decision;
+    if (missing === undefined || this.#watch === undefined) return recheckMs;
+    awaiting.add(seen.path);
+    const isNew = this.#watch.awaitChange(seen.path, placesToWatch(seen, missing));
+    return isNew ? Math.min(recheckMs, settings.settle.quiet) : recheckMs;
   }
 
   async #taken(

@@ -30,7 +30,13 @@ export function isToBeTaken(
 
 export type Decision =
   /** Not still yet (no reason worth a line), or not whole. */
-  | { readonly action: 'wait'; readonly reason: string | undefined; readonly recheckMs: number }
+  | {
+      readonly action: 'wait';
+      readonly reason: string | undefined;
+      readonly recheckMs: number;
+      /** Still, and these are missing: the next change is worth a look. */
+      readonly missing?: readonly Missing[];
+    }
   /** Still: read it and ask again with the verdict. */
   | { readonly action: 'examine' }
   | { readonly action: 'ignore'; readonly reason: string }
@@ -91,7 +97,8 @@ export class Settler {
     // Publishing it finds the same things missing, and rejects it with the list.
     if (timedOut && seen.isCertain) return { action: 'take', tolerateAbsent: true };
     const recheckMs = Math.max(timedOut ? this.settings.timeoutMs : leftMs, 1);
-    return { action: 'wait', reason: describeMissing(verdict.missing), recheckMs };
+    const { missing } = verdict;
+    return { action: 'wait', reason: describeMissing(missing), recheckMs, missing };
   }
 
   /** Remembers what reading the drop found, for as long as it stays the same. */

@@ -5,6 +5,8 @@
  */
 import { join } from 'node:path';
 import { FSWatcher } from 'chokidar';
+import { type PathWatch, watchPath } from '../disk/watch-path.js';
+import { hasErrno } from '../errors.js';
 
 export interface Hint {
   /** The directory something happened in, below the inbox. */
@@ -15,6 +17,8 @@ export interface Hint {
 const AGAIN_MS_MIN = 20;
 /** By then a new watch is there, however busy the machine is. */
 const DOUBT_MS_MAX = 10_000;
+/** Places watched for drops that wait; more wait for the next scan. */
+const PLACES_MAX = 1000;
 
 /**
  * Lists nothing. chokidar lists a directory again after events there, with a stat of every entry, to
@@ -33,6 +37,9 @@ class EventsOnly extends FSWatcher {
 export class InboxWatch {
   readonly #watcher: FSWatcher;
   readonly #watched = new Set<string>();
+  /** Drops that wait for a change, each with what is watched of it. */
+  readonly #awaited = new Map<string, readonly PathWatch[]>();
+  #places = 0;
   /** When a directory began to be watched, on the monotonic clock. */
   #freshMs = Number.NEGATIVE_INFINITY;
 
@@ -42,8 +49,8 @@ export class InboxWatch {
    */
   constructor(
     readonly inbox: string,
-    onHint: (hint: Hint) => void,
-    onError: (error: Error) => void,
+    readonly onHint: (hint: Hint) => void,
+    readonly onError: (error: Error) => void,
   ) {
     this.#watcher = new EventsOnly({
       persistent: true,
@@ -88,7 +95,49 @@ export class InboxWatch {
     return ageMs > DOUBT_MS_MAX ? Number.POSITIVE_INFINITY : Math.max(AGAIN_MS_MIN, ageMs);
   }
 
+  /**
+   * Makes the next change of a drop that waits a hint: below a drop nothing else is watched, and a file
+   * that was claimed and returned is not in the inbox for the kernel while its writer has it open (its
+   * events come under the name it was claimed by).
+   * @param places of the drop, as paths below the inbox: a file, or directories in which something is missing
+   * @returns true when the watch is new: what changed before it needs another look
+   */
+  awaitChange(drop: string, places: readonly string[]): boolean {
+    if (this.#awaited.has(drop)) return false;
+    const watchers = places.slice(0, PLACES_MAX - this.#places).flatMap((place) => {
+      try {
+        // The first event is enough: from then on the drop is looked at until it is quiet again.
+        const onChange = () => {
+          if (this.#forget(drop)) this.onHint({ directory: place });
+        };
+        return watchPath(join(this.inbox, place), { onChange, onError: this.onError });
+      } catch (error) {
+        // What is not there yet is made in a directory that is watched; the others are left to the scans.
+        if (!hasErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) this.onError(error as Error);
+        return [];
+      }
+    });
+    this.#awaited.set(drop, watchers);
+    this.#places += watchers.length;
+    return watchers.length > 0;
+  }
+
+  /** Drops that no longer wait, or are gone, are not watched any more. */
+  awaitOnly(drops: ReadonlySet<string>): void {
+    for (const drop of this.#awaited.keys()) if (!drops.has(drop)) this.#forget(drop);
+  }
+
+  #forget(drop: string): boolean {
+    const watchers = this.#awaited.get(drop);
+    if (watchers === undefined) return false;
+    this.#awaited.delete(drop);
+    this.#places -= watchers.length;
+    for (const watcher of watchers) watcher.close();
+    return true;
+  }
+
   async close(): Promise<void> {
+    this.awaitOnly(new Set());
     await this.#watcher.close();
   }
 }

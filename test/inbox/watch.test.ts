@@ -1,4 +1,16 @@
-import { chmodSync, mkdirSync, promises, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  promises,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -96,5 +108,53 @@ describe('InboxWatch', () => {
     // Whatever the kernel had to tell of the file came before what happens now.
     await hinted('');
     expect(hints).not.to.include('team');
+  });
+
+  describe('awaiting the change of a drop', () => {
+    const drop = () => join(inbox, 'app.tar.gz');
+
+    it('hints at what is written to a file that was renamed away and linked back while it is open', async () => {
+      mkdirSync(join(inbox, '.claimed'));
+      const fd = openSync(drop(), 'w');
+      renameSync(drop(), join(inbox, '.claimed', 'app'));
+      linkSync(join(inbox, '.claimed', 'app'), drop());
+      rmSync(join(inbox, '.claimed', 'app'));
+      expect(watch.awaitChange('app.tar.gz', ['app.tar.gz'])).to.equal(true);
+      writeSync(fd, 'more');
+      closeSync(fd);
+      await waitFor('a hint', () => hints.includes('app.tar.gz'));
+    });
+
+    it('hints once, and again when it is asked again', async () => {
+      mkdirSync(join(inbox, 'app', 'blobs'), { recursive: true });
+      const ask = () => watch.awaitChange('app', ['app', 'app/blobs', 'app/none']);
+      expect(ask()).to.equal(true);
+      expect(ask()).to.equal(false);
+      for (let n = 0; n < 10; n++) writeFileSync(join(inbox, 'app', 'blobs', String(n)), '');
+      await waitFor('a hint', () => hints.length > 0);
+      expect(hints).to.deep.equal(['app/blobs']);
+      expect(ask()).to.equal(true);
+      writeFileSync(join(inbox, 'app', 'index.json'), '');
+      await waitFor('another', () => hints.includes('app'));
+    });
+
+    it('is silent about drops that no longer wait', async () => {
+      mkdirSync(join(inbox, 'app'));
+      watch.awaitChange('app', ['app']);
+      watch.awaitChange('team', ['team']);
+      watch.awaitOnly(new Set(['team']));
+      writeFileSync(join(inbox, 'app', 'x'), '');
+      writeFileSync(join(inbox, 'team', 'x'), '');
+      await waitFor('a hint', () => hints.includes('team'));
+      expect(hints).not.to.include('app');
+    });
+
+    it('leaves to the scans what is more than it may watch', () => {
+      const places = Array.from({ length: 1500 }, () => 'team');
+      expect(watch.awaitChange('first', places)).to.equal(true);
+      expect(watch.awaitChange('second', places)).to.equal(false);
+      watch.awaitOnly(new Set());
+      expect(watch.awaitChange('second', places)).to.equal(true);
+    });
   });
 });
