@@ -40,7 +40,9 @@ export const ERROR_CODES = {
   'index.too-deep': content('Indexes are nested too deeply.'),
   'archive.truncated': content('Copy the archive again; it ends too early.'),
   'archive.damaged': content('Make the archive again; it cannot be unpacked.'),
-  'format.unknown': content('Drop an OCI image layout or a skopeo dir: directory.'),
+  'format.unknown': content(
+    'Drop an OCI image layout, a skopeo dir: or what docker save writes; plain, gzip, zstd or xz.',
+  ),
   'drop.empty': content('The drop names no image.'),
   'limit.exceeded': content('The drop is larger than any image; split it.'),
   'space.low': system('Make room; the drop waits, and is published by itself then.'),

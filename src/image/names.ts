@@ -21,7 +21,8 @@ const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 /** A chosen id: one path component, and nothing a shell or a web server reads anything into. */
 const ID = /^[A-Za-z0-9_][A-Za-z0-9._~-]*$/;
 /** Archives lose these from their names; the content decides what they are. */
-const EXTENSION = /\.(?:tar|tar\.gz|tgz|tar\.zst|tar\.zstd|tzst|oci|docker)$/;
+const EXTENSION =
+  /\.(?:tar|tar\.gz|tgz|tar\.zst|tar\.zstd|tzst|tar\.xz|txz|tar\.bz2|tbz2?|oci|docker)$/;
 
 export function isRepositoryName(text: string): text is RepositoryName {
   return text.length <= REPOSITORY_NAME_MAX && REPOSITORY.test(text);
@@ -134,7 +135,7 @@ export function parseImageReference(text: string): ImageReference {
   return { repository: withoutDigest, tag: undefined };
 }
 
-/** Names that are never a drop, and that mean "still busy" when found inside one (design.md 3). */
+/** Names that are never a drop. What shows that one is being written is in inbox/writers.ts. */
 const BUSY =
   /^\.|\.(?:part|partial|tmp|filepart|crdownload|lock)$|~$|^(?:oci|dir)-put-blob|^ingest$/;
 

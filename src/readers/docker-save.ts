@@ -19,6 +19,7 @@ import { MEDIA_TYPES } from '../image/media-types.js';
 import type { BlobSource, Missing } from '../image/staged-content.js';
 import type { Bundle } from './bundle.js';
 import { SAVE_MANIFEST } from './format.js';
+import { memberPath } from './member-path.js';
 
 /** An image as the archive describes it; its layers are not read yet. */
 export interface SavedImage {
@@ -70,14 +71,30 @@ export function readDockerSave(bundle: Bundle): { images: SavedImage[]; missing:
   }
   const readConfig = configReader(bundle);
   const images = entries.flatMap(({ Config, RepoTags, Layers }): SavedImage[] => {
-    const config = readConfig(Config);
-    const absent = (Layers ?? []).filter((path) => bundle.size(path) === undefined);
-    if (config === undefined) miss(Config);
+    const configPath = checkPath(Config);
+    const layerPaths = (Layers ?? []).map(checkPath);
+    const config = readConfig(configPath);
+    const absent = layerPaths.filter((path) => bundle.size(path) === undefined);
+    if (config === undefined) miss(configPath);
     for (const path of absent) miss(path);
     if (config === undefined || absent.length > 0) return [];
-    return [readImage(bundle, config, Config, RepoTags ?? [], Layers ?? [])];
+    return [readImage(bundle, config, configPath, RepoTags ?? [], layerPaths)];
   });
   return { images, missing };
+}
+
+/** As members are found: `./` and the backslashes of Windows are other ways to write it. */
+function checkPath(path: string): string {
+  const inside = memberPath(path);
+  if (inside !== undefined && inside !== '') return inside;
+  const [code, why] =
+    inside === ''
+      ? (['json.invalid', 'names no file'] as const)
+      : (['path.outside', 'leads out of the drop'] as const);
+  throw new DropdockError(code, `A path in ${SAVE_MANIFEST}, "${path}", ${why}.`, {
+    path: SAVE_MANIFEST,
+    found: path,
+  });
 }
 
 /** Reads each config once, however many images share it. @throws limit.exceeded */

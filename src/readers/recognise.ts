@@ -10,18 +10,26 @@ import { readSkopeoDir } from './skopeo-dir.js';
 import type { Compression } from './spool.js';
 import { isTarHeader } from './tar-headers.js';
 
+const XZ_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]);
+
 /** The format of what has these files at its top; undefined for strangers. */
 export function recogniseBundle(bundle: Bundle): Format | undefined {
-  return recogniseNames(bundle.names(), () => {
-    const bytes = bundle.read(SAVE_MANIFEST, DOCKER_SAVE_MANIFEST_BYTES_MAX);
-    return bytes?.toString('utf8').trimStart().startsWith('[') === true;
-  });
+  return recogniseNames(bundle.names(), () => isSaveManifest(bundle, SAVE_MANIFEST));
+}
+
+/** A list of images; every other format's manifest.json is one manifest. */
+export function isSaveManifest(bundle: Bundle, path: string): boolean {
+  const bytes = bundle.read(path, DOCKER_SAVE_MANIFEST_BYTES_MAX);
+  return bytes?.toString('utf8').trimStart().startsWith('[') === true;
 }
 
 /** What an archive's first bytes say; undefined for a file that is none. */
 export function recogniseArchive(start: Buffer): 'tar' | Compression | undefined {
   if (start[0] === 0x1f && start[1] === 0x8b) return 'gzip';
-  if (start.length >= 4 && start.readUInt32LE(0) === 0xfd2fb528) return 'zstd';
+  if (start.subarray(0, 6).equals(XZ_MAGIC)) return 'xz';
+  const magic = start.length >= 4 ? start.readUInt32LE(0) : 0;
+  // pzstd begins with a skippable frame (RFC 8878, 3.1.2).
+  if (magic === 0xfd2fb528 || (magic & ~0xf) >>> 0 === 0x184d2a50) return 'zstd';
   return isTarHeader(start) ? 'tar' : undefined;
 }
 
@@ -40,6 +48,12 @@ export function readBundle(
     case 'skopeo-dir':
       return readSkopeoDir(bundle, wanted, published);
     default:
-      throw new DropdockError('format.unknown', 'It holds no image.', { path: '.' });
+      throw noImage(bundle.names());
   }
+}
+
+function noImage(names: readonly string[]): DropdockError {
+  const shown = names.slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '');
+  const held = names.length > 0 ? `It holds no image, only ${shown}.` : 'It holds nothing.';
+  return new DropdockError('format.unknown', held, { path: '.' });
 }

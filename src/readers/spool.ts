@@ -6,8 +6,10 @@ import { createHash, type Hash } from 'node:crypto';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { ReadableStream } from 'node:stream/web';
 import { createGunzip } from 'node:zlib';
 import { Decompress, ZstdErrorCode } from 'fzstd';
+import xz from 'xz-decompress';
 import type { Disk } from '../disk/disk.js';
 import { ensureDirectory, readFile, writeAll } from '../disk/durable.js';
 import { addProgress, type Progress } from '../disk/progress.js';
@@ -19,7 +21,7 @@ import type { Bundle } from './bundle.js';
 import { truncated } from './tar-bundle.js';
 import { padded, TAR_BLOCK, type TarEntry, TarHeaders } from './tar-headers.js';
 
-export type Compression = 'gzip' | 'zstd';
+export type Compression = 'gzip' | 'zstd' | 'xz';
 
 interface Spooled {
   readonly path: string;
@@ -60,7 +62,7 @@ export async function openSpooledBundle(
   };
   try {
     if (compression === 'gzip') await pipeline(source, createGunzip(), consume);
-    else await pipeline(source, unzstd, consume);
+    else await pipeline(source, compression === 'zstd' ? unzstd : unxz, consume);
   } catch (error) {
     reader.abandon();
     throw explain(refusal ?? error);
@@ -96,6 +98,38 @@ async function* unzstd(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   }
   pushZstd(decoder, new Uint8Array(0), true);
   yield* out.splice(0);
+}
+
+/** xz-decompress is xz-embedded, the decoder of the Linux kernel, as WebAssembly. */
+async function* unxz(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of new xz.XzReadableStream(ReadableStream.from(chunks))) {
+      yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    }
+  } catch (error) {
+    throw explainXz(error);
+  }
+}
+
+/** It tells the reason as a number in its message (xz_ret in xz-embedded's xz.h). */
+function explainXz(error: unknown): unknown {
+  if (error instanceof DropdockError || isSystemError(error)) return error;
+  const { message } = error as Error;
+  switch (/error code (\d+)$/.exec(message)?.[1]) {
+    case '8':
+      return truncated(error);
+    case '4':
+      return unsupportedXz('a dictionary of more than 64 MiB', error);
+    case '6':
+      return unsupportedXz('a filter or a check that is not supported', error);
+    default:
+      return damaged(message, error);
+  }
+}
+
+function unsupportedXz(what: string, cause: unknown): DropdockError {
+  const message = `This xz archive uses ${what}; use gzip or zstd, or xz with its defaults.`;
+  return new DropdockError('format.unknown', message, { path: '.', found: 'xz' }, cause);
 }
 
 /** It does nothing but decode, so whatever it throws (a RangeError as well) is said of the bytes. */
@@ -169,7 +203,8 @@ class SpoolReader {
       this.abandon();
       throw truncated();
     }
-    const find = (path: string) => this.#members.get(this.#headers.links.get(path) ?? path);
+    this.#headers.check();
+    const find = (path: string) => this.#members.get(this.#headers.targetOf(path));
     return {
       names: () => [...this.#members.keys()],
       size: (path) => find(path)?.size,
@@ -214,7 +249,7 @@ class SpoolReader {
     this.#entry = entry;
     this.#left = entry.size;
     this.#padding = padded(entry.size) - entry.size;
-    if (entry.kind === 'file') this.#openSink();
+    if (entry.kind === 'file' && !this.#headers.isRefused) this.#openSink();
     if (this.#left === 0) this.#endBody();
     return used;
   }

@@ -10,13 +10,19 @@ interface Member {
   readonly size: number;
 }
 
+export interface TarBundle extends Bundle {
+  /** What follows the end mark. */
+  readonly restBytes: number;
+}
+
 /**
  * @throws archive.truncated when the end mark or a member's end is missing; what TarHeaders throws
  */
-export function openTarBundle(disk: Disk, fd: number, archive: string): Bundle {
-  const { members, links } = indexTar(disk, fd);
-  const find = (path: string) => members.get(links.get(path) ?? path);
+export function openTarBundle(disk: Disk, fd: number, archive: string): TarBundle {
+  const { members, headers, restBytes } = indexTar(disk, fd);
+  const find = (path: string) => members.get(headers.targetOf(path));
   return {
+    restBytes,
     names: () => [...members.keys()],
     size: (path) => find(path)?.size,
     read: (path, max) => {
@@ -34,7 +40,7 @@ export function openTarBundle(disk: Disk, fd: number, archive: string): Bundle {
 function indexTar(
   disk: Disk,
   fd: number,
-): { members: Map<string, Member>; links: ReadonlyMap<string, string> } {
+): { members: Map<string, Member>; headers: TarHeaders; restBytes: number } {
   const { size: end } = disk.statOpen(fd);
   const headers = new TarHeaders();
   const members = new Map<string, Member>();
@@ -54,7 +60,8 @@ function indexTar(
     at += padded(entry.size);
     if (at > end) throw truncated();
   }
-  return { members, links: headers.links };
+  headers.check();
+  return { members, headers, restBytes: end - at };
 }
 
 function readExactly(disk: Disk, fd: number, size: number, position: number): Buffer {

@@ -5,6 +5,8 @@
 import { Header, Pax } from 'tar';
 import { DropdockError } from '../errors.js';
 import { MEMBERS_PER_ARCHIVE_MAX, TAR_META_BYTES_MAX } from '../image/limits.js';
+import { linkTarget, memberPath } from './member-path.js';
+import { isRootFilesystem, rootFilesystem } from './unsupported.js';
 
 export const TAR_BLOCK = 512;
 
@@ -44,9 +46,16 @@ function decode<T>(read: () => T): T {
   }
 }
 
+/** Links that lead to links; a legacy docker-archive has one level. */
+const LINK_DEPTH_MAX = 8;
+
 export class TarHeaders {
   /** Names that stand for another member, in archives of old docker versions. */
-  readonly links = new Map<string, string>();
+  readonly #links = new Map<string, string>();
+  /** What lies at the top, of any kind. */
+  readonly #topNames = new Set<string>();
+  #refusal: DropdockError | undefined;
+  #sparsePath: string | undefined;
   #extended: Pax | undefined;
   #global: Pax | undefined;
   #metaType = '';
@@ -79,12 +88,43 @@ export class TarHeaders {
       this.#metaType = type;
       return { kind: 'meta', size };
     }
-    const path = memberPath(this.#longPath ?? header.path ?? '');
+    if (isPassedOver(type)) return { kind: 'other', size };
+    const path = insideArchive(this.#longPath ?? header.path ?? '');
+    this.#topNames.add(path.split('/', 1)[0] ?? '');
+    if (this.#sparsePath !== undefined || type === 'SparseFile') {
+      throw sparseMember(this.#sparsePath || path);
+    }
     const link = this.#longLink ?? header.linkpath ?? '';
     this.#extended = undefined;
     this.#longPath = undefined;
     this.#longLink = undefined;
     return this.#member(type, path, link, size);
+  }
+
+  /** A member was found that no image has: what follows need not be kept. */
+  get isRefused(): boolean {
+    return this.#refusal !== undefined;
+  }
+
+  /**
+   * To be asked at the end mark. Only there it is known what the archive is: the links and devices of a
+   * container's root filesystem are not what is wrong with it.
+   * @throws format.unknown, path.outside, file.type
+   */
+  check(): void {
+    if (isRootFilesystem(this.#topNames)) throw rootFilesystem();
+    if (this.#refusal) throw this.#refusal;
+  }
+
+  /** The member a name stands for: itself, or where its link leads. */
+  targetOf(path: string): string {
+    let target = path;
+    for (let depth = 0; depth < LINK_DEPTH_MAX; depth++) {
+      const next = this.#links.get(target);
+      if (next === undefined) break;
+      target = next;
+    }
+    return target;
   }
 
   /** The bytes of a record that `next` announced. */
@@ -98,7 +138,11 @@ export class TarHeaders {
       this.#global = Pax.parse(bytes.toString('utf8'), this.#global, true);
     } else if (this.#metaType === 'NextFileHasLongPath') this.#longPath = text();
     else if (this.#metaType === 'NextFileHasLongLinkpath') this.#longLink = text();
-    else this.#extended = Pax.parse(bytes.toString('utf8'), this.#extended);
+    else {
+      const records = bytes.toString('utf8');
+      this.#extended = Pax.parse(records, this.#extended);
+      this.#sparsePath ??= sparsePathIn(records);
+    }
   }
 
   #member(type: string, path: string, link: string, size: number): TarEntry {
@@ -106,7 +150,7 @@ export class TarHeaders {
       case 'File':
       case 'OldFile':
       case 'ContiguousFile':
-        this.links.delete(path);
+        this.#links.delete(path);
         return { kind: 'file', path, size };
       case 'Directory':
       case 'GNUDumpDir':
@@ -115,20 +159,26 @@ export class TarHeaders {
         this.#rememberLink(path, link);
         return { kind: 'other', size };
       case 'Link':
-        throw new DropdockError('path.outside', `${path} is a hard link.`, { path });
+        this.#refuse('path.outside', `${path} is a hard link.`, path);
+        return { kind: 'other', size };
       default:
-        throw new DropdockError('file.type', `${path} is no regular file (${type}).`, { path });
+        this.#refuse('file.type', `${path} is no regular file (${type}).`, path);
+        return { kind: 'other', size };
     }
+  }
+
+  #refuse(code: 'path.outside' | 'file.type', message: string, path: string): void {
+    this.#refusal ??= new DropdockError(code, message, { path });
   }
 
   /** docker save of old wrote a layer that images share once, and links to it (layer.tar). */
   #rememberLink(path: string, link: string): void {
-    const directory = path.split('/').slice(0, -1);
-    const target = resolveInside([...directory, ...link.split('/')]);
-    if (!path.endsWith('/layer.tar') || link.startsWith('/') || target === undefined) {
-      throw new DropdockError('path.outside', `${path} is a link.`, { path });
+    const target = linkTarget(path.split('/').slice(0, -1), link);
+    if (!path.endsWith('/layer.tar') || target === undefined) {
+      this.#refuse('path.outside', `${path} is a link.`, path);
+      return;
     }
-    this.links.set(path, target);
+    this.#links.set(path, target);
   }
 }
 
@@ -142,19 +192,33 @@ function isMeta(type: string): boolean {
   );
 }
 
-/** Without `./` before it. @throws path.outside */
-function memberPath(path: string): string {
-  const inside = path.startsWith('/') ? undefined : resolveInside(path.split('/'), true);
-  if (inside !== undefined) return inside;
-  throw new DropdockError('path.outside', `${path} leads out of the archive.`, { path });
+/** What says something of the archive or of the next member: the label of tar -V is no path. */
+function isPassedOver(type: string): boolean {
+  return type === 'TapeVolumeHeader' || type === 'SolarisACL' || type === 'Inode';
 }
 
-function resolveInside(parts: readonly string[], refuseUp = false): string | undefined {
-  const resolved: string[] = [];
-  for (const part of parts) {
-    if (part === '' || part === '.') continue;
-    if (part !== '..') resolved.push(part);
-    else if (refuseUp || resolved.pop() === undefined) return undefined;
-  }
-  return resolved.join('/');
+/**
+ * The name of a file whose holes are left out, '' where the header has it; undefined for all others. GNU
+ * tar does so with --sparse, bsdtar wherever a file has holes.
+ */
+function sparsePathIn(records: string): string | undefined {
+  if (!/^\d+ GNU\.sparse\./m.test(records)) return undefined;
+  return /^\d+ GNU\.sparse\.name=(.*)$/m.exec(records)?.[1] ?? '';
+}
+
+/** Its bytes are a map and pieces: read as they are, they would be called damaged or missing. */
+function sparseMember(path: string): DropdockError {
+  return new DropdockError(
+    'file.type',
+    `${path} is stored as a sparse file, which is not supported; make the archive without --sparse ` +
+      '(bsdtar: with --no-read-sparse).',
+    { path },
+  );
+}
+
+/** @throws path.outside */
+function insideArchive(path: string): string {
+  const inside = memberPath(path);
+  if (inside !== undefined) return inside;
+  throw new DropdockError('path.outside', `${path} leads out of the archive.`, { path });
 }

@@ -5,16 +5,26 @@ import { InsideDirectory } from '../disk/inside.js';
 import type { Progress } from '../disk/progress.js';
 import { checkArchiveSpace } from '../disk/space.js';
 import { DropdockError } from '../errors.js';
+import { LISTED_MAX } from '../image/limits.js';
 import type { Bundle } from '../readers/bundle.js';
-import { recogniseArchive } from '../readers/recognise.js';
+import { SAVE_MANIFEST } from '../readers/format.js';
+import { isSaveManifest, recogniseArchive, recogniseBundle } from '../readers/recognise.js';
 import { type Compression, openSpooledBundle } from '../readers/spool.js';
 import { openTarBundle } from '../readers/tar-bundle.js';
+import { ARCHIVE_START_BYTES, unsupportedArchive } from '../readers/unsupported.js';
 
 export type Packing = 'tar' | Compression;
 
-/** Undefined for a file that is no archive (yet). */
-export function packingOf(disk: Disk, path: string): Packing | undefined {
-  return withArchive(disk, path, (_fd, packing) => packing);
+/** Tools pad an archive to whole records, of 10 KiB mostly. */
+const PADDING_BYTES_MAX = 1024 * 1024;
+const ZEROS_BYTES_MIN = 64 * 1024;
+
+/** What a file is packed in; undefined for a file that is no archive (yet). */
+export function packingOf(disk: Disk, path: string): Packing | 'unsupported' | undefined {
+  return withArchive(disk, path, (_fd, start) => {
+    const packing = recogniseArchive(start);
+    return packing === undefined && unsupportedArchive(start) ? 'unsupported' : packing;
+  });
 }
 
 export interface ArchiveToOpen {
@@ -33,8 +43,11 @@ export function openArchive<T>(
   use: (bundle: Bundle) => T,
 ): Promise<T> {
   return Promise.resolve(
-    withArchive(disk, path, async (fd, packing) => {
+    withArchive(disk, path, async (fd, start) => {
+      const packing = recogniseArchive(start);
       if (packing === undefined) {
+        const unsupported = unsupportedArchive(start);
+        if (unsupported) throw unsupported;
         throw new DropdockError('format.unknown', 'The file is no archive.', { path: '.' });
       }
       if (packing !== 'tar') {
@@ -44,34 +57,48 @@ export function openArchive<T>(
         packing === 'tar'
           ? openTarBundle(disk, fd, basename(path))
           : await openSpooledBundle(disk, fd, packing, { directory: spool, progress });
-      return use(withoutCommonDirectory(bundle));
+      return use(fromImageDirectory(bundle));
     }),
   );
 }
 
-/** Only for a plain tar, whose members are found without reading it all. */
-export function openPlainTar<T>(disk: Disk, path: string, use: (bundle: Bundle) => T): T {
-  return withArchive(disk, path, (fd) =>
-    use(withoutCommonDirectory(openTarBundle(disk, fd, basename(path)))),
-  );
+export interface PlainTar {
+  readonly bundle: Bundle;
+  /** More follows its end mark than tools pad with. */
+  readonly isPreallocated: boolean;
 }
 
-function withArchive<T>(
-  disk: Disk,
-  path: string,
-  use: (fd: number, packing: Packing | undefined) => T,
-): T {
+/** Only for a plain tar, whose members are found without reading it all. */
+export function openPlainTar<T>(disk: Disk, path: string, use: (tar: PlainTar) => T): T {
+  return withArchive(disk, path, (fd) => {
+    const bundle = openTarBundle(disk, fd, basename(path));
+    const isPreallocated = bundle.restBytes > PADDING_BYTES_MAX;
+    return use({ bundle: fromImageDirectory(bundle), isPreallocated });
+  });
+}
+
+/** No compressed archive does: its writer made room for the rest. */
+export function endsInZeros(disk: Disk, path: string): boolean {
+  return withArchive(disk, path, (fd) => {
+    const { size } = disk.statOpen(fd);
+    const end = Buffer.alloc(ZEROS_BYTES_MIN);
+    if (size <= end.length) return false;
+    return disk.read(fd, end, end.length, size - end.length) > 0 && end.every((byte) => byte === 0);
+  });
+}
+
+function withArchive<T>(disk: Disk, path: string, use: (fd: number, start: Buffer) => T): T {
   return InsideDirectory.use(disk, dirname(path), (inside) => {
     const file = inside.open(basename(path));
     if (file === undefined) {
       throw new DropdockError('content.missing', 'The archive is gone.', { path: basename(path) });
     }
     const { fd } = file;
-    const start = Buffer.alloc(512);
+    const start = Buffer.alloc(ARCHIVE_START_BYTES);
     let result: T;
     try {
       const count = disk.read(fd, start, start.length, 0);
-      result = use(fd, recogniseArchive(start.subarray(0, count)));
+      result = use(fd, start.subarray(0, count));
     } catch (error) {
       disk.close(fd);
       throw error;
@@ -84,18 +111,62 @@ function withArchive<T>(
   });
 }
 
-/** `tar c layout/` puts one directory before every name. */
-function withoutCommonDirectory(bundle: Bundle): Bundle {
+/** `tar c path/to/layout` puts a directory before every name, and other files may lie beside that. */
+function fromImageDirectory(bundle: Bundle): Bundle {
   const names = bundle.names();
-  const [first = ''] = names;
-  const prefix = first.slice(0, first.indexOf('/') + 1);
-  if (prefix === '' || prefix === 'blobs/' || !names.every((name) => name.startsWith(prefix))) {
-    return bundle;
+  if (recogniseBundle(bundle) !== undefined) return bundle;
+  const directories = imageDirectories(bundle);
+  const [prefix = onlyDirectory(names)] = directories;
+  if (directories.length > 1) {
+    const listed = directories.map((directory) => directory.slice(0, -1));
+    throw new DropdockError(
+      'format.unknown',
+      `The archive holds the directories of several images: ${listed.slice(0, LISTED_MAX).join(', ')}. Make an archive of each.`,
+      { path: '.', found: listed.slice(0, LISTED_MAX) },
+    );
   }
+  if (prefix === '') return bundle;
+  const inside = names.filter((name) => name.startsWith(prefix));
   return {
-    names: () => names.map((name) => name.slice(prefix.length)),
+    names: () => inside.map((name) => name.slice(prefix.length)),
     size: (path) => bundle.size(prefix + path),
     read: (path, max) => bundle.read(prefix + path, max),
     source: (path) => bundle.source(prefix + path),
   };
+}
+
+/** The directories, nearest to the top, that hold the files an image is recognised by. */
+function imageDirectories(bundle: Bundle): string[] {
+  const held = new Map<string, string[]>();
+  for (const path of bundle.names()) {
+    const slash = path.lastIndexOf('/') + 1;
+    const name = path.slice(slash);
+    if (slash === 0 || isAppleDouble(path) || !IMAGE_FILES.has(name)) continue;
+    const directory = path.slice(0, slash);
+    held.set(directory, [...(held.get(directory) ?? []), name]);
+  }
+  const depthOf = (directory: string) => directory.split('/').length;
+  const found = [...held].filter(
+    ([directory, names]) =>
+      names.includes('oci-layout') ||
+      (names.includes('version') && names.includes(SAVE_MANIFEST)) ||
+      (names.includes(SAVE_MANIFEST) && isSaveManifest(bundle, directory + SAVE_MANIFEST)),
+  );
+  const depth = Math.min(...found.map(([directory]) => depthOf(directory)));
+  return found.map(([directory]) => directory).filter((each) => depthOf(each) === depth);
+}
+
+const IMAGE_FILES = new Set(['oci-layout', 'version', SAVE_MANIFEST]);
+
+/** `blobs/` is part of a layout. @returns '' where there is none */
+function onlyDirectory(names: readonly string[]): string {
+  const own = names.filter((name) => !isAppleDouble(name));
+  const [first = ''] = own;
+  const prefix = first.slice(0, first.indexOf('/') + 1);
+  return prefix !== 'blobs/' && own.every((name) => name.startsWith(prefix)) ? prefix : '';
+}
+
+/** What tar on macOS adds for each file and directory: attributes no image has. */
+function isAppleDouble(path: string): boolean {
+  return /(?:^|\/)(?:\._|__MACOSX\/)/.test(path);
 }

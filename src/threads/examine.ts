@@ -8,12 +8,13 @@ import type { Verdict } from '../inbox/settle.js';
 import { publishedContent, readPivot } from '../publish/current.js';
 import { publishedElsewhere } from '../publish/elsewhere.js';
 import type { TreeRoots } from '../publish/paths.js';
+import type { Bundle } from '../readers/bundle.js';
 import { directoryBundle } from '../readers/directory-bundle.js';
 import { readDockerSave } from '../readers/docker-save.js';
 import { recogniseDirectory } from '../readers/format.js';
 import { readBundle, recogniseBundle } from '../readers/recognise.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
-import { openPlainTar, packingOf } from './archive.js';
+import { endsInZeros, openPlainTar, packingOf } from './archive.js';
 
 const NOTHING_PUBLISHED = { sizeOf: () => undefined, readManifest: () => undefined };
 
@@ -60,20 +61,37 @@ export function examineDirectory(
 }
 
 /** The same for an archive. */
-export function examineFile(disk: Disk, { path }: ExamineRequest): Finding {
+export function examineFile(disk: Disk, request: ExamineRequest): Finding {
+  const { path } = request;
   return refusing(() => {
     const packing = packingOf(disk, path);
     if (packing === undefined) return { verdict: { kind: 'stranger' } };
+    if (packing === 'unsupported') return { verdict: { kind: 'refused' } };
+    if (packing === 'tar') {
+      // The end mark is there: nothing more will come, and what is missing is told when it is published.
+      return openPlainTar(disk, path, ({ bundle, isPreallocated }) => ({
+        verdict: isPreallocated ? examinePreallocated(disk, request, bundle) : { kind: 'whole' },
+      }));
+    }
     // Only reading all of a compressed archive tells whether it is whole; publishing it does.
-    if (packing !== 'tar') return { verdict: { kind: 'whole' } };
-    return openPlainTar(disk, path, (bundle) => ({
-      verdict:
-        recogniseBundle(bundle) === 'docker-save'
-          ? verdictOf(readDockerSave(bundle).missing)
-          : // The end mark is there: nothing more will come.
-            { kind: 'whole' },
-    }));
+    return { verdict: endsInZeros(disk, path) ? incomplete('its end') : { kind: 'whole' } };
   });
+}
+
+/** What looks like the end mark may be room that its writer made for the rest, as copying over SMB does. */
+function examinePreallocated(disk: Disk, request: ExamineRequest, bundle: Bundle): Verdict {
+  const { id, tag } = request;
+  const wanted = { tag, fromInside: id === undefined };
+  try {
+    const { missing } =
+      recogniseBundle(bundle) === 'docker-save'
+        ? readDockerSave(bundle)
+        : readBundle(bundle, wanted, publishedOf(disk, request));
+    return verdictOf(missing);
+  } catch (error) {
+    if (faultOf(error) !== 'content') throw error;
+    return incomplete('the rest of the archive');
+  }
 }
 
 function refusing(look: () => Finding): Finding {
