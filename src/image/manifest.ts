@@ -74,13 +74,15 @@ const about = {
   annotations: v.nullish(stringMap),
 };
 
+/** Go programs write null for a list of nothing. */
 const imageBody = v.object({
   config: rawDescriptor,
-  layers: v.pipe(v.array(rawDescriptor), v.maxLength(LAYERS_MAX)),
+  layers: v.nullable(v.pipe(v.array(rawDescriptor), v.maxLength(LAYERS_MAX))),
   ...about,
 });
 
-const indexBody = v.object({ manifests: v.array(rawDescriptor), ...about });
+/** As above; and `umoci init`, docker save by digest and others begin with an index of nothing. */
+const indexBody = v.object({ manifests: v.nullish(v.array(rawDescriptor)), ...about });
 
 /**
  * @param bytes the manifest as it is served
@@ -110,7 +112,7 @@ export function parseManifest(
       mediaType,
       config: undefined,
       layers: [],
-      manifests: body.manifests.map((raw) => toDescriptor(raw, where)),
+      manifests: (body.manifests ?? []).map((raw) => toDescriptor(raw, where)),
       ...describe(body, where),
     };
   }
@@ -119,7 +121,7 @@ export function parseManifest(
     kind,
     mediaType,
     config: toDescriptor(body.config, where),
-    layers: body.layers.map((raw) => toDescriptor(raw, where)),
+    layers: (body.layers ?? []).map((raw) => toDescriptor(raw, where)),
     manifests: [],
     ...describe(body, where),
   };
@@ -143,7 +145,8 @@ function schema1Manifest(document: unknown, mediaType: string, where: string): M
 
 /** The top of an OCI image layout: image-spec, image-layout.md "index.json". */
 export function parseLayoutIndex(document: unknown, where: string): Descriptor[] {
-  return checkShape(document, where, indexBody).manifests.map((raw) => toDescriptor(raw, where));
+  const { manifests } = checkShape(document, where, indexBody);
+  return (manifests ?? []).map((raw) => toDescriptor(raw, where));
 }
 
 /**

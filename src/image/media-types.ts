@@ -47,7 +47,7 @@ export function manifestMediaType(kind: ManifestKind, bytes: Buffer): string {
   const document = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
   if (Array.isArray(document.signatures)) return signed;
   if (document.schemaVersion === 1) return type;
-  return Array.isArray(document.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+  return document.manifests !== undefined ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
 }
 
 export function isIndexKind(kind: ManifestKind): boolean {

@@ -88,10 +88,12 @@ async function findTagged(
 }
 
 interface Index {
-  readonly manifests?: readonly {
-    readonly digest?: unknown;
-    readonly platform?: { readonly os?: unknown; readonly architecture?: unknown };
-  }[];
+  readonly manifests?:
+    | readonly {
+        readonly digest?: unknown;
+        readonly platform?: { readonly os?: unknown; readonly architecture?: unknown };
+      }[]
+    | null;
 }
 
 /** An index's first image for linux/amd64 that is an image itself and is there. */
@@ -101,9 +103,9 @@ async function amd64Image(
 ): Promise<ServedManifest | undefined> {
   const bytes = await list.read();
   if (bytes === undefined) return undefined;
-  const { manifests = [] } = JSON.parse(bytes.toString('utf8')) as Index;
+  const { manifests } = JSON.parse(bytes.toString('utf8')) as Index;
   const wanted = list.kind === 'list' ? '2' : 'oci';
-  for (const { digest, platform } of manifests) {
+  for (const { digest, platform } of manifests ?? []) {
     if (platform?.os !== 'linux' || platform.architecture !== 'amd64') continue;
     if (typeof digest !== 'string' || !isDigest(digest)) continue;
     const image = (await snapshot.manifests(digest)).find((each) => each.kind === wanted);

@@ -6,6 +6,7 @@ import {
   isForeignLayer,
   MEDIA_TYPES,
   manifestKind,
+  manifestMediaType,
 } from '#src/image/media-types.js';
 import { sha256, TestContent } from '../support/make-image.js';
 import { refusal } from '../support/refusal.js';
@@ -52,6 +53,22 @@ describe('parseManifest', () => {
     expect(manifest.subject).to.equal(undefined);
   });
 
+  for (const [what, list] of [
+    ['null', { manifests: null }],
+    ['nothing', {}],
+    ['an empty list', { manifests: [] }],
+  ] as const) {
+    it(`takes ${what} for an index of nothing`, () => {
+      const index = parse({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, ...list });
+      expect(index).to.deep.include({ kind: 'oci-index', manifests: [] });
+      expect(parseLayoutIndex({ schemaVersion: 2, ...list }, 'index.json')).to.deep.equal([]);
+    });
+  }
+
+  it('takes null for an image without layers', () => {
+    expect(parse({ ...IMAGE, layers: null }).layers).to.deep.equal([]);
+  });
+
   describe('takes the media type', () => {
     const shapes: readonly [string, object, string | undefined, string][] = [
       ['from itself', { ...IMAGE, mediaType: MEDIA_TYPES.docker2 }, undefined, MEDIA_TYPES.docker2],
@@ -81,7 +98,11 @@ describe('parseManifest', () => {
     ['a type nobody knows', { ...IMAGE, mediaType: 'text/plain' }, 'manifest.unsupported'],
     ['a list', [], 'json.invalid'],
     ['a type that is no text', { ...IMAGE, mediaType: 1 }, 'json.invalid'],
-    ['an index without a list', { mediaType: MEDIA_TYPES.ociIndex }, 'json.invalid'],
+    [
+      'an index whose list is none',
+      { mediaType: MEDIA_TYPES.ociIndex, manifests: 'all' },
+      'json.invalid',
+    ],
     [
       'too many layers',
       { ...IMAGE, layers: Array(LAYERS_MAX + 1).fill(DESCRIPTOR) },
@@ -113,7 +134,8 @@ describe('parseLayoutIndex', () => {
   it('takes whatever a layout lists, and refuses what is no list: json.invalid', () => {
     const [read] = parseLayoutIndex({ manifests: [DESCRIPTOR] }, 'index.json');
     expect(read).to.include(DESCRIPTOR);
-    expect(refusal(() => parseLayoutIndex({}, 'index.json')).code).to.equal('json.invalid');
+    const document = { manifests: { 0: DESCRIPTOR } };
+    expect(refusal(() => parseLayoutIndex(document, 'index.json')).code).to.equal('json.invalid');
   });
 });
 
@@ -122,6 +144,13 @@ describe('media types', () => {
     expect(manifestKind(MEDIA_TYPES.docker1)).to.equal('1');
     expect(manifestKind(MEDIA_TYPES.ociConfig)).to.equal(undefined);
     expect(manifestKind('constructor')).to.equal(undefined);
+  });
+
+  it('tell an index that lists null from an image', () => {
+    const typeOf = (document: object) =>
+      manifestMediaType('1', Buffer.from(JSON.stringify({ schemaVersion: 2, ...document })));
+    expect(typeOf({ manifests: null })).to.equal(MEDIA_TYPES.ociIndex);
+    expect(typeOf({ layers: [] })).to.equal(MEDIA_TYPES.ociManifest);
   });
 
   const layers: readonly [string, string | undefined, boolean][] = [

@@ -46,7 +46,11 @@ describeOver('manifests', () => {
     const dockers = [ARM64, AMD64].map((platform) => content.image({ platform, docker: true }));
     dockerList = content.index(dockers, true);
     const armOnly = content.index([content.image({ platform: ARM64, layers: ['only'] })]);
+    // As a Go program writes an index of nothing.
+    const text = JSON.stringify({ schemaVersion: 2, mediaType: TYPES.index, manifests: null });
+    const nothing = content.add(text, TYPES.index);
     await registry.drop('app', content, [
+      { image: nothing, tag: 'nothing' },
       { image, tag: 'oci' },
       { image: index, tag: 'index' },
       { image: dockerList, tag: 'list' },
@@ -83,6 +87,12 @@ describeOver('manifests', () => {
     });
     // Several lines of Accept are one (RFC 9110, 5.3): what classic Docker sends.
     expectTrue(await get('oci', TYPES.signed, TYPES.docker, TYPES.list), TYPES.docker);
+  });
+
+  it('come as an index of nothing to clients that take indexes, and to others as what it is', async () => {
+    for (const accept of [TYPES.index, TYPES.oci]) {
+      expectTrue(await get('nothing', accept), TYPES.index);
+    }
   });
 
   it('come by tag as a list, or as its amd64 image to clients that know no lists', async () => {
