@@ -68,5 +68,15 @@ export const TAR_META_BYTES_MAX = 1024 * 1024;
 export const EXPANSION_FACTOR_MAX = 200;
 export const EXPANSION_BYTES_FREE = 256 * 1024 * 1024;
 
+/**
+ * The same allowance for the compressed layers of one docker-archive together. Nothing of what they
+ * expand to is written, so it may be more: an image with a file of zeros is legal, and 1 GiB of them
+ * is unpacked and hashed in seconds.
+ */
+export const LAYERS_EXPANSION_BYTES_FREE = 1024 ** 3;
+
+/** A zstd decoder takes this at once. zstd(1) refuses more unless it is told to take it. */
+export const ZSTD_WINDOW_BYTES_MAX = 128 * 1024 * 1024;
+
 /** docker save's manifest.json names images and layers, no content (containers/image: 1 MiB). */
 export const DOCKER_SAVE_MANIFEST_BYTES_MAX = 4 * 1024 * 1024;
