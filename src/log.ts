@@ -23,6 +23,7 @@ export const EVENTS = [
   'publish.target',
   'publish.done',
   'publish.unchanged',
+  'publish.left-out',
   'publish.retry',
   'publish.waiting',
   'publish.later',

@@ -1,7 +1,7 @@
 /** An outcome becomes a receipt and the fields of a log line. Pure. */
 import { DropdockError, isSystemError } from './errors.js';
 import type { Digest } from './image/digest.js';
-import type { StagedContent } from './image/staged-content.js';
+import type { LeftOut, StagedContent } from './image/staged-content.js';
 
 /** What a receipt tells of a published drop. Structural: rooms do not import one another. */
 export interface PublishedOutcome {
@@ -15,7 +15,7 @@ export interface PublishedOutcome {
   }[];
   readonly content: StagedContent;
   readonly ingested: Readonly<Record<string, number>>;
-  readonly leftOut: readonly { readonly what: string; readonly why: string }[];
+  readonly leftOut: readonly LeftOut[];
   readonly targets?: Readonly<Record<string, object>>;
 }
 
@@ -56,10 +56,19 @@ export function publishedPart(outcome: PublishedOutcome): object {
     blobs: content.blobs.length,
     bytes,
     ingested: outcome.ingested,
-    leftOut: outcome.leftOut,
-    warnings: content.warnings,
+    leftOut: outcome.leftOut.map(({ what, why }) => ({ what, why })),
+    warnings: [...content.warnings, ...heldBack(outcome).map(sentence)],
     ...(outcome.targets && { targets: outcome.targets }),
   };
+}
+
+/** What the drop holds and no client can pull. */
+export function heldBack({ leftOut }: Pick<PublishedOutcome, 'leftOut'>): LeftOut[] {
+  return leftOut.filter(({ isHeld }) => isHeld === true);
+}
+
+function sentence({ what, why }: LeftOut): string {
+  return `not published: ${what} (${why})`;
 }
 
 /** A drop for several repositories: one receipt, with a part for each. */

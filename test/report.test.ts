@@ -56,6 +56,15 @@ describe('the receipt of a published drop', () => {
     leftOut: [{ what: 'linux/arm64', why: 'absent' }],
   };
 
+  it('warns of what the drop holds and nobody can pull', () => {
+    const held = { what: 'signature-1', why: 'not served', isHeld: true };
+    const receipt = publishedReceipt({ ...outcome, leftOut: [...outcome.leftOut, held] }, FRAME);
+    expect(receipt).to.deep.include({
+      leftOut: [...outcome.leftOut, { what: 'signature-1', why: 'not served' }],
+      warnings: ['a warning', 'not published: signature-1 (not served)'],
+    });
+  });
+
   it('says what happened to each tag, how much there was, and what was left out', () => {
     expect(publishedReceipt(outcome, FRAME)).to.deep.equal({
       version: 1,

@@ -13,7 +13,7 @@ import {
 } from '../report.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import { publishEverywhere } from './everywhere.js';
-import { eventOf, frameOf, isUnfinished, publishFields } from './outcome.js';
+import { eventOf, frameOf, isUnfinished, publishFields, sayLeftOut } from './outcome.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
 
@@ -57,16 +57,19 @@ export async function bundleTurn(
 }
 
 function report(
-  { log, monotonicMs }: Services,
+  services: Services,
   drop: string,
   outcome: Exclude<BundleOutcome, { status: 'rejected' }>,
   startedMs: number,
 ): void {
+  const { log, monotonicMs } = services;
   const took = `${((monotonicMs() - startedMs) / 1000).toFixed(3)}s`;
   for (const { repository: repo, outcome: part } of outcome.parts) {
     if (isRefused(part)) log('warn', 'drop.rejected', { repo, drop, ...errorFields(part.error) });
     else log('info', eventOf(part), { repo, drop, ...publishFields(part), took });
   }
+  const published = outcome.parts.flatMap(({ outcome: part }) => (isRefused(part) ? [] : [part]));
+  sayLeftOut(services, { drop }, published);
   for (const { later, mended } of outcome.results) {
     for (const error of later) log('warn', 'publish.later', { drop, ...errorFields(error) });
     for (const what of mended) log('info', 'daemon.recovered', { drop, what });

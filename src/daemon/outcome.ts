@@ -2,7 +2,7 @@
 import { DropdockError } from '../errors.js';
 import type { LogFields } from '../log.js';
 import type { DropOutcome, PublishedDrop } from '../publish/drop.js';
-import type { ReceiptFrame } from '../report.js';
+import { heldBack, type ReceiptFrame } from '../report.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
@@ -60,4 +60,18 @@ export function publishFields({
     new: ingested.linked + ingested.cloned + ingested.copied,
     absent: absent.join(',') || undefined,
   };
+}
+
+/** Says what drops hold that was not published; once, however many repositories they went to. */
+export function sayLeftOut(
+  { log }: Pick<Services, 'log'>,
+  fields: LogFields,
+  outcomes: readonly PublishedDrop[],
+): void {
+  const said = new Set<string>();
+  for (const { what, why } of outcomes.flatMap(heldBack)) {
+    if (said.has(`${what} ${why}`)) continue;
+    said.add(`${what} ${why}`);
+    log('warn', 'publish.left-out', { ...fields, what, why });
+  }
 }

@@ -6,7 +6,7 @@ import type { stageAndIngest } from '../publish/stage-drops.js';
 import { errorFields, formatReceipt, publishedReceipt, rejectedReceipt } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { LOCAL_TARGET } from '../settings/targets.js';
-import { eventOf, frameOf, publishFields } from './outcome.js';
+import { eventOf, frameOf, publishFields, sayLeftOut } from './outcome.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
 
@@ -99,5 +99,8 @@ export async function finishParcel(services: Services, parcel: Parcel): Promise<
   const fields = { repo: policy.repository, drop };
   const took = `${((monotonicMs() - startedMs) / 1000).toFixed(3)}s`;
   if (isRefused) log('warn', 'drop.rejected', { ...fields, ...errorFields(outcome.error) });
-  else log('info', eventOf(outcome), { ...fields, ...publishFields(outcome), took });
+  else {
+    log('info', eventOf(outcome), { ...fields, ...publishFields(outcome), took });
+    sayLeftOut(services, fields, [outcome]);
+  }
 }

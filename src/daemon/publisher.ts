@@ -11,7 +11,7 @@ import { Ahead } from './ahead.js';
 import { bundleTurn } from './bundle-turn.js';
 import { Delivery } from './delivery.js';
 import { letGoAll, letGoRefused } from './let-go.js';
-import { eventOf, isUnfinished, publishFields, sayBusy } from './outcome.js';
+import { eventOf, isUnfinished, publishFields, sayBusy, sayLeftOut } from './outcome.js';
 import { finishParcel, isHereOnly, TURNS } from './parcel.js';
 import { lockOptions, type Services } from './services.js';
 import { Tidying } from './tidying.js';
@@ -201,6 +201,7 @@ export class Publisher {
         log('warn', 'drop.rejected', { ...fields, ...errorFields(outcome.error) });
       } else {
         log('info', eventOf(outcome), { ...fields, ...publishFields(outcome), took });
+        sayLeftOut(this.#services, fields, [outcome]);
       }
     }
     for (const what of mended) log('info', 'daemon.recovered', { repo, what });

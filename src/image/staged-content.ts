@@ -47,6 +47,8 @@ export interface StagedRoot {
 export interface LeftOut {
   readonly what: string;
   readonly why: string;
+  /** The drop holds it, so it was expected to be published: a warning in the receipt and the log. */
+  readonly isHeld?: boolean;
 }
 
 export interface StagedContent {
