@@ -23,14 +23,22 @@ export class InsideDirectory {
     this.#directories.set('', disk.open(root, 'directory'));
   }
 
-  /** Runs `use` with the directory open and closes everything it opened. */
+  /** Runs `use` with the directory open and closes everything it opened, when a promise has ended. */
   static use<T>(disk: Disk, path: string, use: (inside: InsideDirectory) => T): T {
     const inside = new InsideDirectory(disk, path);
-    try {
-      return use(inside);
-    } finally {
+    const close = () => {
       for (const fd of inside.#directories.values()) disk.close(fd);
+    };
+    let result: T;
+    try {
+      result = use(inside);
+    } catch (error) {
+      close();
+      throw error;
     }
+    if (result instanceof Promise) return result.finally(close) as T;
+    close();
+    return result;
   }
 
   /**

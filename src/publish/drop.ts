@@ -81,7 +81,11 @@ export interface StageTogetherRequest extends Omit<StageRequest, 'drop'> {
   readonly drops: readonly DropToPublish[];
 }
 /** Each for itself: a bad one holds back none of the others. */
-export type StageAnswer = StageResult | { readonly error: PlainError };
+export type StageAnswer =
+  | StageResult
+  | { readonly error: PlainError }
+  /** Its layers are to be compressed or unpacked, which takes long: the others do not wait for it. */
+  | { readonly isToStageAlone: true };
 /** Steps 3 to 8 of a turn whose drops are few, and directories, in one go. */
 export interface ReadAndBuildRequest {
   readonly open: OpenRequest;

@@ -89,7 +89,7 @@ export function stageAll(
     const together = directories.slice(at, at + TOGETHER_MAX);
     const answers = run('stageTogether', { ...request, roots, uid, drops: together });
     for (const [nth, drop] of together.entries()) {
-      const own = answers.then((all) => stagedFrom(context, drop, all[nth]));
+      const own = answers.then((all) => stagedFrom(turn, drop, all[nth]));
       stages.set(drop, outcomeOf(drop, own));
     }
   }
@@ -98,25 +98,28 @@ export function stageAll(
 
 /** The same for drops that were read when the turn was opened, or before. */
 export function stagesRead(
-  { context, base, before }: Turn,
+  turn: Turn,
   drops: readonly DropToPublish[],
   read: readonly (StageAnswer | null)[],
 ): Promise<StagedDrop | DropOutcome>[] {
   return drops.flatMap((drop, at) => {
-    if (before[at]) return [];
+    if (turn.before[at]) return [];
     const answer = read[at];
-    if (answer) return [outcomeOf(drop, stagedFrom(context, drop, answer))];
-    const early = earlyOf(drop, base);
+    if (answer) return [outcomeOf(drop, stagedFrom(turn, drop, answer))];
+    const early = earlyOf(drop, turn.base);
     return early ? [Promise.resolve({ drop, ...early })] : [];
   });
 }
 
 async function stagedFrom(
-  context: PublishContext,
-  { name }: DropToPublish,
+  { context, policy, transaction, base }: Turn,
+  drop: DropToPublish,
   answer: StageAnswer | undefined,
 ): Promise<Pick<StagedDrop, 'content' | 'ingested'>> {
-  if (answer === undefined) throw new Error(`no answer for ${name}`);
+  if (answer === undefined) throw new Error(`no answer for ${drop.name}`);
+  if ('isToStageAlone' in answer) {
+    return stageAndIngest(context, { id: policy.id, base, transaction, drop });
+  }
   if ('error' in answer) throw fromPlainError(answer.error);
   return ingestRest(context, answer);
 }

@@ -4,6 +4,8 @@ import type { BlobSource } from '../image/staged-content.js';
 export interface Bundle {
   /** The names at hand; for a directory only those at its top. */
   names(): readonly string[];
+  /** The files in a directory of it, by their names in there; left out where `names` has them all. */
+  below?(directory: string): readonly string[];
   /**
    * Bytes of a regular file; undefined where there is none.
    * @throws path.outside, file.type

@@ -10,7 +10,9 @@ import { Decompress } from 'fzstd';
 import xxhash, { type XXHash } from 'xxhash-wasm';
 import { DropdockError, isSystemError } from '../errors.js';
 import { ZSTD_WINDOW_BYTES_MAX } from '../image/limits.js';
-import type { Compression } from './spool.js';
+
+/** What clients unpack. */
+export type LayerCompression = 'gzip' | 'zstd';
 
 /**
  * Hands the unpacked bytes to `use`, piece by piece; what `use` throws is passed on.
@@ -18,7 +20,7 @@ import type { Compression } from './spool.js';
  */
 export async function decompress(
   source: Iterable<Buffer>,
-  compression: Compression,
+  compression: LayerCompression,
   use: (unpacked: Uint8Array) => void,
 ): Promise<void> {
   if (compression === 'gzip') await gunzip(source, use);

@@ -1,4 +1,5 @@
 /** A drop that is a directory. Its owner may change it while it is read; nothing is followed. */
+import { posix } from 'node:path';
 import type { Entry } from '../disk/disk.js';
 import { readOpenFile } from '../disk/durable.js';
 import type { InsideDirectory } from '../disk/inside.js';
@@ -16,11 +17,15 @@ export function directoryBundle(inside: InsideDirectory): DirectoryBundle {
     top ??= inside.list('') ?? [];
     return top;
   };
+  const resolve = (name: string) => resolveLayer(inside, name);
   return {
     entries,
     names: () => entries().map(({ name }) => name),
-    source: (name) => ({ path: name }),
-    size: (name) => {
+    below: (directory) =>
+      (inside.list(directory) ?? []).flatMap(({ name, kind }) => (kind === 'file' ? [name] : [])),
+    source: (name) => ({ path: resolve(name) }),
+    size: (asked) => {
+      const name = resolve(asked);
       const stat = inside.stat(name);
       if (stat === undefined) return undefined;
       if (stat.kind === 'symlink') {
@@ -31,7 +36,8 @@ export function directoryBundle(inside: InsideDirectory): DirectoryBundle {
       }
       return stat.size;
     },
-    read: (name, max) => {
+    read: (asked, max) => {
+      const name = resolve(asked);
       const file = inside.open(name);
       if (file === undefined) return undefined;
       try {
@@ -41,4 +47,17 @@ export function directoryBundle(inside: InsideDirectory): DirectoryBundle {
       }
     },
   };
+}
+
+/**
+ * What a path stands for: docker save before version 25 wrote a layer that images share once, and
+ * links to it (`<id>/layer.tar`). Nothing else is followed, and no link of a link.
+ * @throws path.outside
+ */
+function resolveLayer(inside: InsideDirectory, path: string): string {
+  if (!path.endsWith('/layer.tar') || inside.stat(path)?.kind !== 'symlink') return path;
+  const link = inside.reach(path, (full) => inside.disk.readLink(full)) ?? '';
+  const target = posix.join(posix.dirname(path), link);
+  if (!link.startsWith('/') && !target.startsWith('../')) return target;
+  throw new DropdockError('path.outside', `${path} is a link.`, { path });
 }

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
-import { type Digest, digestFrom, digestHex } from '../image/digest.js';
+import { type Digest, digestFrom, digestHex, parseDigest } from '../image/digest.js';
 import { isWholeJson, parseJson } from '../image/json.js';
 import {
   DOCKER_SAVE_MANIFEST_BYTES_MAX,
@@ -20,6 +20,7 @@ import type { BlobSource, Missing } from '../image/staged-content.js';
 import type { Bundle } from './bundle.js';
 import { SAVE_MANIFEST } from './format.js';
 import { memberPath } from './member-path.js';
+import { missingFile } from './reading.js';
 
 /** An image as the archive describes it; its layers are not read yet. */
 export interface SavedImage {
@@ -35,7 +36,7 @@ export interface SavedLayer {
   readonly source: BlobSource;
   readonly size: number;
   /** What the layer's uncompressed bytes hash to. */
-  readonly diffId: string;
+  readonly diffId: Digest;
 }
 
 const saveManifest = v.pipe(
@@ -53,11 +54,27 @@ const imageConfig = v.object({
   rootfs: v.nullish(v.object({ diff_ids: v.nullish(v.array(v.string())) })),
 });
 
-/** @throws json.*, digest.mismatch, limit.exceeded; what may still arrive is in `missing` */
-export function readDockerSave(bundle: Bundle): { images: SavedImage[]; missing: Missing[] } {
+/** What a manifest.json names, before its layers are looked for. */
+export interface SavedEntry {
+  readonly names: readonly string[];
+  readonly configDigest: Digest;
+  readonly layerCount: number;
+}
+
+export interface SaveOptions {
+  /** Nothing more will come: what is torn stays so. */
+  readonly isEndKnown: boolean;
+  /** True for an image that was found elsewhere: it is not read here. */
+  readonly isElsewhere?: (entry: SavedEntry) => boolean;
+}
+
+/** @throws json.*, digest.*, limit.exceeded; what may still arrive is in `missing` */
+export function readDockerSave(
+  bundle: Bundle,
+  { isEndKnown, isElsewhere = () => false }: SaveOptions,
+): { images: SavedImage[]; missing: Missing[] } {
   const missing: Missing[] = [];
-  const miss = (path: string) =>
-    missing.push({ digest: '', path, by: SAVE_MANIFEST, tolerable: false, platform: undefined });
+  const miss = (path: string) => missing.push(missingFile(path, SAVE_MANIFEST));
   const bytes = bundle.read(SAVE_MANIFEST, DOCKER_SAVE_MANIFEST_BYTES_MAX);
   if (bytes === undefined || !isWholeJson(bytes)) {
     miss(SAVE_MANIFEST);
@@ -71,14 +88,20 @@ export function readDockerSave(bundle: Bundle): { images: SavedImage[]; missing:
   }
   const readConfig = configReader(bundle);
   const images = entries.flatMap(({ Config, RepoTags, Layers }): SavedImage[] => {
+    const names = RepoTags ?? [];
     const configPath = checkPath(Config);
     const layerPaths = (Layers ?? []).map(checkPath);
     const config = readConfig(configPath);
+    if (config === undefined || (!isEndKnown && !isWholeJson(config))) {
+      miss(configPath);
+      return [];
+    }
+    const configDigest = digestOfConfig(config, configPath);
+    if (isElsewhere({ names, configDigest, layerCount: layerPaths.length })) return [];
     const absent = layerPaths.filter((path) => bundle.size(path) === undefined);
-    if (config === undefined) miss(configPath);
     for (const path of absent) miss(path);
-    if (config === undefined || absent.length > 0) return [];
-    return [readImage(bundle, config, configPath, RepoTags ?? [], layerPaths)];
+    if (absent.length > 0) return [];
+    return [readImage(bundle, { config, configDigest, configPath, names, layerPaths })];
   });
   return { images, missing };
 }
@@ -115,22 +138,27 @@ function configReader(bundle: Bundle): (path: string) => Buffer | undefined {
   };
 }
 
+/** @throws digest.mismatch where the name of the file says another digest */
+function digestOfConfig(config: Buffer, path: string): Digest {
+  const configDigest = digestFrom('sha256', createHash('sha256').update(config).digest('hex'));
+  const named = /([0-9a-f]{64})(?:\.json)?$/.exec(path)?.[1];
+  if (named === undefined || named === digestHex(configDigest)) return configDigest;
+  throw new DropdockError('digest.mismatch', `${path} holds other bytes.`, {
+    path,
+    digest: `sha256:${named}`,
+    found: configDigest,
+  });
+}
+
+interface SavedFiles extends Pick<SavedImage, 'names' | 'config' | 'configDigest'> {
+  readonly configPath: string;
+  readonly layerPaths: readonly string[];
+}
+
 function readImage(
   bundle: Bundle,
-  config: Buffer,
-  configPath: string,
-  names: readonly string[],
-  layerPaths: readonly string[],
+  { names, config, configDigest, configPath, layerPaths }: SavedFiles,
 ): SavedImage {
-  const configDigest = digestFrom('sha256', createHash('sha256').update(config).digest('hex'));
-  const named = /([0-9a-f]{64})(?:\.json)?$/.exec(configPath)?.[1];
-  if (named !== undefined && named !== digestHex(configDigest)) {
-    throw new DropdockError('digest.mismatch', `${configPath} holds other bytes.`, {
-      path: configPath,
-      digest: `sha256:${named}`,
-      found: configDigest,
-    });
-  }
   const { rootfs } = parseJson(config, configPath, imageConfig, MANIFEST_BYTES_MAX);
   const diffIds = rootfs?.diff_ids ?? [];
   if (diffIds.length !== layerPaths.length) {
@@ -144,7 +172,7 @@ function readImage(
     path,
     source: bundle.source(path),
     size: bundle.size(path) ?? 0,
-    diffId: diffIds[at] ?? '',
+    diffId: parseDigest(diffIds[at] ?? '', configPath),
   }));
   return { names, config, configDigest, layers };
 }

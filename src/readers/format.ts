@@ -3,6 +3,8 @@
  * it loads no reader.
  */
 import type { Entry } from '../disk/disk.js';
+import { DOCKER_SAVE_MANIFEST_BYTES_MAX } from '../image/limits.js';
+import type { Bundle } from './bundle.js';
 
 export type Format = 'oci-layout' | 'skopeo-dir' | 'docker-save';
 
@@ -17,6 +19,39 @@ export function recogniseDirectory(entries: readonly Entry[]): Format | undefine
     entries.filter(({ kind }) => kind === 'file').map(({ name }) => name),
     () => false,
   );
+}
+
+/**
+ * The directories that belong to a docker-archive which is a directory: those that its manifest.json
+ * leads into. None for a manifest.json of another kind, or one that is not there in full.
+ */
+export function savedDirectories(manifest: Buffer): ReadonlySet<string> {
+  const below = savePaths(manifest).filter((path) => path.includes('/'));
+  return new Set(below.map((path) => path.slice(0, path.indexOf('/'))));
+}
+
+/** The files that a manifest.json of docker save names; none for any other document. */
+export function savePaths(manifest: Buffer): string[] {
+  let document: unknown;
+  try {
+    document = JSON.parse(manifest.toString('utf8'));
+  } catch {
+    return [];
+  }
+  if (!Array.isArray(document)) return [];
+  return document
+    .flatMap((image: { Config?: unknown; Layers?: unknown } | null) => {
+      const layers = Array.isArray(image?.Layers) ? image.Layers : [];
+      return [image?.Config, ...layers];
+    })
+    .filter((path): path is string => typeof path === 'string')
+    .map((path) => path.replace(/^(?:\.?\/)+/, ''));
+}
+
+/** True where manifest.json is a list of images, as docker save writes it, or begins like one. */
+export function isSaveManifest(bundle: Bundle, path = SAVE_MANIFEST): boolean {
+  const bytes = bundle.read(path, DOCKER_SAVE_MANIFEST_BYTES_MAX);
+  return bytes?.toString('utf8').trimStart().startsWith('[') === true;
 }
 
 /** @param isSave whether its manifest.json is that of `docker save` */

@@ -41,7 +41,7 @@ export function nameRoots(
   const children = childrenOf(manifests);
   if (wanted.tag !== undefined) {
     const digests = [...namesOf.keys()].filter((digest) => !children.has(digest));
-    return giveTag(wanted.tag, digests, main);
+    return giveTag(wanted.tag, digests, main, namesOf);
   }
 
   const owner = new Map<Tag, Digest>();
@@ -64,6 +64,7 @@ function giveTag(
   tag: Tag,
   digests: readonly Digest[],
   main: ReadonlySet<Digest>,
+  namesOf: ReadonlyMap<Digest, ReadonlySet<string>>,
 ): { roots: StagedRoot[]; warnings: string[] } {
   const images = main.size > 0 ? [...main] : digests;
   const only = images[0];
@@ -74,9 +75,13 @@ function giveTag(
       { path: tag, images: images.slice(0, 20) },
     );
   }
+  const others = [...namesOf.values()]
+    .flatMap(tagsFrom)
+    .filter((each, at, all) => each !== tag && all.indexOf(each) === at);
+  const warning = `tagged ${tag}, as the drop's name says; inside it is ${others.join(', ')}`;
   return {
     roots: digests.map((digest) => ({ digest, tags: digest === only ? [tag] : [], names: [] })),
-    warnings: [],
+    warnings: others.length > 0 ? [warning] : [],
   };
 }
 

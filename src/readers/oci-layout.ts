@@ -5,76 +5,74 @@ import { anyObject, isWholeJson, parseJson } from '../image/json.js';
 import { LAYOUT_INDEX_BYTES_MAX } from '../image/limits.js';
 import { type Descriptor, parseLayoutIndex } from '../image/manifest.js';
 import { manifestKind } from '../image/media-types.js';
-import type { LeftOut, Missing, Reading } from '../image/staged-content.js';
+import type { LeftOut } from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
 import { readGraph } from './graph.js';
-import { type NamedRoot, nameRoots, type WantedName } from './name-roots.js';
+import type { NamedRoot } from './name-roots.js';
+import { NOTHING_READ, type UnnamedReading } from './reading.js';
 
 const REF_NAME = 'org.opencontainers.image.ref.name';
 const CONTAINERD_NAME = 'io.containerd.image.name';
 
 const layoutFile = v.object({ imageLayoutVersion: v.string() });
 
-/** @throws content errors; what may still arrive is in `missing` */
-export function readOciLayout(
-  bundle: Bundle,
-  wanted: WantedName,
-  published: PublishedContent,
-): Reading {
-  const unready = (path: string): Reading => ({
-    content: { roots: [], manifests: [], blobs: [], leftOut: [], warnings: [] },
-    missing: [{ digest: '', path, by: 'the layout', tolerable: false, platform: undefined }],
-  });
+export type LayoutIndex =
+  | { readonly descriptors: readonly Descriptor[] }
+  /** What is not (yet) there in full, or is there and lists nothing. */
+  | { readonly unready: string; readonly isEmpty: boolean };
+
+/** @throws json.*, digest.invalid */
+export function readLayoutIndex(bundle: Bundle): LayoutIndex {
   const layout = bundle.read('oci-layout', LAYOUT_INDEX_BYTES_MAX);
   const index = bundle.read('index.json', LAYOUT_INDEX_BYTES_MAX);
   // Tools write both in place: empty or torn, they are on their way.
-  if (layout === undefined || !isWholeJson(layout)) return unready('oci-layout');
-  if (index === undefined || !isWholeJson(index)) return unready('index.json');
+  if (layout === undefined || !isWholeJson(layout))
+    return { unready: 'oci-layout', isEmpty: false };
+  if (index === undefined || !isWholeJson(index)) return { unready: 'index.json', isEmpty: false };
   parseJson(layout, 'oci-layout', layoutFile, LAYOUT_INDEX_BYTES_MAX);
   const document = parseJson(index, 'index.json', anyObject, LAYOUT_INDEX_BYTES_MAX);
   const descriptors = parseLayoutIndex(document, 'index.json');
-  // crane and oras begin with an index that lists nothing.
-  if (descriptors.length === 0) return unready('index.json lists no image;');
-  return readImages(descriptors, bundle, wanted, published);
+  // crane, oras and umoci begin with an index that lists nothing.
+  if (descriptors.length === 0) return { unready: 'index.json lists no image;', isEmpty: true };
+  return { descriptors };
 }
 
-function readImages(
+/** Where a layout keeps the content of a digest. */
+export function blobPlace(digest: Digest): string {
+  return `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
+}
+
+/** @throws content errors; what may still arrive is in `missing` */
+export function readLayoutImages(
   descriptors: readonly Descriptor[],
   bundle: Bundle,
-  wanted: WantedName,
   published: PublishedContent,
-): Reading {
+): UnnamedReading {
   const leftOut: LeftOut[] = [];
   const images = descriptors.filter((descriptor) => {
     if (manifestKind(descriptor.mediaType) !== undefined) return true;
-    leftOut.push({ what: descriptor.digest, why: `of type ${descriptor.mediaType}, no manifest` });
+    const why = `of type ${descriptor.mediaType}, no manifest`;
+    leftOut.push({ what: descriptor.digest, why, isHeld: true });
     return false;
   });
-  const place = (digest: Digest) => `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
   const graph = readGraph(
     images.map((descriptor) => ({ descriptor, by: 'index.json' })),
     bundle,
-    { manifest: place, blob: place },
+    { manifest: blobPlace, blob: blobPlace },
     published,
   );
-  const { roots, warnings } = nameRoots(toRoots(images), graph.manifests, wanted);
+  const { manifests, blobs, missing } = graph;
   return {
-    content: {
-      roots,
-      manifests: graph.manifests,
-      blobs: graph.blobs,
-      leftOut: [...leftOut, ...graph.leftOut],
-      warnings,
-    },
-    missing: graph.missing satisfies readonly Missing[],
+    ...NOTHING_READ,
+    listed: images.map(toRoot),
+    manifests,
+    blobs,
+    missing,
+    leftOut: [...leftOut, ...graph.leftOut],
   };
 }
 
-function toRoots(descriptors: readonly Descriptor[]): NamedRoot[] {
-  return descriptors.map(({ digest, annotations }) => ({
-    digest,
-    names: [annotations?.[CONTAINERD_NAME], annotations?.[REF_NAME]].filter(
-      (name) => name !== undefined,
-    ),
-  }));
+function toRoot({ digest, annotations }: Descriptor): NamedRoot {
+  const names = [annotations?.[CONTAINERD_NAME], annotations?.[REF_NAME]];
+  return { digest, names: names.filter((name) => name !== undefined) };
 }

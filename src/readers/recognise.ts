@@ -1,11 +1,10 @@
 /** Which format a drop is, by what lies in it and never by its name. */
 import { DropdockError } from '../errors.js';
-import { DOCKER_SAVE_MANIFEST_BYTES_MAX } from '../image/limits.js';
-import type { Reading } from '../image/staged-content.js';
-import type { Bundle, PublishedContent } from './bundle.js';
-import { type Format, recogniseNames, SAVE_MANIFEST } from './format.js';
+import type { Bundle } from './bundle.js';
+import { type Format, isSaveManifest, recogniseNames } from './format.js';
 import type { WantedName } from './name-roots.js';
-import { readOciLayout } from './oci-layout.js';
+import { type BundleReading, nameReading, type UnnamedReading } from './reading.js';
+import { type ReadingOptions, readLayout, readSaveAlone } from './saved-images.js';
 import { readSkopeoDir } from './skopeo-dir.js';
 import type { Compression } from './spool.js';
 import { isTarHeader } from './tar-headers.js';
@@ -14,13 +13,7 @@ const XZ_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]);
 
 /** The format of what has these files at its top; undefined for strangers. */
 export function recogniseBundle(bundle: Bundle): Format | undefined {
-  return recogniseNames(bundle.names(), () => isSaveManifest(bundle, SAVE_MANIFEST));
-}
-
-/** A list of images; every other format's manifest.json is one manifest. */
-export function isSaveManifest(bundle: Bundle, path: string): boolean {
-  const bytes = bundle.read(path, DOCKER_SAVE_MANIFEST_BYTES_MAX);
-  return bytes?.toString('utf8').trimStart().startsWith('[') === true;
+  return recogniseNames(bundle.names(), () => isSaveManifest(bundle));
 }
 
 /** What an archive's first bytes say; undefined for a file that is none. */
@@ -34,19 +27,25 @@ export function recogniseArchive(start: Buffer): 'tar' | Compression | undefined
 }
 
 /**
- * Reads what holds its manifests.
+ * Reads what a drop holds, in whatever format.
  * @throws format.unknown and every other content error; what may still arrive is in `missing`
  */
 export function readBundle(
   bundle: Bundle,
   wanted: WantedName,
-  published: PublishedContent,
-): Reading {
+  options: ReadingOptions,
+): BundleReading {
+  return nameReading(readUnnamed(bundle, options), wanted);
+}
+
+function readUnnamed(bundle: Bundle, options: ReadingOptions): UnnamedReading {
   switch (recogniseBundle(bundle)) {
     case 'oci-layout':
-      return readOciLayout(bundle, wanted, published);
+      return readLayout(bundle, options);
     case 'skopeo-dir':
-      return readSkopeoDir(bundle, wanted, published);
+      return readSkopeoDir(bundle, options.published);
+    case 'docker-save':
+      return readSaveAlone(bundle, options);
     default:
       throw noImage(bundle.names());
   }

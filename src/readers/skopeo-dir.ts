@@ -10,22 +10,18 @@ import { isWholeJson } from '../image/json.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { parseManifest } from '../image/manifest.js';
 import { schema1Payload } from '../image/schema1.js';
-import type { Reading } from '../image/staged-content.js';
+import type { LeftOut } from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
 import { readGraph } from './graph.js';
-import { nameRoots, type WantedName } from './name-roots.js';
+import { missingFile, NOTHING_READ, type UnnamedReading } from './reading.js';
 
 const SCHEMA1_WARNING = 'Docker schema 1: current clients (containerd 2, Docker) refuse to pull it';
 
 /** @throws content errors; what may still arrive is in `missing` */
-export function readSkopeoDir(
-  bundle: Bundle,
-  wanted: WantedName,
-  published: PublishedContent,
-): Reading {
-  const unready = (path: string): Reading => ({
-    content: { roots: [], manifests: [], blobs: [], leftOut: [], warnings: [] },
-    missing: [{ digest: '', path, by: 'the dir: format', tolerable: false, platform: undefined }],
+export function readSkopeoDir(bundle: Bundle, published: PublishedContent): UnnamedReading {
+  const unready = (path: string): UnnamedReading => ({
+    ...NOTHING_READ,
+    missing: [missingFile(path, 'the dir: format')],
   });
   const version = bundle.read('version', 1024);
   if (version === undefined || version.length === 0) return unready('version');
@@ -60,15 +56,19 @@ export function readSkopeoDir(
     },
     published,
   );
-  const { roots, warnings } = nameRoots([{ digest, names: [] }], graph.manifests, wanted);
   return {
-    content: {
-      roots,
-      manifests: graph.manifests,
-      blobs: graph.blobs,
-      leftOut: graph.leftOut,
-      warnings: kind === '1' ? [...warnings, SCHEMA1_WARNING] : warnings,
-    },
-    missing: graph.missing,
+    ...NOTHING_READ,
+    ...graph,
+    listed: [{ digest, names: [] }],
+    leftOut: [...graph.leftOut, ...signaturesIn(bundle)],
+    warnings: kind === '1' ? [SCHEMA1_WARNING] : [],
   };
+}
+
+/** What `skopeo copy` of a signed image puts beside it; no registry API serves it. */
+function signaturesIn(bundle: Bundle): LeftOut[] {
+  return bundle
+    .names()
+    .filter((name) => /^signature-\d+$/.test(name))
+    .map((what) => ({ what, why: 'a signature of its own format, not published', isHeld: true }));
 }

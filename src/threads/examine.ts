@@ -10,9 +10,8 @@ import { publishedElsewhere } from '../publish/elsewhere.js';
 import type { TreeRoots } from '../publish/paths.js';
 import type { Bundle } from '../readers/bundle.js';
 import { directoryBundle } from '../readers/directory-bundle.js';
-import { readDockerSave } from '../readers/docker-save.js';
 import { recogniseDirectory } from '../readers/format.js';
-import { readBundle, recogniseBundle } from '../readers/recognise.js';
+import { readBundle } from '../readers/recognise.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { endsInZeros, openPlainTar, packingOf } from './archive.js';
 
@@ -55,8 +54,11 @@ export function examineDirectory(
     const base =
       id === undefined || elsewhere !== undefined ? undefined : readPivot(disk, roots, id);
     const published = publishedOf(disk, request, base);
-    const reading = readBundle(bundle, { tag, fromInside: id === undefined }, published);
-    return { verdict: verdictOf(reading.missing), reading, base };
+    const options = { published, isEndKnown: false };
+    const reading = readBundle(bundle, { tag, fromInside: id === undefined }, options);
+    const verdict = verdictOf(reading.missing);
+    // Layers that have to be compressed are stored in its turn.
+    return reading.unnamed.saved.length > 0 ? { verdict } : { verdict, reading, base };
   });
 }
 
@@ -83,11 +85,8 @@ function examinePreallocated(disk: Disk, request: ExamineRequest, bundle: Bundle
   const { id, tag } = request;
   const wanted = { tag, fromInside: id === undefined };
   try {
-    const { missing } =
-      recogniseBundle(bundle) === 'docker-save'
-        ? readDockerSave(bundle)
-        : readBundle(bundle, wanted, publishedOf(disk, request));
-    return verdictOf(missing);
+    const options = { published: publishedOf(disk, request), isEndKnown: false };
+    return verdictOf(readBundle(bundle, wanted, options).missing);
   } catch (error) {
     if (faultOf(error) !== 'content') throw error;
     return incomplete('the rest of the archive');

@@ -1,6 +1,5 @@
 /** Which threads do which job. */
 import type { BuildRequest } from '../publish/build.js';
-import type { StageRequest } from '../publish/drop.js';
 import type { Jobs } from './jobs.js';
 
 /**
@@ -31,6 +30,8 @@ const LANES: Partial<Record<keyof Jobs, Lane>> = {
   letGoRejected: 'after',
   cleanAndEnd: 'after',
   end: 'after',
+  // An archive is read, hashed and perhaps unpacked in one go; and so are layers that lie in a directory.
+  stage: 'hash',
   ingest: 'hash',
   syncFile: 'sync',
   emptyTrash: 'background',
@@ -59,8 +60,6 @@ export function remembered(job: keyof Jobs, request: unknown): string | undefine
   return BUILDING.includes(job) ? (request as Pick<BuildRequest, 'policy'>).policy.id : undefined;
 }
 
-export function laneOf(job: keyof Jobs, request: unknown): Lane {
-  // An archive is read, hashed and perhaps unpacked in one go.
-  if (job === 'stage' && (request as StageRequest).drop.kind === 'file') return 'hash';
+export function laneOf(job: keyof Jobs): Lane {
   return LANES[job] ?? 'quick';
 }

@@ -51,7 +51,7 @@ export class ThreadPool {
       const message = { job, request } as JobMessage;
       const about = remembered(job, request);
       const left = new LeftWork();
-      const lane = laneOf(job, request);
+      const lane = laneOf(job);
       // A thread that is there is better than one to be made.
       const given = lane === 'after' && this.#lanes.quick.isFree ? 'quick' : lane;
       this.#lanes[given].add({ message, about, resolve, reject, left });

@@ -70,6 +70,7 @@ function contentOf(
   for (const drop of drops) {
     const answer = answerOf(drop);
     if (answer === undefined || 'error' in answer) continue;
+    if ('isToStageAlone' in answer) return undefined;
     if ('blobs' in answer && answer.blobs.length > 0) return undefined;
     contents.push({ content: answer.content, origin: { drop: drop.name, at: drop.at } });
   }

@@ -1,75 +1,124 @@
-/** Stages archives of old `docker save`: layers into the store, and a manifest built for each image. */
+/** Stages images of `docker save` that have no manifest: layers into the store, and a manifest built. */
 import { createHash, randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { ingestBytes } from '../disk/into-store.js';
-import { nothingIngested } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestFrom } from '../image/digest.js';
 import { LISTED_MAX } from '../image/limits.js';
 import { parseManifest } from '../image/manifest.js';
 import type { LeftOut, Missing, StagedBlob, StagedManifest } from '../image/staged-content.js';
 import { describeMissing } from '../inbox/settle.js';
-import type { StageRequest, StageResult } from '../publish/drop.js';
+import type { StageRequest } from '../publish/drop.js';
 import { contentPath, workPath } from '../publish/paths.js';
-import type { Bundle } from '../readers/bundle.js';
-import { buildManifest, readDockerSave, type StoredLayer } from '../readers/docker-save.js';
-import { type NamedRoot, nameRoots } from '../readers/name-roots.js';
-import { storeLayer } from './store-layer.js';
+import {
+  buildManifest,
+  type SavedImage,
+  type SavedLayer,
+  type StoredLayer,
+} from '../readers/docker-save.js';
+import type { NamedRoot } from '../readers/name-roots.js';
+import { type BundleReading, nameReading } from '../readers/reading.js';
+import { ExpansionBudget, storeLayer } from './store-layer.js';
 
-/** An archive of old: its layers are stored, then manifests are built for its images. */
-export function stageSaved(disk: Disk, request: StageRequest, bundle: Bundle): StageResult {
-  const { roots, drop } = request;
-  const { images, missing } = readDockerSave(bundle);
-  tolerate(missing, false);
-  const destination = (digest: Digest) => contentPath(roots, digest);
-  const place = workPath(roots, request.transaction);
+/**
+ * Stores the layers of the images that have no manifest, and builds one for each.
+ * @returns the same reading with all of its images; what was built is in the store
+ * @throws content.missing while something of the drop is; what storeLayer throws; tag.*
+ */
+export async function stageSaved(
+  disk: Disk,
+  request: StageRequest,
+  reading: BundleReading,
+): Promise<BundleReading> {
+  const { unnamed, missing } = reading;
+  const { drop } = request;
+  tolerate(missing, isEndKnown(drop));
   const manifests: StagedManifest[] = [];
-  const blobs = new Map<Digest, StagedBlob>();
+  const blobs = new Map<Digest, StagedBlob>(unnamed.blobs.map((blob) => [blob.digest, blob]));
   const named: NamedRoot[] = [];
-  const stored = new Map<string, StoredLayer>();
-  for (const image of images) {
-    const layers = image.layers.map((layer) => {
-      const known = stored.get(layer.path);
-      if (known) return known;
-      const { path: archive, compress, progress } = drop;
-      const given = { archive, compress, progress, destination, temporary: temporaryIn(request) };
-      const done = storeLayer(disk, layer, given);
-      stored.set(layer.path, done);
-      return done;
-    });
+  const store = layerStore(disk, request);
+  for (const image of unnamed.saved) {
+    const layers: StoredLayer[] = [];
+    for (const layer of image.layers) layers.push(await store(layer));
     const { config, configDigest } = image;
-    ingestBytes(disk, config, destination(configDigest), place);
     for (const { digest, size } of [...layers, { digest: configDigest, size: config.length }]) {
       blobs.set(digest, { digest, size, source: 'published' });
     }
-    const bytes = buildManifest(image, layers);
-    const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
-    ingestBytes(disk, bytes, destination(digest), place);
-    const manifest = parseManifest(bytes, undefined, digest);
-    manifests.push({ digest, size: bytes.length, manifest, bytes: undefined });
-    named.push({ digest, names: image.names });
+    const manifest = storeManifest(disk, request, image, layers);
+    manifests.push(manifest);
+    named.push({ digest: manifest.digest, names: image.names });
   }
   const wanted = { tag: drop.tag, fromInside: drop.fromInside === true };
-  const { roots: tagged, warnings } = nameRoots(named, manifests, wanted);
-  const warning =
-    'docker save of old keeps no manifest: the digest is not that of the registry it came from';
-  return {
-    content: {
-      roots: tagged,
-      manifests,
+  return nameReading(
+    {
+      ...unnamed,
+      listed: [...unnamed.listed, ...named],
+      manifests: [...unnamed.manifests, ...manifests],
       blobs: [...blobs.values()],
-      leftOut: [],
-      warnings: [...warnings, warning],
+      saved: [],
     },
-    blobs: [],
-    ingested: { ...nothingIngested(), copied: blobs.size },
+    wanted,
+  );
+}
+
+/** An archive's end mark says that nothing more will come. */
+export function isEndKnown({
+  kind,
+  tolerateAbsent,
+}: Pick<StageRequest['drop'], 'kind' | 'tolerateAbsent'>): boolean {
+  return tolerateAbsent || kind === 'file';
+}
+
+/** Stores each layer once, however many images share it. */
+function layerStore(
+  disk: Disk,
+  request: StageRequest,
+): (layer: SavedLayer) => Promise<StoredLayer> {
+  const { roots, drop } = request;
+  const stored = new Map<string, StoredLayer>();
+  const budget = new ExpansionBudget();
+  return async (layer) => {
+    // Two images may say different things of one file; at most one of them is right.
+    const key = `${layer.diffId} ${layer.path}`;
+    const known = stored.get(key);
+    if (known) return known;
+    const { compress, progress } = drop;
+    const done = await storeLayer(disk, layer, {
+      ...whereIs(request, layer),
+      compress,
+      progress,
+      budget,
+      isEndKnown: isEndKnown(drop),
+      destination: (digest) => contentPath(roots, digest),
+      temporary: join(workPath(roots, request.transaction), randomBytes(8).toString('hex')),
+    });
+    stored.set(key, done);
+    return done;
   };
 }
 
-/** A name of our own for what is on its way into the store. */
-function temporaryIn({ roots, transaction }: Pick<StageRequest, 'roots' | 'transaction'>): string {
-  return join(workPath(roots, transaction), randomBytes(8).toString('hex'));
+function whereIs({ drop }: StageRequest, { source }: SavedLayer): { root: string; path: string } {
+  if (source.spooled !== undefined) {
+    return { root: dirname(source.path), path: basename(source.path) };
+  }
+  if (drop.kind === 'directory') return { root: drop.path, path: source.path };
+  return { root: dirname(drop.path), path: basename(drop.path) };
+}
+
+function storeManifest(
+  disk: Disk,
+  { roots, transaction }: StageRequest,
+  image: SavedImage,
+  layers: readonly StoredLayer[],
+): StagedManifest {
+  const place = workPath(roots, transaction);
+  ingestBytes(disk, image.config, contentPath(roots, image.configDigest), place);
+  const bytes = buildManifest(image, layers);
+  const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
+  ingestBytes(disk, bytes, contentPath(roots, digest), place);
+  const manifest = parseManifest(bytes, undefined, digest);
+  return { digest, size: bytes.length, manifest, bytes: undefined };
 }
 
 /** @throws content.missing, naming what is missing and what refers to it */

@@ -23,10 +23,12 @@ import type {
 } from '../publish/drop.js';
 import { contentPath, workPath } from '../publish/paths.js';
 import { directoryBundle } from '../readers/directory-bundle.js';
-import { readBundle, recogniseBundle } from '../readers/recognise.js';
+import type { BundleReading } from '../readers/reading.js';
+import { readBundle } from '../readers/recognise.js';
+import type { ReadingOptions } from '../readers/saved-images.js';
 import { openArchive } from './archive.js';
 import { publishedOf } from './examine.js';
-import { stageSaved, tolerate } from './stage-saved.js';
+import { isEndKnown, stageSaved, tolerate } from './stage-saved.js';
 
 /** Hashed in less time than it takes to wake other threads for it. */
 const SMALL_DROP_BYTES = 1024 * 1024;
@@ -44,12 +46,19 @@ export async function stage(disk: Disk, request: StageRequest): Promise<StageRes
       bringReading(request, reading, into, inside),
     );
   checkThere(disk, drop);
-  if (drop.kind === 'directory') return readDirectory(disk, request, bring);
+  const bringAll = async (reading: BundleReading, inside?: InsideDirectory) => {
+    if (reading.unnamed.saved.length === 0) return bring(reading, inside);
+    const before = new Set(reading.unnamed.blobs.map(({ digest }) => digest));
+    const all = await stageSaved(disk, request, reading);
+    const result = bring(all, inside);
+    const made = all.content.blobs.filter(({ digest }) => !before.has(digest)).length;
+    const { ingested } = result;
+    return { ...result, ingested: { ...ingested, copied: ingested.copied + made } };
+  };
+  if (drop.kind === 'directory') return readDirectory(disk, request, bringAll);
   const spool = join(place, randomBytes(8).toString('hex'));
   return openArchive(disk, { path: drop.path, spool, progress: drop.progress }, (bundle) =>
-    recogniseBundle(bundle) === 'docker-save'
-      ? stageSaved(disk, request, bundle)
-      : bring(readBundle(bundle, wantedOf(drop), publishedOf(disk, request, request.base))),
+    bringAll(readBundle(bundle, wantedOf(drop), readingOptions(disk, request))),
   );
 }
 
@@ -66,8 +75,10 @@ export function stageTogether(
         try {
           checkThere(disk, drop);
           const request = { ...turn, drop };
-          const bring = (reading: Reading, inside: InsideDirectory) =>
-            bringReading(request, reading, into, inside);
+          const bring = (reading: BundleReading, inside: InsideDirectory): StageAnswer =>
+            reading.unnamed.saved.length > 0
+              ? { isToStageAlone: true }
+              : bringReading(request, reading, into, inside);
           return into.together(() => readDirectory(disk, request, bring));
         } catch (error) {
           return { error: toPlainError(error) };
@@ -83,16 +94,23 @@ export function stageTogether(
 
 const wantedOf = ({ tag, fromInside }: DropToPublish) => ({ tag, fromInside: fromInside === true });
 
-function readDirectory(
+function readDirectory<T>(
   disk: Disk,
   request: StageRequest,
-  bring: (reading: Reading, inside: InsideDirectory) => StageResult,
-): StageResult {
-  const { drop, base } = request;
-  const published = publishedOf(disk, request, base);
+  bring: (reading: BundleReading, inside: InsideDirectory) => T,
+): T {
+  const { drop } = request;
   return InsideDirectory.use(disk, drop.path, (inside) =>
-    bring(readBundle(directoryBundle(inside), wantedOf(drop), published), inside),
+    bring(
+      readBundle(directoryBundle(inside), wantedOf(drop), readingOptions(disk, request)),
+      inside,
+    ),
   );
+}
+
+function readingOptions(disk: Disk, request: StageRequest): ReadingOptions {
+  const { drop, base } = request;
+  return { published: publishedOf(disk, request, base), isEndKnown: isEndKnown(drop) };
 }
 
 /** @throws claim.lost */
@@ -119,9 +137,7 @@ export function bringReading(
   const { disk } = into;
   const { roots, drop } = request;
   const { content, missing } = reading;
-  // An archive's end mark says that nothing more will come.
-  const isEndKnown = drop.tolerateAbsent || drop.kind === 'file';
-  const leftOut = [...content.leftOut, ...tolerate(missing, isEndKnown)];
+  const leftOut = [...content.leftOut, ...tolerate(missing, isEndKnown(drop))];
   if (content.roots.length === 0) {
     throw new DropdockError('drop.empty', 'The drop names no image.', { path: drop.name });
   }

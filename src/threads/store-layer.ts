@@ -1,9 +1,10 @@
 /**
- * Brings a layer of an old docker-save archive into the store. Layers are compressed with fflate,
- * not with zlib: zlib's output differs between versions and processors, and the digest must not.
+ * Brings a layer of a docker-archive into the store. Its config says what its uncompressed bytes hash
+ * to, so a layer that is compressed already is unpacked to be compared, and stored as it is. Others are
+ * compressed with fflate, not with zlib: zlib's output differs between versions and processors, and
+ * the digest must not.
  */
 import { createHash } from 'node:crypto';
-import { basename, dirname } from 'node:path';
 import { Gzip } from 'fflate';
 import type { Disk } from '../disk/disk.js';
 import { removeIfThere, writeAll } from '../disk/durable.js';
@@ -11,51 +12,91 @@ import { InsideDirectory } from '../disk/inside.js';
 import { addProgress, type Progress } from '../disk/progress.js';
 import { adoptSpooled, STORED_MODE } from '../disk/stored.js';
 import { DropdockError } from '../errors.js';
-import { type Digest, digestFrom } from '../image/digest.js';
-import { READ_CHUNK_BYTES } from '../image/limits.js';
+import { type Digest, digestAlgorithm, digestFrom } from '../image/digest.js';
+import {
+  EXPANSION_FACTOR_MAX,
+  LAYERS_EXPANSION_BYTES_FREE,
+  READ_CHUNK_BYTES,
+} from '../image/limits.js';
+import { decompress, type LayerCompression } from '../readers/decompress.js';
 import type { SavedLayer, StoredLayer } from '../readers/docker-save.js';
 import { recogniseArchive } from '../readers/recognise.js';
 
 /** Fast; a higher level makes images 5 % smaller in twice the time (measured). */
 const GZIP_LEVEL = 1;
 
+/** Where a layer is read from, and where it goes. */
 export interface LayerPlace {
-  /** The archive. */
-  readonly archive: string;
+  /** A directory, and the file in it that holds the layer. */
+  readonly root: string;
+  readonly path: string;
   readonly temporary: string;
   readonly compress: 'gzip' | 'none';
+  /** False while the layer may still be written: then a layer that is cut short is no damage yet. */
+  readonly isEndKnown: boolean;
   readonly progress: Progress | undefined;
+  readonly budget: ExpansionBudget;
   readonly destination: (digest: Digest) => string;
 }
 
-/** @throws digest.mismatch when the layer is not what its config says */
-export function storeLayer(disk: Disk, layer: SavedLayer, place: LayerPlace): StoredLayer {
-  const path = layer.source.spooled === undefined ? place.archive : layer.source.path;
-  return InsideDirectory.use(disk, dirname(path), (inside) => {
-    const file = inside.open(basename(path));
+/** How far the compressed layers of one drop may expand together. */
+export class ExpansionBudget {
+  #packedBytes = 0;
+  #unpackedBytes = 0;
+
+  constructor(readonly freeBytes = LAYERS_EXPANSION_BYTES_FREE) {}
+
+  addPacked(bytes: number): void {
+    this.#packedBytes += bytes;
+  }
+
+  /** @throws limit.exceeded */
+  addUnpacked(bytes: number, path: string): void {
+    this.#unpackedBytes += bytes;
+    if (this.#unpackedBytes <= this.#packedBytes * EXPANSION_FACTOR_MAX + this.freeBytes) return;
+    throw new DropdockError(
+      'limit.exceeded',
+      `${path}: the layers expand to more than ${EXPANSION_FACTOR_MAX} times their size.`,
+      { path },
+    );
+  }
+}
+
+/**
+ * @throws digest.mismatch when the layer is not what its config says, or cannot be unpacked;
+ *   archive.truncated when it is cut short and may still be written; manifest.unsupported for
+ *   compressions that no client reads; limit.exceeded
+ */
+export function storeLayer(disk: Disk, layer: SavedLayer, place: LayerPlace): Promise<StoredLayer> {
+  return InsideDirectory.use(disk, place.root, async (inside) => {
+    const file = inside.open(place.path);
     if (file === undefined) {
       throw new DropdockError('content.missing', `${layer.path} is gone.`, { path: layer.path });
     }
     const { fd } = file;
     try {
-      return storeOpenLayer(disk, fd, layer, place);
+      return await storeOpenLayer(disk, fd, layer, place);
     } finally {
       disk.close(fd);
     }
   });
 }
 
-function storeOpenLayer(disk: Disk, fd: number, layer: SavedLayer, place: LayerPlace): StoredLayer {
-  const offset = layer.source.offset ?? 0;
+async function storeOpenLayer(
+  disk: Disk,
+  fd: number,
+  layer: SavedLayer,
+  place: LayerPlace,
+): Promise<StoredLayer> {
   const start = Buffer.alloc(Math.min(512, layer.size));
-  disk.read(fd, start, start.length, offset);
+  disk.read(fd, start, start.length, layer.source.offset ?? 0);
   const found = recogniseArchive(start);
-  const isPacked = found === 'gzip' || found === 'zstd';
-  const compression = isPacked ? found : place.compress;
+  // Of layers clients unpack these two alone.
+  const packed = found === 'gzip' || found === 'zstd' ? found : undefined;
+  const compression = packed ?? place.compress;
   removeIfThere(disk, place.temporary);
   const out = disk.open(place.temporary, 'create');
   try {
-    const raw = createHash('sha256');
     const stored = createHash('sha256');
     let size = 0;
     const write = (chunk: Uint8Array) => {
@@ -63,23 +104,13 @@ function storeOpenLayer(disk: Disk, fd: number, layer: SavedLayer, place: LayerP
       writeAll(disk, out, chunk, size);
       size += chunk.length;
     };
-    const gzip = isPacked || compression === 'none' ? undefined : deterministicGzip(write);
-    eachChunk(disk, fd, offset, layer.size, place.progress, (chunk, isLast) => {
-      raw.update(chunk);
-      if (gzip) gzip.push(chunk, isLast);
-      else write(chunk);
-    });
-    const rawDigest = `sha256:${raw.digest('hex')}`;
-    if (!isPacked && rawDigest !== layer.diffId) {
-      throw new DropdockError('digest.mismatch', `${layer.path} holds other bytes.`, {
-        path: layer.path,
-        digest: layer.diffId,
-        found: rawDigest,
-      });
-    }
+    const chunks = layerChunks(disk, fd, layer, place.progress);
+    if (packed) await storePacked(chunks, packed, layer, place, write);
+    else storePlain(chunks, layer, place, write, start);
+    const digest = digestFrom('sha256', stored.digest('hex'));
+    checkName(layer, packed ? digest : layer.diffId);
     disk.setMode(out, STORED_MODE);
     disk.sync(out);
-    const digest = digestFrom('sha256', stored.digest('hex'));
     adoptSpooled(disk, { path: place.temporary, destination: place.destination(digest) });
     return { digest, size, compression };
   } finally {
@@ -87,19 +118,132 @@ function storeOpenLayer(disk: Disk, fd: number, layer: SavedLayer, place: LayerP
   }
 }
 
+/** As it is, while what is in it is compared. */
+async function storePacked(
+  chunks: Iterable<Buffer>,
+  compression: LayerCompression,
+  layer: SavedLayer,
+  { budget, isEndKnown }: LayerPlace,
+  write: (chunk: Uint8Array) => void,
+): Promise<void> {
+  const { path, diffId } = layer;
+  const unpacked = createHash(digestAlgorithm(diffId));
+  const written = function* () {
+    for (const chunk of chunks) {
+      write(chunk);
+      budget.addPacked(chunk.length);
+      yield chunk;
+    }
+  };
+  try {
+    await decompress(written(), compression, (piece) => {
+      budget.addUnpacked(piece.length, path);
+      unpacked.update(piece);
+    });
+  } catch (error) {
+    throw ofLayer(error, layer, isEndKnown);
+  }
+  checkDiffId(layer, unpacked.digest('hex'));
+}
+
+/** What is wrong with the compressed data, said of the layer. */
+function ofLayer(error: unknown, { path, diffId }: SavedLayer, isEndKnown: boolean): unknown {
+  if (!(error instanceof DropdockError)) return error;
+  const { code, message } = error;
+  if (code !== 'archive.truncated' && code !== 'archive.damaged') return error;
+  if (code === 'archive.truncated' && !isEndKnown) return cutShort(path);
+  return new DropdockError(
+    'digest.mismatch',
+    `The layer ${path} cannot be unpacked. ${message}`,
+    { path, digest: diffId },
+    error,
+  );
+}
+
+function storePlain(
+  chunks: Iterable<Buffer>,
+  layer: SavedLayer,
+  { compress, isEndKnown }: LayerPlace,
+  write: (chunk: Uint8Array) => void,
+  start: Buffer,
+): void {
+  const raw = createHash(digestAlgorithm(layer.diffId));
+  const gzip = compress === 'none' ? undefined : deterministicGzip(write);
+  let left = layer.size;
+  let tail: Buffer = Buffer.alloc(0);
+  for (const chunk of chunks) {
+    raw.update(chunk);
+    left -= chunk.length;
+    if (gzip) gzip.push(chunk, left === 0);
+    else write(chunk);
+    tail = Buffer.concat([tail, chunk]).subarray(-END_MARK_BYTES);
+  }
+  if (layer.size === 0) gzip?.push(new Uint8Array(0), true);
+  const hex = raw.digest('hex');
+  if (layer.diffId.endsWith(`:${hex}`)) return;
+  const other = unreadable(start);
+  if (other !== undefined) {
+    throw new DropdockError(
+      'manifest.unsupported',
+      `The layer ${layer.path} is compressed with ${other}, which clients do not unpack.`,
+      { path: layer.path },
+    );
+  }
+  const isCut = tail.length < END_MARK_BYTES || tail.some((byte) => byte !== 0);
+  if (isCut && !isEndKnown) throw cutShort(layer.path);
+  checkDiffId(layer, hex);
+}
+
+/** A tar ends with two blocks of zeros. */
+const END_MARK_BYTES = 1024;
+
+function cutShort(path: string): DropdockError {
+  return new DropdockError('archive.truncated', `The layer ${path} ends too early.`, { path });
+}
+
+/** @throws digest.mismatch */
+function checkDiffId({ path, diffId }: SavedLayer, hex: string): void {
+  const found = `${digestAlgorithm(diffId)}:${hex}`;
+  if (found === diffId) return;
+  throw new DropdockError(
+    'digest.mismatch',
+    `The layer ${path} holds other bytes than its config says (diff_ids).`,
+    { path, digest: diffId, found },
+  );
+}
+
+/** What lies in a layout's `blobs` must be what its name says. @throws digest.mismatch */
+function checkName({ path }: SavedLayer, found: Digest): void {
+  const hex = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path)?.[1];
+  if (hex === undefined || found === `sha256:${hex}`) return;
+  throw new DropdockError('digest.mismatch', `${path} holds other bytes than its name says.`, {
+    path,
+    digest: `sha256:${hex}`,
+    found,
+  });
+}
+
+const MAGIC: readonly (readonly [string, Buffer])[] = [
+  ['xz', Buffer.from('fd377a585a00', 'hex')],
+  ['bzip2', Buffer.from('BZh')],
+  ['lz4', Buffer.from('04224d18', 'hex')],
+  ['lzip', Buffer.from('LZIP')],
+];
+
+function unreadable(start: Buffer): string | undefined {
+  return MAGIC.find(([, magic]) => start.subarray(0, magic.length).equals(magic))?.[0];
+}
+
 function deterministicGzip(write: (chunk: Uint8Array) => void): Gzip {
   return new Gzip({ level: GZIP_LEVEL, mtime: 0 }, write);
 }
 
-function eachChunk(
+function* layerChunks(
   disk: Disk,
   fd: number,
-  offset: number,
-  size: number,
+  { source: { offset = 0 }, size }: SavedLayer,
   progress: Progress | undefined,
-  use: (chunk: Buffer, isLast: boolean) => void,
-): void {
-  if (size === 0) use(Buffer.alloc(0), true);
+): Generator<Buffer> {
   for (let at = 0; at < size; ) {
     // fflate keeps what it is given for a while, so each piece has memory of its own.
     const buffer = Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, size - at));
@@ -109,6 +253,6 @@ function eachChunk(
     }
     at += count;
     addProgress(progress, count);
-    use(buffer.subarray(0, count), at === size);
+    yield buffer.subarray(0, count);
   }
 }

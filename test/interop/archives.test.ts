@@ -6,7 +6,14 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
@@ -113,6 +120,33 @@ describe('archives made by real tools', function () {
     const receipt = await drop(archive, 'skopeo-docker.tar');
     expect(receipt?.warnings?.join()).to.contain('not that of the registry');
     expect(await expectReadable('skopeo-docker', '1')).to.deep.equal(diffIds());
+  });
+
+  it('skopeo docker-archive: and podman save -m, unpacked: the same digests as of the archive', async () => {
+    const image = 'localhost/team/app:3';
+    await tool('podman', ...store, 'tag', image, 'localhost/team/other:4');
+    const archives = {
+      skopeo: join(work, 'skopeo-unpacked.tar'),
+      podman: join(work, 'podman-unpacked.tar'),
+    };
+    const source = `oci:${layout}:1.0`;
+    await tool('skopeo', 'copy', source, `docker-archive:${archives.skopeo}:x:1`);
+    const several = ['save', '-q', '-m', '--format', 'docker-archive', '-o', archives.podman];
+    await tool('podman', ...store, ...several, image, 'localhost/team/other:4');
+    for (const [name, archive] of Object.entries(archives)) {
+      await drop(archive, `${name}-packed.tar`);
+      const unpacked = join(tempDir(), 'unpacked');
+      mkdirSync(unpacked);
+      await tool('tar', 'xf', archive, '-C', unpacked);
+      renameSync(unpacked, dropPath(root, `${name}-unpacked`));
+      await deliver(services, `${name}-unpacked`);
+      const receipt = receipts(root).find((each) => each.drop === `${name}-unpacked`);
+      expect(receipt?.status, receipt?.message).to.equal('published');
+      const tagsOf = (id: string) => readRepository(join(root, 'published'), id)?.tags;
+      expect(tagsOf(`${name}-unpacked`)).to.deep.equal(tagsOf(`${name}-packed`));
+      const tags = name === 'podman' ? ['3', '4'] : ['1'];
+      expect(tagsOf(`${name}-unpacked`)).to.have.keys(tags);
+    }
   });
 
   it('podman save --format oci-archive and docker-archive', async () => {

@@ -7,6 +7,7 @@ import type { Reading } from '#src/image/staged-content.js';
 import type { PublishedContent } from '#src/readers/bundle.js';
 import { directoryBundle } from '#src/readers/directory-bundle.js';
 import type { WantedName } from '#src/readers/name-roots.js';
+import type { BundleReading } from '#src/readers/reading.js';
 import { readBundle } from '#src/readers/recognise.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -28,13 +29,18 @@ export const ARM64 = { os: 'linux', architecture: 'arm64', variant: 'v8' };
 
 export const NOTHING: PublishedContent = { sizeOf: () => undefined, readManifest: () => undefined };
 
-export function readDirectoryDrop(path: string, wanted: WantedName, published = NOTHING): Reading {
+export function readDirectoryDrop(
+  path: string,
+  wanted: WantedName,
+  published = NOTHING,
+  isEndKnown = false,
+): BundleReading {
   return InsideDirectory.use(nodeDisk, path, (inside) =>
-    readBundle(directoryBundle(inside), wanted, published),
+    readBundle(directoryBundle(inside), wanted, { published, isEndKnown }),
   );
 }
 
-export function readDrop(path: string, tag?: string, published = NOTHING): Reading {
+export function readDrop(path: string, tag?: string, published = NOTHING): BundleReading {
   return readDirectoryDrop(path, { tag: tag as Tag | undefined }, published);
 }
 

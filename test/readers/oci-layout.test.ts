@@ -63,6 +63,19 @@ describe('an OCI image layout', () => {
     ]);
   });
 
+  it('names the tags inside that its name overrules, and no others', () => {
+    const image = content.image();
+    content.writeLayout(
+      path,
+      ['app:1', '2'].map((tag) => ({ image, tag })),
+    );
+    expect(readDrop(path, '1').content.warnings).to.deep.equal([
+      "tagged 1, as the drop's name says; inside it is 2",
+    ]);
+    content.writeLayout(path, [{ image, tag: 'app:1' }]);
+    expect(readDrop(path, '1').content.warnings).to.deep.equal([]);
+  });
+
   it('warns of an image without a tag and reads it all the same', () => {
     const image = content.image();
     content.writeLayout(path, [{ image }]);
@@ -97,7 +110,7 @@ describe('an OCI image layout', () => {
     content.writeLayout(path, [{ image, tag: '1.0' }, { image: text }]);
     const { roots, leftOut } = readDrop(path).content;
     expect(roots).to.have.length(1);
-    expect(leftOut.map(({ what }) => what)).to.deep.equal([text.digest]);
+    expect(leftOut.map(({ what, isHeld }) => [what, isHeld])).to.deep.equal([[text.digest, true]]);
   });
 
   it('leaves all names as they are for a bundle, whose repositories come from inside', () => {

@@ -35,6 +35,14 @@ describe('a skopeo dir: directory', () => {
     expect(warnings).to.have.length(1);
   });
 
+  it('names the signatures beside it, which are published nowhere', () => {
+    writeFileSync(join(path, 'signature-1'), 'sigstore');
+    const { leftOut } = readDrop(path).content;
+    expect(leftOut.map(({ what, isHeld }) => [what, isHeld])).to.deep.equal([
+      ['signature-1', true],
+    ]);
+  });
+
   it('takes any 1.x version', () => {
     writeFileSync(join(path, 'version'), 'Directory Transport Version: 1.9\n');
     expect(readDrop(path, '1.0').missing).to.deep.equal([]);

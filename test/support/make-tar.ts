@@ -72,3 +72,33 @@ export function dockerSaveMembers(
   });
   return [...members, { path: 'manifest.json', body: JSON.stringify(manifest) }];
 }
+
+/** An image of a docker-archive whose every part is as the test wants it. */
+export interface SavedTestImage {
+  readonly names?: readonly string[] | null;
+  /** The layers as they lie in the archive; without a path each has one of its own. */
+  readonly layers: readonly { readonly body: Buffer; readonly path?: string }[];
+  /** What the config says of them; undefined for a config that says nothing. */
+  readonly diffIds: readonly string[] | undefined;
+}
+
+/** What kaniko, crane and jib write: flat, layers by their own digests. */
+export function savedMembers(
+  images: readonly SavedTestImage[],
+  sha256: (bytes: Buffer) => string,
+): TarMember[] {
+  const members = new Map<string, Buffer>();
+  const manifest = images.map(({ names = null, layers, diffIds }) => {
+    const rootfs = diffIds && { rootfs: { type: 'layers', diff_ids: diffIds } };
+    const config = Buffer.from(JSON.stringify({ os: 'linux', architecture: 'amd64', ...rootfs }));
+    const Config = sha256(config);
+    members.set(Config, config);
+    const Layers = layers.map(({ body, path = `${sha256(body).slice(7)}.tar.gz` }) => {
+      members.set(path, body);
+      return path;
+    });
+    return { Config, RepoTags: names, Layers };
+  });
+  members.set('manifest.json', Buffer.from(JSON.stringify(manifest)));
+  return [...members].map(([path, body]) => ({ path, body }));
+}

@@ -1,0 +1,55 @@
+/** What a reader finds before its images are given their tags. */
+import type {
+  LeftOut,
+  Missing,
+  Reading,
+  StagedBlob,
+  StagedManifest,
+} from '../image/staged-content.js';
+import type { SavedImage } from './docker-save.js';
+import { type NamedRoot, nameRoots, type WantedName } from './name-roots.js';
+
+export interface UnnamedReading {
+  /** The images the drop names. */
+  readonly listed: readonly NamedRoot[];
+  readonly manifests: readonly StagedManifest[];
+  readonly blobs: readonly StagedBlob[];
+  readonly leftOut: readonly LeftOut[];
+  readonly warnings: readonly string[];
+  readonly missing: readonly Missing[];
+  /** Images without a manifest: it is built when their layers are stored, and they are named then. */
+  readonly saved: readonly SavedImage[];
+}
+
+export const NOTHING_READ: UnnamedReading = {
+  listed: [],
+  manifests: [],
+  blobs: [],
+  leftOut: [],
+  warnings: [],
+  missing: [],
+  saved: [],
+};
+
+/** What was read of a drop. */
+export interface BundleReading extends Reading {
+  /** With images in `saved`, `content` is empty until they are stored. */
+  readonly unnamed: UnnamedReading;
+}
+
+/** @throws tag.ambiguous, tag.conflict */
+export function nameReading(unnamed: UnnamedReading, wanted: WantedName): BundleReading {
+  const { listed, manifests, blobs, leftOut, missing, saved } = unnamed;
+  if (listed.length === 0 || saved.length > 0) {
+    const content = { roots: [], manifests: [], blobs: [], leftOut, warnings: [] };
+    return { content, missing, unnamed };
+  }
+  const { roots, warnings } = nameRoots(listed, manifests, wanted);
+  const all = [...warnings, ...unnamed.warnings];
+  return { content: { roots, manifests, blobs, leftOut, warnings: all }, missing, unnamed };
+}
+
+/** Something without which a drop is not whole. */
+export function missingFile(path: string, by: string): Missing {
+  return { digest: '', path, by, tolerable: false, platform: undefined };
+}
