@@ -1,7 +1,8 @@
 /** Walks the inbox: which drops are there, what each looked like, what else lies about. */
 import type { Disk, Entry } from '../disk/disk.js';
-import { isSystemError } from '../errors.js';
-import { DROP_DEPTH_MAX, DROP_NAME_MAX } from '../image/limits.js';
+import { readFile } from '../disk/durable.js';
+import { DropdockError, isSystemError } from '../errors.js';
+import { DOCKER_SAVE_MANIFEST_BYTES_MAX, DROP_DEPTH_MAX, DROP_NAME_MAX } from '../image/limits.js';
 import { isBusyName } from '../image/names.js';
 import { filesystemNow } from './filesystem-time.js';
 import { whatForbids } from './forbidden.js';
@@ -41,9 +42,17 @@ export interface ScanResult {
 /** Tells by its entries whether a directory holds an image, or is about to. */
 export type IsImage = (entries: readonly Entry[]) => boolean;
 
+/** The directories that belong to an image, by what its manifest.json says. */
+export type DirectoriesOfImage = (manifest: Buffer) => ReadonlySet<string>;
+
 /** @throws when the inbox itself cannot be read; trouble below it is told of in `ignored` */
-export function scanInbox(disk: Disk, request: ScanRequest, isImage: IsImage): ScanResult {
-  const scan = new Scan(disk, request, isImage);
+export function scanInbox(
+  disk: Disk,
+  request: ScanRequest,
+  isImage: IsImage,
+  directoriesOf: DirectoriesOfImage = () => new Set(),
+): ScanResult {
+  const scan = new Scan(disk, request, isImage, directoriesOf);
   const root = disk.open(request.inbox, 'directory');
   try {
     scan.nameSpace(root, '', disk.list(within(root)), 0);
@@ -68,6 +77,7 @@ class Scan implements ScanResult {
     readonly disk: Disk,
     readonly request: ScanRequest,
     readonly isImage: IsImage,
+    readonly directoriesOf: DirectoriesOfImage,
   ) {}
 
   /** Every step goes from an open directory to an entry of it, and through no link. */
@@ -125,8 +135,7 @@ class Scan implements ScanResult {
       const nested = this.isImage(entries);
       if (nested) this.#ignore(path, 'an image beside other directories; give it one of its own');
       // The files of that image are told of with it.
-      const isOthers = (each: Entry) => each.kind === 'directory' && each.name !== 'blobs';
-      const inside = nested ? entries.filter(isOthers) : entries;
+      const inside = nested ? this.#foreign(fd, entries) : entries;
       this.nameSpace(fd, path, inside, depth + 1);
     } finally {
       this.disk.close(fd);
@@ -140,11 +149,9 @@ class Scan implements ScanResult {
    */
   #isDrop(fd: number, name: string, entries: readonly Entry[]): 'certain' | 'perhaps' | 'no' {
     const directories = entries.filter(({ kind }) => kind === 'directory');
-    const foreign = directories.filter(
-      (each) => each.name !== 'blobs' && !isBusyName(each.name) && !isLegacyLayer(each.name),
-    );
-    if (foreign.length > 0) return 'no';
+    if (this.#foreign(fd, entries).length > 0) return 'no';
     if (this.isImage(entries)) return 'certain';
+    if (this.#isMadeOfPieces(fd, entries)) return 'perhaps';
     if (entries.some((each) => /^(?:oci|dir)-put-blob|^ingest$/.test(each.name))) return 'perhaps';
     if (directories.some((each) => each.name === 'blobs')) {
       const inside = openDirectory(this.disk, within(fd, 'blobs'));
@@ -155,6 +162,53 @@ class Scan implements ScanResult {
     }
     // No repository is named with these, so it can only be a drop, or a registry's host and port.
     return /[:=@]/.test(name) && directories.length === 0 ? 'certain' : 'no';
+  }
+
+  /** Directories that are no part of an image: drops of others, perhaps. */
+  #foreign(fd: number, entries: readonly Entry[]): readonly Entry[] {
+    const unknown = entries.filter(
+      ({ name, kind }) =>
+        kind === 'directory' && name !== 'blobs' && !isBusyName(name) && !isLegacyLayer(name),
+    );
+    if (unknown.length === 0 || !entries.some(({ name }) => name === 'manifest.json')) {
+      return unknown;
+    }
+    const own = this.#namedBy(within(fd, 'manifest.json'));
+    return unknown.filter(({ name }) => !own.has(name));
+  }
+
+  #namedBy(path: string): ReadonlySet<string> {
+    try {
+      return this.directoriesOf(readFile(this.disk, path, DOCKER_SAVE_MANIFEST_BYTES_MAX));
+    } catch (error) {
+      // It is too long, a link, or gone: it says nothing of directories.
+      if (error instanceof DropdockError || isSystemError(error)) return new Set();
+      throw error;
+    }
+  }
+
+  /**
+   * Nothing but what images are made of, and nothing that names them yet: an unpacked docker-archive
+   * or skopeo's dir: on its way. Its layers are tars, which must not be taken for drops.
+   */
+  #isMadeOfPieces(fd: number, entries: readonly Entry[]): boolean {
+    const seen = entries.filter(({ name }) => !isBusyName(name));
+    const isPiece = ({ name, kind }: Entry) =>
+      kind === 'directory'
+        ? name === 'blobs' || this.#isLayerDirectory(fd, name)
+        : PIECE.test(name);
+    return seen.some(({ name }) => NAMED_BY_DIGEST.test(name)) && seen.every(isPiece);
+  }
+
+  #isLayerDirectory(fd: number, name: string): boolean {
+    if (!isLegacyLayer(name)) return false;
+    const inside = openDirectory(this.disk, within(fd, name));
+    if (typeof inside !== 'number') return true;
+    try {
+      return this.disk.list(within(inside)).every((each) => LAYER_FILE.test(each.name));
+    } finally {
+      this.disk.close(inside);
+    }
   }
 
   #observe(
@@ -175,6 +229,13 @@ class Scan implements ScanResult {
     this.ignored.push({ path: path.slice(0, 300), reason });
   }
 }
+
+/** A config, layer or manifest, as docker-archives and skopeo's dir: call them. */
+const NAMED_BY_DIGEST =
+  /^(?:sha256[:_-]+)?[0-9a-f]{64}(?:\.json|\.manifest\.json|\.tar|\.tar\.gz|\.tar\.zst)?$/;
+/** What lies in the directory that old docker versions make for a layer. */
+const LAYER_FILE = /^(?:VERSION|json|layer\.tar)$/;
+const PIECE = new RegExp(`${NAMED_BY_DIGEST.source}|${LAYER_FILE.source}|^repositories$`);
 
 /** docker save of old, unpacked: a directory for each layer. */
 function isLegacyLayer(name: string): boolean {

@@ -14,7 +14,7 @@ import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { timeOfNew } from '#src/inbox/filesystem-time.js';
 import { lookAt } from '#src/inbox/look.js';
 import { scanInbox } from '#src/inbox/scan.js';
-import { recogniseDirectory } from '#src/readers/format.js';
+import { recogniseDirectory, savedDirectories } from '#src/readers/format.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
@@ -34,7 +34,12 @@ describe('scanInbox', () => {
     }
   };
   const scan = ({ disk = nodeDisk, marker }: { disk?: Disk; marker?: string } = {}) =>
-    scanInbox(disk, { inbox, marker }, (entries) => recogniseDirectory(entries) !== undefined);
+    scanInbox(
+      disk,
+      { inbox, marker },
+      (entries) => recogniseDirectory(entries) !== undefined,
+      savedDirectories,
+    );
   const drops = () => scan().drops.map(({ path }) => path);
 
   it("asks for the inbox's own time when somebody wants it and there are drops", () => {
@@ -74,6 +79,69 @@ describe('scanInbox', () => {
       expect(scan().drops[0]).to.include({ path: 'app', isCertain });
     });
   }
+
+  describe('takes a docker-archive that was unpacked', () => {
+    const hex = (digit: string) => digit.repeat(64);
+    const LEGACY = ['layer.tar', 'json', 'VERSION'];
+    const saveManifest = (...layers: string[]) =>
+      writeFileSync(
+        join(inbox, 'app/manifest.json'),
+        JSON.stringify([{ Config: `${hex('c')}.json`, RepoTags: null, Layers: layers }]),
+      );
+
+    it('for one drop, with a directory for each layer', () => {
+      make(`app/${hex('c')}.json`, ...LEGACY.map((name) => `app/${hex('a')}/${name}`));
+      saveManifest(`${hex('a')}/layer.tar`);
+      expect(drops()).to.deep.equal(['app']);
+      expect(scan().drops[0]?.isCertain).to.equal(true);
+    });
+
+    it('for one drop, whatever the directories of its layers are called', () => {
+      make('app/layers/1.tar', 'app/base/layer.tar', 'app/blobs/sha256/', 'app/layers/more/2.tar');
+      saveManifest('layers/1.tar', './base/layer.tar', 'blobs/sha256/x');
+      expect(drops()).to.deep.equal(['app']);
+      expect(scan().ignored).to.deep.equal([]);
+    });
+
+    it('apart from nothing but directories that it does not name', () => {
+      make(`app/${hex('a')}/layer.tar`, 'app/layers/1.tar', 'app/team/other/index.json');
+      saveManifest('layers/1.tar', `${hex('a')}/layer.tar`);
+      expect(drops()).to.deep.equal(['app/team/other']);
+      expect(scan().ignored.map(({ path }) => path)).to.deep.equal(['app']);
+      for (const text of ['[{', '{"layers": []}', '[null, {"Layers": [1]}]']) {
+        writeFileSync(join(inbox, 'app/manifest.json'), text);
+        expect(
+          scan().drops.some(({ path }) => path === 'app'),
+          text,
+        ).to.equal(false);
+      }
+    });
+
+    const begun: readonly [string, string[]][] = [
+      ['a layer', [`app/${hex('a')}.tar`]],
+      ['layers as crane writes them', [`app/sha256:${hex('c')}`, `app/${hex('a')}.tar.gz`]],
+      ['the blobs of skopeo’s dir:', [`app/${hex('a')}`, `app/${hex('b')}.manifest.json`]],
+      ['a config and a layer', [`app/${hex('c')}.json`, `app/${hex('a')}/layer.tar`]],
+      ['a directory of a layer', [`app/${hex('a')}/`]],
+      ['all but its manifest.json', [`app/${hex('a')}/json`, 'app/repositories']],
+    ];
+    for (const [what, paths] of begun) {
+      it(`for a drop, perhaps, where only ${what} is there yet`, () => {
+        make(...paths);
+        const found = scan().drops.map(({ path, isCertain }) => [path, isCertain]);
+        expect(found).to.deep.equal([['app', false]]);
+      });
+    }
+
+    it('for no drop where other drops lie among such names', () => {
+      make(`team/${hex('a')}.tar`, 'team/app:1.tar', `other/${hex('b')}/app:1/index.json`);
+      expect(drops()).to.have.members([
+        `team/${hex('a')}.tar`,
+        'team/app:1.tar',
+        `other/${hex('b')}/app:1`,
+      ]);
+    });
+  });
 
   it('takes directories with a port or a tag in their name for name spaces of drops', () => {
     make('registry:5000/team/app:1.0/version');
