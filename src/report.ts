@@ -80,6 +80,11 @@ export function bundleReceipt(
   return { version: 1, status, ...frameFields(frame), repositories };
 }
 
+/** A name inside a bundle for which there is no repository. */
+export function refusedNamePart({ name, error }: { name: string; error: Error }): object {
+  return { repository: null, id: null, name, ...refusedPart(error) };
+}
+
 export function refusedPart(error: Error): object {
   return { status: 'rejected', ...errorFields(error) };
 }

@@ -6,6 +6,7 @@ import {
   publishedPart,
   publishedReceipt,
   type ReceiptFrame,
+  refusedNamePart,
   rejectedReceipt,
 } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
@@ -47,13 +48,16 @@ export function reportBundle(
   );
   if (context.json) {
     const parts = published.map(({ repository, part }) => ({ repository, ...publishedPart(part) }));
-    printJson(context, bundleReceipt(outcome.status, parts, frame));
+    const all = [...parts, ...outcome.refused.map(refusedNamePart)];
+    printJson(context, bundleReceipt(outcome.status, all, frame));
   } else {
     for (const { repository, part } of published) printPublished(context, repository, part, tookMs);
   }
   for (const { outcome: part } of outcome.parts) {
     if (part.status === 'rejected' || part.status === 'retry') throw part.error;
   }
+  const [refused] = outcome.refused;
+  if (refused) throw refused.error;
   return EXIT.done;
 }
 

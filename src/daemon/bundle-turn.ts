@@ -8,6 +8,7 @@ import {
   errorFields,
   formatReceipt,
   publishedPart,
+  refusedNamePart,
   refusedPart,
   rejectedReceipt,
 } from '../report.js';
@@ -49,7 +50,8 @@ export async function bundleTurn(
     const fields = isRefused(part) ? refusedPart(part.error) : publishedPart(part);
     return { repository, id, ...fields };
   });
-  const receipt = formatReceipt(bundleReceipt(status, parts, frameOf(services, claimed)));
+  const all = [...parts, ...outcome.refused.map(refusedNamePart)];
+  const receipt = formatReceipt(bundleReceipt(status, all, frameOf(services, claimed)));
   await run('letGoPublished', { inbox, claim, receipt });
   services.liveClaims.delete(claimKey(claim));
   report(services, name, outcome, startedMs);
@@ -70,6 +72,9 @@ function report(
   }
   const published = outcome.parts.flatMap(({ outcome: part }) => (isRefused(part) ? [] : [part]));
   sayLeftOut(services, { drop }, published);
+  for (const { error } of outcome.refused) {
+    log('warn', 'drop.rejected', { drop, ...errorFields(error) });
+  }
   for (const { later, mended } of outcome.results) {
     for (const error of later) log('warn', 'publish.later', { drop, ...errorFields(error) });
     for (const what of mended) log('info', 'daemon.recovered', { drop, what });

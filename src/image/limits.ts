@@ -49,6 +49,12 @@ export const REPOSITORY_NAME_MAX = 200;
 /** Bytes of a drop's path below the inbox, for the same reason (claims and receipts add to it). */
 export const DROP_NAME_MAX = 200;
 
+/**
+ * Bytes of a drop's path as one component. With the moment of its claim, the process that has it
+ * and the mark of one that is being deleted (49 bytes) it must stay within the 255 of a file name.
+ */
+export const CLAIM_NAME_MAX = 206;
+
 /** One read of a blob. Measured: 1 MiB hashes as fast as 4 MiB and a third faster than 64 KiB. */
 export const READ_CHUNK_BYTES = 1024 * 1024;
 

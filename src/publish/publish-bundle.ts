@@ -3,9 +3,8 @@
  * published on its own, by the same steps. All are checked before the first is flipped.
  */
 import { faultOf } from '../errors.js';
-import { splitBundle } from '../image/bundle.js';
+import { type RefusedName, type SplitBundle, splitBundle } from '../image/bundle.js';
 import type { RepositoryName } from '../image/names.js';
-import type { StagedContent } from '../image/staged-content.js';
 import type { DropOutcome, DropToPublish } from './drop.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
 import { type PublishResult, publishRepository } from './publish.js';
@@ -30,6 +29,8 @@ export type BundleOutcome =
   | {
       readonly status: 'published' | 'unchanged';
       readonly parts: readonly BundlePart[];
+      /** Names inside it for which there is no repository. */
+      readonly refused: readonly RefusedName[];
       readonly results: readonly PublishResult[];
     }
   | { readonly status: 'rejected'; readonly error: Error };
@@ -43,7 +44,7 @@ export async function publishBundle(
   const transaction = newTransaction(context);
   await run('begin', { roots, transaction });
   try {
-    const contents = await checkAll(context, bundle, transaction);
+    const { parts: contents, refused } = await checkAll(context, bundle, transaction);
     const parts: BundlePart[] = [];
     const results: PublishResult[] = [];
     for (const [repository, staged] of contents) {
@@ -57,7 +58,7 @@ export async function publishBundle(
       results.push(result);
     }
     const isNew = parts.some(({ outcome }) => outcome.status === 'published');
-    return { status: isNew ? 'published' : 'unchanged', parts, results };
+    return { status: isNew ? 'published' : 'unchanged', parts, refused, results };
   } catch (error) {
     if (faultOf(error) !== 'content') throw error;
     return { status: 'rejected', error: error as Error };
@@ -68,19 +69,22 @@ export async function publishBundle(
   }
 }
 
-/** @throws the first content error of any part: then nothing is published */
+/**
+ * @throws the first content error of any part, and of the names where none can be used: then nothing is
+ *   published
+ */
 async function checkAll(
   context: PublishContext,
   { drop, namespace, policyOf }: BundleToPublish,
   transaction: string,
-): Promise<Map<RepositoryName, StagedContent>> {
+): Promise<SplitBundle> {
   const { roots, run } = context;
   const request = { id: undefined, base: null, transaction, drop };
   const { content } = await stageAndIngest(context, request);
-  const contents = splitBundle(content, namespace);
-  for (const [repository, staged] of contents) {
+  const split = splitBundle(content, namespace);
+  for (const [repository, staged] of split.parts) {
     const origin = { drop: drop.name, at: drop.at };
     await run('checkMerge', { roots, policy: policyOf(repository), content: staged, origin });
   }
-  return contents;
+  return split;
 }

@@ -47,11 +47,12 @@ export function nameRoots(
   const owner = new Map<Tag, Digest>();
   const warnings: string[] = [];
   const roots = [...namesOf].map(([digest, names]) => {
-    const tags = tagsFrom(names);
+    const { tags, invalid } = tagsFrom(names);
     for (const tag of tags) claimTag(owner, tag, digest);
     if (tags.length === 0 && main.has(digest)) {
-      warnings.push(`${digest} has no tag; it is published by digest only`);
-    }
+      const why = invalid.length === 0 ? '' : ` (${invalid.join(', ')} is no tag)`;
+      warnings.push(`${digest} has no tag${why}; it is published by digest only`);
+    } else warnings.push(...invalid.map((each) => `${each} is no tag; ${digest} does not get it`));
     return { digest, tags, names: [...names] };
   });
   return {
@@ -76,7 +77,7 @@ function giveTag(
     );
   }
   const others = [...namesOf.values()]
-    .flatMap(tagsFrom)
+    .flatMap((names) => tagsFrom(names).tags)
     .filter((each, at, all) => each !== tag && all.indexOf(each) === at);
   const warning = `tagged ${tag}, as the drop's name says; inside it is ${others.join(', ')}`;
   return {
@@ -85,13 +86,16 @@ function giveTag(
   };
 }
 
-function tagsFrom(names: Iterable<string>): Tag[] {
+/** @returns what is no tag as well, quoted */
+function tagsFrom(names: Iterable<string>): { tags: Tag[]; invalid: string[] } {
   const tags = new Set<Tag>();
+  const invalid = new Set<string>();
   for (const name of names) {
-    const { tag } = parseImageReference(name);
+    const { tag, invalidTag } = parseImageReference(name);
     if (tag !== undefined) tags.add(tag);
+    if (invalidTag !== undefined) invalid.add(JSON.stringify(invalidTag.slice(0, 150)));
   }
-  return [...tags].sort();
+  return { tags: [...tags].sort(), invalid: [...invalid].sort() };
 }
 
 function claimTag(owner: Map<Tag, Digest>, tag: Tag, digest: Digest): void {

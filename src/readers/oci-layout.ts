@@ -1,5 +1,6 @@
 /** OCI image layouts: image-spec v1.1, image-layout.md. */
 import * as v from 'valibot';
+import { combineNames } from '../image/bundle.js';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
 import { anyObject, isWholeJson, parseJson } from '../image/json.js';
 import { LAYOUT_INDEX_BYTES_MAX } from '../image/limits.js';
@@ -64,7 +65,7 @@ export function readLayoutImages(
   const { manifests, blobs, missing } = graph;
   return {
     ...NOTHING_READ,
-    listed: images.map(toRoot),
+    listed: toRoots(images),
     manifests,
     blobs,
     missing,
@@ -72,7 +73,19 @@ export function readLayoutImages(
   };
 }
 
-function toRoot({ digest, annotations }: Descriptor): NamedRoot {
-  const names = [annotations?.[CONTAINERD_NAME], annotations?.[REF_NAME]];
-  return { digest, names: names.filter((name) => name !== undefined) };
+/** One for each image, with all that its entries call it. */
+function toRoots(descriptors: readonly Descriptor[]): NamedRoot[] {
+  const namesOf = new Map<Digest, { full: string[]; short: string[] }>();
+  for (const { digest, annotations } of descriptors) {
+    const names = namesOf.get(digest) ?? { full: [], short: [] };
+    namesOf.set(digest, names);
+    const full = annotations?.[CONTAINERD_NAME];
+    const short = annotations?.[REF_NAME];
+    if (full !== undefined) names.full.push(full);
+    if (short !== undefined) names.short.push(short);
+  }
+  return [...namesOf].map(([digest, { full, short }]) => ({
+    digest,
+    names: combineNames(full, short),
+  }));
 }

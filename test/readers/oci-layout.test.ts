@@ -86,6 +86,37 @@ describe('an OCI image layout', () => {
     expect(warnings[0]).to.include(image.digest);
   });
 
+  it('names what is no tag in its warnings', () => {
+    const [one, two] = [content.image(), content.image({ layers: ['two'] })];
+    content.writeLayout(path, [
+      { image: one, tag: 'v1.20.4+k3s1' },
+      { image: two, tag: 'good' },
+      { image: two, tag: 'team/app:v2+bad' },
+    ]);
+    const reading = readDrop(path);
+    expect(rootsOf(reading)).to.deep.equal([
+      { digest: one.digest, tags: [] },
+      { digest: two.digest, tags: ['good'] },
+    ]);
+    const [untagged, other] = reading.content.warnings;
+    expect(untagged).to.contain(one.digest).and.to.contain('"v1.20.4+k3s1" is no tag');
+    expect(other).to.contain(two.digest).and.to.contain('"v2+bad" is no tag');
+  });
+
+  it('gives no tag for a reference that is only a digest', () => {
+    const image = content.image();
+    const { digest } = image;
+    const hex = digest.slice('sha256:'.length);
+    content.writeLayout(path, [
+      { image, tag: digest },
+      { image, tag: `@${digest}` },
+    ]);
+    expect(rootsOf(readDrop(path))).to.deep.equal([{ digest, tags: [] }]);
+    // Where it stands as a tag it is one, as tools name what they cache.
+    content.writeLayout(path, [{ image, tag: hex }]);
+    expect(rootsOf(readDrop(path))).to.deep.equal([{ digest, tags: [hex] }]);
+  });
+
   it('gives the tag of its name to the image, not to the signature beside it', () => {
     const image = content.image();
     const signature = content.image({ layers: ['sig'], subject: image });
