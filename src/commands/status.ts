@@ -147,7 +147,7 @@ async function scanned(
   const claims = await runHere('listClaims', { inbox }).catch(() => []);
   return {
     inbox: [
-      ...claims.map(({ name }) => ({ drop: name, state: 'claimed' as const })),
+      ...claims.map(({ path }) => ({ drop: path, state: 'claimed' as const })),
       ...drops.map(({ path }) => ({ drop: path, state: 'waiting' as const })),
       ...ignored.map(({ path, reason }) => ({ drop: path, state: 'ignored' as const, reason })),
     ],

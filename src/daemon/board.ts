@@ -5,7 +5,7 @@
 
 import type { RunJob } from '../disk/hands.js';
 import { type Progress, readProgress, resetProgress } from '../disk/progress.js';
-import type { RepositoryId, RepositoryName } from '../image/names.js';
+import { pathOfFlatName, type RepositoryId, type RepositoryName } from '../image/names.js';
 import type { InboxJobs } from '../inbox/jobs.js';
 import type { RejectedDrop } from '../inbox/rejected.js';
 import type { LogEvent, LogFields } from '../log.js';
@@ -201,10 +201,7 @@ export class Board implements DaemonView {
         kind: 'rejected',
         state: 'rejected',
         drop,
-        // A receipt that somebody wrote himself makes nothing visible that its place hides.
-        repositories: [claim, drop].some((name) => repositoriesOf(name).length === 0)
-          ? []
-          : [...new Set([...repositoriesOf(claim), ...repositoriesOf(drop)])],
+        repositories: repositoriesOfRejected(claim, drop),
         sinceMs: timestampMs(at),
         reason: this.#plain(message),
         hint,
@@ -236,4 +233,10 @@ export class Board implements DaemonView {
       this.#states.delete(name);
     }
   }
+}
+
+/** A receipt that somebody else wrote makes nothing visible that the name in `.rejected` hides. */
+function repositoriesOfRejected(claim: string, drop: string): RepositoryName[] {
+  const all = [pathOfFlatName(claim), drop].map(repositoriesOf);
+  return all.some(({ length }) => length === 0) ? [] : [...new Set(all.flat())];
 }

@@ -51,9 +51,16 @@ export function settleSettings({ settle }: Settings): SettleSettings {
 }
 
 export function claimRequest(
-  { inbox, owner, nowMs, settings }: Services,
+  { inbox, owner, nowMs, settings, claimMoments }: Services,
   { path, signature }: Observation,
 ): ClaimRequest {
   const marker = settings.settle.marker ?? undefined;
-  return { inbox, path, signature, owner: owner.token, nowMs: nowMs(), marker };
+  return {
+    inbox,
+    path,
+    signature,
+    owner: owner.token,
+    nowMs: claimMoments.next(path, nowMs()),
+    marker,
+  };
 }

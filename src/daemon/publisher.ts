@@ -74,7 +74,7 @@ export class Publisher {
   }
 
   add(drop: ClaimedDrop): void {
-    const turn = drop.policy?.id ?? `@ ${drop.claim.name} ${drop.claim.at}`;
+    const turn = drop.policy?.id ?? `@ ${claimKey(drop.claim)}`;
     if (!this.#stopping.signal.aborted) this.#work.add(turn, drop);
   }
 
@@ -177,7 +177,7 @@ export class Publisher {
   /** A compressed archive tells only when it is read that its end has not come yet. */
   async #giveBack(claimed: ClaimedDrop): Promise<void> {
     const { inbox, run } = this.#services;
-    await run('returnClaim', { inbox, claim: claimed.claim, path: claimed.name });
+    await run('returnClaim', { inbox, claim: claimed.claim });
     this.#services.liveClaims.delete(claimKey(claimed.claim));
     this.#hooks.onReturned(claimed);
   }

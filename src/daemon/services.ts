@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import type { RunJob } from '../disk/hands.js';
 import { Owner, OwnerWatch } from '../disk/owner.js';
+import { ClaimMoments } from '../inbox/claim-moments.js';
 import type { Log } from '../log.js';
 import type { LockOptions } from '../publish/lock.js';
 import { allDirectories, ownersDirectory, type TreeRoots } from '../publish/paths.js';
@@ -32,6 +33,7 @@ export interface Services {
   readonly uid: number;
   /** The claims this process works on, by `claimKey`; others of its token were dropped by mistake. */
   readonly liveClaims: Set<string>;
+  readonly claimMoments: ClaimMoments;
   /** The wall clock that all hosts of a tree share, its filesystem's; it may be set at any moment. */
   readonly nowMs: () => number;
   /** A clock that is never set. */
@@ -115,6 +117,7 @@ export async function openServices(
       log: heard,
       board,
       liveClaims,
+      claimMoments: new ClaimMoments(),
       uid: process.getuid?.() ?? 0,
       nowMs,
       monotonicMs,

@@ -56,9 +56,9 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
   freeLocksOf(roots, dead);
   owners.forget(dead);
   for (const { claim, kind } of taken) {
-    log('info', 'daemon.recovered', { drop: claim.name, what: 'took over a claimed drop' });
+    log('info', 'daemon.recovered', { drop: claim.path, what: 'took over a claimed drop' });
     // It was claimed because it was whole, or because its time was up.
-    await intake.adopt(claim, { path: claim.name, kind, tolerateAbsent: kind === 'directory' });
+    await intake.adopt(claim, { path: claim.path, kind, tolerateAbsent: kind === 'directory' });
   }
   return taken.length;
 }
@@ -80,8 +80,8 @@ async function adoptForgotten(
   for (const claim of again) {
     const kind = await run('claimKind', { inbox, claim });
     if (kind === undefined) continue;
-    log('info', 'daemon.recovered', { drop: claim.name, what: 'took up a claimed drop again' });
-    await intake.adopt(claim, { path: claim.name, kind, tolerateAbsent: kind === 'directory' });
+    log('info', 'daemon.recovered', { drop: claim.path, what: 'took up a claimed drop again' });
+    await intake.adopt(claim, { path: claim.path, kind, tolerateAbsent: kind === 'directory' });
   }
 }
 

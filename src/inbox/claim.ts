@@ -2,12 +2,12 @@
  * Taking a drop, and letting go of it. A drop is always in exactly one place: one rename takes it,
  * one rename gives it back, rejects it, or begins its deletion.
  */
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { discard, ensureDirectory, readFile, removeIfThere } from '../disk/durable.js';
 import { InsideDirectory } from '../disk/inside.js';
 import { DropdockError, hasErrno } from '../errors.js';
-import { flatDropName } from '../image/names.js';
+import { flatDropName, pathWithoutDirectories, returnedPaths } from '../image/names.js';
 import { type Timestamp, timestampMs, toTimestamp } from '../snapshot/timestamp.js';
 import { finishHalfReceipts, moveToRejected, retire } from './let-go.js';
 import { lookAt } from './look.js';
@@ -18,6 +18,7 @@ import {
   claimFile,
   clockFile,
   clockOwner,
+  newClaim,
   parseClaim,
   receiptFile,
   receiptsDirectory,
@@ -52,9 +53,9 @@ export type ClaimResult = Claim | 'gone' | 'changed';
 
 export function takeClaim(disk: Disk, request: ClaimRequest): ClaimResult {
   const { inbox, path, signature, owner, nowMs, marker } = request;
-  const name = flatDropName(path);
-  const claim = { name, owner, at: freeMoment(disk, inbox, name, nowMs) };
-  const taken = { inbox, claim, path };
+  const at = freeMoment(disk, inbox, flatDropName(path), nowMs);
+  const claim = newClaim({ path, owner, at });
+  const taken = { inbox, claim };
   // All is open before the rename: where no more can be opened after it, the drop still goes back.
   return inOwn(disk, claimedDirectory(inbox), (own) =>
     InsideDirectory.use(disk, inbox, (inside) => {
@@ -103,8 +104,6 @@ function freeMoment(disk: Disk, inbox: string, name: string, nowMs: number): Tim
 interface Returned {
   readonly inbox: string;
   readonly claim: Claim;
-  /** Where it lay. */
-  readonly path: string;
 }
 
 /** Gives a drop back that turned out to be still on its way. */
@@ -114,30 +113,59 @@ export function returnClaim(disk: Disk, returned: Returned): void {
   );
 }
 
-/** To where it was; beside it, with a label, when its writer has begun anew there. */
+/**
+ * To where it was. Where its writer has begun anew there it goes beside that, under another label; where
+ * its directory is gone, into the inbox under a name that means the same.
+ */
 function moveBack(
   disk: Disk,
   own: Pick<OwnDirectory, 'at'>,
   inside: InsideDirectory,
-  { inbox, claim, path }: Returned,
+  { claim }: Returned,
 ): void {
+  const { path, at } = claim;
   const claimed = own.at(claimFile(claim));
-  try {
-    const back = inside.reach(path, (full) => {
-      moveWithoutReplacing(disk, claimed, full);
-      return true;
-    });
-    if (!back) moveBeside(disk, claimed, { inbox, claim, path });
-  } catch (error) {
-    const isTaken = hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOENT');
-    if (!isTaken && !(error instanceof DropdockError)) throw error;
-    moveBeside(disk, claimed, { inbox, claim, path });
+  const options = { isFile: disk.stat(claimed).kind === 'file', at, seed: timestampMs(at) };
+  const inPlace = [path, ...returnedPaths(path, options)];
+  const inInbox = returnedPaths(pathWithoutDirectories(path), options);
+  let refusal: unknown;
+  for (const paths of [inPlace, inInbox]) {
+    for (const target of paths) {
+      const result = moveInside(disk, claimed, inside, target);
+      if (result === 'moved') return;
+      refusal = result;
+      if (result instanceof DropdockError && result.code === 'claim.lost') break;
+    }
   }
+  throw refusal;
 }
 
-function moveBeside(disk: Disk, claimed: string, { inbox, claim, path }: Returned): void {
-  const label = basename(path).includes('@') ? '-returned-' : '@returned-';
-  disk.rename(claimed, join(inbox, `${claim.name}${label}${claim.at}`));
+const OCCUPIED = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR'] as const;
+
+/**
+ * @returns what is in its way: another drop, or a directory on the way that is gone or a link
+ * @throws every other error
+ */
+function moveInside(
+  disk: Disk,
+  from: string,
+  inside: InsideDirectory,
+  to: string,
+): 'moved' | Error {
+  try {
+    const moved = inside.reach(to, (full) => {
+      moveWithoutReplacing(disk, from, full);
+      return 'moved' as const;
+    });
+    return (
+      moved ?? new DropdockError('claim.lost', `There is no directory for ${to}.`, { path: to })
+    );
+  } catch (error) {
+    if (error instanceof DropdockError || hasErrno(error, 'ENOENT', ...OCCUPIED)) {
+      return error as Error;
+    }
+    throw error;
+  }
 }
 
 /** A rename replaces a file, which may be a newer one; it never replaces a directory with files. */

@@ -30,6 +30,7 @@ import {
   claimFile,
   doneFile,
   isDone,
+  type ReceiptName,
   receiptFile,
   receiptsDirectory,
   rejectedDirectory,
@@ -171,8 +172,8 @@ function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
     disk.statIfThere(own.at(claimFile(claim))),
   );
   if (stat) return stat.kind;
-  throw new DropdockError('claim.lost', `The claim on ${claim.name} is gone.`, {
-    path: claim.name,
+  throw new DropdockError('claim.lost', `The claim on ${claim.path} is gone.`, {
+    path: claim.path,
   });
 }
 
@@ -226,7 +227,7 @@ function renameIfThere(disk: Disk, from: string, to: string): void {
 }
 
 /** Which claim a receipt speaks of; undefined unless it is whole and tells of a rejection. */
-function rejectionIn(receipt: Buffer): Omit<Claim, 'owner'> | undefined {
+function rejectionIn(receipt: Buffer): ReceiptName | undefined {
   try {
     const { status, claim, claimedAt } = JSON.parse(receipt.toString('utf8')) as {
       status?: unknown;

@@ -2,11 +2,12 @@
  * The inbox, drawn once.
  *
  *   <inbox>/<repository>[:<tag>][@<label>]   drops, and directories that are name spaces
- *     .claimed/<name>@<when>.<owner>         a drop taken for publishing
+ *     .claimed/<path>@<when>.<owner>         a drop taken for publishing; its path, escaped
  *     .rejected/<name>@<when>/               a drop that was refused, whole
  *     .receipts/<name>@<when>.json           what happened to a drop
  */
 import { join } from 'node:path';
+import { claimName, flatDropName, pathOfClaimName } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 
 export const claimedDirectory = (inbox: string) => join(inbox, '.claimed');
@@ -15,15 +16,26 @@ export const receiptsDirectory = (inbox: string) => join(inbox, '.receipts');
 
 const CLOCK = '.clock-';
 
-/** A claim's parts; `name` is the drop's path as one component and means the same drop. */
-export interface Claim {
+/** Names a drop's receipt, and its place in `.rejected`. */
+export interface ReceiptName {
+  /** The drop's path as one component: `team~app:1.2`. */
   readonly name: string;
   readonly at: Timestamp;
+}
+
+/** A drop that was taken, and by which process. */
+export interface Claim extends ReceiptName {
+  /** The drop's path below the inbox, exactly: whoever takes the claim over knows it from its name. */
+  readonly path: string;
   readonly owner: string;
 }
 
-export function claimFile({ name, at, owner }: Claim): string {
-  return `${name}@${at}.${owner}`;
+export function newClaim({ path, at, owner }: Omit<Claim, 'name'>): Claim {
+  return { path, name: flatDropName(path), at, owner };
+}
+
+export function claimFile({ path, at, owner }: Omit<Claim, 'name'>): string {
+  return `${claimName(path)}@${at}.${owner}`;
 }
 
 export function claimPath(inbox: string, claim: Claim): string {
@@ -31,8 +43,8 @@ export function claimPath(inbox: string, claim: Claim): string {
 }
 
 /** Names a claim among the claims of one process. */
-export function claimKey({ name, at }: Claim): string {
-  return `${name}@${at}`;
+export function claimKey({ path, at }: Claim): string {
+  return `${path}@${at}`;
 }
 
 /** Undefined for what is no claim. */
@@ -40,7 +52,8 @@ export function parseClaim(file: string): Claim | undefined {
   const match = /^(.+)@([^@]+Z)\.([^.@]+)$/s.exec(file);
   const [, name, at, owner] = match ?? [];
   if (name === undefined || at === undefined || owner === undefined) return undefined;
-  return isTimestamp(at) && !file.startsWith('.') ? { name, at, owner } : undefined;
+  if (!isTimestamp(at) || file.startsWith('.')) return undefined;
+  return newClaim({ path: pathOfClaimName(name), at, owner });
 }
 
 /** A claim that is being deleted: what a crash leaves of it is no drop any more. */
@@ -62,10 +75,10 @@ export function clockOwner(file: string): string | undefined {
   return file.startsWith(CLOCK) ? file.slice(CLOCK.length) : undefined;
 }
 
-export function receiptFile({ name, at }: Omit<Claim, 'owner'>): string {
+export function receiptFile({ name, at }: ReceiptName): string {
   return `${name}@${at}.json`;
 }
 
-export function rejectedFile({ name, at }: Omit<Claim, 'owner'>): string {
+export function rejectedFile({ name, at }: ReceiptName): string {
   return `${name}@${at}`;
 }

@@ -1,12 +1,13 @@
 /** What was refused and still lies there, newest first, with what its receipts say. Reads only. */
 import type { Disk } from '../disk/disk.js';
 import { readFile } from '../disk/durable.js';
+import { pathOfFlatName } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listOwn, lookInOwn } from './own-directory.js';
 import { receiptFile, receiptsDirectory, rejectedDirectory } from './paths.js';
 
 export interface RejectedDrop {
-  /** Its path as it lay in the inbox; its name as one component where no receipt is left. */
+  /** Its path as it lay in the inbox; where no receipt is left, what its name there stands for. */
   readonly drop: string;
   /** Its name as one component, as in `.rejected/`. */
   readonly claim: string;
@@ -30,7 +31,12 @@ export function listRejected(
     .flatMap(({ name }) => parseRejected(name) ?? [])
     .sort((a, b) => (a.at > b.at ? -1 : 1))
     .slice(0, count)
-    .map(({ claim, at }) => ({ drop: claim, claim, at, ...readReceipt(disk, inbox, claim, at) }));
+    .map(({ claim, at }) => ({
+      drop: pathOfFlatName(claim),
+      claim,
+      at,
+      ...readReceipt(disk, inbox, claim, at),
+    }));
 }
 
 function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undefined {

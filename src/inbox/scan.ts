@@ -2,8 +2,8 @@
 import type { Disk, Entry } from '../disk/disk.js';
 import { readFile } from '../disk/durable.js';
 import { DropdockError, isSystemError } from '../errors.js';
-import { DOCKER_SAVE_MANIFEST_BYTES_MAX, DROP_DEPTH_MAX, DROP_NAME_MAX } from '../image/limits.js';
-import { isBusyName } from '../image/names.js';
+import { DOCKER_SAVE_MANIFEST_BYTES_MAX, DROP_DEPTH_MAX } from '../image/limits.js';
+import { hasExtension, isBusyName, whyTooLong } from '../image/names.js';
 import { filesystemNow } from './filesystem-time.js';
 import { whatForbids } from './forbidden.js';
 import { type Look, lookAtFile, lookAtTree, openDirectory, within } from './look.js';
@@ -100,8 +100,9 @@ class Scan implements ScanResult {
     const { name, kind } = entry;
     const { marker } = this.request;
     // The names of its claim and its receipt would be longer than a filesystem allows.
-    if (Buffer.byteLength(path) > DROP_NAME_MAX) {
-      this.#ignore(path, `its path is longer than ${DROP_NAME_MAX} bytes`);
+    const tooLong = whyTooLong(path);
+    if (tooLong !== undefined) {
+      this.#ignore(path, `its path is ${tooLong}`);
     } else if (kind === 'directory') {
       if (depth < DROP_DEPTH_MAX) this.#directory(fd, name, path, depth);
       else this.#ignore(path, 'directories are nested too deeply');
@@ -160,7 +161,10 @@ class Scan implements ScanResult {
       this.disk.close(inside);
       if (names.length === 0 || names.some((each) => /^sha(256|512)$/.test(each))) return 'perhaps';
     }
-    // No repository is named with these, so it can only be a drop, or a registry's host and port.
+    // A registry's host and port: what a mirror has put there and was taken leaves it empty.
+    const shown = entries.filter((each) => !isBusyName(each.name));
+    if (/[:=]\d{1,5}$/.test(name) && shown.every(isArchive)) return 'no';
+    // No repository is named with these, so it can only be a drop.
     return /[:=@]/.test(name) && directories.length === 0 ? 'certain' : 'no';
   }
 
@@ -240,6 +244,12 @@ const PIECE = new RegExp(`${NAMED_BY_DIGEST.source}|${LAYER_FILE.source}|^reposi
 /** docker save of old, unpacked: a directory for each layer. */
 function isLegacyLayer(name: string): boolean {
   return /^[0-9a-f]{64}$/.test(name);
+}
+
+/** An archive by its name, and no file of an image that is being written. */
+function isArchive({ kind, name }: Entry): boolean {
+  const isNamed = hasExtension(name) || /[:=@]/.test(name);
+  return kind === 'file' && isNamed && !/^[0-9a-f]{64}\./.test(name);
 }
 
 function isMarker(entries: readonly Entry[], name: string, marker: string | undefined): boolean {

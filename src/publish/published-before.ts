@@ -1,10 +1,10 @@
 /**
  * Was this drop published already? A claim that outlived its flip (the receipt could not be written,
- * the process died) comes again; its repository's history knows it by its name and claim time.
+ * the process died) comes again; its repository's history knows it by its path and claim time.
  */
 import type { Disk } from '../disk/disk.js';
 import { hasErrno } from '../errors.js';
-import type { RepositoryId, Tag } from '../image/names.js';
+import { flatDropName, type RepositoryId, type Tag } from '../image/names.js';
 import type { StagedContent } from '../image/staged-content.js';
 import { type TagMove, tagMoves } from '../snapshot/merge.js';
 import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
@@ -87,6 +87,10 @@ function readIfKept(
   }
 }
 
+/**
+ * Compared as one component: an earlier version, and a claim that an earlier version left, know a drop
+ * that was taken over by that name only.
+ */
 function isSame(a: Origin, b: Origin): boolean {
-  return a.drop === b.drop && a.at === b.at;
+  return a.at === b.at && flatDropName(a.drop) === flatDropName(b.drop);
 }

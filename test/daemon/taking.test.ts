@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import type { Services } from '#src/daemon/services.js';
 import { type Taken, Taking } from '#src/daemon/taking.js';
 import { toPlainError } from '#src/errors.js';
+import { ClaimMoments } from '#src/inbox/claim-moments.js';
 import type { Observation } from '#src/inbox/scan.js';
 import type { StagedEarly } from '#src/publish/drop.js';
 import { loadSettings } from '#src/settings/settings.js';
@@ -32,7 +33,13 @@ describe('Taking', () => {
     };
     const { settings } = loadSettings({ flags: [], environment: {}, file: undefined });
     const owner = { token: 'p1x1' };
-    const more = { roots: {}, inbox: '/inbox', uid: 0, nowMs: () => 1000 };
+    const more = {
+      roots: {},
+      inbox: '/inbox',
+      uid: 0,
+      nowMs: () => 1000,
+      claimMoments: new ClaimMoments(),
+    };
     taking = new Taking({ ...more, settings, run, owner } as unknown as Services);
   });
 

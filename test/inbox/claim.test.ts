@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { flatDropName, parseDropName } from '#src/image/names.js';
 import {
   clockOwners,
   listClaims,
@@ -9,18 +10,33 @@ import {
   returnClaim,
   takeOverClaims,
 } from '#src/inbox/claim.js';
-import { claimedDirectory, claimPath, clockFile, doneFile, parseClaim } from '#src/inbox/paths.js';
+import { ClaimMoments } from '#src/inbox/claim-moments.js';
+import { deleteRetired, letGoPublished, letGoRejected } from '#src/inbox/let-go.js';
+import {
+  type Claim,
+  claimedDirectory,
+  claimPath,
+  clockFile,
+  doneFile,
+  newClaim,
+  parseClaim,
+} from '#src/inbox/paths.js';
+import { scanInbox } from '#src/inbox/scan.js';
+import type { Timestamp } from '#src/snapshot/timestamp.js';
+import { dropPathFrom, type RandomDrop } from '../support/drop-paths.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
+import { makeRandom } from '../support/random.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { InboxFixture, NOW } from './inbox-fixture.js';
 
-const AT = '20261123T152634.123Z';
+const AT = '20261123T152634.123Z' as Timestamp;
 
 describe('taking a drop', () => {
   const given = new InboxFixture();
 
   it('moves it into .claimed in one step and frees its name', () => {
     const claim = given.claim('team/app:1.0');
-    expect(claim).to.deep.equal({ name: 'team~app:1.0', at: AT, owner: 'me' });
+    expect(claim).to.deep.equal(newClaim({ path: 'team/app:1.0', at: AT, owner: 'me' }));
     expect(given.holds(claim)).to.equal(true);
     expect(existsSync(given.at('team/app:1.0'))).to.equal(false);
     expect(listClaims(nodeDisk, given)).to.deep.equal([claim]);
@@ -51,7 +67,8 @@ describe('taking a drop', () => {
     };
     expect(given.take('team/app:1.0', { signature: 'before' }, disk)).to.equal('changed');
     expect(existsSync(given.at('team/app:1.0/begun/index.json'))).to.equal(true);
-    expect(given.names()).to.deep.equal(['team', `team~app:1.0@returned-${AT}`]);
+    expect(given.names()).to.deep.equal(['team']);
+    expect(existsSync(given.at('team', `app:1.0@returned-${AT}`, 'index.json'))).to.equal(true);
     expect(given.names('.claimed')).to.deep.equal([]);
   });
 
@@ -121,7 +138,7 @@ describe('returning a claim', () => {
 
   it('puts a drop that is still on its way back where it was', () => {
     const claim = given.claim('team/app');
-    returnClaim(nodeDisk, { inbox: given.inbox, claim, path: 'team/app' });
+    returnClaim(nodeDisk, { inbox: given.inbox, claim });
     expect(existsSync(given.at('team/app/index.json'))).to.equal(true);
     expect(listClaims(nodeDisk, given)).to.deep.equal([]);
   });
@@ -140,10 +157,13 @@ describe('prepareInbox', () => {
 });
 
 describe('parseClaim', () => {
+  const claimed = (path: string) => newClaim({ path, at: AT, owner: 'p1x2' });
   const cases: readonly [string, object | undefined][] = [
-    [`team~app:1.0@${AT}.p1x2`, { name: 'team~app:1.0', at: AT, owner: 'p1x2' }],
-    [`app@label@${AT}.p1x2`, { name: 'app@label', at: AT, owner: 'p1x2' }],
-    [`line\nbreak@${AT}.p1x2`, { name: 'line\nbreak', at: AT, owner: 'p1x2' }],
+    [`team~app:1.0@${AT}.p1x2`, claimed('team/app:1.0')],
+    [`^team^app=1.0@${AT}.p1x2`, claimed('team~app=1.0')],
+    [`reg:5000~team~app:1.0@${AT}.p1x2`, claimed('reg:5000/team/app:1.0')],
+    [`app@label@${AT}.p1x2`, claimed('app@label')],
+    [`line\nbreak@${AT}.p1x2`, claimed('line\nbreak')],
     [`.done-app@${AT}.p1x2`, undefined],
     [`.clock-p1x2`, undefined],
     ['app@yesterday.p1x2', undefined],
@@ -225,5 +245,123 @@ describe('taking over', () => {
     };
     const request = { inbox: given.inbox, owner: 'heir', dead: ['dead'] };
     expect(takeOverClaims(disk, request)).to.deep.equal([]);
+  });
+});
+
+/** One drop by itself in an inbox; a directory, or an archive. */
+function makeDrop(inbox: string, { path, isFile }: RandomDrop): void {
+  mkdirSync(join(inbox, dirname(path)), { recursive: true });
+  if (!isFile) mkdirSync(join(inbox, path));
+  writeFileSync(isFile ? join(inbox, path) : join(inbox, path, 'index.json'), path);
+}
+
+describe('a path', () => {
+  const given = new InboxFixture();
+  const takeOver = (heir: string, dead: string) =>
+    takeOverClaims(nodeDisk, { inbox: given.inbox, owner: heir, dead: [dead] });
+  const only = <T>(all: readonly T[]): T => {
+    expect(all).to.have.length(1);
+    return all[0] as T;
+  };
+
+  it('is kept through claim, crash, takeover, return and the next claim', () => {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const random = makeRandom(seed);
+    for (let n = 0; n < 150; n++) {
+      const drop = dropPathFrom(random);
+      const { path, isFile } = drop;
+      const about = `seed ${seed}: ${path}`;
+      // What lies in the way when it is returned: nothing, something new, or no directory any more.
+      const way = (['free', 'taken', 'gone'] as const)[Math.floor(random() * 3)];
+      given.inbox = join(tempDir(), 'inbox');
+      prepareInbox(nodeDisk, given);
+      makeDrop(given.inbox, drop);
+      expect(given.take(path, { owner: 'dead' }), about).to.be.an('object');
+      const { claim, kind } = only(takeOver('heir', 'dead'));
+      expect([claim.path, kind], about).to.deep.equal([path, isFile ? 'file' : 'directory']);
+      expect(only(takeOver('second', 'heir')).claim.path, about).to.equal(path);
+      const mine = { ...claim, owner: 'second' };
+      if (way === 'taken') makeDrop(given.inbox, { ...drop, path });
+      if (way === 'gone')
+        rmSync(given.at(path.split('/')[0] ?? ''), { recursive: true, force: true });
+      returnClaim(nodeDisk, { inbox: given.inbox, claim: mine });
+      expect(listClaims(nodeDisk, given), about).to.deep.equal([]);
+      const scan = scanInbox(nodeDisk, { inbox: given.inbox, marker: undefined }, (entries) =>
+        entries.some(({ name }) => name === 'index.json'),
+      );
+      expect(scan.ignored, about).to.deep.equal([]);
+      const others = scan.drops.filter((each) => way !== 'taken' || each.path !== path);
+      const returned = only(others).path;
+      if (way === 'free') expect(returned, about).to.equal(path);
+      if (way === 'taken') expect(dirname(returned), about).to.equal(dirname(path));
+      expect(parseDropName(returned, isFile), about).to.deep.equal(parseDropName(path, isFile));
+      const again = given.take(returned);
+      expect(again, about).to.include({ path: returned, name: flatDropName(returned) });
+      removeTempDirs();
+    }
+  });
+
+  it('is read from what an earlier version left, and its drop goes back to where it was', () => {
+    for (const [file, path] of [
+      ['reg:5000~team~app:1.2', 'reg:5000/team/app:1.2'],
+      ['team~app=1.2', 'team/app=1.2'],
+      ['team~@all.tar', 'team/@all.tar'],
+      ['app:1@a~b', 'app:1@a~b'],
+    ] as const) {
+      writeFileSync(given.at('.claimed', `${file}@${AT}.dead`), '');
+      const { claim } = only(takeOver('heir', 'dead'));
+      expect(claim).to.deep.equal(newClaim({ path, at: AT, owner: 'heir' }));
+      expect(claim.name).to.equal(file);
+      mkdirSync(given.at(dirname(path)), { recursive: true });
+      returnClaim(nodeDisk, { inbox: given.inbox, claim });
+      expect(existsSync(given.at(path)), path).to.equal(true);
+    }
+  });
+
+  it('of 200 bytes can be claimed, taken over, retired and returned beside another', () => {
+    const owner = `p4194304x${'a'.repeat(12)}`;
+    for (const path of [`${'a~'.repeat(99)}bc`, `${'x'.repeat(196)}.tar`]) {
+      for (const isFile of [true, false]) {
+        const drop = { path, isFile, isBundle: false };
+        makeDrop(given.inbox, drop);
+        const claim = given.take(path, { owner }) as Claim;
+        makeDrop(given.inbox, drop);
+        returnClaim(nodeDisk, { inbox: given.inbox, claim });
+        const [beside = ''] = given.names().filter((name) => name !== path);
+        expect(parseDropName(beside, isFile)).to.deep.equal(parseDropName(path, isFile));
+        const second = given.take(beside, { owner }) as Claim;
+        letGoPublished(nodeDisk, { inbox: given.inbox, claim: second, receipt: '{}' });
+        deleteRetired(nodeDisk, given);
+        const third = given.take(path, { owner }) as Claim;
+        letGoRejected(nodeDisk, { inbox: given.inbox, claim: third, receipt: '{}' });
+        expect(given.names('.claimed')).to.deep.equal([]);
+        expect(given.names('.rejected')).to.have.length(1);
+        rmSync(given.at('.rejected', given.names('.rejected')[0] ?? ''), { recursive: true });
+      }
+    }
+  });
+
+  it('is another than one that differs in ~ for /, whatever is taken in the same moment', () => {
+    for (const path of ['team/app.tar', 'team~app.tar']) {
+      makeDrop(given.inbox, { path, isFile: true, isBundle: false });
+      given.take(path);
+    }
+    expect(listClaims(nodeDisk, given).map(({ path }) => path)).to.have.members([
+      'team/app.tar',
+      'team~app.tar',
+    ]);
+  });
+});
+
+describe('ClaimMoments', () => {
+  it('gives one flat name no moment twice, and others the same', () => {
+    const moments = new ClaimMoments();
+    const paths = ['team/app', 'team~app', 'app', 'team~app'];
+    expect(paths.map((path) => moments.next(path, 5000))).to.deep.equal([5000, 5001, 5000, 5002]);
+    expect(moments.next('team/app', 5001)).to.equal(5003);
+    expect(moments.next('app', 20_000)).to.equal(20_000);
+    expect(moments.next('app', 20_000)).to.equal(20_001);
+    // After the clock was set back, that is the time.
+    expect(moments.next('app', 100)).to.equal(100);
   });
 });

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { listClaims, takeOverClaims } from '#src/inbox/claim.js';
 import { deleteRetired, letGoPublished, letGoRejected, letGoTogether } from '#src/inbox/let-go.js';
-import { type Claim, claimPath } from '#src/inbox/paths.js';
+import { type Claim, claimPath, newClaim } from '#src/inbox/paths.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { recordingDisk } from '../support/recording-disk.js';
 import { refusal } from '../support/refusal.js';
@@ -92,7 +92,7 @@ describe('letting go of a drop', () => {
   });
 
   it('that is a single file and refused: in a directory, as every rejected drop', () => {
-    const claim: Claim = { ...given.claim('app'), name: 'app.tar' };
+    const claim = newClaim({ ...given.claim('app'), path: 'app.tar' });
     writeFileSync(claimPath(given.inbox, claim), 'archive');
     rejected(claim);
     expect(readFileSync(given.at('.rejected', `app.tar@${AT}`, 'app.tar'), 'utf8')).to.equal(

@@ -148,6 +148,22 @@ describe('scanInbox', () => {
     expect(drops()).to.deep.equal(['registry:5000/team/app:1.0']);
   });
 
+  it('takes a directory named host:port for a name space when it holds archives or nothing', () => {
+    make('registry:5000/', 'reg=5001/app:1.tar', 'reg=5001/.b.tar.Xy1', 'reg=5001/b.tar.gz');
+    const { drops: found, directories } = scan();
+    expect(found.map(({ path }) => path)).to.deep.equal([
+      'reg=5001/app:1.tar',
+      'reg=5001/b.tar.gz',
+    ]);
+    expect(directories).to.have.members(['', 'registry:5000', 'reg=5001']);
+  });
+
+  it('takes a directory named by a number for a drop when a tool has begun to write one', () => {
+    make(`app:1/${'a'.repeat(64)}`, `app:2/${'a'.repeat(64)}.tar`, 'app:3/README');
+    expect(drops()).to.have.members(['app:1', 'app:2', 'app:3']);
+    expect(scan().drops.every(({ isCertain }) => isCertain)).to.equal(true);
+  });
+
   it('takes a repository named blobs for a name space', () => {
     make('team/blobs/app/index.json');
     expect(drops()).to.deep.equal(['team/blobs/app']);

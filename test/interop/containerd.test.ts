@@ -2,11 +2,10 @@
  * Names as containerd writes them: by tag, by digest, by both, and the ids that its CRI plugin keeps for
  * Kubernetes. Only its content store is used; nothing is unpacked and nothing runs.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { Containerd } from '../support/containerd.js';
 import { DaemonProcess } from '../support/daemon-process.js';
 import { TestContent } from '../support/make-image.js';
 import { makeTar, tarMembers } from '../support/make-tar.js';
@@ -16,15 +15,10 @@ import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { needTools, tool } from '../support/tools.js';
 import { waitFor } from '../support/wait-for.js';
 
-const CONFIG = `version = 2
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-`;
-
 describe('bundles exported from containerd', function () {
   this.timeout(120_000);
   let root: string;
-  let socket: string;
-  let containerd: ChildProcess | undefined;
+  let containerd: Containerd | undefined;
   let daemon: DaemonProcess | undefined;
   let digest: string;
   let config: string;
@@ -36,20 +30,7 @@ describe('bundles exported from containerd', function () {
       this.skip();
     }
     const place = tempDir();
-    socket = join(place, 'containerd.sock');
-    writeFileSync(join(place, 'config.toml'), CONFIG);
-    const paths = ['--root', join(place, 'root'), '--state', join(place, 'state')];
-    const given = ['--config', join(place, 'config.toml'), '--address', socket, ...paths];
-    containerd = spawn('containerd', given, { stdio: 'ignore' });
-    await waitFor(
-      'containerd',
-      () =>
-        ctr('version').then(
-          () => true,
-          () => false,
-        ),
-      60_000,
-    );
+    containerd = await Containerd.start(place);
 
     const content = new TestContent();
     const image = content.image({ layers: ['one'] });
@@ -70,15 +51,11 @@ describe('bundles exported from containerd', function () {
 
   after(async () => {
     await daemon?.stop();
-    if (containerd?.exitCode === null) {
-      const exited = once(containerd, 'exit');
-      containerd.kill();
-      await exited;
-    }
+    await containerd?.stop();
     removeTempDirs();
   });
 
-  const ctr = (...given: string[]) => tool('ctr', '--address', socket, ...given);
+  const ctr = async (...given: string[]) => containerd?.ctr(...given);
   /** The image under these names, exported and dropped. @returns the repositories there are then */
   async function dropped(drop: string, ...names: string[]): Promise<string[]> {
     for (const name of names) {

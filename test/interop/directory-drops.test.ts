@@ -6,6 +6,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } 
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { DaemonProcess } from '../support/daemon-process.js';
+import { DockerRegistry } from '../support/docker-registry.js';
 import { startReader } from '../support/looping-reader.js';
 import { sha256 } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
@@ -66,6 +67,35 @@ describe('directory drops made by real tools', function () {
       cpSync(`${source}/synced:2.0`, `${inbox}/synced:2.0`, { recursive: true }),
     );
     expect(Object.keys(seen.tags)).to.deep.equal(['2.0']);
+  });
+
+  it('skopeo sync --scoped from a registry with a port, into the inbox and below a directory', async function () {
+    needTools(this, 'docker-registry');
+    const registry = await DockerRegistry.start(tempDir());
+    try {
+      const host = registry.url.replace('http://', '');
+      const destination = `docker://${host}/team/scoped:3.0`;
+      await tool('skopeo', 'copy', '--dest-tls-verify=false', `oci:${layout}:1.0`, destination);
+      const into = (directory: string) =>
+        tool(
+          ...(['skopeo', 'sync', '--scoped', '--src-tls-verify=false'] as const),
+          ...(['--src', 'docker', '--dest', 'dir', `${host}/team/scoped`, directory] as const),
+        );
+      mkdirSync(join(inbox, 'mirror'));
+      for (const below of ['', 'mirror/']) {
+        await into(join(inbox, below));
+        const path = `${below}${host}/team/scoped:3.0`;
+        const receipt = await waitFor('its receipt', () =>
+          receipts(root).find(({ drop }) => drop === path),
+        );
+        const repository = `${below}127.0.0.1/team/scoped`;
+        expect(receipt).to.include({ status: 'published', repository });
+        const seen = readRepository(join(root, 'published'), repository.replaceAll('/', '~'));
+        expect(Object.keys(seen?.tags ?? {})).to.deep.equal(['3.0']);
+      }
+    } finally {
+      await registry.stop();
+    }
   });
 
   it('rsync of a layout', () =>

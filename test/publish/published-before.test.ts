@@ -102,6 +102,20 @@ describe('a drop that comes again after its flip', () => {
     }
   }
 
+  it('is known by its path, and by the name an earlier version gave one it took over', async () => {
+    for (const [first, again] of [
+      ['team/app=1', 'team/app=1'],
+      ['team~app=1', 'team/app=1'],
+      ['team/app=2', 'team~app=2'],
+    ] as const) {
+      const drop = { ...claimed('app', first, again), name: first };
+      await publish(drop, noReceipt);
+      await edit(EDITS.untag as Edit);
+      await publish({ ...drop, name: again }, withReceipt);
+      expect(tags(), `${first}, then ${again}`).to.deep.equal({});
+    }
+  });
+
   it('is another drop when it was claimed at another time', async () => {
     const drop = claimed('app', 'one');
     await publish(drop, withReceipt);

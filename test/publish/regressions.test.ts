@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
 import { adoptSpooled } from '#src/disk/stored.js';
+import { parseDropName } from '#src/image/names.js';
 import { returnClaim, takeClaim } from '#src/inbox/claim.js';
 import { loadSettings } from '#src/settings/settings.js';
 import { isTimestamp } from '#src/snapshot/timestamp.js';
@@ -62,10 +63,12 @@ describe('what once went wrong', () => {
     });
     if (typeof claim === 'string') throw new Error(claim);
     writeFileSync(dropPath(root, 'app.tar'), 'newer');
-    returnClaim(nodeDisk, { inbox, claim, path: 'app.tar' });
+    returnClaim(nodeDisk, { inbox, claim });
     expect(readFileSync(dropPath(root, 'app.tar'), 'utf8')).to.equal('newer');
-    const beside = `app.tar@returned-${claim.at}`;
+    const beside = `app@returned-${claim.at}.tar`;
     expect(readFileSync(dropPath(root, beside), 'utf8')).to.equal('old');
+    const { repository, tag } = parseDropName(beside, true);
+    expect([repository, tag]).to.deep.equal(['app', undefined]);
   });
 
   it('says of a path that is too long that it is, and goes on with the others', async () => {
