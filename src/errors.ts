@@ -36,6 +36,9 @@ export const ERROR_CODES = {
   'json.too-deep': content('The JSON is nested too deeply to be a manifest.'),
   'manifest.unsupported': content('Convert the image, for example with skopeo copy --format oci.'),
   'manifest.type-mismatch': content('A manifest says another media type than what refers to it.'),
+  'manifest.ambiguous': content(
+    'Clients would read this manifest in two ways, or it is known as another kind; build it again.',
+  ),
   'index.cycle': content('An index contains itself.'),
   'index.too-deep': content('Indexes are nested too deeply.'),
   'archive.truncated': content('Copy the archive again; it ends too early.'),

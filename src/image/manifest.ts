@@ -1,10 +1,18 @@
 /** Reads manifests and indexes of every kind into one shape, and lists what they refer to. Pure. */
 import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
+import { ambiguous, checkMembers } from './ambiguity.js';
 import { type Digest, parseDigest } from './digest.js';
 import { anyObject, checkShape, parseJson, size, stringMap } from './json.js';
 import { LAYERS_MAX, MANIFEST_BYTES_MAX } from './limits.js';
-import { isIndexKind, type ManifestKind, MEDIA_TYPES, manifestKind } from './media-types.js';
+import {
+  isIndexKind,
+  type ManifestFamily,
+  type ManifestKind,
+  MEDIA_TYPES,
+  manifestFamily,
+  manifestKind,
+} from './media-types.js';
 import { schema1Layers } from './schema1.js';
 
 /** The size of a blob that its manifest does not tell (Docker schema 1). */
@@ -63,8 +71,10 @@ const header = v.object({
   schemaVersion: v.optional(v.number()),
   mediaType: v.optional(v.string()),
   manifests: v.optional(v.unknown()),
+  config: v.optional(v.unknown()),
   layers: v.optional(v.unknown()),
   fsLayers: v.optional(v.unknown()),
+  history: v.optional(v.unknown()),
   signatures: v.optional(v.unknown()),
 });
 
@@ -85,10 +95,12 @@ const imageBody = v.object({
 const indexBody = v.object({ manifests: v.nullish(v.array(rawDescriptor)), ...about });
 
 /**
+ * What a manifest is and refers to follows from its bytes. What announces it may only add what the bytes
+ * leave open: OCI or Docker, where the body has no `mediaType` of its own.
  * @param bytes the manifest as it is served
  * @param expectedType the media type of the descriptor that led here, if any
  * @param where the path or digest an error names
- * @throws json.*, digest.invalid, manifest.unsupported, manifest.type-mismatch
+ * @throws json.*, digest.invalid, manifest.unsupported, manifest.type-mismatch, manifest.ambiguous
  */
 export function parseManifest(
   bytes: Buffer,
@@ -96,14 +108,8 @@ export function parseManifest(
   where: string,
 ): Manifest {
   const document = parseJson(bytes, where, anyObject, MANIFEST_BYTES_MAX);
-  const mediaType = mediaTypeOf(checkShape(document, where, header), expectedType, where);
-  const kind = manifestKind(mediaType);
-  if (kind === undefined) {
-    throw new DropdockError('manifest.unsupported', `${where} is of type ${mediaType}.`, {
-      path: where,
-      mediaType,
-    });
-  }
+  checkMembers(bytes, where);
+  const { mediaType, kind } = typeOf(checkShape(document, where, header), expectedType, where);
   if (kind === '1') return schema1Manifest(document, mediaType, where);
   if (isIndexKind(kind)) {
     const body = checkShape(document, where, indexBody);
@@ -143,21 +149,36 @@ function schema1Manifest(document: unknown, mediaType: string, where: string): M
   };
 }
 
+/**
+ * What a manifest names as a blob: config, layers, and of an index what is no manifest. By its bytes alone:
+ * another manifest may name one of these images as its layer.
+ */
+export function blobsOf({
+  config,
+  layers,
+  manifests,
+}: Pick<Manifest, 'config' | 'layers' | 'manifests'>): Descriptor[] {
+  const others = manifests.filter(({ mediaType }) => manifestKind(mediaType) === undefined);
+  return [...(config ? [config] : []), ...layers, ...others];
+}
+
 /** The top of an OCI image layout: image-spec, image-layout.md "index.json". */
 export function parseLayoutIndex(document: unknown, where: string): Descriptor[] {
   const { manifests } = checkShape(document, where, indexBody);
   return (manifests ?? []).map((raw) => toDescriptor(raw, where));
 }
 
+type Header = v.InferOutput<typeof header>;
+
 /**
  * The body's own media type counts, and must agree with the descriptor's. OCI allows it to be left
- * out; then the descriptor says it, and where there is none, the shape.
+ * out; then the descriptor says it, as far as the structure leaves it open.
  */
-function mediaTypeOf(
-  document: v.InferOutput<typeof header>,
+function typeOf(
+  document: Header,
   expectedType: string | undefined,
   where: string,
-): string {
+): { mediaType: string; kind: ManifestKind } {
   const own = document.mediaType;
   if (own !== undefined && expectedType !== undefined && own !== expectedType) {
     throw new DropdockError(
@@ -166,12 +187,56 @@ function mediaTypeOf(
       { path: where, mediaType: own, expected: expectedType },
     );
   }
-  if (own !== undefined) return own;
-  if (expectedType !== undefined) return expectedType;
-  if (document.schemaVersion === 1 || document.fsLayers !== undefined) {
-    return document.signatures === undefined ? MEDIA_TYPES.docker1 : MEDIA_TYPES.docker1signed;
+  const family = familyOf(document, where);
+  const structural = structuralType(document, family);
+  const mediaType = own ?? expectedType ?? structural;
+  const kind = manifestKind(mediaType);
+  if (kind === undefined) {
+    throw new DropdockError('manifest.unsupported', `${where} is of type ${mediaType}.`, {
+      path: where,
+      mediaType,
+    });
   }
-  return document.manifests === undefined ? MEDIA_TYPES.ociManifest : MEDIA_TYPES.ociIndex;
+  if (family !== undefined && manifestFamily(kind) !== family) {
+    const by = own === undefined ? 'is announced as' : 'says it is';
+    throw ambiguous(where, `${by} ${mediaType}, but is built as ${BUILT_AS[family]}`);
+  }
+  // Whether it is signed decides how clients compute its digest.
+  if (family === 'schema1' && mediaType !== structural) {
+    throw ambiguous(where, `is announced as ${mediaType}, but is ${structural}`);
+  }
+  return { mediaType, kind };
+}
+
+const BUILT_AS: Readonly<Record<ManifestFamily, string>> = {
+  schema1: 'a Docker schema 1 manifest',
+  index: 'an index',
+  image: 'an image manifest',
+};
+
+/**
+ * What a manifest is by its members, as containerd and containers/image tell (CVE-2021-41190: a document
+ * that is an index to one client and an image to another). Undefined where it has none that tell.
+ */
+function familyOf(document: Header, where: string): ManifestFamily | undefined {
+  const { schemaVersion, fsLayers, history, manifests, config, layers } = document;
+  const families: ManifestFamily[] = [];
+  if (schemaVersion === 1 || fsLayers !== undefined || history !== undefined) {
+    families.push('schema1');
+  }
+  if (manifests !== undefined) families.push('index');
+  if (config !== undefined || layers !== undefined) families.push('image');
+  const [family, other] = families;
+  if (family === undefined || other === undefined) return family;
+  throw ambiguous(where, `is both ${BUILT_AS[family]} and ${BUILT_AS[other]}`);
+}
+
+/** The media type of a body that has none, where nothing announces it. */
+function structuralType({ signatures }: Header, family: ManifestFamily | undefined): string {
+  if (family === 'schema1') {
+    return signatures === undefined ? MEDIA_TYPES.docker1 : MEDIA_TYPES.docker1signed;
+  }
+  return family === 'index' ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
 }
 
 function describe(

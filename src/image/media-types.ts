@@ -45,9 +45,18 @@ export function manifestMediaType(kind: ManifestKind, bytes: Buffer): string {
   const [type = MEDIA_TYPES.docker1, signed] = mediaTypeOf(kind);
   if (signed === undefined) return type;
   const document = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
-  if (Array.isArray(document.signatures)) return signed;
-  if (document.schemaVersion === 1) return type;
+  // As `parseManifest` tells: what passes through may have a member `signatures` that means nothing.
+  const isSchema1 = document.schemaVersion === 1 || document.fsLayers !== undefined;
+  if (isSchema1) return document.signatures === undefined ? type : signed;
   return document.manifests !== undefined ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+}
+
+/** What the members of a manifest tell; whether it is Docker's or OCI's they may leave open. */
+export type ManifestFamily = 'schema1' | 'index' | 'image';
+
+export function manifestFamily(kind: ManifestKind): ManifestFamily {
+  if (kind === '1') return 'schema1';
+  return isIndexKind(kind) ? 'index' : 'image';
 }
 
 export function isIndexKind(kind: ManifestKind): boolean {

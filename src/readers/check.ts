@@ -1,10 +1,10 @@
 /** Do bytes and sizes match what names them? */
-import { createHash } from 'node:crypto';
 import { DropdockError } from '../errors.js';
-import { type Digest, digestAlgorithm, digestFrom } from '../image/digest.js';
+import { ambiguous } from '../image/ambiguity.js';
+import { type Digest, digestAlgorithm } from '../image/digest.js';
 import { BLOB_BYTES_MAX } from '../image/limits.js';
 import { type Descriptor, UNKNOWN_SIZE } from '../image/manifest.js';
-import { schema1Payload } from '../image/schema1.js';
+import { digestOfBytes, namedBytes } from '../image/manifest-digest.js';
 import type { StagedManifest } from '../image/staged-content.js';
 
 /** @throws size.mismatch */
@@ -21,25 +21,38 @@ export function checkLength(
   );
 }
 
-/** @returns what the bytes hash to: the digest, but for signed Docker schema 1 */
+/**
+ * One drop may not announce one digest as two things.
+ * @param known what it was announced as first
+ * @throws manifest.ambiguous
+ */
+export function checkAnnounced(
+  { digest, mediaType }: Pick<Descriptor, 'digest' | 'mediaType'>,
+  known: string,
+): void {
+  if (mediaType === known) return;
+  throw ambiguous(digest, `is announced as ${known} and as ${mediaType} in one drop`);
+}
+
+/**
+ * @returns what the bytes hash to: the digest, but for signed Docker schema 1, whose digest is that of
+ * what was signed (`namedBytes` says why that can be trusted)
+ */
 export function checkManifestBytes(
   bytes: Buffer,
   { kind }: StagedManifest['manifest'],
   digest: Digest,
   path: string,
 ): Digest {
-  if (kind !== '1') {
-    checkBytes(bytes, digest, path);
-    return digest;
-  }
-  checkBytes(schema1Payload(bytes, JSON.parse(bytes.toString('utf8')), path), digest, path);
-  return digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
+  const named = namedBytes(bytes, kind, path);
+  checkBytes(named, digest, path);
+  return named === bytes ? digest : digestOfBytes('sha256', bytes);
 }
 
 /** @throws digest.mismatch */
 export function checkBytes(bytes: Uint8Array, digest: Digest, path: string): void {
   const algorithm = digestAlgorithm(digest);
-  const found = `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
+  const found = digestOfBytes(algorithm, bytes);
   if (found === digest) return;
   throw new DropdockError('digest.mismatch', `${path} holds other bytes than ${digest}.`, {
     path,

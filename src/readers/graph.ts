@@ -20,7 +20,13 @@ import type {
   StagedManifest,
 } from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
-import { checkBlobLimit, checkBytes, checkLength, checkManifestBytes } from './check.js';
+import {
+  checkAnnounced,
+  checkBlobLimit,
+  checkBytes,
+  checkLength,
+  checkManifestBytes,
+} from './check.js';
 
 export interface Graph {
   readonly manifests: readonly StagedManifest[];
@@ -98,6 +104,7 @@ class GraphWalk {
     const seen = this.#manifests.get(digest);
     if (seen) {
       checkLength(descriptor, seen.size, this.locate.manifest(digest));
+      checkAnnounced(descriptor, seen.manifest.mediaType);
       return true;
     }
     const found = this.#readManifest(descriptor, way);

@@ -3,13 +3,12 @@
  * file, `manifest.json`, blobs under bare hex names, and `<hex>.manifest.json` for each image of a
  * list (containers/image, directory transport). Only sha256 can be named in this format.
  */
-import { createHash } from 'node:crypto';
 import { DropdockError } from '../errors.js';
-import { digestFrom, digestHex } from '../image/digest.js';
+import { digestHex } from '../image/digest.js';
 import { isWholeJson } from '../image/json.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { parseManifest } from '../image/manifest.js';
-import { schema1Payload } from '../image/schema1.js';
+import { manifestDigest } from '../image/manifest-digest.js';
 import type { LeftOut } from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
 import { readGraph } from './graph.js';
@@ -41,11 +40,7 @@ export function readSkopeoDir(bundle: Bundle, published: PublishedContent): Unna
   if (bytes === undefined || !isWholeJson(bytes)) return unready('manifest.json');
 
   const { mediaType, kind } = parseManifest(bytes, undefined, 'manifest.json');
-  const named =
-    kind === '1'
-      ? schema1Payload(bytes, JSON.parse(bytes.toString('utf8')), 'manifest.json')
-      : bytes;
-  const digest = digestFrom('sha256', createHash('sha256').update(named).digest('hex'));
+  const digest = manifestDigest(bytes, kind, 'sha256', 'manifest.json');
   const graph = readGraph(
     [{ descriptor: { mediaType, digest, size: bytes.length }, by: 'the dir: format' }],
     bundle,

@@ -1,5 +1,4 @@
 /** The published tree in a directory, as clients are answered from it. */
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { RunJob } from '../disk/hands.js';
 import {
@@ -10,11 +9,12 @@ import {
   readLink,
   readSmall,
 } from '../disk/serving.js';
-import { type Digest, digestFrom, isDigest } from '../image/digest.js';
+import { DropdockError } from '../errors.js';
+import { type Digest, digestAlgorithm, isDigest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
-import { type ManifestKind, MEDIA_TYPES, manifestMediaType } from '../image/media-types.js';
+import { digestOfBytes, namedBytes } from '../image/manifest-digest.js';
+import { type ManifestKind, manifestKind, manifestMediaType } from '../image/media-types.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
-import { schema1Payload } from '../image/schema1.js';
 import type { BrowseJobs } from '../publish/browse.js';
 import {
   pivotPath,
@@ -142,19 +142,37 @@ export class DirectorySnapshot implements ServedSnapshot {
     );
     if (bytes === undefined) return undefined;
     const mediaType = manifestMediaType(kind, bytes);
-    const digest = isDigest(reference) ? reference : await this.#digestOf(kind, mediaType, bytes);
+    const named = this.#namedBytes(`manifests/${kind}/${reference}`, mediaType, bytes);
+    const digest = isDigest(reference)
+      ? this.#checked(reference, named)
+      : await this.#digestOf(kind, named.bytes);
     return new StoredManifest(kind, mediaType, digest, bytes);
   }
 
+  /**
+   * What a client hashes to check the manifest it is sent: all of it, but for signed schema 1.
+   * @throws layout.unsafe for one that an older version let in, signed as another document
+   */
+  #namedBytes(path: string, mediaType: string, bytes: Buffer): { path: string; bytes: Buffer } {
+    try {
+      return { path, bytes: namedBytes(bytes, manifestKind(mediaType) ?? 'oci', path) };
+    } catch (cause) {
+      throw damaged(`${this.path}/${path}`, cause);
+    }
+  }
+
+  /** Schema 1 alone has a name that is not the digest of its file, so nothing else notices a wrong one. */
+  #checked(digest: Digest, { path, bytes }: { path: string; bytes: Buffer }): Digest {
+    if (!path.startsWith('manifests/1/')) return digest;
+    if (digestOfBytes(digestAlgorithm(digest), bytes) === digest) return digest;
+    throw damaged(`${this.path}/${path}`);
+  }
+
   /** A tag's manifest is named by its digest beside it, which tells the algorithm. */
-  async #digestOf(kind: ManifestKind, mediaType: string, bytes: Buffer): Promise<Digest> {
-    const hashed =
-      mediaType === MEDIA_TYPES.docker1signed
-        ? schema1Payload(bytes, JSON.parse(bytes.toString('utf8')), kind)
-        : bytes;
-    const usual = hash('sha256', hashed);
+  async #digestOf(kind: ManifestKind, named: Buffer): Promise<Digest> {
+    const usual = digestOfBytes('sha256', named);
     if (await exists(join(this.root, 'manifests', kind, usual))) return usual;
-    const other = hash('sha512', hashed);
+    const other = digestOfBytes('sha512', named);
     return (await exists(join(this.root, 'manifests', kind, other))) ? other : usual;
   }
 
@@ -174,7 +192,7 @@ export class DirectorySnapshot implements ServedSnapshot {
   async #text(path: string): Promise<ServedText | undefined> {
     const found = await this.#remember(path, async () => {
       const bytes = await readSmall(join(this.root, path), TEXT_BYTES_MAX);
-      return bytes && { bytes, digest: hash('sha256', bytes) };
+      return bytes && { bytes, digest: digestOfBytes('sha256', bytes) };
     });
     return found as ServedText | undefined;
   }
@@ -224,8 +242,8 @@ export class FileBlob implements ServedBlob {
   }
 }
 
-function hash(algorithm: 'sha256' | 'sha512', bytes: Buffer): Digest {
-  return digestFrom(algorithm, createHash(algorithm).update(bytes).digest('hex'));
+function damaged(path: string, cause?: unknown): DropdockError {
+  return new DropdockError('layout.unsafe', `${path} is not what it is named.`, { path }, cause);
 }
 
 function sizeOf(value: Remembered): number {

@@ -1,7 +1,8 @@
 /** end-3: manifests by tag and by digest, in the form the client takes. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Digest, isDigest } from '../image/digest.js';
-import type { ManifestKind } from '../image/media-types.js';
+import { digestOfBytes } from '../image/manifest-digest.js';
+import { type ManifestKind, MEDIA_TYPES } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
 import { chooseForm, parseAccept, takes } from './accept.js';
 import { type Answer, answerBytes } from './answer.js';
@@ -31,12 +32,15 @@ export async function answerManifest(
   const bytes = await found.read();
   if (bytes === undefined) return { status: 404, code: 'MANIFEST_UNKNOWN' };
   const caching = { immutable: byDigest, isPrivate };
+  // An ETag stands for the very bytes, and one digest of signed schema 1 can come with other signatures.
+  const isSigned = mediaType === MEDIA_TYPES.docker1signed;
+  const etag = isSigned ? digestOfBytes('sha256', bytes) : digest;
   const named = {
     'Docker-Content-Digest': digest,
     // A tag's answer depends on what the client takes; a cache between must know.
     ...(!byDigest && { Vary: 'Accept' }),
   };
-  return answerBytes(headers, { type: mediaType, digest, caching, headers: named }, bytes);
+  return answerBytes(headers, { type: mediaType, digest: etag, caching, headers: named }, bytes);
 }
 
 /**

@@ -2,8 +2,9 @@
  * One snapshot on an object store. Only what it lists is asked for (I8), so what it lists and the
  * store does not have is damage, and never answered as if it were unknown.
  */
-import { createHash } from 'node:crypto';
-import { type Digest, digestFrom } from '../image/digest.js';
+import { type Digest, digestAlgorithm } from '../image/digest.js';
+import { digestOfBytes, manifestDigest } from '../image/manifest-digest.js';
+import type { ManifestKind } from '../image/media-types.js';
 import type { RepositoryName, Tag } from '../image/names.js';
 import { manifestKey, snapshotKey } from '../objects/layout.js';
 import type { FoundForm } from '../snapshot/lookup.js';
@@ -68,6 +69,7 @@ export class ObjectSnapshot implements ServedSnapshot {
     const read = async () => {
       const bytes = await this.place.manifest(stored);
       if (bytes === undefined) this.#missing = manifestKey(stored);
+      else if (stored !== digest) checkName(bytes, kind, digest);
       return bytes;
     };
     return { kind, mediaType, digest, read };
@@ -108,7 +110,19 @@ export class ObjectSnapshot implements ServedSnapshot {
   }
 }
 
+/** `manifest()` has held the bytes against `stored`; a signed schema 1 manifest has another name. */
+function checkName(bytes: Buffer, kind: ManifestKind, digest: Digest): void {
+  const key = manifestKey(digest);
+  let found: Digest;
+  try {
+    found = manifestDigest(bytes, kind, digestAlgorithm(digest), key);
+  } catch (error) {
+    throw damaged(key, 'is not what it is named', error as Error);
+  }
+  if (found !== digest) throw damaged(key, 'is not what it is named');
+}
+
 function toServed(text: string): ServedText {
   const bytes = Buffer.from(text);
-  return { bytes, digest: digestFrom('sha256', createHash('sha256').update(bytes).digest('hex')) };
+  return { bytes, digest: digestOfBytes('sha256', bytes) };
 }

@@ -119,6 +119,102 @@ describe('parseManifest', () => {
     });
   }
 
+  describe('refuses what has two meanings: manifest.ambiguous', () => {
+    const fsLayers = [{ blobSum: DESCRIPTOR.digest }];
+    const schema1 = { schemaVersion: 1, fsLayers, history: [] };
+    const types = [
+      undefined,
+      MEDIA_TYPES.ociManifest,
+      MEDIA_TYPES.ociIndex,
+      MEDIA_TYPES.docker2,
+      MEDIA_TYPES.dockerList,
+      MEDIA_TYPES.docker1,
+    ];
+    const both: Record<string, object> = {
+      'an image and an index': { ...IMAGE, manifests: [DESCRIPTOR] },
+      'an image and an empty index': { ...IMAGE, manifests: [] },
+      'an image and an index that is null': { ...IMAGE, manifests: null },
+      'an index with a config': { manifests: [DESCRIPTOR], config: DESCRIPTOR },
+      'an index with layers': { manifests: [DESCRIPTOR], layers: [] },
+      'an image with the layers of schema 1': { ...IMAGE, fsLayers },
+      'an image with the history of schema 1': { ...IMAGE, history: [] },
+      'an image of version 1': { ...IMAGE, schemaVersion: 1 },
+      'an index with the layers of schema 1': { manifests: [DESCRIPTOR], fsLayers },
+    };
+    for (const [what, document] of Object.entries(both)) {
+      it(`${what}, whatever it says it is or is announced as`, () => {
+        for (const type of types) {
+          expect(refusal(() => parse(document, type)).code).to.equal('manifest.ambiguous');
+          const own = { ...document, ...(type && { mediaType: type }) };
+          expect(refusal(() => parse(own)).code).to.equal('manifest.ambiguous');
+        }
+      });
+    }
+
+    const other: readonly [string, object, readonly string[]][] = [
+      [
+        'an image',
+        IMAGE,
+        [
+          MEDIA_TYPES.ociIndex,
+          MEDIA_TYPES.dockerList,
+          MEDIA_TYPES.docker1,
+          MEDIA_TYPES.docker1signed,
+        ],
+      ],
+      [
+        'an index',
+        { manifests: [DESCRIPTOR] },
+        [MEDIA_TYPES.ociManifest, MEDIA_TYPES.docker2, MEDIA_TYPES.docker1],
+      ],
+      [
+        'schema 1',
+        schema1,
+        [
+          MEDIA_TYPES.ociManifest,
+          MEDIA_TYPES.docker2,
+          MEDIA_TYPES.ociIndex,
+          MEDIA_TYPES.docker1signed,
+        ],
+      ],
+      ['signed schema 1', { ...schema1, signatures: [{ protected: 'x' }] }, [MEDIA_TYPES.docker1]],
+    ];
+    for (const [what, document, announced] of other) {
+      it(`${what} that is announced as something else, or says so itself`, () => {
+        expect(() => parse(document)).not.to.throw();
+        for (const mediaType of announced) {
+          expect(refusal(() => parse(document, mediaType)).code).to.equal('manifest.ambiguous');
+          const own = { ...document, mediaType };
+          expect(refusal(() => parse(own)).code).to.equal('manifest.ambiguous');
+        }
+      });
+    }
+
+    const text = JSON.stringify({ ...IMAGE, annotations: { Digest: 'a', digest: 'b' } });
+    const spelled: Record<string, string> = {
+      'a member that is there twice': text.replace('{', '{"layers":[],'),
+      'one that is there twice, once escaped': text.replace('{', '{"\\u006cayers":[],'),
+      'one that is there twice in a descriptor': text.replaceAll('"size":1', '"size":2,"size":1'),
+      'one in another case': text.replace('{', '{"Layers":[],'),
+      'one in another case, and no other': text.replace('"config"', '"CONFIG"'),
+      'one with a long s, which Go takes for an s': text.replace('{', '{"layer\u017f":[],'),
+      'a descriptor with a Digest': text.replace('"digest"', '"Digest":"x","digest"'),
+      'a member of an index in another case': text.replace('{', '{"Manifests":[],'),
+    };
+    for (const [what, body] of Object.entries(spelled)) {
+      it(what, () => {
+        const read = () => parseManifest(Buffer.from(body), undefined, 'here');
+        expect(JSON.parse(body), 'it is JSON').to.be.an('object');
+        expect(refusal(read).code).to.equal('manifest.ambiguous');
+      });
+    }
+
+    it('and nothing else: annotations are named as anybody likes, and other members pass', () => {
+      const document = { ...JSON.parse(text), Extension: { Size: 1, size: 2 }, signatures: 'none' };
+      expect(parse(document).annotations).to.deep.equal({ Digest: 'a', digest: 'b' });
+    });
+  });
+
   it('refuses what is over 4 MiB: json.too-large', () => {
     const bytes = Buffer.alloc(MANIFEST_BYTES_MAX + 1, ' ');
     expect(refusal(() => parseManifest(bytes, undefined, 'here')).code).to.equal('json.too-large');
