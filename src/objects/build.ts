@@ -13,7 +13,7 @@ import type { Edit } from '../publish/edit.js';
 import { convertTags, type RepositoryPolicy, renderOptions } from '../publish/next-snapshot.js';
 import { contentPath, type TreeRoots } from '../publish/paths.js';
 import { removeAll, restore, untag } from '../snapshot/edit.js';
-import { servesTheSame, settle, type TagMove, tagMoves } from '../snapshot/merge.js';
+import { liveManifests, servesTheSame, settle, type TagMove, tagMoves } from '../snapshot/merge.js';
 import { renderRedirectFile } from '../snapshot/render.js';
 import {
   parseSnapshot,
@@ -21,7 +21,7 @@ import {
   type StoredSnapshot,
   serialiseSnapshot,
 } from '../snapshot/snapshot-file.js';
-import { emptyState, type RepositoryState } from '../snapshot/state.js';
+import { emptyState, type ManifestRecord, type RepositoryState } from '../snapshot/state.js';
 import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { allObjects, type NeededObject, neededObjects } from './needed.js';
 
@@ -221,6 +221,21 @@ export function objectsOf({
   readonly carriedSinceMs: number;
 }): readonly NeededObject[] {
   return allObjects(parseSnapshot(toBuffer(text), where).state, carriedSinceMs);
+}
+
+/** What a snapshot says of each manifest that is the truth in it, for whoever checks it. */
+export function recordsOf({
+  text,
+  where,
+}: {
+  readonly text: Uint8Array;
+  readonly where: string;
+}): readonly { readonly digest: Digest; readonly record: ManifestRecord }[] {
+  const { state } = parseSnapshot(toBuffer(text), where);
+  return [...liveManifests(state)].flatMap((digest) => {
+    const record = state.manifests.get(digest);
+    return record ? [{ digest, record }] : [];
+  });
 }
 
 /** What crossed threads is no Buffer any more. */

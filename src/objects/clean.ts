@@ -4,13 +4,22 @@
  */
 import { isDigest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
+import { blobsNamedIn } from '../image/references.js';
 import { currencyFacts, judgeSnapshots, type SnapshotVerdict } from '../publish/retention.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
-import { eachOf } from './content.js';
+import { eachOf, readContent } from './content.js';
 import type { StoreContext } from './context.js';
 import { lostObject, readPointer, readSnapshotText } from './current.js';
 import { announceDeletion, LIST_MS_MAX, sweepAgeMs } from './deleting.js';
-import { BLOBS, MANIFESTS, parseRepositoryKey, REPOSITORIES, snapshotKey } from './layout.js';
+import {
+  BLOBS,
+  blobKey,
+  MANIFESTS,
+  parseRepositoryKey,
+  REPOSITORIES,
+  snapshotKey,
+} from './layout.js';
+import type { NeededObject } from './needed.js';
 import { patiently } from './patience.js';
 import type { Pointer } from './pointer.js';
 import { abortOldUploads } from './probe.js';
@@ -59,19 +68,33 @@ export async function cleanStore(
   context: StoreContext,
   options: CleanStoreOptions,
 ): Promise<CleanedStore> {
+  const cleaned = await cleanOnce(context, options);
+  if (cleaned !== 'learnt') return cleaned;
+  const again = await cleanOnce(context, options);
+  if (again !== 'learnt') return again;
+  return { repositories: [], files: 0, bytes: 0, uploads: 0, stopped: 'it took too long' };
+}
+
+/** @returns 'learnt' when reading manifests took all of its time: they need not be read again */
+async function cleanOnce(
+  context: StoreContext,
+  options: CleanStoreOptions,
+): Promise<CleanedStore | 'learnt'> {
   const { store, longestMs, monotonicMs } = context;
   const { dryRun, graceMs } = options;
   const startedMs = monotonicMs();
   const isLate = () => monotonicMs() - startedMs > longestMs;
   const ageMs = sweepAgeMs({ graceMs, longestMs });
-  const marked = new Set<number>();
+  const marked: Marked = { keys: new Set(), unsure: new Map() };
   const repositories: { id: RepositoryId; snapshots: SnapshotVerdict[] }[] = [];
   await eachOf(await listRepositories(context), PARALLEL, async (listed) => {
     const snapshots = await judge(context, listed, options);
     await mark(context, listed, options.policyOf(listed.id), snapshots, marked);
     repositories.push({ id: listed.id, snapshots });
   });
-  const unused = await findUnused(context, marked, ageMs);
+  const unmarked = await findUnused(context, marked.keys, ageMs);
+  const { unused, learnt } = await withoutReferred(context, marked, unmarked);
+  if (isLate() && learnt > 0 && !dryRun) return 'learnt';
   const nothing = { files: 0, bytes: 0 };
   if (dryRun) {
     const bytes = unused.reduce((sum, { size }) => sum + size, 0);
@@ -146,13 +169,20 @@ async function judge(
   }
 }
 
+interface Marked {
+  /** Of all objects that are needed. */
+  readonly keys: Set<number>;
+  /** Manifests of which it is not known that their snapshot has all blobs that their bytes name. */
+  readonly unsure: Map<string, NeededObject>;
+}
+
 /** What a snapshot that never was current needs is young, or was made so. */
 async function mark(
-  { store, run, nowMs, longestMs }: StoreContext,
+  { store, run, memory, nowMs, longestMs }: StoreContext,
   { id }: Listed,
   { graceMs }: StorePolicy,
   verdicts: readonly SnapshotVerdict[],
-  marked: Set<number>,
+  marked: Marked,
 ): Promise<void> {
   // Publishers' clocks may be before ours.
   const carriedSinceMs = nowMs() - graceMs - longestMs;
@@ -162,7 +192,10 @@ async function mark(
     const key = snapshotKey(id, name);
     if (text === undefined) throw lostObject(store.target, key);
     for (const each of await run('objectsOf', { text, where: key, carriedSinceMs })) {
-      marked.add(markOf(each.key));
+      const mark = markOf(each.key);
+      marked.keys.add(mark);
+      const isSure = each.blobs === undefined || memory.references.get(mark) === each.blobs;
+      if (!isSure) marked.unsure.set(each.key, each);
     }
   }
 }
@@ -174,6 +207,40 @@ async function mark(
 function markOf(key: string): number {
   const hex = key.slice(key.indexOf(':') + 1).slice(0, 12);
   return Number.parseInt(hex, 16) * 2 + Number(key.startsWith(MANIFESTS));
+}
+
+/** Small objects, so many at a time. */
+const MANIFESTS_PARALLEL = 32;
+/** 30 MiB of memory; when there are more, they are read again. */
+const REFERENCES_MAX = 500_000;
+
+/**
+ * Takes out what the bytes of a kept manifest name, also where its snapshot does not have it: what was
+ * written down of a manifest may be wrong (an older version believed whatever announced it), and what is
+ * deleted cannot be had again. Each manifest is read once by this process, from the content store where
+ * that has it, and only when something is to be deleted.
+ * @returns how many manifests were read for the first time
+ */
+async function withoutReferred(
+  { store, roots, memory }: StoreContext,
+  { unsure }: Marked,
+  unused: readonly Unused[],
+): Promise<{ unused: Unused[]; learnt: number }> {
+  const left = new Map(unused.map((each) => [each.key, each]));
+  let learnt = 0;
+  if (!unused.some(({ key }) => key.startsWith(BLOBS))) return { unused: [...unused], learnt };
+  await eachOf([...unsure.values()], MANIFESTS_PARALLEL, async ({ key, digest, size }) => {
+    const here = await readContent(roots, digest, size);
+    const found = here ?? (await patiently(() => store.get(key)));
+    // One that is lost names nothing any more; `verify` tells of it.
+    if (found === undefined || found === 'same') return;
+    const named = blobsNamedIn('body' in found ? found.body : found);
+    for (const blob of named) left.delete(blobKey(blob));
+    if (memory.references.size >= REFERENCES_MAX) memory.references.clear();
+    if (!memory.references.has(markOf(key))) learnt++;
+    memory.references.set(markOf(key), named.length);
+  });
+  return { unused: [...left.values()], learnt };
 }
 
 type Unused = { readonly key: string; readonly size: number };

@@ -5,7 +5,7 @@
 import { type OpenFile, openFile } from '../disk/serving.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
-import { contentPath } from '../publish/paths.js';
+import { contentPath, type TreeRoots } from '../publish/paths.js';
 import { Budget } from './budget.js';
 import type { StoreContext } from './context.js';
 import { isYoung, waitForDeletion } from './deleting.js';
@@ -66,7 +66,7 @@ async function bring(context: StoreContext, object: NeededObject): Promise<How> 
   const attributes = attributesOf(object);
   if (size <= SMALL_BYTES && !isSingleWriter) {
     const status = await budget.use(size, async () => {
-      const bytes = await readContent(context, object.digest, size);
+      const bytes = await readContent(context.roots, object.digest, size);
       const absent = { absent: true } as const;
       return bytes && (await patiently(() => store.put(key, bytes, attributes, absent))).status;
     });
@@ -143,8 +143,8 @@ async function sendParts({ store }: StoreContext, file: OpenFile, upload: Upload
 }
 
 /** Undefined where this machine does not have it: then it must be in the store. */
-async function readContent(
-  { roots }: StoreContext,
+export async function readContent(
+  roots: TreeRoots,
   digest: Digest,
   size: number,
 ): Promise<Buffer | undefined> {

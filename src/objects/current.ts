@@ -22,6 +22,8 @@ export class StoreMemory {
   readonly #current = new Map<RepositoryId, Current>();
   /** The ETag of the redirect file that this process put, and of which flip it is. */
   readonly redirects = new Map<RepositoryId, { readonly etag: string; generation: number }>();
+  /** How many blobs a manifest's bytes name, by the mark of its key (see clean.ts). */
+  readonly references = new Map<number, number>();
   /** The store compares If-Match with ETags without their quotes (Ceph's gateway). */
   stripsQuotes = false;
 

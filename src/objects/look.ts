@@ -1,11 +1,14 @@
 /** What a store holds, for people and for checks: pointers, and whether all they lead to is there. */
 import { createHash } from 'node:crypto';
-import { digestAlgorithm, digestHex } from '../image/digest.js';
+import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
+import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
+import { checkRecord } from '../snapshot/check-record.js';
+import type { ManifestRecord } from '../snapshot/state.js';
 import { eachOf } from './content.js';
 import type { StoreContext } from './context.js';
 import { readPointer, readSnapshotText } from './current.js';
-import { REPOSITORIES, redirectKey, snapshotKey } from './layout.js';
+import { blobKey, manifestKey, REPOSITORIES, redirectKey, snapshotKey } from './layout.js';
 import type { NeededObject } from './needed.js';
 import { patiently } from './patience.js';
 import type { Pointer } from './pointer.js';
@@ -61,8 +64,10 @@ export interface StoreCheck {
 }
 
 /**
- * Reads every object that what is current needs, each once.
- * @param seen keys that were checked already; grows
+ * Reads every object that what is current needs, and holds what the snapshot says of each manifest against
+ * the manifest's bytes.
+ * @param seen keys that were checked already; grows. A manifest is read for each repository that has it,
+ * for each has its own record of it
  */
 export async function verifyStore(
   { store, run }: StoreContext,
@@ -78,11 +83,18 @@ export async function verifyStore(
   const findings: StoreFinding[] = [];
   const carriedSinceMs = Number.POSITIVE_INFINITY;
   const objects = await run('objectsOf', { text, where: key, carriedSinceMs });
+  const records = new Map(
+    (await run('recordsOf', { text, where: key })).map((each) => [
+      manifestKey(each.record.stored ?? each.digest),
+      each,
+    ]),
+  );
   const unseen = objects.filter((each) => !seen.has(each.key));
   for (const each of unseen) seen.add(each.key);
-  await eachOf(unseen, PARALLEL, async (object) => {
-    const finding = await checkObject(store, object);
-    if (finding) findings.push({ path: object.key, ...finding });
+  const isNew = new Set(unseen);
+  const again = objects.filter((each) => records.has(each.key) && !isNew.has(each));
+  await eachOf([...unseen, ...again], PARALLEL, async (object) => {
+    findings.push(...(await checkObject(store, object, records.get(object.key))));
   });
   const redirect = await patiently(() => store.get(redirectKey(id)));
   const found = typeof redirect === 'object' ? redirect.body : undefined;
@@ -94,26 +106,41 @@ export async function verifyStore(
   return { findings, files: unseen.length };
 }
 
+interface OwnRecord {
+  readonly digest: Digest;
+  readonly record: ManifestRecord;
+}
+
+/** @param own what the snapshot says of it, where it is a manifest */
 async function checkObject(
   store: ObjectStore,
   { key, digest, size }: NeededObject,
-): Promise<Pick<StoreFinding, 'problem' | 'detail'> | undefined> {
+  own: OwnRecord | undefined,
+): Promise<StoreFinding[]> {
   return patiently(async () => {
+    const find = (problem: StoreFinding['problem'], detail: string) => [
+      { problem, path: key, detail },
+    ];
     const opened = await store.open(key);
-    if (opened === undefined) return { problem: 'missing', detail: 'is served and not there' };
+    if (opened === undefined) return find('missing', 'is served and not there');
     const hash = createHash(digestAlgorithm(digest));
+    const kept: Buffer[] = [];
     let bytes = 0;
     try {
       for await (const chunk of opened.body) {
         hash.update(chunk as Buffer);
         bytes += (chunk as Buffer).length;
+        if (own && bytes <= MANIFEST_BYTES_MAX) kept.push(chunk as Buffer);
       }
     } catch (error) {
       throw cutOff(store.target, key, error);
     }
-    if (bytes !== size) return { problem: 'damaged', detail: `${bytes} bytes, not ${size}` };
+    if (bytes !== size) return find('damaged', `${bytes} bytes, not ${size}`);
     const found = hash.digest('hex');
-    if (found !== digestHex(digest)) return { problem: 'damaged', detail: `hashes to ${found}` };
-    return undefined;
+    if (found !== digestHex(digest)) return find('damaged', `hashes to ${found}`);
+    if (own === undefined) return [];
+    return checkRecord(own.digest, own.record, Buffer.concat(kept)).map(
+      ({ problem, blob, detail }) => ({ problem, path: blob ? blobKey(blob) : key, detail }),
+    );
   });
 }

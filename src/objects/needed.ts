@@ -12,6 +12,8 @@ export interface NeededObject {
   /** Bytes. */
   readonly size: number;
   readonly contentType: string;
+  /** Of a manifest: how many blobs its snapshot has of it. */
+  readonly blobs?: number;
 }
 
 const BLOB_TYPE = 'application/octet-stream';
@@ -58,7 +60,7 @@ function add(
   { size, mediaType, blobs, stored = digest }: ManifestRecord,
 ): void {
   const key = manifestKey(stored);
-  needed.set(key, { key, digest: stored, size, contentType: mediaType });
+  needed.set(key, { key, digest: stored, size, contentType: mediaType, blobs: blobs.length });
   for (const blob of blobs) {
     const at = blobKey(blob.digest);
     needed.set(at, { key: at, ...blob, contentType: BLOB_TYPE });

@@ -2,8 +2,12 @@
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile } from '../disk/durable.js';
+import { DropdockError } from '../errors.js';
+import { type Digest, digestAlgorithm } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { parseManifest } from '../image/manifest.js';
+import { manifestDigest } from '../image/manifest-digest.js';
+import type { ManifestKind } from '../image/media-types.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { StagedBlob, StagedContent } from '../image/staged-content.js';
 import { readPivot } from '../publish/current.js';
@@ -44,7 +48,11 @@ export function restageNeeds(
   return { repository, removed, objects: neededObjects(state, undefined) };
 }
 
-/** When all manifests are in the content store. @throws system errors */
+/**
+ * When all manifests are in the content store. They are judged as those of a drop: what an older version
+ * published and is refused today is copied nowhere.
+ * @throws manifest.*, json.*, digest.*, system errors
+ */
 export function restage(disk: Disk, { roots, source }: RestageRequest): StagedContent {
   const { tags, untagged, manifests } = originals(source);
   const tagsOf = new Map([...untagged.keys()].map((digest) => [digest, [] as Tag[]]));
@@ -55,6 +63,7 @@ export function restage(disk: Disk, { roots, source }: RestageRequest): StagedCo
     for (const blob of record.blobs) blobs.set(blob.digest, { ...blob, source: 'published' });
     const bytes = readFile(disk, contentPath(roots, stored ?? digest), MANIFEST_BYTES_MAX);
     const manifest = parseManifest(bytes, mediaType, digest);
+    checkName(bytes, manifest.kind, digest);
     return { digest, ...(stored && { stored }), size, manifest, bytes: undefined };
   });
   return {
@@ -64,6 +73,16 @@ export function restage(disk: Disk, { roots, source }: RestageRequest): StagedCo
     leftOut: [],
     warnings: [],
   };
+}
+
+/** The bytes were hashed on their way here; a signed schema 1 manifest has another name than that. */
+function checkName(bytes: Buffer, kind: ManifestKind, digest: Digest): void {
+  const found = manifestDigest(bytes, kind, digestAlgorithm(digest), digest);
+  if (found === digest) return;
+  throw new DropdockError('digest.mismatch', `What is served as ${digest} is something else.`, {
+    digest,
+    found,
+  });
 }
 
 /** Without what is carried, and without what dropdock made of it. */

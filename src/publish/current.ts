@@ -100,7 +100,11 @@ export function publishedContent(
       if (!isDigest(digest)) return undefined;
       for (const kind of ['oci', 'oci-index', '2', 'list', '1']) {
         const path = join(root, 'manifests', kind, digest);
-        if (disk.statIfThere(path)) return readFile(disk, path, MANIFEST_BYTES_MAX);
+        if (disk.statIfThere(path) === undefined) continue;
+        // As for blobs; and a referrers response that dropdock wrote is content of no store. Under `1` a
+        // name may be that of what was signed, which says nothing about the store.
+        if (kind !== '1' && disk.statIfThere(contentPath(roots, digest)) === undefined) continue;
+        return readFile(disk, path, MANIFEST_BYTES_MAX);
       }
       return undefined;
     },

@@ -4,6 +4,7 @@ import type { Disk } from '../disk/disk.js';
 import { readFile } from '../disk/durable.js';
 import type { RepositoryId } from '../image/names.js';
 import { type RenderedFile, redirectFileName, renderSnapshot } from '../snapshot/render.js';
+import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { readSnapshot } from './current.js';
 import { snapshotPath, type TreeRoots } from './paths.js';
@@ -25,7 +26,17 @@ export function expectedFiles(
   name: Timestamp,
   fallback: RedirectSettings,
 ): RenderedFile[] {
-  const stored = readSnapshot(disk, roots, id, name);
+  return renderExpected(disk, roots, { id, name }, readSnapshot(disk, roots, id, name), fallback);
+}
+
+/** The same for a description that was read by now. */
+export function renderExpected(
+  disk: Disk,
+  roots: TreeRoots,
+  { id, name }: { readonly id: RepositoryId; readonly name: Timestamp },
+  stored: StoredSnapshot,
+  fallback: RedirectSettings,
+): RenderedFile[] {
   const path = join(snapshotPath(roots, id, name), redirectFileName(id));
   const settings = redirectSettings(disk, path) ?? fallback;
   return renderSnapshot(stored.state, { ...stored, ...settings });

@@ -16,7 +16,7 @@ import { carriesTheSame, servesTheSame, settle } from '../snapshot/merge.js';
 import { type RenderOptions, redirectFileName, renderRedirectFile } from '../snapshot/render.js';
 import { render } from '../snapshot/rendering.js';
 import type { SnapshotReason, StoredSnapshot } from '../snapshot/snapshot-file.js';
-import type { RepositoryState } from '../snapshot/state.js';
+import { type RepositoryState, withBlobsOf } from '../snapshot/state.js';
 import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listSnapshots } from './current.js';
 import { contentPath, snapshotPath, type TreeRoots, workPath } from './paths.js';
@@ -137,7 +137,11 @@ export function convertTags(
     made.map(({ digest, bytes }) => ({ bytes, destination: contentPath(roots, digest) })),
     workPath(roots, transaction),
   );
-  const records = [...made, ...found].map(({ digest, record }) => [digest, record] as const);
+  const records = [...made, ...found].map(({ digest, record }) => {
+    // It may have been dropped by itself, with a layer that the original was published without.
+    const known = merged.manifests.get(digest);
+    return [digest, known ? withBlobsOf(known, record) : record] as const;
+  });
   const manifests =
     records.length > 0 ? new Map([...merged.manifests, ...records]) : merged.manifests;
   return { state: { ...merged, manifests, conversions }, leftOut };

@@ -5,9 +5,12 @@
  */
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { listIfThere, removeIfThere } from '../disk/durable.js';
+import { listIfThere, readFile, removeIfThere } from '../disk/durable.js';
+import { faultOf, hasErrno } from '../errors.js';
 import { isDigest } from '../image/digest.js';
+import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
+import { referredBlobs } from '../image/references.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { leavesNextTime } from './carried.js';
 import { emptyTrash } from './clean.js';
@@ -130,7 +133,11 @@ function findUnused(
       stays.bytes += size;
     }
   });
-  for (const { size } of takeServed(disk, roots, found, going)) {
+  const needed = [
+    ...takeServed(disk, roots, found, going),
+    ...takeReferred(disk, roots, found, going),
+  ];
+  for (const { size } of needed) {
     stays.files++;
     stays.bytes += size;
   }
@@ -150,20 +157,69 @@ function takeServed(
   going: readonly string[],
 ): Unused[] {
   const served: Unused[] = [];
-  const master = masterDirectory(roots);
-  const ids = found.size === 0 ? [] : listIfThere(disk, master);
-  for (const { name: id } of ids.filter(({ kind }) => kind === 'directory')) {
-    for (const { name, kind } of listIfThere(disk, join(master, id))) {
-      const snapshot = join(master, id, name);
-      if (kind !== 'directory' || going.includes(snapshot)) continue;
-      eachHeld(disk, snapshot, (digest) => {
-        const unused = found.get(digest);
-        if (unused) served.push(unused);
-        found.delete(digest);
-      });
-    }
+  for (const snapshot of found.size === 0 ? [] : staying(disk, roots, going)) {
+    eachHeld(disk, snapshot, (digest) => take(found, digest, served));
   }
   return served;
+}
+
+/**
+ * Takes out what the bytes of a manifest name that a snapshot keeps, also where the snapshot does not
+ * have it: what was written down of a manifest may be wrong (an older version believed whatever announced
+ * it), and what is deleted cannot be had again. Reads each manifest once, when something still seems
+ * unused: 20 microseconds each.
+ */
+function takeReferred(
+  disk: Disk,
+  roots: TreeRoots,
+  found: Map<string, Unused>,
+  going: readonly string[],
+): Unused[] {
+  const referred: Unused[] = [];
+  const seen = new Set<string>();
+  for (const snapshot of found.size === 0 ? [] : staying(disk, roots, going)) {
+    for (const { name: kind } of listIfThere(disk, join(snapshot, 'manifests'))) {
+      const directory = join(snapshot, 'manifests', kind);
+      for (const { name } of listIfThere(disk, directory)) {
+        // What a tag names lies beside it under its digest.
+        if (!isDigest(name) || seen.has(name)) continue;
+        seen.add(name);
+        const bytes = readManifest(disk, join(directory, name));
+        for (const digest of bytes ? referredBlobs(bytes, found) : []) {
+          take(found, digest, referred);
+        }
+      }
+    }
+  }
+  return referred;
+}
+
+/** Undefined for one that is gone by now, or is no manifest. */
+function readManifest(disk: Disk, path: string): Buffer | undefined {
+  try {
+    return readFile(disk, path, MANIFEST_BYTES_MAX);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT') || faultOf(error) === 'content') return undefined;
+    throw error;
+  }
+}
+
+function take(found: Map<string, Unused>, digest: string, into: Unused[]): void {
+  const unused = found.get(digest);
+  if (unused) into.push(unused);
+  found.delete(digest);
+}
+
+/** The snapshots that are there and not going away. */
+function staying(disk: Disk, roots: TreeRoots, going: readonly string[]): string[] {
+  const master = masterDirectory(roots);
+  const ids = listIfThere(disk, master).filter(({ kind }) => kind === 'directory');
+  return ids.flatMap(({ name: id }) =>
+    listIfThere(disk, join(master, id))
+      .filter(({ kind }) => kind === 'directory')
+      .map(({ name }) => join(master, id, name))
+      .filter((snapshot) => !going.includes(snapshot)),
+  );
 }
 
 /** The digest that a path of the store stands for. */

@@ -3,13 +3,18 @@ import { join, relative } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { listIfThere, readFile, readLinkIfThere } from '../disk/durable.js';
 import { digestOfFile } from '../disk/hash-file.js';
-import { DropdockError, hasErrno } from '../errors.js';
+import { DropdockError, faultOf, hasErrno } from '../errors.js';
 import { type Digest, digestAlgorithm, isDigest } from '../image/digest.js';
+import { MANIFEST_BYTES_MAX } from '../image/limits.js';
+import { digestOfBytes } from '../image/manifest-digest.js';
+import { manifestKind } from '../image/media-types.js';
 import type { RepositoryId } from '../image/names.js';
-import type { RenderedFile } from '../snapshot/render.js';
+import { checkRecord, type RecordProblem } from '../snapshot/check-record.js';
+import { type RenderedFile, SNAPSHOT_FILE } from '../snapshot/render.js';
+import type { ManifestRecord, RepositoryState } from '../snapshot/state.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { listSnapshots, readPivot } from './current.js';
-import { expectedFiles } from './expected.js';
+import { listSnapshots, readPivot, readSnapshot } from './current.js';
+import { renderExpected } from './expected.js';
 import {
   appLinkPath,
   appLinkTarget,
@@ -95,12 +100,16 @@ export function verifyTrash(
   return { findings, files: 0 };
 }
 
+/** For a redirect file that cannot be read: then it is not as it should be in any case. */
+const NO_SETTINGS = { urlTemplate: '', protected: false };
+
 class SnapshotCheck implements VerifyResult {
   readonly findings: Finding[] = [];
   files = 0;
   /** Digests by inode: snapshots share files, and each is read once. */
   readonly #digests = new Map<string, Digest>();
   readonly #storeSeen = new Set<Digest>();
+  readonly #judged = new Map<Digest, { said: string; problems: readonly RecordProblem[] }>();
 
   constructor(
     readonly disk: Disk,
@@ -135,14 +144,18 @@ class SnapshotCheck implements VerifyResult {
     const { disk, roots, id } = this;
     const root = snapshotPath(roots, id, name);
     let files: RenderedFile[];
+    let state: RepositoryState;
     try {
-      files = expectedFiles(disk, roots, id, name, { urlTemplate: '', protected: false });
+      const stored = readSnapshot(disk, roots, id, name);
+      files = renderExpected(disk, roots, { id, name }, stored, NO_SETTINGS);
+      state = stored.state;
     } catch (error) {
       if (!(error instanceof DropdockError) && !hasErrno(error, 'ENOENT')) throw error;
       this.find('unreadable', root, (error as Error).message);
       return;
     }
     for (const file of files) this.#file(root, file);
+    this.#records(root, state);
     this.#strangers(root, new Set(files.map(({ path }) => path)));
   }
 
@@ -163,6 +176,47 @@ class SnapshotCheck implements VerifyResult {
       const found = this.#digestOf(path, `${stat.dev}:${stat.ino}`, digest);
       if (found !== digest) this.find('damaged', path, `its bytes are ${found}`);
       this.#stored(digest);
+    }
+  }
+
+  /**
+   * What a snapshot says of its manifests is held against their bytes, which is what clients go by. A file
+   * that is missing, or whose bytes are others, was reported with the files.
+   */
+  #records(root: string, { tags, manifests }: RepositoryState): void {
+    for (const [tag, { digest }] of tags) {
+      if (manifests.has(digest)) continue;
+      this.find('missing', join(root, SNAPSHOT_FILE), `the tag ${tag} leads to ${digest}`);
+    }
+    for (const [digest, record] of manifests) {
+      const path = join(root, 'manifests', manifestKind(record.mediaType) ?? 'unknown', digest);
+      for (const { problem, blob, detail } of this.#recordProblems(path, digest, record)) {
+        this.find(problem, blob === undefined ? path : join(root, 'blobs', blob), detail);
+      }
+    }
+  }
+
+  /** Most snapshots say the same of the same manifest: each is judged once. */
+  #recordProblems(path: string, digest: Digest, record: ManifestRecord): readonly RecordProblem[] {
+    const said = JSON.stringify(record);
+    const known = this.#judged.get(digest);
+    if (known?.said === said) return known.problems;
+    const bytes = this.#readIfThere(path);
+    const stored = record.stored ?? digest;
+    if (bytes === undefined || digestOfBytes(digestAlgorithm(stored), bytes) !== stored) return [];
+    const problems = checkRecord(digest, record, bytes);
+    this.#judged.set(digest, { said, problems });
+    return problems;
+  }
+
+  #readIfThere(path: string): Buffer | undefined {
+    try {
+      return readFile(this.disk, path, MANIFEST_BYTES_MAX);
+    } catch (error) {
+      const isNoManifest =
+        hasErrno(error, 'ENOENT', 'EISDIR', 'ELOOP') || faultOf(error) === 'content';
+      if (isNoManifest) return undefined;
+      throw error;
     }
   }
 

@@ -4,10 +4,17 @@
  * hold for the original only. Pure and deterministic: one original, one result on every host.
  */
 import { createHash } from 'node:crypto';
+import { faultOf } from '../errors.js';
 import { type Digest, digestFrom } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { type Manifest, parseManifest } from '../image/manifest.js';
-import { dockerLayerType, isIndexKind, MEDIA_TYPES, manifestKind } from '../image/media-types.js';
+import {
+  dockerLayerType,
+  isIndexKind,
+  type ManifestKind,
+  MEDIA_TYPES,
+  manifestKind,
+} from '../image/media-types.js';
 import type { LeftOut } from '../image/staged-content.js';
 import { type ManifestRecord, type RepositoryState, toManifestRecord } from './state.js';
 import { changedKeys } from './state-change.js';
@@ -115,8 +122,8 @@ class Conversion {
   }
 
   #convertImage(digest: Digest, record: ManifestRecord): Digest | undefined {
-    const { parsed, load } = this.input;
-    const manifest = parsed?.get(digest) ?? parseManifest(load(digest), record.mediaType, digest);
+    const manifest = this.input.parsed?.get(digest) ?? this.#parse(digest, record);
+    if (manifest === undefined) return undefined;
     const document = this.#toSchema2(manifest, digest);
     const named = new Set([manifest.config, ...manifest.layers].map((each) => each?.digest));
     const blobs = record.blobs.filter((blob) => named.has(blob.digest));
@@ -124,10 +131,10 @@ class Conversion {
     return document && this.#keep(digest, document, ({ length: size }) => ({ ...form, size }));
   }
 
-  #convertIndex(original: Digest, { mediaType, blobs }: ManifestRecord): Digest | undefined {
-    const bytes = this.input.load(original);
-    const document = this.#toList(parseManifest(bytes, mediaType, original), bytes, original);
-    const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
+  #convertIndex(original: Digest, record: ManifestRecord): Digest | undefined {
+    const index = this.#parse(original, record);
+    const document = index && this.#toList(index, this.input.load(original), original);
+    const sizes = new Map(record.blobs.map(({ digest, size }) => [digest, size]));
     const recordOf = (form: Buffer, digest: Digest) =>
       toManifestRecord(
         { manifest: parseManifest(form, undefined, digest), size: form.length },
@@ -136,13 +143,24 @@ class Conversion {
     return document && this.#keep(original, document, recordOf);
   }
 
+  /** What an older version published and is refused today must not hold up the rest of the repository. */
+  #parse(digest: Digest, { mediaType }: ManifestRecord): Manifest | undefined {
+    try {
+      return parseManifest(this.input.load(digest), mediaType, digest);
+    } catch (error) {
+      if (faultOf(error) !== 'content') throw error;
+      return this.#leaveOut(digest, (error as Error).message);
+    }
+  }
+
   /** The form of an index is made of the images that were there; more may have come since. */
   #stillHolds({ mediaType, children }: ManifestRecord, known: Digest | null): boolean {
     if (manifestKind(mediaType) !== 'oci-index') return true;
     const { manifests } = this.input;
     const expected = children
       .filter(({ digest, platform }) => platform && manifests.has(digest) && isReal(platform))
-      .flatMap(({ digest }) => this.convert(digest) ?? []);
+      .flatMap(({ digest }) => this.convert(digest) ?? [])
+      .filter((digest) => this.#kindOf(digest) === '2');
     const made = known === null ? [] : manifests.get(known)?.children.map(({ digest }) => digest);
     return made?.join() === expected.join();
   }
@@ -197,10 +215,11 @@ class Conversion {
         continue;
       }
       const converted = this.convert(child.digest);
-      if (converted === null) continue;
+      // What the index calls an image may be an index by its own bytes, which came later.
+      if (converted === null || this.#kindOf(converted) !== '2') continue;
       entries.push({
         mediaType: MEDIA_TYPES.docker2,
-        size: this.#sizeOf(converted),
+        size: this.#recordOf(converted)?.size,
         digest: converted,
         platform: raw.manifests[at]?.platform,
       });
@@ -209,9 +228,13 @@ class Conversion {
     return { schemaVersion: 2, mediaType: MEDIA_TYPES.dockerList, manifests: entries };
   }
 
-  #sizeOf(digest: Digest): number | undefined {
+  #recordOf(digest: Digest): ManifestRecord | undefined {
     const form = this.#made.get(digest) ?? this.#found.get(digest);
-    return (form?.record ?? this.input.manifests.get(digest))?.size;
+    return form?.record ?? this.input.manifests.get(digest);
+  }
+
+  #kindOf(digest: Digest): ManifestKind | undefined {
+    return manifestKind(this.#recordOf(digest)?.mediaType ?? '');
   }
 
   #leaveOut(what: Digest, why: string): undefined {

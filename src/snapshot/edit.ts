@@ -1,7 +1,7 @@
 /** What a change made by hand makes of a repository's state. Pure: values in, values out. */
 import { DropdockError } from '../errors.js';
 import type { Tag } from '../image/names.js';
-import type { RepositoryState } from './state.js';
+import { type RepositoryState, withBlobsOf } from './state.js';
 
 /** Takes tags away; what they led to goes with them unless something else leads there. @throws tag.unknown */
 export function untag(state: RepositoryState, gone: readonly string[]): RepositoryState {
@@ -24,7 +24,8 @@ export function restore(state: RepositoryState, kept: RepositoryState): Reposito
   for (const [digest, record] of kept.manifests) {
     // A layer that was left out then may have come since: what is served does not shrink.
     const now = state.manifests.get(digest);
-    if (now === undefined || now.blobs.length < record.blobs.length) manifests.set(digest, record);
+    const isOther = now?.mediaType !== record.mediaType;
+    manifests.set(digest, isOther ? record : withBlobsOf(now, record));
   }
   return { ...kept, carried: state.carried, manifests };
 }

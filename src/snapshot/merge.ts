@@ -1,6 +1,8 @@
 /** From a snapshot and what was dropped to the next snapshot. Pure: values in, values out. */
 import { DropdockError } from '../errors.js';
+import { ambiguous } from '../image/ambiguity.js';
 import type { Digest } from '../image/digest.js';
+import { manifestFamily, manifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
 import type { StagedContent } from '../image/staged-content.js';
 import {
@@ -9,6 +11,7 @@ import {
   type Origin,
   type RepositoryState,
   toManifestRecord,
+  withBlobsOf,
 } from './state.js';
 
 export interface MergePolicy {
@@ -26,7 +29,7 @@ export interface TagMove {
 
 /**
  * Applies one drop. What no longer has a name is still in `manifests`; `settle` decides its fate.
- * @throws tag.immutable
+ * @throws tag.immutable, manifest.ambiguous
  */
 export function applyDrop(
   state: RepositoryState,
@@ -101,14 +104,51 @@ function movesOf(
   return tagMoves(only(before), only(after));
 }
 
+/** @throws manifest.ambiguous */
 function addManifests(
   known: ReadonlyMap<Digest, ManifestRecord>,
   { manifests, blobs }: StagedContent,
 ): Map<Digest, ManifestRecord> {
   const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
   const all = new Map(known);
-  for (const staged of manifests) all.set(staged.digest, toManifestRecord(staged, sizes));
+  for (const staged of manifests) {
+    all.set(staged.digest, recordOf(all.get(staged.digest), staged, sizes));
+  }
   return all;
+}
+
+/**
+ * One digest, one meaning, as long as the repository serves it (also where it is only carried on): what
+ * is known of it stays, and a drop can but add a layer that was left out. A signed schema 1 manifest that
+ * comes with other signatures has the same digest and other bytes: those of the first stay.
+ * @throws manifest.ambiguous
+ */
+function recordOf(
+  known: ManifestRecord | undefined,
+  staged: StagedContent['manifests'][number],
+  sizes: ReadonlyMap<Digest, number>,
+): ManifestRecord {
+  const fresh = toManifestRecord(staged, sizes);
+  if (known === undefined) return fresh;
+  if (known.mediaType !== fresh.mediaType) {
+    const [was, is] = [known, fresh].map(({ mediaType }) => manifestKind(mediaType));
+    const isOpen = was && is && manifestFamily(was) === manifestFamily(is);
+    // Where the bytes leave it open (OCI or Docker), the first word counts. Where they do not, it is not
+    // this drop that is wrong: the record was written by a version that believed what announced it.
+    if (!isOpen) return fresh;
+    throw ambiguous(
+      staged.digest,
+      `is known as ${known.mediaType}, but is announced as ${fresh.mediaType}`,
+    );
+  }
+  const held = withBlobsOf(known, fresh);
+  const isComplete = held === known && known.children.length === fresh.children.length;
+  if (isComplete) return known;
+  // In the manifest's order.
+  const all = new Map(held.blobs.map(({ digest, size }) => [digest, size]));
+  const { size, stored } = known;
+  const { stored: _other, ...record } = toManifestRecord(staged, all);
+  return { ...record, ...(stored && { stored }), size };
 }
 
 /** States never change, and what is live in them is asked for at every step of a publish. */
@@ -206,7 +246,7 @@ export function servesTheSame(next: RepositoryState, base: RepositoryState): boo
   if (next.conversions.size !== base.conversions.size) return false;
   const [a, b] = [liveManifests(next), liveManifests(base)];
   if (a.size !== b.size || ![...a].every((digest) => b.has(digest))) return false;
-  return [...a].every((digest) => blobCount(next, digest) === blobCount(base, digest));
+  return [...a].every((digest) => isSame(next.manifests.get(digest), base.manifests.get(digest)));
 }
 
 /** The same content kept for pulls under way: a cleaning has nothing to do here. */
@@ -214,9 +254,18 @@ export function carriesTheSame(next: RepositoryState, base: RepositoryState): bo
   return sameKeys(next.carried, base.carried);
 }
 
-/** A layer that was left out may come with a later drop of the same image. */
-function blobCount(state: RepositoryState, digest: Digest): number {
-  return state.manifests.get(digest)?.blobs.length ?? 0;
+/**
+ * Of one digest. A layer that was left out may come with a later drop of the same image; the rest differs
+ * only where an older version wrote down what the bytes do not say.
+ */
+function isSame(a: ManifestRecord | undefined, b: ManifestRecord | undefined): boolean {
+  if (a === b || a === undefined || b === undefined) return a === b;
+  return (
+    a.blobs.length === b.blobs.length &&
+    a.children.length === b.children.length &&
+    a.mediaType === b.mediaType &&
+    a.stored === b.stored
+  );
 }
 
 function sameKeys<K>(a: ReadonlyMap<K, unknown>, b: ReadonlyMap<K, unknown>): boolean {

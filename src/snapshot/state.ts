@@ -4,7 +4,8 @@
  */
 import type { Digest } from '../image/digest.js';
 import { REFERRER_ANNOTATIONS_BYTES_MAX } from '../image/limits.js';
-import { platformName } from '../image/manifest.js';
+import { blobsOf, platformName } from '../image/manifest.js';
+import { manifestKind } from '../image/media-types.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { StagedManifest } from '../image/staged-content.js';
 
@@ -66,24 +67,26 @@ export function emptyState(repository: RepositoryName, id: RepositoryId): Reposi
   };
 }
 
-/** @param blobs sizes of what the drop or the repository really holds; others were left out */
+/**
+ * What a manifest's bytes say, and nothing else: not what announced it, nor what else the drop holds.
+ * @param blobs sizes of what the drop or the repository really holds; others were left out
+ */
 export function toManifestRecord(
   { manifest, size, stored }: Pick<StagedManifest, 'manifest' | 'size' | 'stored'>,
   blobs: ReadonlyMap<Digest, number>,
 ): ManifestRecord {
-  const { config, layers, manifests, subject, annotations, mediaType } = manifest;
-  const listed = [...(config ? [config] : []), ...layers, ...manifests];
+  const { config, manifests, subject, annotations, mediaType } = manifest;
   const artifactType = manifest.artifactType || config?.mediaType;
   return {
     mediaType,
     ...(stored && { stored }),
     size,
-    blobs: unique(listed.map(({ digest }) => digest)).flatMap((digest) => {
+    blobs: unique(blobsOf(manifest).map(({ digest }) => digest)).flatMap((digest) => {
       const bytes = blobs.get(digest);
       return bytes === undefined ? [] : [{ digest, size: bytes }];
     }),
     children: manifests
-      .filter(({ digest }) => !blobs.has(digest))
+      .filter((each) => manifestKind(each.mediaType) !== undefined)
       .map(({ digest, platform }) => {
         const name = platformName(platform);
         return name === undefined ? { digest } : { digest, platform: name };
@@ -92,6 +95,17 @@ export function toManifestRecord(
     ...(subject && artifactType !== undefined && { artifactType }),
     ...(subject && annotations && isShort(annotations) && { annotations }),
   };
+}
+
+/**
+ * The same record with the blobs that another one of the same bytes holds besides: a layer that was left
+ * out may come later, and what is held does not shrink. `known` itself where nothing is added.
+ */
+export function withBlobsOf(known: ManifestRecord, other: ManifestRecord): ManifestRecord {
+  if (known === other) return known;
+  const held = new Set(known.blobs.map(({ digest }) => digest));
+  const added = other.blobs.filter(({ digest }) => !held.has(digest));
+  return added.length === 0 ? known : { ...known, blobs: [...known.blobs, ...added] };
 }
 
 function isShort(annotations: Readonly<Record<string, string>>): boolean {

@@ -1,11 +1,20 @@
 /** Manifests over HTTP: true types and digests, by tag and by digest, in the form the client takes. */
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { expect } from 'chai';
+import type { Digest } from '#src/image/digest.js';
 import type { Reply } from '../support/ask.js';
 import { dropPath } from '../support/deliver.js';
+import { harmRecord } from '../support/harm-record.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
-import { makeSchema1 } from '../support/schema1.js';
+import {
+  base64url,
+  makeSchema1,
+  payloadAsClientsCut,
+  signatureBlock,
+  withSignatures,
+} from '../support/schema1.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { describeOver, steadyHeaders, TestRegistry } from '../support/test-registry.js';
 
@@ -182,15 +191,55 @@ describeOver('odd manifests', () => {
       expect(headers).to.include({
         'content-type': TYPES.signed,
         'docker-content-digest': signed?.digest,
+        // Of what is sent: other signatures of the same would be another answer.
+        etag: `"${sha256(String(signed?.text))}"`,
       });
+      expect(sha256(payloadAsClientsCut(body))).to.equal(signed?.digest);
     }
     expectTrue(await registry.get('/v2/app/manifests/plain'), TYPES.schema1);
     expectTrue(await registry.get(`/v2/app/manifests/${plain?.digest}`), TYPES.schema1);
   });
 
+  it('of schema 1 that are signed as something else are not sent: by digest, nor by tag', async () => {
+    registry = await TestRegistry.open(root);
+    const old = new TestContent();
+    const layer = old.add(layerBytes('old'), 'layer');
+    const { text, payload } = makeSchema1([layer.digest], { signed: true });
+    old.writeSkopeoDir(dropPath(root, 'app:1'), old.add(text, 'schema 1'));
+    await registry.take('app:1');
+    // As an older version would have let it in.
+    const evil = makeSchema1([sha256('evil')], { signed: false }).payload;
+    const block = signatureBlock({ formatLength: 0, formatTail: base64url(payload) });
+    const forged = withSignatures(evil, [block]);
+    const web = join(root, 'published/web/app');
+    for (const path of ['.snapshot.json', 'manifests/1/1', `manifests/1/${sha256(payload)}`]) {
+      chmodSync(join(web, path), 0o644);
+    }
+    harmRecord(join(web, '.snapshot.json'), sha256(payload), (record) => ({
+      ...record,
+      stored: sha256(forged) as Digest,
+      size: forged.length,
+    }));
+    writeFileSync(join(web, 'manifests/1/1'), forged);
+    writeFileSync(join(web, `manifests/1/${sha256(payload)}`), forged);
+    registry.objects?.put(`manifests/${sha256(forged)}`, forged);
+    const snapshot = `repos/app/${basename(readlinkSync(web))}.json`;
+    registry.objects?.put(snapshot, readFileSync(join(web, '.snapshot.json')));
+    for (const reference of ['1', sha256(payload)]) {
+      const reply = await registry.get(`/v2/app/manifests/${reference}`);
+      expect(reply.status).to.equal(500);
+      expect(reply.body.includes('fsLayers')).to.equal(false);
+    }
+    expect(registry.errors.map(({ message }) => message).join()).to.contain('what it is named');
+  });
+
   it('that pass through to Crane are one form, and keep their type', async () => {
     registry = await TestRegistry.open(root, { yaml: 'redirect: {oci: passthrough}' });
-    const image = content.image({ layers: ['through'] });
+    const plain = content.image({ layers: ['through'] });
+    const body = JSON.parse(String(content.blobs.get(plain.digest)));
+    // A member that means something in schema 1 alone.
+    const text = JSON.stringify({ ...body, signatures: [{ protected: 'x' }] });
+    const image = content.add(text, plain.mediaType);
     await registry.drop('app', content, [{ image, tag: '1' }]);
     for (const accept of [TYPES.oci, TYPES.docker, TYPES.schema1, '*/*']) {
       const { headers } = await registry.get('/v2/app/manifests/1', { accept });

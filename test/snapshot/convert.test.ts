@@ -137,6 +137,24 @@ describe('the Docker form of an image', () => {
     });
   }
 
+  it('is none for what an older version let in and is refused today: nothing else waits for it', () => {
+    const image = content.image();
+    const body = JSON.parse(String(content.blobs.get(image.digest)));
+    const both = content.add(JSON.stringify({ ...body, manifests: [] }), image.mediaType);
+    state = dropped(nothing(), staged(content, [{ image, tag: '1.0' }])).state;
+    const [record] = state.manifests.values();
+    if (record === undefined) expect.fail('there is no record');
+    const manifests = new Map([...state.manifests, [digest(both), record]]);
+    const { conversions, leftOut } = convertAll([digest(both), digest(image)], new Map(), {
+      manifests,
+      load,
+    });
+    expect(conversions.get(digest(both))).to.equal(null);
+    expect(conversions.get(digest(image))).to.be.a('string');
+    expect(leftOut.map(({ what }) => what)).to.deep.equal([both.digest]);
+    expect(leftOut[0]?.why).to.contain('is both');
+  });
+
   it('is not made a second time', () => {
     const image = content.image();
     const { conversions } = convert(image);
@@ -192,6 +210,34 @@ describe('the Docker form of an image', () => {
       const result = convert(content.index([good, { ...inner, platform: ARM64 }]));
       expect(documents(result).at(-1)?.manifests).to.have.length(1);
       expect(result.leftOut.map(({ what }) => what)).to.deep.equal([inner.digest]);
+    });
+
+    it('leaves out what it calls an image, and what came later and is an index', () => {
+      const good = content.image({ layers: ['good'], platform: AMD64 });
+      const inner = content.index([content.image({ layers: ['inner'], platform: ARM64 })]);
+      const innerBytes = new Map(content.blobs);
+      const called = { ...inner, mediaType: good.mediaType, platform: ARM64 };
+      content.blobs.delete(inner.digest);
+      const index = content.index([good, called]);
+      const first = dropped(nothing(), staged(content, [{ image: index, tag: '1.0' }])).state;
+      for (const [name, bytes] of innerBytes) content.blobs.set(name, bytes);
+      const { manifests } = dropped(first, staged(content, [{ image: inner }])).state;
+      const result = convertAll([digest(index)], new Map(), { manifests, load });
+      expect(result.conversions.get(digest(inner)), 'the inner one has a form').to.be.a('string');
+      const lists = documents(result).filter(({ mediaType }) => mediaType.includes('list'));
+      const [outer] = lists.filter((list) =>
+        list.manifests.some(
+          ({ platform }) => 'architecture' in platform && platform.architecture === 'amd64',
+        ),
+      );
+      expect(outer?.manifests.map((each) => each.platform)).to.deep.equal([AMD64]);
+      // And it holds: another look makes nothing new.
+      const known = new Map([
+        ...manifests,
+        ...result.made.map((each) => [each.digest, each.record] as const),
+      ]);
+      const again = convertAll([digest(index)], result.conversions, { manifests: known, load });
+      expect(again.made).to.deep.equal([]);
     });
 
     it('takes images that are Docker’s already as they are', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { applyDrop, liveManifests } from '#src/snapshot/merge.js';
 import type { RepositoryState } from '#src/snapshot/state.js';
-import { TestContent, type TestDescriptor } from '../support/make-image.js';
+import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { refusal } from '../support/refusal.js';
 import { removeTempDirs } from '../support/temp-dir.js';
 import { digest, dropped, MERGE, nothing, REPLACE, staged, tag, tagsOf } from './drop-state.js';
@@ -69,6 +69,48 @@ describe('merging a drop', () => {
     const { state } = dropped(nothing(), drop({ image: one }));
     expect([...state.untagged.keys()]).to.deep.equal([one.digest]);
     expect(state.manifests.has(digest(one))).to.equal(true);
+  });
+
+  it('keeps the very record of a manifest that comes again, and adds what was left out, in order', () => {
+    const layerType = 'application/vnd.oci.image.layer.nondistributable.v1.tar';
+    const foreign = content.image({ layers: ['a', 'b', 'c'], layerType });
+    const whole = new Map(content.blobs);
+    const [b] = [...whole.keys()].filter((each) => each === sha256(layerBytes('b')));
+    content.blobs.delete(b ?? '');
+    const first = dropped(nothing(), drop({ image: foreign, tag: 'a' })).state;
+    const again = dropped(first, drop({ image: foreign, tag: 'b' })).state;
+    expect(again.manifests.get(digest(foreign))).to.equal(first.manifests.get(digest(foreign)));
+    for (const [name, bytes] of whole) content.blobs.set(name, bytes);
+    const later = dropped(again, drop({ image: foreign, tag: 'a' })).state;
+    const names = later.manifests.get(digest(foreign))?.blobs.map((blob) => blob.digest);
+    const manifest = JSON.parse(String(content.blobs.get(foreign.digest)));
+    expect(names).to.deep.equal(
+      [manifest.config, ...manifest.layers].map((each: TestDescriptor) => each.digest),
+    );
+  });
+
+  it('refuses what is known as another kind, wherever the first one is: manifest.ambiguous', () => {
+    const body = JSON.parse(String(content.blobs.get(one.digest)));
+    const bare = content.add(JSON.stringify({ ...body, mediaType: undefined }), one.mediaType);
+    const other = {
+      ...bare,
+      mediaType: 'application/vnd.docker.distribution.manifest.v2+json',
+    };
+    const refused = (state: RepositoryState) =>
+      refusal(() => applyDrop(state, drop({ image: other }), ORIGIN, MERGE)).code;
+    const tagged = dropped(nothing(), drop({ image: bare, tag: 'a' })).state;
+    const untagged = dropped(nothing(), drop({ image: bare })).state;
+    const carried = dropped(tagged, drop({ image: two, tag: 'a' })).state;
+    expect(carried.carried.has(digest(bare))).to.equal(true);
+    for (const state of [tagged, untagged, carried]) {
+      expect(refused(state)).to.equal('manifest.ambiguous');
+    }
+    // When it is forgotten, it is new.
+    const over = dropped(carried, drop({ image: two, tag: 'b' }), { nowMs: 10_000 }).state;
+    expect(over.manifests.has(digest(bare))).to.equal(false);
+    expect(
+      dropped(over, drop({ image: other })).state.manifests.get(digest(bare))?.mediaType,
+    ).to.equal(other.mediaType);
   });
 
   it('changes neither the state nor the drop it is given', () => {

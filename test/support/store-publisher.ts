@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { RunJob } from '#src/disk/hands.js';
-import { parseRepositoryName } from '#src/image/names.js';
+import { parseRepositoryName, type Tag } from '#src/image/names.js';
 import type { StoreContext } from '#src/objects/context.js';
 import { readCurrent, StoreMemory } from '#src/objects/current.js';
 import { neededObjects } from '#src/objects/needed.js';
@@ -70,8 +70,13 @@ export class StorePublisher {
   async stage(tag: string, options: ImageOptions = {}, name = `app:${tag}`): Promise<StagedDrop> {
     const path = join(this.root, 'drops', String(++serial));
     makeLayout(path, { layers: [tag], ...options, tag });
+    return this.stageAt(path, name);
+  }
+
+  /** Takes a directory in. @throws what is wrong with it */
+  async stageAt(path: string, name: string, tag?: string): Promise<StagedDrop> {
     const { roots } = this.context;
-    const given = { kind: 'directory', tag: undefined, tolerateAbsent: true } as const;
+    const given = { kind: 'directory', tag: tag as Tag | undefined, tolerateAbsent: true } as const;
     const drop = {
       name,
       path,
