@@ -3,6 +3,7 @@
  * what was checked here is what is pulled there. Pure.
  */
 import { DropdockError } from '../errors.js';
+import { isDigest } from './digest.js';
 import { eachMember } from './json-members.js';
 
 const DESCRIPTOR = [
@@ -77,7 +78,8 @@ export function checkMembers(bytes: Buffer, where: string): void {
 
 /** @param what completes a sentence that begins with the manifest's digest or path */
 export function ambiguous(where: string, what: string): DropdockError {
-  return new DropdockError('manifest.ambiguous', `${where} ${what}.`, { path: where });
+  const details = { path: where, ...(isDigest(where) && { digest: where }) };
+  return new DropdockError('manifest.ambiguous', `${where} ${what}.`, details);
 }
 
 function shortened(text: string): string {

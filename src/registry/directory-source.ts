@@ -23,7 +23,8 @@ import {
   type TreeRoots,
   webDirectory,
 } from '../publish/paths.js';
-import { REMOVED_MARK, TAGS_LIST } from '../snapshot/render.js';
+import { SnapshotLookup } from '../snapshot/lookup.js';
+import { REMOVED_MARK, SNAPSHOT_FILE, TAGS_LIST } from '../snapshot/render.js';
 import type { Body, Part } from './answer.js';
 import { Memory } from './memory.js';
 import type {
@@ -145,7 +146,7 @@ export class DirectorySnapshot implements ServedSnapshot {
     const named = this.#namedBytes(`manifests/${kind}/${reference}`, mediaType, bytes);
     const digest = isDigest(reference)
       ? this.#checked(reference, named)
-      : await this.#digestOf(kind, named.bytes);
+      : await this.#digestOf(kind, reference, named.bytes);
     return new StoredManifest(kind, mediaType, digest, bytes);
   }
 
@@ -168,12 +169,19 @@ export class DirectorySnapshot implements ServedSnapshot {
     throw damaged(`${this.path}/${path}`);
   }
 
-  /** A tag's manifest is named by its digest beside it, which tells the algorithm. */
-  async #digestOf(kind: ManifestKind, named: Buffer): Promise<Digest> {
+  /**
+   * A tag's manifest is named by its digest beside it, which tells the algorithm. The same bytes may be
+   * published under both; then the snapshot says which one the tag stands for.
+   */
+  async #digestOf(kind: ManifestKind, tag: Tag, named: Buffer): Promise<Digest> {
     const usual = digestOfBytes('sha256', named);
-    if (await exists(join(this.root, 'manifests', kind, usual))) return usual;
     const other = digestOfBytes('sha512', named);
-    return (await exists(join(this.root, 'manifests', kind, other))) ? other : usual;
+    const beside = (digest: Digest) => exists(join(this.root, 'manifests', kind, digest));
+    if (!(await beside(other))) return usual;
+    if (!(await beside(usual))) return other;
+    const text = await readSmall(join(this.root, SNAPSHOT_FILE), TEXT_BYTES_MAX);
+    const forms = text ? new SnapshotLookup(text, `${this.path}/${SNAPSHOT_FILE}`).forms(tag) : [];
+    return forms.some((form) => 'digest' in form && form.digest === other) ? other : usual;
   }
 
   async blob(digest: Digest): Promise<ServedBlob | undefined> {

@@ -258,11 +258,18 @@ describeOver('odd manifests', () => {
     content.blobs.set(digest, bytes);
     mkdirSync(`${root}/inbox/app/blobs/sha512`, { recursive: true });
     await registry.drop('app', content, [{ image: { ...image, digest }, tag: '1' }]);
-    for (const reference of ['1', digest]) {
+    const isNamed = async (reference: string, as: string) => {
       const { headers } = await registry.get(`/v2/app/manifests/${reference}`);
-      expect(headers['docker-content-digest'], reference).to.equal(digest);
-      expect(headers.etag).to.equal(`"${digest}"`);
-    }
+      expect(headers['docker-content-digest'], reference).to.equal(as);
+      expect(headers.etag).to.equal(`"${as}"`);
+    };
+    for (const reference of ['1', digest]) await isNamed(reference, digest);
+    // The same bytes under the other name do not change what the tag stands for.
+    content.blobs.delete(digest);
+    await registry.drop('app', content, [{ image }]);
+    await registry.drop('app', content, [{ image, tag: '2' }]);
+    for (const reference of ['1', digest]) await isNamed(reference, digest);
+    for (const reference of ['2', image.digest]) await isNamed(reference, image.digest);
   });
 
   it('that stand for the referrers of another are found by its fallback tag, which is not listed', async () => {
