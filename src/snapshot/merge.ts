@@ -263,8 +263,7 @@ function isSame(a: ManifestRecord | undefined, b: ManifestRecord | undefined): b
   return (
     a.blobs.length === b.blobs.length &&
     a.children.length === b.children.length &&
-    a.mediaType === b.mediaType &&
-    a.stored === b.stored
+    a.mediaType === b.mediaType
   );
 }
 

@@ -87,6 +87,10 @@ describe('merging a drop', () => {
     expect(names).to.deep.equal(
       [manifest.config, ...manifest.layers].map((each: TestDescriptor) => each.digest),
     );
+    // And a drop that is without it takes nothing away.
+    content.blobs.delete(b ?? '');
+    const fewer = dropped(later, drop({ image: foreign, tag: 'c' })).state;
+    expect(fewer.manifests.get(digest(foreign))).to.equal(later.manifests.get(digest(foreign)));
   });
 
   it('refuses what is known as another kind, wherever the first one is: manifest.ambiguous', () => {
