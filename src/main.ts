@@ -145,6 +145,7 @@ async function withContext(
   const { log, close, reopen } = openLogOutput(loaded.settings.log, output);
   const hadFile = sources.file !== undefined;
   const readSettings = () => loadSettings(sourcesFrom(options, hadFile));
+  endOnBug(log, close, options.json === true);
   try {
     return await run(context, log, { readSettings, reopenLog: reopen });
   } catch (error) {
@@ -156,6 +157,23 @@ async function withContext(
   } finally {
     await close();
   }
+}
+
+/**
+ * What is thrown where nobody can catch it, and what a promise without a handler rejects with, is a bug
+ * whatever kind of error it is. It is logged, and the process ends with the code of bugs.
+ */
+function endOnBug(log: Log, closeLog: () => Promise<void>, json: boolean): void {
+  let isEnding = false;
+  process.on('uncaughtException', (error) => {
+    if (isEnding) return;
+    isEnding = true;
+    const { stack, message } = error;
+    log('error', 'daemon.failed', { message, stack });
+    complain(error, json, (text) => void process.stderr.write(text));
+    const end = () => process.exit(EXIT.system);
+    closeLog().then(end, end);
+  });
 }
 
 /** @param hadFile one that was there must not be taken for absent: that would be the defaults */

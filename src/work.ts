@@ -14,12 +14,14 @@ export class Work<Item> {
   readonly #take: (key: string, items: Item[]) => Promise<void>;
 
   /**
-   * @param take one turn; it must not throw
+   * @param take one turn; what it throws goes to `onBug`
+   * @param onBug is told of what nobody foresaw: what the turn was for is not tried again
    * @param gather what a turn waits for before it asks for a slot: what comes meanwhile is in it
    */
   constructor(
     { parallel, batch }: { readonly parallel: number; readonly batch: number },
     take: (key: string, items: Item[]) => Promise<void>,
+    readonly onBug: (error: unknown) => void,
     readonly gather: (key: string) => Promise<void> | undefined = () => undefined,
   ) {
     this.#slots = new PQueue({ concurrency: parallel });
@@ -36,7 +38,7 @@ export class Work<Item> {
       return;
     }
     this.#waiting.set(key, [item]);
-    void this.#queueTurn(key);
+    this.#queueTurn(key).catch(this.onBug);
   }
 
   /** Turns that run go on; nothing new begins. @returns when nothing runs any more */
@@ -56,16 +58,19 @@ export class Work<Item> {
   async #queueTurn(key: string): Promise<void> {
     const turn = this.#turns.get(key) ?? new PQueue({ concurrency: 1 });
     this.#turns.set(key, turn);
-    await turn.add(async () => {
-      await this.gather(key);
-      await this.#slots.add(async () => {
-        const items = this.#waiting.get(key) ?? [];
-        this.#waiting.delete(key);
-        const later = items.splice(this.batch);
-        if (later.length > 0) for (const item of later) this.add(key, item);
-        await this.#take(key, items);
+    try {
+      await turn.add(async () => {
+        await this.gather(key);
+        await this.#slots.add(async () => {
+          const items = this.#waiting.get(key) ?? [];
+          this.#waiting.delete(key);
+          const later = items.splice(this.batch);
+          if (later.length > 0) for (const item of later) this.add(key, item);
+          await this.#take(key, items);
+        });
       });
-    });
-    if (turn.size === 0 && turn.pending === 0) this.#turns.delete(key);
+    } finally {
+      if (turn.size === 0 && turn.pending === 0) this.#turns.delete(key);
+    }
   }
 }

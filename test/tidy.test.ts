@@ -21,6 +21,7 @@ const sources = filesBelow(SRC).map((path) => ({
 
 const ROWS: Record<string, number> = {
   errors: 0,
+  crash: 0,
   image: 1,
   snapshot: 1,
   disk: 2,

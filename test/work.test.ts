@@ -11,11 +11,22 @@ interface Turn {
 describe('Work', () => {
   let turns: Turn[];
   let work: Work<number>;
+  let bugs: unknown[];
+  const onBug = (error: unknown) => {
+    bugs.push(error);
+  };
+  beforeEach(() => {
+    bugs = [];
+  });
   const open = (parallel: number, batch: number) => {
     turns = [];
-    work = new Work({ parallel, batch }, (key, items) => {
-      return new Promise((resolve) => turns.push({ key, items, end: resolve }));
-    });
+    work = new Work(
+      { parallel, batch },
+      (key, items) => {
+        return new Promise((resolve) => turns.push({ key, items, end: resolve }));
+      },
+      onBug,
+    );
   };
   const begun = (count: number) =>
     waitFor(`turn ${count}`, () => (turns.length >= count ? turns[count - 1] : undefined));
@@ -99,7 +110,7 @@ describe('Work', () => {
     const take = (key: string, items: number[]) =>
       new Promise<void>((resolve) => void turns.push({ key, items, end: resolve }));
     const gather = (key: string) => (key === 'a' ? opened : undefined);
-    work = new Work({ parallel: 1, batch: 100 }, take, gather);
+    work = new Work({ parallel: 1, batch: 100 }, take, onBug, gather);
     work.add('a', 1);
     work.add('b', 2);
     const other = await begun(1);
@@ -111,5 +122,22 @@ describe('Work', () => {
     expect(late.items).to.deep.equal([1, 3]);
     late.end();
     await ended();
+  });
+
+  it('tells of a turn that throws, and goes on with the others', async () => {
+    const failure = new Error('made up');
+    turns = [];
+    const take = async (key: string, items: number[]) => {
+      if (key === 'bad') throw failure;
+      turns.push({ key, items, end: () => {} });
+    };
+    const gather = (key: string) => (key === 'worse' ? Promise.reject(failure) : undefined);
+    work = new Work({ parallel: 1, batch: 100 }, take, onBug, gather);
+    for (const key of ['bad', 'worse', 'good']) work.add(key, 1);
+    await begun(1);
+    await waitFor('both failures', () => bugs.length === 2);
+    expect(bugs).to.deep.equal([failure, failure]);
+    work.add('good', 2);
+    expect((await begun(2)).items).to.deep.equal([2]);
   });
 });

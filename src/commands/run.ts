@@ -1,6 +1,7 @@
 /** `dropdock run` and `dropdock serve`: what goes on until a signal ends it. */
 import { resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
+import { crash } from '../crash.js';
 import { startDaemon } from '../daemon/daemon.js';
 import { openMonitor } from '../daemon/monitor.js';
 import { Postman } from '../daemon/postman.js';
@@ -88,9 +89,9 @@ export async function runDaemon(
     });
     if (welcome) context.print(welcomeText(services, registry.urls));
     manager.guard(daemon.isAlive);
-    void manager.ready(status());
+    manager.ready(status());
     await Promise.race([outside.stopRequested, daemon.failed]);
-    void manager.stopping('Lets running publishes and pulls end');
+    manager.stopping('Lets running publishes and pulls end');
     await Promise.all([daemon.stop(), registry.close()]);
     await postman?.stop();
     return EXIT.done;
@@ -136,10 +137,10 @@ export async function serveRegistry(
     onReload({ context, log, outside, manager, status }, () => registry.reload());
     // Its timers run, or this is not said.
     manager.guard(() => true);
-    void manager.ready(status());
+    manager.ready(status());
     await outside.stopRequested;
     log('info', 'daemon.stopping', {});
-    void manager.stopping('Lets running pulls end');
+    manager.stopping('Lets running pulls end');
     await registry.close();
     log('info', 'daemon.stopped', {});
     return EXIT.done;
@@ -169,11 +170,11 @@ interface Running {
 function onReload({ context, log, outside, manager, status }: Running, after: () => Promise<void>) {
   let last = Promise.resolve();
   outside.onReload(() => {
-    last = last.then(reload);
+    last = last.then(reload).catch(crash);
   });
 
   async function reload(): Promise<void> {
-    void manager.reloading();
+    manager.reloading();
     const read = readAgain();
     // Whatever became of the settings: the log was rotated, a certificate renewed. What is said of
     // it stands in the new file.
@@ -182,7 +183,7 @@ function onReload({ context, log, outside, manager, status }: Running, after: ()
     await after().catch((error) => {
       log('warn', 'daemon.warning', { what: 'reloading', ...errorFields(error as Error) });
     });
-    void manager.ready(trouble + status());
+    manager.ready(trouble + status());
   }
 
   function readAgain(): ReturnType<typeof adoptSettings> | Error {

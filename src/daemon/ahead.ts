@@ -1,4 +1,6 @@
 /** Makes the next trees of large repositories ready, while nobody waits for them. */
+
+import { crash } from '../crash.js';
 import type { RepositoryId } from '../image/names.js';
 import { errorFields } from '../report.js';
 import type { Services } from './services.js';
@@ -47,7 +49,7 @@ export class Ahead {
   #later(id: RepositoryId, wanted: number): void {
     const timer = setTimeout(() => {
       this.#timers.delete(id);
-      void this.#prepare(id, wanted);
+      this.#prepare(id, wanted).catch(crash);
     }, REST_MS);
     this.#timers.set(id, timer);
   }

@@ -1,4 +1,5 @@
 /** Keeps the daemon's board on disk, for `dropdock status`. */
+import { crash } from '../crash.js';
 import type { KnownDrop } from '../registry/daemon-view.js';
 import type { Services } from './services.js';
 
@@ -27,7 +28,7 @@ export class BoardKeeper {
   constructor(services: Services) {
     this.#services = services;
     this.#unsubscribe = services.board.onChange(() => this.#soon());
-    this.#writing = this.#write();
+    this.#write();
   }
 
   /** Nothing works here any more, and nothing says it did. */
@@ -44,12 +45,16 @@ export class BoardKeeper {
     if (this.#ended || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#writing = this.#write();
+      this.#write();
     }, EVERY_MS);
     this.#timer.unref();
   }
 
-  async #write(): Promise<void> {
+  #write(): void {
+    this.#writing = this.#writeNow().catch(crash);
+  }
+
+  async #writeNow(): Promise<void> {
     const { board, run, roots, owner, nowMs } = this.#services;
     try {
       const all = await board.drops();

@@ -1,5 +1,5 @@
 /** The daemon: what is started, in which order, and how it ends. */
-import { DropdockError } from '../errors.js';
+import { type DropdockError, faultOf } from '../errors.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import { errorFields, formatReceipt, rejectedReceipt } from '../report.js';
 import type { Settings } from '../settings/schema.js';
@@ -8,7 +8,7 @@ import { BoardKeeper } from './board-keeper.js';
 import { Intake } from './intake.js';
 import { Publisher } from './publisher.js';
 import type { Services } from './services.js';
-import { cleanAll, recover, takeOverFromDead } from './upkeep.js';
+import { cleanAll, isEnding, recover, takeOverFromDead } from './upkeep.js';
 
 export interface Daemon {
   /** Rejects when a bug was found: the process must end, and its manager starts it again. */
@@ -62,9 +62,8 @@ export async function startDaemon(services: Services): Promise<Daemon> {
         .then(
           () => {},
           (error) => {
-            if (!(error instanceof DropdockError && error.code === 'thread.failed')) {
-              log('warn', 'daemon.warning', errorFields(error as Error));
-            }
+            if (faultOf(error) === 'bug') fail(error);
+            else if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
           },
         )
         .finally(() => {

@@ -82,7 +82,7 @@ export class Delivery {
     if (this.#isStopping) return;
     const lane =
       this.#lanes.get(target) ??
-      new Work<Parcel>(TURNS, (_id, parcels) => this.#turn(target, parcels));
+      new Work<Parcel>(TURNS, (_id, parcels) => this.#turn(target, parcels), this.#hooks.onBug);
     this.#lanes.set(target, lane);
     lane.add(parcel.policy.id, parcel);
   }
@@ -212,7 +212,7 @@ export class Delivery {
     });
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      void again();
+      again().catch(this.#hooks.onBug);
     }, delayMs);
     this.#timers.add(timer);
   }

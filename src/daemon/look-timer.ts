@@ -2,6 +2,7 @@
  * When the inbox is looked at: at once where something has happened, and not over and over where things
  * happen without a pause. Looks never overlap.
  */
+import { crash } from '../crash.js';
 
 /**
  * After a look twice as long without one: whoever copies an archive into the inbox gives a hint with each
@@ -12,7 +13,7 @@ const BREATH_SHARE = 2;
 const BREATH_MS_MAX = 50;
 
 export interface LookTimerOptions {
-  /** It must not throw. */
+  /** It handles what it can; what it throws is a bug. */
   readonly look: () => Promise<void>;
   /** Milliseconds of a clock that is never set. */
   readonly monotonicMs: () => number;
@@ -71,11 +72,13 @@ export class LookTimer {
     const { look, monotonicMs } = this.#options;
     this.#dueMs = Number.POSITIVE_INFINITY;
     const beganMs = monotonicMs();
-    this.#looking = look().finally(() => {
-      const endedMs = monotonicMs();
-      this.#notBeforeMs = endedMs + Math.min((endedMs - beganMs) * BREATH_SHARE, BREATH_MS_MAX);
-      this.#looking = undefined;
-      if (!this.#stopped) this.#arm();
-    });
+    this.#looking = look()
+      .finally(() => {
+        const endedMs = monotonicMs();
+        this.#notBeforeMs = endedMs + Math.min((endedMs - beganMs) * BREATH_SHARE, BREATH_MS_MAX);
+        this.#looking = undefined;
+        if (!this.#stopped) this.#arm();
+      })
+      .catch(crash);
   }
 }

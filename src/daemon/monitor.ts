@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
+import { crash } from '../crash.js';
 import type { Log } from '../log.js';
 import { Health, type HealthOptions } from '../metrics/health.js';
 import type { Metrics } from '../metrics/metrics.js';
@@ -183,7 +184,9 @@ async function serveMetrics(
       const hint = 'Everything else goes on. Free the address, or set metrics.listen to another.';
       const retry = `${LISTEN_AGAIN_MS / 1000}s`;
       log('error', 'metrics.failed', { ...errorFields(error as Error), hint, retry });
-      timer = setTimeout(tryListen, LISTEN_AGAIN_MS).unref();
+      timer = setTimeout(() => {
+        tryListen().catch(crash);
+      }, LISTEN_AGAIN_MS).unref();
     }
   }
 }

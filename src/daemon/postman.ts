@@ -1,4 +1,6 @@
 /** The daemon's part in telling: one courier for each target, and the flips that nobody told of. */
+
+import { crash } from '../crash.js';
 import { type KernelLock, tryKernelLock } from '../disk/kernel-lock.js';
 import { Courier } from '../notify/courier.js';
 import { deliver } from '../notify/deliver.js';
@@ -55,9 +57,11 @@ export class Postman {
 
   #look(): void {
     this.#lookAgain = true;
-    this.#looking ??= this.#lookWhileAsked().finally(() => {
-      this.#looking = undefined;
-    });
+    this.#looking ??= this.#lookWhileAsked()
+      .finally(() => {
+        this.#looking = undefined;
+      })
+      .catch(crash);
   }
 
   async #lookWhileAsked(): Promise<void> {

@@ -59,7 +59,7 @@ export class Publisher {
     this.#hooks = hooks;
     this.#ahead = new Ahead(services);
     const take = (_id: string, drops: readonly ClaimedDrop[]) => this.#turn(drops);
-    const work = new Work<ClaimedDrop>(TURNS, take, hooks.gather);
+    const work = new Work<ClaimedDrop>(TURNS, take, hooks.onBug, hooks.gather);
     this.#work = work;
     // The turn that ends is one of those that run.
     this.#tidying = new Tidying(services, () => work.running > 1 || work.waiting > 0);
@@ -161,7 +161,8 @@ export class Publisher {
       const repo = policy?.repository;
       this.#services.log('warn', 'drop.rejected', { repo, drop, ...errorFields(error) });
     } catch (failure) {
-      this.#retry(claimed, failure as Error);
+      if (faultOf(failure) === 'bug') this.#hooks.onBug(failure);
+      else this.#retry(claimed, failure as Error);
     }
   }
 
@@ -170,8 +171,18 @@ export class Publisher {
     const fault = faultOf(error);
     if (fault === 'bug') this.#hooks.onBug(error);
     else if (fault !== 'content') this.#retry(claimed, error);
-    else if (isUnfinished(claimed.drop, error)) await this.#giveBack(claimed);
+    else if (isUnfinished(claimed.drop, error)) await this.#tryGiveBack(claimed);
     else await this.#refuse(claimed, error);
+  }
+
+  /** Where that fails it stays claimed: it is read again later, and given back then. */
+  async #tryGiveBack(claimed: ClaimedDrop): Promise<void> {
+    try {
+      await this.#giveBack(claimed);
+    } catch (failure) {
+      if (faultOf(failure) === 'bug') this.#hooks.onBug(failure);
+      else this.#retry(claimed, failure as Error);
+    }
   }
 
   /** A compressed archive tells only when it is read that its end has not come yet. */

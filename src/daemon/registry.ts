@@ -1,4 +1,6 @@
 /** The registry endpoint as a running thing: where it listens, what it reads again, what it logs. */
+
+import { crash } from '../crash.js';
 import type { Log } from '../log.js';
 import { type Certificate, CertificateWatch } from '../registry/certificate.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
@@ -49,7 +51,9 @@ export async function openRegistry(
   const complain = complainOnce(log);
   let timer: NodeJS.Timeout | undefined;
   await listenAll();
-  const look = setInterval(() => void renewCertificate(), CERTIFICATE_LOOK_MS);
+  const look = setInterval(() => {
+    renewCertificate().catch(crash);
+  }, CERTIFICATE_LOOK_MS);
   look.unref();
   return {
     get urls() {
@@ -83,7 +87,10 @@ export async function openRegistry(
         complain(where, error as Error);
       }
     }
-    if (listening.size < places.length) timer = setTimeout(listenAll, LISTEN_AGAIN_MS).unref();
+    if (listening.size === places.length) return;
+    timer = setTimeout(() => {
+      listenAll().catch(crash);
+    }, LISTEN_AGAIN_MS).unref();
   }
 
   async function renewCertificate(): Promise<void> {

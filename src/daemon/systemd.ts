@@ -44,17 +44,17 @@ export class ServiceManager {
   }
 
   /** It works, or works again after a reload. @param status one short line for `systemctl status` */
-  ready(status: string): Promise<void> {
-    return this.#tell('READY=1', `STATUS=${status}`);
+  ready(status: string): void {
+    this.#tell('READY=1', `STATUS=${status}`);
   }
 
-  reloading(): Promise<void> {
-    return this.#tell('RELOADING=1');
+  reloading(): void {
+    this.#tell('RELOADING=1');
   }
 
   /** @param status what it still waits for */
-  stopping(status: string): Promise<void> {
-    return this.#tell('STOPPING=1', `STATUS=${status}`);
+  stopping(status: string): void {
+    this.#tell('STOPPING=1', `STATUS=${status}`);
   }
 
   /** From now on a sign of life at twice the rate that is asked for, but only while there is life. */
@@ -62,7 +62,7 @@ export class ServiceManager {
     const { watchdogMs } = this.#address;
     if (watchdogMs === undefined) return;
     const tell = () => {
-      if (isAlive()) void this.#tell('WATCHDOG=1');
+      if (isAlive()) this.#tell('WATCHDOG=1');
     };
     this.#timer = setInterval(tell, watchdogMs / 2).unref();
     tell();
@@ -75,10 +75,11 @@ export class ServiceManager {
   }
 
   /** One after the other: READY=1 must not overtake RELOADING=1. */
-  #tell(...lines: readonly string[]): Promise<void> {
+  #tell(...lines: readonly string[]): void {
     const { socket } = this.#address;
-    if (socket) this.#told = this.#told.then(() => this.#run(socket, lines));
-    return this.#told;
+    if (!socket) return;
+    // Some failures to start a program are thrown (E2BIG, ENOMEM); the next message is told all the same.
+    this.#told = this.#told.then(() => this.#run(socket, lines)).catch(this.#onTrouble);
   }
 
   #run(socket: string, lines: readonly string[]): Promise<void> {

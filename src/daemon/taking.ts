@@ -3,6 +3,7 @@
  * job. What is stored stays until each has had its turn.
  */
 import { join } from 'node:path';
+import { crash } from '../crash.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { Observation } from '../inbox/scan.js';
 import type { Verdict } from '../inbox/settle.js';
@@ -93,7 +94,7 @@ export class Taking {
   #start(): void {
     while (this.#waiting.length > 0 && this.#running < JOBS_MAX) {
       const share = Math.ceil(this.#waiting.length / (JOBS_MAX - this.#running));
-      void this.#run(this.#waiting.splice(0, Math.min(share, TOGETHER_MAX)));
+      this.#run(this.#waiting.splice(0, Math.min(share, TOGETHER_MAX))).catch(crash);
     }
   }
 

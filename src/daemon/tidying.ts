@@ -2,6 +2,7 @@
  * Deletes what was let go of: published drops, snapshots that went, work that came to nothing. It holds
  * nobody up, and where many drops come at once they are published first.
  */
+import { crash } from '../crash.js';
 import { errorFields } from '../report.js';
 import type { Services } from './services.js';
 
@@ -41,10 +42,12 @@ export class Tidying {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#isWanted = false;
-    this.#running ??= this.#tidy().finally(() => {
-      this.#running = undefined;
-      if (this.#isWanted) this.want();
-    });
+    this.#running ??= this.#tidy()
+      .finally(() => {
+        this.#running = undefined;
+        if (this.#isWanted) this.want();
+      })
+      .catch(crash);
   }
 
   async #tidy(): Promise<void> {

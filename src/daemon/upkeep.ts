@@ -1,4 +1,5 @@
 /** What a crash left, what has grown old: found at start and every retention.interval. */
+import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
 import { freeLocksOf, lockRepository } from '../publish/lock.js';
@@ -20,8 +21,17 @@ export async function recover(services: Services, intake: Intake): Promise<void>
     for (const what of await mend(services, id)) log('info', 'daemon.recovered', { id, what });
   }
   await takeOverFromDead(services, intake);
-  void run('deleteRetired', { inbox }).catch(() => {});
-  void run('emptyTrash', { roots }).catch(() => {});
+  // Nothing waits for it; what fails is tried again after the next publish.
+  for (const work of [run('deleteRetired', { inbox }), run('emptyTrash', { roots })]) {
+    work.catch((error) => {
+      if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
+    });
+  }
+}
+
+/** After the order to end, threads end: the next start finds what is left. */
+export function isEnding(error: unknown): boolean {
+  return error instanceof DropdockError && error.code === 'thread.failed';
 }
 
 async function mend(services: Services, id: RepositoryId): Promise<string[]> {

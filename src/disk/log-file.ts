@@ -3,6 +3,7 @@
  * Whoever writes never waits for it and never fails by it: what it cannot take goes to the way round.
  */
 import { type FileHandle, open } from 'node:fs/promises';
+import { crash } from '../crash.js';
 
 /** A disk that hangs must not fill the memory instead. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
@@ -56,17 +57,19 @@ export class LogFile {
   }
 
   async #end(): Promise<void> {
-    while (this.#working) await this.#working;
+    while (this.#working !== undefined) await this.#working;
     await this.#file?.close().catch(() => {});
     this.#file = undefined;
     this.#isStale = true;
   }
 
   #work(): void {
-    this.#working ??= this.#drain().finally(() => {
-      this.#working = undefined;
-      if (this.#waiting.length > 0) this.#work();
-    });
+    this.#working ??= this.#drain()
+      .finally(() => {
+        this.#working = undefined;
+        if (this.#waiting.length > 0) this.#work();
+      })
+      .catch(crash);
   }
 
   async #drain(): Promise<void> {

@@ -110,7 +110,7 @@ export class Owner {
       }
       if (error?.code !== 'ENOENT') return;
       // Another host took us for dead (a long pause?). What was ours is theirs; we begin anew.
-      this.#lock?.release();
+      discard(() => this.#lock?.release());
       try {
         this.#register();
       } catch {

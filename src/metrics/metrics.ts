@@ -189,7 +189,7 @@ export class Metrics {
   /** Counts what there is. A scrape does not wait for it; the next one has it. */
   count(): void {
     this.#censusMs = this.#options.nowMs();
-    void this.#options.census().then(
+    this.#options.census().then(
       ({ repositories, snapshots }) => {
         this.#of.repositories?.set(repositories);
         this.#of.snapshots?.set(snapshots);

@@ -2,6 +2,7 @@
  * Tells one target what waits for it, one after the other and oldest first, again and again until it
  * has been told. What nobody takes holds up nobody but what is behind it for the same target.
  */
+import { crash } from '../crash.js';
 import { isTimestamp, timestampMs } from '../snapshot/timestamp.js';
 import type { Delivery } from './deliver.js';
 import { type Notice, parseNotice } from './notice.js';
@@ -51,9 +52,11 @@ export class Courier {
   look(): void {
     if (this.#isStopping) return;
     this.#lookAgain = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#running ??= this.#run()
+      .finally(() => {
+        this.#running = undefined;
+      })
+      .catch(crash);
   }
 
   /** Begins nothing new, lets what is under way end for so long (ms), then ends it. */

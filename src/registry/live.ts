@@ -113,7 +113,9 @@ export class Live {
     if (dueMs >= this.#dueMs) return;
     this.#dueMs = dueMs;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#push(), waitMs);
+    this.#timer = setTimeout(() => {
+      this.#push().catch(this.options.onError);
+    }, waitMs);
   }
 
   async #push(): Promise<void> {

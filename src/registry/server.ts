@@ -61,8 +61,13 @@ export class RegistryServer {
       connectionsCheckingInterval: 5000,
       keepAliveTimeout: Math.min(options.idleMs, 60_000),
     };
-    const handle = (request: IncomingMessage, response: ServerResponse) =>
-      void this.#handle(request, response);
+    const handle = (request: IncomingMessage, response: ServerResponse) => {
+      this.#handle(request, response).catch((error) => {
+        // One request that goes wrong ends its own connection, and nothing else.
+        response.destroy();
+        options.onError(error as Error, request);
+      });
+    };
     this.#server = options.certificate
       ? createTlsServer({ ...limits, ...options.certificate, minVersion: 'TLSv1.2' }, handle)
       : createServer(limits, handle);

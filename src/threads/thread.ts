@@ -1,5 +1,6 @@
 /** One worker thread, what it is doing, and its answers. */
 import { Worker } from 'node:worker_threads';
+import { crash } from '../crash.js';
 import type { RunJob } from '../disk/hands.js';
 import { DropdockError, fromPlainError, toPlainError } from '../errors.js';
 import type { Jobs } from './jobs.js';
@@ -52,7 +53,7 @@ export class Thread {
       if (this.#tasks.length === 0) {
         this.#worker.unref();
         this.#idleTimer = setTimeout(() => {
-          if (onIdle()) void this.end();
+          if (onIdle()) this.end().catch(crash);
         }, IDLE_MS);
         this.#idleTimer.unref();
         onFree();

@@ -1,5 +1,6 @@
 /** What runs on a worker thread: takes a job, does it with the real disk, answers. */
 import { parentPort } from 'node:worker_threads';
+import { crash } from '../crash.js';
 import { nodeDisk } from '../disk/disk.js';
 import type { LeaveSync } from '../disk/left-sync.js';
 import { type PlainError, toPlainError } from '../errors.js';
@@ -27,7 +28,11 @@ const ANSWER_WITHIN_MS = 5;
 let answers: JobAnswer[] = [];
 
 /** Jobs come as they were waiting, several at once; the answers come in their order. */
-parentPort?.on('message', async (jobs: readonly JobMessage[]) => {
+parentPort?.on('message', (jobs: readonly JobMessage[]) => {
+  answerAll(jobs).catch(crash);
+});
+
+async function answerAll(jobs: readonly JobMessage[]): Promise<void> {
   let beganMs = performance.now();
   for (const job of jobs) {
     // Not in one: what is pushed to would be what there was before the job told something itself.
@@ -38,7 +43,7 @@ parentPort?.on('message', async (jobs: readonly JobMessage[]) => {
     beganMs = performance.now();
   }
   tell();
-});
+}
 
 const leave: LeaveSync = (request) => {
   // It is the first job without an answer that leaves it.

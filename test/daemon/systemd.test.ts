@@ -38,10 +38,11 @@ describe('what is told to systemd', () => {
 
   it('is said in order, each in one message', async () => {
     const { manager, troubles } = open();
-    void manager.ready('Pulls at x');
-    void manager.reloading();
-    void manager.ready('bad\nREADY=0');
-    await manager.stopping('ends');
+    manager.ready('Pulls at x');
+    manager.reloading();
+    manager.ready('bad\nREADY=0');
+    manager.stopping('ends');
+    await manager.close();
     expect(lines()).to.deep.equal([
       '/run/n|READY=1|STATUS=Pulls at x|',
       '/run/n|RELOADING=1|',
@@ -78,7 +79,8 @@ describe('what is told to systemd', () => {
 
   it('is nothing where nobody listens, or where nobody watches', async () => {
     const { manager } = open(undefined, '');
-    await manager.ready('x');
+    manager.ready('x');
+    await manager.close();
     const watched = open(undefined).manager;
     watched.guard(() => true);
     await watched.close();
@@ -88,10 +90,22 @@ describe('what is told to systemd', () => {
   it('is trouble, told once, when it cannot be said', async () => {
     path = '/nowhere';
     const { manager, troubles } = open();
-    await manager.ready('x');
-    await manager.stopping('y');
+    manager.ready('x');
+    manager.stopping('y');
+    await manager.close();
     expect(troubles).to.have.length(1);
     expect(troubles[0]).to.include('ENOENT');
+  });
+
+  it('is told on after a message that could not even be begun with', async () => {
+    const { manager, troubles } = open();
+    // Linux takes no argument longer than 128 KiB: spawn throws instead of telling of an error.
+    manager.ready('x'.repeat(200_000));
+    manager.stopping('ends');
+    await manager.close();
+    expect(troubles).to.have.length(1);
+    expect(troubles[0]).to.include('E2BIG');
+    expect(lines()).to.deep.equal(['/run/n|STOPPING=1|STATUS=ends|']);
   });
 
   it('goes where the environment says, which those we start do not inherit', () => {

@@ -1,8 +1,20 @@
 /** The daemon with several targets: each has its own queue, and a receipt names them all. */
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
+import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { blobPath, makeLayout, TestContent } from '../support/make-image.js';
+import { makeTar, tarMembers } from '../support/make-tar.js';
 import { credentialsFile } from '../support/object-stores.js';
 import { readRepository } from '../support/outside-reader.js';
 import { S3Double } from '../support/s3-double.js';
@@ -44,8 +56,8 @@ targets:
 repositories:
   team/app: {targets: ${targets}}
 `;
-  const start = async (targets: string) => {
-    running = await testDaemon(root, { yaml: yaml(targets) });
+  const start = async (targets: string, disk?: Disk) => {
+    running = await testDaemon(root, { yaml: yaml(targets), ...(disk && { disk }) });
     return running;
   };
   const drop = (tag: string, name = `team/app:${tag}`) => {
@@ -175,6 +187,55 @@ repositories:
     expect(targets.us?.status).to.equal('published');
     expect(inStore(us)).to.deep.equal(['1']);
     expect(eu.objects.size, 'no second snapshot').to.equal(before);
+  });
+
+  it('survives an archive that ends too early and cannot be given back, and publishes it when it is whole', async () => {
+    const content = new TestContent();
+    content.writeLayout(join(root, 'made'), [
+      { image: content.image({ layers: ['base', 'app'] }), tag: '1' },
+    ]);
+    const bytes = gzipSync(makeTar(tarMembers(join(root, 'made'))));
+    const name = 'team/app:1.tar.gz';
+    // A file is given back by a link, which does not replace what is there meanwhile.
+    let refused = 0;
+    const disk = interfereWith(nodeDisk, (operation) => {
+      const isReturn = operation.verb === 'link' && operation.paths.endsWith(name);
+      if (isReturn && ++refused <= 2) throw systemError('EIO', operation);
+    });
+    const { services, daemon } = await start('[local, eu]', disk);
+    let bug: unknown;
+    daemon.failed.catch((error) => {
+      bug = error;
+    });
+    mkdirSync(join(root, 'inbox/team'));
+    const path = join(root, 'inbox', name);
+    writeFileSync(path, bytes.subarray(0, bytes.length / 2));
+    await waitFor('it to be returned', () => refused >= 3 && existsSync(path));
+    const retries = services.lines.filter(({ event }) => event === 'publish.retry');
+    expect(retries.map(({ fields }) => fields.code)).to.deep.equal(['EIO', 'EIO']);
+    appendFileSync(path, bytes.subarray(bytes.length / 2));
+    expect((await receipt()).status).to.equal('published');
+    expect(inStore(eu)).to.deep.equal(['1']);
+    expect(readRepository(join(root, 'published'), 'team~app')?.tags).to.have.keys('1');
+    expect(bug).to.equal(undefined);
+  });
+
+  it('ends on purpose when giving back an archive is a bug', async () => {
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      if (verb === 'link' && paths.endsWith('app:1.tar.gz')) throw new Error('made up');
+    });
+    const { daemon } = await start('[local, eu]', disk);
+    let bug: Error | undefined;
+    daemon.failed.catch((error) => {
+      bug = error;
+    });
+    const whole = gzipSync(
+      makeTar([{ path: 'oci-layout', body: '{"imageLayoutVersion":"1.0.0"}' }]),
+    );
+    mkdirSync(join(root, 'inbox/team'));
+    writeFileSync(join(root, 'inbox/team/app:1.tar.gz'), whole.subarray(0, whole.length / 2));
+    const { message } = await waitFor('the daemon to say so', () => bug);
+    expect(message).to.equal('made up');
   });
 
   it('rejects what every target refuses, and names those that do', async () => {

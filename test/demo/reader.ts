@@ -1,9 +1,14 @@
 /** The demonstration's reader: on a thread of its own, it looks until it is told to stop. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { crash } from '#src/crash.js';
 import { startReader } from '../support/looping-reader.js';
 
 const reader = startReader(workerData as string, ['app']);
-parentPort?.once('message', async () => {
+parentPort?.once('message', () => {
+  tell().catch(crash);
+});
+
+async function tell(): Promise<void> {
   const { looks, snapshots } = await reader.stop();
   parentPort?.postMessage({ looks, snapshots: [...snapshots] });
-});
+}

@@ -1,5 +1,7 @@
 /** A real browser without a window. What it complains of, and whom else it asks, is remembered. */
+
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { crash } from '#src/crash.js';
 
 const FLAGS = [
   '--no-sandbox',
@@ -37,7 +39,7 @@ export class TestBrowser {
     page.on('pageerror', (error) => void this.complaints.push(error.message));
     page.on('dialog', (dialog) => {
       this.complaints.push(`a dialog: ${dialog.message()}`);
-      void dialog.dismiss();
+      dialog.dismiss().catch(crash);
     });
     page.on('request', (request) => {
       if (!request.url().startsWith(origin)) this.complaints.push(request.url());

@@ -1,5 +1,6 @@
 /** A reader on a thread of its own: it looks without pause until it is told to stop. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { crash } from '#src/crash.js';
 import { startReader } from './looping-reader.js';
 
 export interface ReaderThreadData {
@@ -16,10 +17,14 @@ export interface ReaderThreadAnswer {
 
 const { published, ids } = workerData as ReaderThreadData;
 const reader = startReader(published, ids);
-parentPort?.once('message', async () => {
+parentPort?.once('message', () => {
+  tell().catch(crash);
+});
+
+async function tell(): Promise<void> {
   const answer = await reader.stop().then(
     ({ looks, snapshots }) => ({ looks, snapshots: snapshots.size, violation: undefined }),
     (error: Error) => ({ looks: 0, snapshots: 0, violation: error.message }),
   );
   parentPort?.postMessage(answer satisfies ReaderThreadAnswer);
-});
+}

@@ -3,10 +3,12 @@
  * Ceph's gateway, and whatever trouble a test asks for. It counts requests, checks Content-MD5, and
  * believes every signature.
  */
+
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
+import { crash } from '#src/crash.js';
 
 export interface DoubleObject {
   readonly body: Buffer;
@@ -90,7 +92,7 @@ export class S3Double {
   private constructor(options: DoubleOptions) {
     this.#options = options;
     this.#server = createServer((request, response) => {
-      void this.#answer(request, response);
+      this.#answer(request, response).catch(crash);
     });
   }
 

@@ -1,0 +1,54 @@
+/** What the daemon does by itself every now and then: trouble is tried again, a bug ends the process. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { nodeDisk } from '#src/disk/disk.js';
+import { type Interference, interfereWith, systemError } from '../support/faulty-disk.js';
+import { testDaemon } from '../support/service.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { waitFor } from '../support/wait-for.js';
+
+describe('the upkeep of a daemon', () => {
+  let running: Awaited<ReturnType<typeof testDaemon>> | undefined;
+  afterEach(async () => {
+    await running?.stop();
+    running = undefined;
+    removeTempDirs();
+  });
+
+  /** @param atSweep what becomes of each look at the content store */
+  const start = async (atSweep: Interference) => {
+    const root = tempDir();
+    mkdirSync(join(root, 'inbox'));
+    const disk = interfereWith(nodeDisk, (operation) => {
+      if (operation.verb === 'list' && operation.paths.endsWith('state/content')) {
+        atSweep(operation);
+      }
+    });
+    running = await testDaemon(root, { disk, yaml: 'retention: {interval: 1s}\n' });
+    return running;
+  };
+
+  it('is tried again after trouble of the system', async () => {
+    let looks = 0;
+    const { services, daemon } = await start((operation) => {
+      if (++looks === 1) throw systemError('EIO', operation);
+    });
+    let bug: unknown;
+    daemon.failed.catch((error) => {
+      bug = error;
+    });
+    await waitFor('the next cleaning', () => looks >= 2);
+    const warnings = services.lines.filter(({ event }) => event === 'daemon.warning');
+    expect(warnings.map(({ fields }) => fields.code)).to.deep.equal(['EIO']);
+    expect(bug).to.equal(undefined);
+  });
+
+  it('ends the daemon where it meets a bug', async () => {
+    const { daemon } = await start(() => {
+      throw new Error('made up');
+    });
+    const failure = await daemon.failed.catch((error: Error) => error);
+    expect(failure).to.have.property('message', 'made up');
+  });
+});
