@@ -20,9 +20,10 @@ describe('inBreaths', () => {
     expect(others).to.be.at.least(3);
   });
 
-  it('takes few at once', () => {
+  it('takes few at once', async () => {
     const seen: number[] = [];
-    void inBreaths([1, 2], (item) => void seen.push(item));
+    const taken = inBreaths([1, 2], (item) => void seen.push(item));
     expect(seen).to.deep.equal([1, 2]);
+    await taken;
   });
 });
