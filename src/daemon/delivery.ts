@@ -6,7 +6,7 @@
 import { DropdockError, faultOf } from '../errors.js';
 import type { DropOutcome } from '../publish/drop.js';
 import { publishRepository } from '../publish/publish.js';
-import { newTransaction, type PublishContext } from '../publish/turn.js';
+import { endTransaction, newTransaction, type PublishContext } from '../publish/turn.js';
 import { errorFields } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { LOCAL_TARGET } from '../settings/targets.js';
@@ -63,9 +63,7 @@ export class Delivery {
       const parcel = { claimed, policy, staged, transaction, startedMs, ...progress };
       for (const target of policy.targets) this.#enqueue(target, parcel);
     } catch (error) {
-      await run('end', { roots, transaction }).catch(() => {
-        // Whoever finds this process dead clears it away.
-      });
+      await this.#end(transaction);
       await this.#hooks.onUnread(claimed, error as Error);
     }
   }
@@ -166,15 +164,18 @@ export class Delivery {
   }
 
   async #complete(parcel: Parcel): Promise<void> {
-    const { roots, run } = this.#services;
     try {
       await this.#hooks.onComplete(parcel);
     } catch (error) {
       if (faultOf(error) === 'bug') return this.#hooks.onBug(error);
       return this.#wait(parcel, 'the receipt', error as Error, () => this.#complete(parcel));
     }
-    await run('end', { roots, transaction: parcel.transaction }).catch(() => {
-      // Whoever finds this process dead clears it away.
+    await this.#end(parcel.transaction);
+  }
+
+  async #end(transaction: string): Promise<void> {
+    await endTransaction(this.#services, transaction).catch(() => {
+      // It is tried again.
     });
   }
 

@@ -8,7 +8,7 @@ import { publishDrops } from '../objects/publish-drops.js';
 import type { DropOutcome, DropToPublish } from '../publish/drop.js';
 import { type PublishResult, publishRepository } from '../publish/publish.js';
 import { stageAndIngest } from '../publish/stage-drops.js';
-import { newTransaction, type PublishContext } from '../publish/turn.js';
+import { endTransaction, newTransaction, type PublishContext } from '../publish/turn.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { LOCAL_TARGET } from '../settings/targets.js';
 import {
@@ -65,8 +65,8 @@ export async function publishEverywhere(
   if (isHereOnly(policy)) return publishRepository(context, policy, [drop]);
   const { roots, run } = context;
   const transaction = newTransaction(context);
-  await run('begin', { roots, transaction });
   try {
+    await run('begin', { roots, transaction });
     const staged = await stageDrop(services, context, policy, drop, transaction);
     const delivered = new Map<string, Delivered>();
     const results = await allOrFirstError(
@@ -105,8 +105,8 @@ export async function publishEverywhere(
       files: results.reduce((sum, { files }) => sum + files, 0),
     };
   } finally {
-    await run('end', { roots, transaction }).catch(() => {
-      // Whoever finds this process dead clears it away.
+    await endTransaction(context, transaction).catch(() => {
+      // It is tried again.
     });
   }
 }

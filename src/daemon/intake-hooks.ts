@@ -10,6 +10,7 @@ import type { Settings } from '../settings/schema.js';
 import type { ClaimedDrop } from './publisher.js';
 import type { Services } from './services.js';
 import type { Held } from './taking.js';
+import { toDrop } from './to-drop.js';
 
 export interface IntakeHooks {
   readonly onClaimed: (drop: ClaimedDrop) => void;
@@ -63,4 +64,19 @@ export function claimRequest(
     nowMs: claimMoments.next(path, nowMs()),
     marker,
   };
+}
+
+/** A claim as it goes to the publisher. @throws name.invalid, tag.invalid */
+export function toClaimedDrop(
+  services: Services,
+  claim: Claim,
+  { path, kind, tolerateAbsent, look, early }: TakenDrop,
+): ClaimedDrop {
+  const { policy, name } = resolveDrop(services.settings, path, kind);
+  const fromInside = policy === undefined;
+  const options = { tag: name.tag, kind, tolerateAbsent, fromInside };
+  const drop = { ...toDrop(services, claim, path, options), early: early?.staged };
+  const progress = { claimedMs: services.monotonicMs(), attempts: 0, look };
+  const { namespace } = name;
+  return { claim, name: path, policy, namespace, drop, release: early?.release, ...progress };
 }

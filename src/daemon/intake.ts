@@ -10,20 +10,13 @@ import { incomplete, Settler, type Times } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
 import { errorFields } from '../report.js';
 import { inBreaths } from './breaths.js';
-import {
-  claimRequest,
-  type IntakeHooks,
-  resolveDrop,
-  settleSettings,
-  type TakenDrop,
-} from './intake-hooks.js';
+import { type IntakeHooks, settleSettings, type TakenDrop, toClaimedDrop } from './intake-hooks.js';
 import { LookTimer } from './look-timer.js';
 import { placesToWatch } from './places-to-watch.js';
 import type { ClaimedDrop } from './publisher.js';
 import { seeAll } from './see-all.js';
 import type { Services } from './services.js';
 import { Taking } from './taking.js';
-import { toDrop } from './to-drop.js';
 
 /** Hints come in crowds; one look answers all that came together, and those that come meanwhile the next. */
 const AT_ONCE_MS = 0;
@@ -185,8 +178,9 @@ export class Intake {
       decision = this.#settler.decide(seen, times);
     }
     if (decision.action === 'take') {
-      const claim = await this.#services.run('takeClaim', claimRequest(this.#services, seen));
-      await this.#taken(seen, claim, { tolerateAbsent: decision.tolerateAbsent });
+      const { tolerateAbsent } = decision;
+      const { claim } = await this.#taking.take(seen, true);
+      if (claim !== undefined) await this.#taken(seen, claim, { tolerateAbsent });
       return settings.inbox.scan;
     }
     if (decision.action === 'ignore') this.#mention(seen.path, 'drop.ignored', decision.reason);
@@ -216,23 +210,15 @@ export class Intake {
 
   /** Hands a claim on: to be published, or to be refused for its name. */
   async adopt(claim: Claim, taken: TakenDrop): Promise<void> {
-    const { path, kind, tolerateAbsent, look, early } = taken;
-    const { monotonicMs, liveClaims, settings } = this.#services;
+    const { liveClaims } = this.#services;
     liveClaims.add(claimKey(claim));
     try {
-      const { policy, name } = resolveDrop(settings, path, kind);
-      const fromInside = policy === undefined;
-      const options = { tag: name.tag, kind, tolerateAbsent, fromInside };
-      const drop = { ...toDrop(this.#services, claim, path, options), early: early?.staged };
-      const progress = { claimedMs: monotonicMs(), attempts: 0, look };
-      const { namespace } = name;
-      const release = early?.release;
-      this.#hooks.onClaimed({ claim, name: path, policy, namespace, drop, release, ...progress });
+      this.#hooks.onClaimed(toClaimedDrop(this.#services, claim, taken));
     } catch (error) {
-      early?.release();
+      taken.early?.release();
       // Whatever fails from here on, the claim must be taken up again.
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
-      await this.#hooks.onRefused(claim, path, error).catch((failure) => {
+      await this.#hooks.onRefused(claim, taken.path, error).catch((failure) => {
         liveClaims.delete(claimKey(claim));
         throw failure;
       });

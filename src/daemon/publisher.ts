@@ -149,8 +149,8 @@ export class Publisher {
     byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
   ): Promise<PublishResult> {
     const context = this.#context(byDrop.values());
-    return publishRepository(context, policy, [...byDrop.keys()], (outcomes) =>
-      letGoAll(this.#services, outcomes, byDrop, (claimed) => this.#giveBack(claimed)),
+    return publishClaimed(this.#services, context, policy, byDrop, (claimed) =>
+      this.#giveBack(claimed),
     );
   }
 
@@ -253,4 +253,20 @@ export class Publisher {
     if (this.#stopping.signal.aborted) return;
     this.#services.log('warn', 'daemon.warning', errorFields(error as Error));
   }
+}
+
+/**
+ * All steps after the claim, for drops of one repository that only the directory has.
+ * @param giveBack for what turned out to be still on its way
+ */
+export function publishClaimed(
+  services: Services,
+  context: PublishContext,
+  policy: ResolvedRepository,
+  byDrop: ReadonlyMap<DropToPublish, ClaimedDrop>,
+  giveBack: (claimed: ClaimedDrop) => Promise<void>,
+): Promise<PublishResult> {
+  return publishRepository(context, policy, [...byDrop.keys()], (outcomes) =>
+    letGoAll(services, outcomes, byDrop, giveBack),
+  );
 }

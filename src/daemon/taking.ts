@@ -2,13 +2,12 @@
  * Drops that are still, on their way to being claims: looked at, taken and stored together, many to a
  * job. What is stored stays until each has had its turn.
  */
-import { join } from 'node:path';
 import { crash } from '../crash.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { Observation } from '../inbox/scan.js';
 import type { Verdict } from '../inbox/settle.js';
 import type { StagedEarly } from '../publish/drop.js';
-import { newTransaction } from '../publish/turn.js';
+import { endTransaction, newTransaction } from '../publish/turn.js';
 import type { Examined, TakeAnswer, TakeRequest } from '../threads/take-together.js';
 import { Crowds } from './crowds.js';
 import { claimRequest, resolveDrop } from './intake-hooks.js';
@@ -55,16 +54,14 @@ export class Taking {
     this.#services = services;
   }
 
-  /** Where it turns out to be whole, it is taken by the way. @throws system errors, and bugs */
-  async take(seen: Observation): Promise<Taken> {
-    let request: TakeRequest;
-    try {
-      request = requestOf(this.#services, seen);
-    } catch (error) {
-      if (faultOf(error) === 'content') return { verdict: { kind: 'refused' } };
-      throw error;
-    }
-    const { id } = request.examine;
+  /**
+   * Where it turns out to be whole, it is taken by the way.
+   * @param isDue its time is up: it is taken whatever is missing
+   * @throws system errors, and bugs
+   */
+  async take(seen: Observation, isDue = false): Promise<Taken> {
+    const request = requestOf(this.#services, seen, isDue);
+    const id = request.examine?.id;
     this.#crowds.enter(id);
     try {
       return await new Promise((resolve, reject) => {
@@ -105,21 +102,26 @@ export class Taking {
     const drops = asked.map(({ request }) =>
       isRoom ? request : { ...request, ingest: undefined },
     );
+    const end = () => {
+      endTransaction(this.#services, transaction).catch(() => {
+        // It is tried again.
+      });
+    };
     this.#running++;
     try {
-      const { answers } = await run('takeTogether', { roots, uid, transaction, drops });
-      const holder = new Holder(
-        () => run('end', { roots, transaction }),
-        (change) => {
-          this.#early += change;
-        },
-      );
+      const { answers, isLeft } = await run('takeTogether', { roots, uid, transaction, drops });
+      if (isLeft) end();
+      const holder = new Holder(end, (change) => {
+        this.#early += change;
+      });
       for (const [at, each] of asked.entries()) {
         const answer = answers[at];
         if (answer === undefined) this.#waiting.unshift(each);
         else settle(each, answer, holder);
       }
     } catch (error) {
+      // What it began with may lie there.
+      end();
       for (const each of asked) each.reject(error as Error);
     } finally {
       this.#running--;
@@ -134,7 +136,7 @@ class Holder {
 
   /** @param count is told of each that is held, and of each that is not any more */
   constructor(
-    readonly end: () => Promise<unknown>,
+    readonly end: () => void,
     readonly count: (change: 1 | -1) => void,
   ) {}
 
@@ -147,10 +149,7 @@ class Holder {
   #release(staged: StagedEarly): void {
     if (!this.#held.delete(staged)) return;
     this.count(-1);
-    if (this.#held.size > 0) return;
-    this.end().catch(() => {
-      // Whoever finds this process dead clears it away.
-    });
+    if (this.#held.size === 0) this.end();
   }
 }
 
@@ -160,18 +159,32 @@ function settle({ resolve, reject }: Asked, answer: TakeAnswer, holder: Holder):
   else resolve({ ...answer, early: holder.hold(answer.early) });
 }
 
-/** @throws name.invalid, tag.invalid */
-function requestOf(services: Services, seen: Observation): TakeRequest {
+function requestOf(services: Services, seen: Observation, isDue: boolean): TakeRequest {
   const { roots, inbox, settings } = services;
   const { path, kind } = seen;
-  const { policy, name } = resolveDrop(settings, path, kind);
+  const take = claimRequest(services, seen);
+  const resolved = isDue ? undefined : resolveOrRefuse(services, seen);
+  if (!resolved) return { examine: undefined, take, ingest: undefined, convert: false };
+  const { policy, name } = resolved;
   const elsewhere = policy && elsewhereOf(policy);
-  const drop = join(inbox, path);
   const isEarly = kind === 'directory' && policy !== undefined && isHereOnly(policy);
   return {
-    examine: { roots, id: policy?.id, path: drop, kind, tag: name.tag, elsewhere },
-    take: claimRequest(services, seen),
+    examine: { roots, inbox, id: policy?.id, path, kind, tag: name.tag, elsewhere },
+    take,
     ingest: isEarly ? settings.ingest : undefined,
     convert: policy?.redirectOci === 'convert',
   };
+}
+
+/** Undefined for a name that can never be one: whoever dropped it is told when it is taken. */
+function resolveOrRefuse(
+  { settings }: Services,
+  { path, kind }: Observation,
+): ReturnType<typeof resolveDrop> | undefined {
+  try {
+    return resolveDrop(settings, path, kind);
+  } catch (error) {
+    if (faultOf(error) === 'content') return undefined;
+    throw error;
+  }
 }

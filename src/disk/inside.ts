@@ -42,6 +42,27 @@ export class InsideDirectory {
   }
 
   /**
+   * The same for a directory below `root`, to which no link leads. Undefined where there is none.
+   * @throws path.outside for a link on the way or at the end
+   */
+  static useBelow<T>(
+    disk: Disk,
+    root: string,
+    path: string,
+    use: (inside: InsideDirectory) => T,
+  ): T | undefined {
+    return InsideDirectory.use(disk, root, (outer) => {
+      const fd = outer.#reachable(path, () => outer.#directory(path));
+      return fd === undefined ? undefined : InsideDirectory.use(disk, `/proc/self/fd/${fd}/.`, use);
+    });
+  }
+
+  /** What the directory itself is, whatever has its name by now. */
+  statSelf(): Stat {
+    return this.disk.statOpen(this.#directory(''));
+  }
+
+  /**
    * Undefined where there is nothing.
    * @throws path.outside for a link on the way or at the end
    */
@@ -80,13 +101,19 @@ export class InsideDirectory {
   }
 
   #at<T>(path: string, use: (full: string) => T): T | undefined {
+    return this.#reachable(path, () => {
+      const slash = path.lastIndexOf('/');
+      const directory = this.#directory(slash < 0 ? '' : path.slice(0, slash));
+      return use(`/proc/self/fd/${directory}/${path.slice(slash + 1)}`);
+    });
+  }
+
+  #reachable<T>(path: string, reach: () => T): T | undefined {
     if (path.startsWith('/') || path.split('/').includes('..')) {
       throw new DropdockError('path.outside', `${path} leads out of the drop.`, { path });
     }
     try {
-      const slash = path.lastIndexOf('/');
-      const directory = this.#directory(slash < 0 ? '' : path.slice(0, slash));
-      return use(`/proc/self/fd/${directory}/${path.slice(slash + 1)}`);
+      return reach();
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return undefined;
       if (hasErrno(error, 'ELOOP', 'ENOTDIR')) {

@@ -1,14 +1,7 @@
 /** What the inbox asks of the worker threads, but for what needs the readers as well. */
 import type { Disk } from '../disk/disk.js';
 import { bytesBelow } from '../disk/receive.js';
-import {
-  claimKind,
-  listClaims,
-  prepareInbox,
-  returnClaim,
-  takeClaim,
-  takeOverClaims,
-} from './claim.js';
+import { claimKind, listClaims, prepareInbox, returnClaim, takeOverClaims } from './claim.js';
 import { whatForbids } from './forbidden.js';
 import { deleteRetired, letGoPublished, letGoRejected, letGoTogether } from './let-go.js';
 import { listRejected } from './rejected.js';
@@ -16,7 +9,6 @@ import { listRejected } from './rejected.js';
 export const inboxJobs = {
   prepareInbox,
   claimKind,
-  takeClaim,
   returnClaim,
   letGoPublished,
   letGoTogether,

@@ -3,7 +3,6 @@
 /** Jobs that tell of no step (a listing, a look at a link) are left out. */
 const JOB_STEPS: Readonly<Record<string, string>> = {
   scan: 'scan',
-  takeClaim: 'claim',
   mend: 'mend',
   openTurn: 'mend',
   stage: 'read',

@@ -9,7 +9,7 @@ import type { DropOutcome, DropToPublish } from './drop.js';
 import type { RepositoryPolicy } from './next-snapshot.js';
 import { type PublishResult, publishRepository } from './publish.js';
 import { stageAndIngest } from './stage-drops.js';
-import { newTransaction, type PublishContext } from './turn.js';
+import { endTransaction, newTransaction, type PublishContext } from './turn.js';
 
 export interface BundleToPublish {
   readonly drop: DropToPublish;
@@ -42,8 +42,8 @@ export async function publishBundle(
 ): Promise<BundleOutcome> {
   const { roots, run } = context;
   const transaction = newTransaction(context);
-  await run('begin', { roots, transaction });
   try {
+    await run('begin', { roots, transaction });
     const { parts: contents, refused } = await checkAll(context, bundle, transaction);
     const parts: BundlePart[] = [];
     const results: PublishResult[] = [];
@@ -63,8 +63,8 @@ export async function publishBundle(
     if (faultOf(error) !== 'content') throw error;
     return { status: 'rejected', error: error as Error };
   } finally {
-    await run('end', { roots, transaction }).catch(() => {
-      // Whoever finds this process dead clears it away.
+    await endTransaction(context, transaction).catch(() => {
+      // It is tried again.
     });
   }
 }

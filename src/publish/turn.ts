@@ -2,8 +2,10 @@
  * What every change of a repository has in common, whatever it changes: the lock, the mending, what
  * the pivot named when it began, the flip, the cleaning. publish.ts has the steps by number.
  */
+
+import { crash } from '../crash.js';
 import type { RunJob } from '../disk/hands.js';
-import { fromPlainError } from '../errors.js';
+import { faultOf, fromPlainError } from '../errors.js';
 import type { SnapshotReason } from '../snapshot/snapshot-file.js';
 import type { Origin } from '../snapshot/state.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
@@ -54,6 +56,37 @@ export function newTransaction({ owner, nowMs }: Pick<PublishContext, 'owner' | 
   return transactionName(owner, nowMs(), ++serial);
 }
 
+/** So long after it failed it is tried again; later and later, but no later than the second. */
+const END_AGAIN_MS = 1000;
+const END_AGAIN_MS_MAX = 60_000;
+
+/**
+ * Takes away what a transaction has under work/. As long as that is there nothing is swept from the store that
+ * came since; so where it fails it is tried again until it works, or this process ends and another one does it.
+ * @throws what it failed with at first
+ */
+export async function endTransaction(
+  { roots, run }: Pick<PublishContext, 'roots' | 'run'>,
+  transaction: string,
+): Promise<void> {
+  try {
+    await run('end', { roots, transaction });
+  } catch (error) {
+    endLater(() => run('end', { roots, transaction }), END_AGAIN_MS);
+    throw error;
+  }
+}
+
+function endLater(end: () => Promise<unknown>, waitMs: number): void {
+  const again = (error: unknown) => {
+    if (faultOf(error) === 'bug') crash(error);
+    else endLater(end, Math.min(waitMs * 2, END_AGAIN_MS_MAX));
+  };
+  setTimeout(() => {
+    end().catch(again);
+  }, waitMs).unref();
+}
+
 /** Step 3, under the lock, and perhaps more in the same go. */
 export type Open<O extends Opened> = (request: OpenRequest) => Promise<O>;
 
@@ -69,7 +102,7 @@ export async function withTurn<T, O extends Opened>(
   open: Open<O>,
   work: (turn: Turn, opened: O) => Promise<T>,
 ): Promise<T & TurnResult> {
-  const { roots, run, owner } = context;
+  const { roots, owner } = context;
   const { id } = policy;
   const later: Error[] = [];
   const lock = await lockRepository(roots, id, context.lock); // 2
@@ -82,7 +115,7 @@ export async function withTurn<T, O extends Opened>(
       const done = await work(Object.assign(turn, { base, before }), opened);
       return { ...done, mended, later };
     } finally {
-      if (!turn.isEnded) await attempt({ later }, () => run('end', { roots, transaction }));
+      if (!turn.isEnded) await attempt({ later }, () => endTransaction(context, transaction));
     }
   } finally {
     await attempt({ later }, () => lock.release()); // 14

@@ -11,7 +11,7 @@ import { createGunzip } from 'node:zlib';
 import { Decompress, ZstdErrorCode } from 'fzstd';
 import xz from 'xz-decompress';
 import type { Disk } from '../disk/disk.js';
-import { ensureDirectory, readFile, writeAll } from '../disk/durable.js';
+import { discard, ensureDirectory, readFile, writeAll } from '../disk/durable.js';
 import { addProgress, type Progress } from '../disk/progress.js';
 import { STORED_MODE } from '../disk/stored.js';
 import { DropdockError, isSystemError } from '../errors.js';
@@ -193,9 +193,11 @@ class SpoolReader {
     }
   }
 
+  /** What went wrong is told by who calls this. */
   abandon(): void {
-    if (this.#sink) this.disk.close(this.#sink.fd);
+    const sink = this.#sink;
     this.#sink = undefined;
+    if (sink) discard(() => this.disk.close(sink.fd));
   }
 
   finish(): Bundle {
@@ -276,8 +278,9 @@ class SpoolReader {
     const { fd, hash, path, at } = this.#sink;
     this.disk.setMode(fd, STORED_MODE);
     this.disk.sync(fd);
-    this.disk.close(fd);
+    // Closed once, whatever comes of it: the number may be another file's by the time of the next.
     this.#sink = undefined;
+    this.disk.close(fd);
     const digest = digestFrom('sha256', hash.digest('hex'));
     this.#members.set(entry.path, { path, size: at, digest });
   }

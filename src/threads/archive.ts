@@ -1,6 +1,7 @@
 /** Opens an archive drop, whatever it is packed in, and reads what it holds. */
 import { basename, dirname } from 'node:path';
 import type { Disk } from '../disk/disk.js';
+import { discard } from '../disk/durable.js';
 import { InsideDirectory } from '../disk/inside.js';
 import type { Progress } from '../disk/progress.js';
 import { checkArchiveSpace } from '../disk/space.js';
@@ -19,9 +20,16 @@ export type Packing = 'tar' | Compression;
 const PADDING_BYTES_MAX = 1024 * 1024;
 const ZEROS_BYTES_MIN = 64 * 1024;
 
-/** What a file is packed in; undefined for a file that is no archive (yet). */
-export function packingOf(disk: Disk, path: string): Packing | 'unsupported' | undefined {
-  return withArchive(disk, path, (_fd, start) => {
+/**
+ * What a file is packed in; undefined for a file that is no archive (yet).
+ * @param root no link leads from there to it
+ */
+export function packingOf(
+  disk: Disk,
+  root: string,
+  path: string,
+): Packing | 'unsupported' | undefined {
+  return withArchive(disk, root, path, (_fd, start) => {
     const packing = recogniseArchive(start);
     return packing === undefined && unsupportedArchive(start) ? 'unsupported' : packing;
   });
@@ -37,29 +45,27 @@ export interface ArchiveToOpen {
 /**
  * @throws format.unknown, archive.truncated and all that reading an archive throws
  */
-export function openArchive<T>(
+export async function openArchive<T>(
   disk: Disk,
   { path, spool, progress }: ArchiveToOpen,
   use: (bundle: Bundle) => T,
 ): Promise<T> {
-  return Promise.resolve(
-    withArchive(disk, path, async (fd, start) => {
-      const packing = recogniseArchive(start);
-      if (packing === undefined) {
-        const unsupported = unsupportedArchive(start);
-        if (unsupported) throw unsupported;
-        throw new DropdockError('format.unknown', 'The file is no archive.', { path: '.' });
-      }
-      if (packing !== 'tar') {
-        checkArchiveSpace(disk, { place: dirname(spool), size: disk.statOpen(fd).size });
-      }
-      const bundle =
-        packing === 'tar'
-          ? openTarBundle(disk, fd, basename(path))
-          : await openSpooledBundle(disk, fd, packing, { directory: spool, progress });
-      return use(fromImageDirectory(bundle));
-    }),
-  );
+  return withArchive(disk, dirname(path), basename(path), async (fd, start) => {
+    const packing = recogniseArchive(start);
+    if (packing === undefined) {
+      const unsupported = unsupportedArchive(start);
+      if (unsupported) throw unsupported;
+      throw new DropdockError('format.unknown', 'The file is no archive.', { path: '.' });
+    }
+    if (packing !== 'tar') {
+      checkArchiveSpace(disk, { place: dirname(spool), size: disk.statOpen(fd).size });
+    }
+    const bundle =
+      packing === 'tar'
+        ? openTarBundle(disk, fd, basename(path))
+        : await openSpooledBundle(disk, fd, packing, { directory: spool, progress });
+    return use(fromImageDirectory(bundle));
+  });
 }
 
 export interface PlainTar {
@@ -68,18 +74,26 @@ export interface PlainTar {
   readonly isPreallocated: boolean;
 }
 
-/** Only for a plain tar, whose members are found without reading it all. */
-export function openPlainTar<T>(disk: Disk, path: string, use: (tar: PlainTar) => T): T {
-  return withArchive(disk, path, (fd) => {
+/**
+ * Only for a plain tar, whose members are found without reading it all.
+ * @param root no link leads from there to it
+ */
+export function openPlainTar<T>(
+  disk: Disk,
+  root: string,
+  path: string,
+  use: (tar: PlainTar) => T,
+): T {
+  return withArchive(disk, root, path, (fd) => {
     const bundle = openTarBundle(disk, fd, basename(path));
     const isPreallocated = bundle.restBytes > PADDING_BYTES_MAX;
     return use({ bundle: fromImageDirectory(bundle), isPreallocated });
   });
 }
 
-/** No compressed archive does: its writer made room for the rest. */
-export function endsInZeros(disk: Disk, path: string): boolean {
-  return withArchive(disk, path, (fd) => {
+/** No compressed archive does: its writer made room for the rest. @param root no link leads from there to it */
+export function endsInZeros(disk: Disk, root: string, path: string): boolean {
+  return withArchive(disk, root, path, (fd) => {
     const { size } = disk.statOpen(fd);
     const end = Buffer.alloc(ZEROS_BYTES_MIN);
     if (size <= end.length) return false;
@@ -87,28 +101,43 @@ export function endsInZeros(disk: Disk, path: string): boolean {
   });
 }
 
-function withArchive<T>(disk: Disk, path: string, use: (fd: number, start: Buffer) => T): T {
-  return InsideDirectory.use(disk, dirname(path), (inside) => {
-    const file = inside.open(basename(path));
-    if (file === undefined) {
-      throw new DropdockError('content.missing', 'The archive is gone.', { path: basename(path) });
-    }
-    const { fd } = file;
-    const start = Buffer.alloc(ARCHIVE_START_BYTES);
-    let result: T;
-    try {
-      const count = disk.read(fd, start, start.length, 0);
-      result = use(fd, start.subarray(0, count));
-    } catch (error) {
-      disk.close(fd);
-      throw error;
-    }
-    if (result instanceof Promise) {
-      return result.finally(() => disk.close(fd)) as T;
-    }
+function withArchive<T>(
+  disk: Disk,
+  root: string,
+  path: string,
+  use: (fd: number, start: Buffer) => T,
+): T {
+  const fd = openInside(disk, root, path);
+  const start = Buffer.alloc(ARCHIVE_START_BYTES);
+  let result: T;
+  try {
+    const count = disk.read(fd, start, start.length, 0);
+    result = use(fd, start.subarray(0, count));
+  } catch (error) {
     disk.close(fd);
-    return result;
-  });
+    throw error;
+  }
+  if (result instanceof Promise) {
+    return result.finally(() => disk.close(fd)) as T;
+  }
+  disk.close(fd);
+  return result;
+}
+
+/** The directories on the way are closed before anything is read: what is thrown then leaves nothing running. */
+function openInside(disk: Disk, root: string, path: string): number {
+  let fd: number | undefined;
+  try {
+    InsideDirectory.use(disk, root, (inside) => {
+      fd = inside.open(path)?.fd;
+    });
+  } catch (error) {
+    const opened = fd;
+    if (opened !== undefined) discard(() => disk.close(opened));
+    throw error;
+  }
+  if (fd !== undefined) return fd;
+  throw new DropdockError('content.missing', 'The archive is gone.', { path: basename(path) });
 }
 
 /** `tar c path/to/layout` puts a directory before every name, and other files may lie beside that. */

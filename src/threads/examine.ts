@@ -21,7 +21,8 @@ export interface ExamineRequest {
   readonly roots: TreeRoots;
   /** Undefined for a bundle. */
   readonly id: RepositoryId | undefined;
-  /** The drop, where it lies in the inbox. */
+  readonly inbox: string;
+  /** Of the drop, below the inbox. */
   readonly path: string;
   readonly kind: 'directory' | 'file';
   readonly tag: Tag | undefined;
@@ -64,19 +65,19 @@ export function examineDirectory(
 
 /** The same for an archive. */
 export function examineFile(disk: Disk, request: ExamineRequest): Finding {
-  const { path } = request;
+  const { inbox, path } = request;
   return refusing(() => {
-    const packing = packingOf(disk, path);
+    const packing = packingOf(disk, inbox, path);
     if (packing === undefined) return { verdict: { kind: 'stranger' } };
     if (packing === 'unsupported') return { verdict: { kind: 'refused' } };
     if (packing === 'tar') {
       // The end mark is there: nothing more will come, and what is missing is told when it is published.
-      return openPlainTar(disk, path, ({ bundle, isPreallocated }) => ({
+      return openPlainTar(disk, inbox, path, ({ bundle, isPreallocated }) => ({
         verdict: isPreallocated ? examinePreallocated(disk, request, bundle) : { kind: 'whole' },
       }));
     }
     // Only reading all of a compressed archive tells whether it is whole; publishing it does.
-    return { verdict: endsInZeros(disk, path) ? incomplete('its end') : { kind: 'whole' } };
+    return { verdict: endsInZeros(disk, inbox, path) ? incomplete('its end') : { kind: 'whole' } };
   });
 }
 

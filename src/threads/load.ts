@@ -15,7 +15,6 @@ const publish: Room = async () => (await import('../publish/jobs.js')).publishJo
 const INBOX: Record<keyof InboxJobs, Room> = {
   prepareInbox: inbox,
   claimKind: inbox,
-  takeClaim: inbox,
   returnClaim: inbox,
   letGoPublished: inbox,
   letGoTogether: inbox,

@@ -10,6 +10,7 @@ import { type PlainError, toPlainError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { Reading, StagedContent } from '../image/staged-content.js';
 import { type ClaimRequest, type ClaimResult, takeClaim } from '../inbox/claim.js';
+import { type Claim, claimPath } from '../inbox/paths.js';
 import { isToBeTaken, type Verdict } from '../inbox/settle.js';
 import type { DropToPublish, StagedEarly } from '../publish/drop.js';
 import { begin, end } from '../publish/jobs.js';
@@ -28,7 +29,8 @@ const FILES_PER_DROP = 4;
 const LONG_MS = 500;
 
 export interface TakeRequest {
-  readonly examine: ExamineRequest;
+  /** Undefined where it is taken as it is: its time is up, or its name is to be refused. */
+  readonly examine: ExamineRequest | undefined;
   readonly take: ClaimRequest;
   /** How its files may be stored; undefined where they are not to be, before its turn. */
   readonly ingest: DropToPublish['ingest'] | undefined;
@@ -57,6 +59,8 @@ export interface Examined {
 export type TakeAnswer = Examined | { readonly error: PlainError };
 
 export interface TakenTogether {
+  /** What keeps the store from being swept could not be removed again. */
+  readonly isLeft: boolean;
   /** In the order of the drops; where it took long only for the first of them. */
   readonly answers: readonly TakeAnswer[];
 }
@@ -74,12 +78,12 @@ export function takeTogether(disk: Disk, request: TakeTogetherRequest): TakenTog
         if (performance.now() - beganMs > LONG_MS) break;
       }
     });
-    if (!answers.some(isEarly)) given.leave();
-    return { answers };
+    const isLeft = !answers.some(isEarly) && !given.leave();
+    return { answers, isLeft };
   } catch {
     // They are taken, and nothing of them is in the store: each turn tries it again for itself.
-    given.leave();
     return {
+      isLeft: !given.leave(),
       answers: answers.map((each) => (isEarly(each) ? { ...each, early: undefined } : each)),
     };
   }
@@ -98,34 +102,52 @@ class Room {
   ) {}
 
   enter(): void {
-    if (!this.#isThere) begin(this.disk, this.request);
+    if (this.#isThere) return;
+    // Even where it fails, something of it may be there.
     this.#isThere = true;
+    begin(this.disk, this.request);
   }
 
-  leave(): void {
-    if (!this.#isThere) return;
+  /** @returns whether nothing of it is there any more */
+  leave(): boolean {
+    if (!this.#isThere) return true;
     try {
       end(this.disk, this.request);
+      return true;
     } catch {
-      // Whoever finds this process dead clears it away.
+      return false;
     }
   }
 }
 
+/** Publishing it tells what is wrong with it. */
+const AS_IT_IS: Finding = { verdict: { kind: 'refused' } };
+
 function takeOne(disk: Disk, drop: TakeRequest, room: Room, into: IntoStore): TakeAnswer {
-  const { kind, path } = drop.examine;
+  const { examine } = drop;
   const clock = new StepClock();
   try {
-    if (kind === 'file') return conclude(disk, drop, examineFile(disk, drop.examine), clock);
-    return InsideDirectory.use(disk, path, (inside) => {
-      const finding = examineDirectory(disk, drop.examine, inside);
-      return conclude(disk, drop, finding, clock, (reading) =>
-        stageEarly(drop, room, into, { ...finding, reading, inside }),
-      );
+    if (examine === undefined) return conclude(disk, drop, AS_IT_IS, clock);
+    if (examine.kind === 'file') return conclude(disk, drop, examineFile(disk, examine), clock);
+    // Through no link: whoever owns a directory on the way may swap it for one at any moment.
+    const answer = InsideDirectory.useBelow(disk, examine.inbox, examine.path, (inside) => {
+      const finding = examineDirectory(disk, examine, inside);
+      return conclude(disk, drop, finding, clock, (reading, claim) => {
+        const taken = claimPath(examine.inbox, claim);
+        return stageEarly(drop, room, into, { ...finding, reading, inside, taken });
+      });
     });
+    return answer ?? { ...AS_IT_IS, claim: 'gone', early: undefined, steps: clock.steps };
   } catch (error) {
     return { error: toPlainError(error) };
   }
+}
+
+/** What was read is what was taken: another directory may have got its name in between. */
+function isSame(disk: Disk, inside: InsideDirectory, path: string): boolean {
+  const read = inside.statSelf();
+  const taken = disk.statIfThere(path);
+  return taken !== undefined && taken.dev === read.dev && taken.ino === read.ino;
 }
 
 function conclude(
@@ -133,7 +155,7 @@ function conclude(
   { take }: TakeRequest,
   { verdict, reading }: Finding,
   clock: StepClock,
-  store: (reading: Reading) => StagedEarly | undefined = () => undefined,
+  store: (reading: Reading, claim: Claim) => StagedEarly | undefined = () => undefined,
 ): Examined {
   const { steps } = clock;
   clock.took('examine');
@@ -141,7 +163,7 @@ function conclude(
   const claim = takeClaim(disk, take);
   clock.took('claim');
   const isTaken = typeof claim !== 'string';
-  const early = isTaken && reading !== undefined ? store(reading) : undefined;
+  const early = isTaken && reading !== undefined ? store(reading, claim) : undefined;
   clock.took('read');
   return { verdict, claim, early, steps };
 }
@@ -161,13 +183,15 @@ interface Found extends Pick<Finding, 'base'> {
   readonly reading: Reading;
   /** Open since before it was renamed. */
   readonly inside: InsideDirectory;
+  /** Where the drop lies now. */
+  readonly taken: string;
 }
 
 function stageEarly(
   { take, ingest, convert }: TakeRequest,
   room: Room,
   into: IntoStore,
-  { reading, base, inside }: Found,
+  { reading, base, inside, taken }: Found,
 ): StagedEarly | undefined {
   const { blobs, manifests } = reading.content;
   if (ingest === undefined || !isSmall(blobs)) return undefined;
@@ -183,6 +207,7 @@ function stageEarly(
     blobs.some(({ source }) => source === 'published') ||
     manifests.some(({ bytes }) => bytes === undefined);
   try {
+    if (!isSame(into.disk, inside, taken)) return undefined;
     room.enter();
     const request = { roots, transaction, uid, drop };
     return into.together(() => {

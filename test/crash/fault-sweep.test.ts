@@ -1,23 +1,36 @@
 /**
  * Goal: whatever disk operation fails, a reader sees the old snapshot or the new one, and the drop
  * is published in the end (I1, I3, I4). Method: fail the k-th operation of a delivery,
- * until a delivery passes untouched; look; then let a healthy daemon start on what is left. Every third
- * k, others in every run; DROPDOCK_TEST_POINTS=all tries each.
+ * until a delivery passes untouched; look; then let a healthy daemon start on what is left. The same with a
+ * whole daemon, which must go on by itself. Some of all k, others in every run; DROPDOCK_TEST_POINTS=all
+ * tries each.
  */
+import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
-import { deliver, prepareSweep, SWEEP_YAML, SWEPT_DROP } from '../support/deliver.js';
-import { interfereWith, systemError } from '../support/faulty-disk.js';
+import {
+  deliver,
+  dropPath,
+  prepareSweep,
+  SWEEP_YAML,
+  SWEPT_DROPS,
+  type SweptDrop,
+} from '../support/deliver.js';
+import { type DiskOperation, interfereWith, systemError } from '../support/faulty-disk.js';
 import { receipts, testDaemon, testServices } from '../support/service.js';
 import { removeTempDirs } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
+const ALL = process.env.DROPDOCK_TEST_POINTS === 'all';
 /** Every operation of a delivery, or every seventh, beginning with another one in every run. */
-const STEP = process.env.DROPDOCK_TEST_POINTS === 'all' ? 1 : 7;
-const FIRST = 1 + (Date.now() % STEP);
+const STEP = ALL ? 1 : 7;
+/** The same for what is tried with each kind of drop. */
+const KINDS_STEP = ALL ? 1 : 13;
+const MOMENT = Date.now();
 
 /** @returns false when the delivery ended before its k-th operation */
-async function failOnce(root: string, k: number, code: string): Promise<boolean> {
+async function failOnce(root: string, { path }: SweptDrop, k: number, code: string) {
   let failed = false;
   let armed = false;
   let number = 0;
@@ -29,7 +42,7 @@ async function failOnce(root: string, k: number, code: string): Promise<boolean>
   const services = await testServices(root, { disk, yaml: SWEEP_YAML });
   armed = true;
   try {
-    await deliver(services, SWEPT_DROP);
+    await deliver(services, path);
   } catch (error) {
     if ((error as { code?: string }).code === undefined) throw error;
   } finally {
@@ -39,11 +52,17 @@ async function failOnce(root: string, k: number, code: string): Promise<boolean>
   return failed;
 }
 
-async function sweep(code: string): Promise<{ points: number; old: number; new: number }> {
+interface Seen {
+  points: number;
+  old: number;
+  new: number;
+}
+
+async function sweep(drop: SweptDrop, code: string, step: number): Promise<Seen> {
   const seen = { points: 0, old: 0, new: 0 };
-  for (let k = FIRST; ; k += STEP) {
-    const { root, look } = await prepareSweep();
-    const failed = await failOnce(root, k, code);
+  for (let k = 1 + (MOMENT % step); ; k += step) {
+    const { root, look } = await prepareSweep(drop);
+    const failed = await failOnce(root, drop, k, code);
     const sees = look();
     const { services, stop } = await testDaemon(root, { disk: nodeDisk, yaml: SWEEP_YAML });
     const settled = () => receipts(root).length === 2;
@@ -69,12 +88,81 @@ describe('publish, with the k-th disk operation failing', () => {
 
   for (const code of ['EIO', 'ENOSPC', 'EACCES']) {
     it(`never shows half a snapshot, and publishes in the end: ${code}`, async function () {
-      this.timeout(180_000);
-      const { points, ...seen } = await sweep(code);
+      this.timeout(ALL ? 1_800_000 : 180_000);
+      const { points, ...seen } = await sweep(SWEPT_DROPS['a small directory'], code, STEP);
       console.info(`      ${points} points: ${seen.old} times old, ${seen.new} times new`);
       // The sweep has met both sides of the flip.
       expect(seen.old).to.be.greaterThan(20);
       expect(seen.new).to.be.greaterThan(2);
+    });
+  }
+
+  for (const [kind, drop] of Object.entries(SWEPT_DROPS).slice(1)) {
+    it(`never shows half a snapshot, and publishes in the end: ${kind}`, async function () {
+      this.timeout(ALL ? 1_800_000 : 180_000);
+      const { points, ...seen } = await sweep(drop, 'EIO', KINDS_STEP);
+      console.info(`      ${points} points: ${seen.old} times old, ${seen.new} times new`);
+      expect(seen.old).to.be.greaterThan(10);
+      expect(seen.new).to.be.greaterThan(1);
+    });
+  }
+});
+
+/** A daemon that works whose k-th operation after a drop has come fails. */
+async function failDaemonOnce(drop: SweptDrop, k: number): Promise<DiskOperation | undefined> {
+  const { root, look } = await prepareSweep(drop);
+  // On its filesystem, and no drop yet: it comes as it is, in one step.
+  const [aside, place] = [join(root, 'inbox', '.aside'), dropPath(root, drop.path)];
+  renameSync(place, aside);
+  let failed: DiskOperation | undefined;
+  let armed = false;
+  let number = 0;
+  const disk = interfereWith(nodeDisk, (operation) => {
+    if (!armed || ++number !== k) return;
+    failed = operation;
+    throw systemError('EIO', operation);
+  });
+  // What nobody in the process knows of is looked for as often as the dead are.
+  const yaml = `${SWEEP_YAML}lock: {stale: 2s}\n`;
+  const { services, daemon, stop } = await testDaemon(root, { disk, yaml });
+  const isDone = () => {
+    look();
+    return receipts(root).length === 2;
+  };
+  armed = true;
+  mkdirSync(dirname(place), { recursive: true });
+  renameSync(aside, place);
+  try {
+    await Promise.race([waitFor('the receipt', isDone), daemon.failed]);
+    armed = false;
+    expect(look()).to.equal('new');
+    expect(receipts(root)[1]?.status).to.be.oneOf(['published', 'unchanged']);
+    const left = () =>
+      ['inbox/.claimed', 'state/trash', 'state/work'].map((each) => join(root, each));
+    await waitFor('nothing left', () => left().every((each) => readdirSync(each).length === 0));
+  } catch (error) {
+    const at = `EIO at operation ${k}, ${failed?.verb} ${failed?.paths}`;
+    const lines = JSON.stringify(services.lines, null, 1);
+    throw new Error(`${at}: ${(error as Error).stack}\n${lines}`);
+  } finally {
+    await stop();
+  }
+  return failed;
+}
+
+describe('a daemon, with its k-th disk operation failing', () => {
+  afterEach(removeTempDirs);
+
+  for (const [kind, drop] of Object.entries(SWEPT_DROPS)) {
+    it(`shows no half snapshot meanwhile, and publishes by itself: ${kind}`, async function () {
+      this.timeout(ALL ? 1_800_000 : 180_000);
+      let points = 0;
+      for (let k = 1 + (MOMENT % KINDS_STEP); ; k += KINDS_STEP, points++) {
+        if ((await failDaemonOnce(drop, k)) === undefined) break;
+        removeTempDirs();
+      }
+      console.info(`      ${points} points`);
+      expect(points).to.be.greaterThan(10);
     });
   }
 });

@@ -8,6 +8,7 @@ import type { Observation } from '#src/inbox/scan.js';
 import type { StagedEarly } from '#src/publish/drop.js';
 import { loadSettings } from '#src/settings/settings.js';
 import type { TakeAnswer, TakeTogetherRequest } from '#src/threads/take-together.js';
+import { waitFor } from '../support/wait-for.js';
 
 const stored = () =>
   ({ content: {}, ingested: {}, forms: new Map(), base: undefined }) as unknown as StagedEarly;
@@ -17,19 +18,27 @@ const CLAIM = { name: 'x', owner: 'p1x1', at: 'then' } as never;
 describe('Taking', () => {
   let jobs: TakeTogetherRequest[];
   let ended: string[];
+  let failsToEnd: () => boolean;
+  let isLeft: boolean;
   let answer: (path: string, batch: number) => TakeAnswer | undefined;
   let taking: Taking;
 
   beforeEach(() => {
     jobs = [];
     ended = [];
+    isLeft = false;
+    failsToEnd = () => false;
     answer = () => ({ verdict: { kind: 'whole' }, claim: CLAIM, early: stored(), steps });
     const run = async (job: string, request: TakeTogetherRequest) => {
-      if (job === 'end') return void ended.push(request.transaction);
+      if (job === 'end') {
+        ended.push(request.transaction);
+        if (failsToEnd()) throw Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'rmdir' });
+        return;
+      }
       const batch = jobs.push(request);
       await new Promise((resolve) => setImmediate(resolve));
       const answers = request.drops.map(({ take }) => answer(take.path, batch));
-      return { answers: answers.filter((each) => each !== undefined) };
+      return { answers: answers.filter((each) => each !== undefined), isLeft };
     };
     const { settings } = loadSettings({ flags: [], environment: {}, file: undefined });
     const owner = { token: 'p1x1' };
@@ -78,6 +87,27 @@ describe('Taking', () => {
     expect(ended).to.deep.equal([jobs[0]?.transaction, jobs[1]?.transaction]);
   });
 
+  it('tries to end again what could not be ended: it keeps the store from being swept', async () => {
+    failsToEnd = () => ended.length === 1;
+    const [one] = await takeAll(1);
+    one?.early?.release();
+    await waitFor('another try', () => ended.length === 2);
+    expect(new Set(ended)).to.deep.equal(new Set([jobs[0]?.transaction]));
+  });
+
+  it('ends what a job has left behind, and what one that failed may have', async () => {
+    isLeft = true;
+    answer = () => ({ verdict: { kind: 'whole' }, claim: CLAIM, early: undefined, steps });
+    await takeAll(1);
+    expect(ended).to.deep.equal([jobs[0]?.transaction]);
+    answer = () => {
+      throw Object.assign(new Error('the thread ended'), { code: 'EIO', syscall: 'read' });
+    };
+    const [result] = await Promise.allSettled([taking.take(seen('app:1'))]);
+    expect(result?.status).to.equal('rejected');
+    expect(ended).to.deep.equal(jobs.map(({ transaction }) => transaction));
+  });
+
   it('ends only once for all of one job', async () => {
     const all = await takeAll(4);
     expect(jobs).to.have.lengthOf(2);
@@ -100,11 +130,21 @@ describe('Taking', () => {
     ]);
   });
 
-  it('asks no thread about a name that can never be one', async () => {
-    const { verdict, claim } = await taking.take(seen('App!'));
-    expect(verdict.kind).to.equal('refused');
-    expect(claim).to.equal(undefined);
-    expect(jobs).to.deep.equal([]);
+  it('takes as it is what has a name that can never be one, and what is due', async () => {
+    const all = [
+      taking.take(seen('App!')),
+      taking.take(seen('app:1'), true),
+      taking.take(seen('app:2')),
+    ];
+    for (const { claim } of await Promise.all(all)) expect(claim).to.equal(CLAIM);
+    const asked = jobs
+      .flatMap(({ drops }) => drops)
+      .map(({ examine, ingest }) => [examine?.path, ingest]);
+    expect(asked).to.deep.equal([
+      [undefined, undefined],
+      [undefined, undefined],
+      ['app:2', 'auto'],
+    ]);
   });
 
   it('has a repository wait while others of it are being taken', async () => {

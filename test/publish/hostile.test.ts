@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { Taking } from '#src/daemon/taking.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { removeTree } from '#src/disk/remove-tree.js';
 import { deliver, dropPath } from '../support/deliver.js';
@@ -74,11 +75,12 @@ describe('hostile neighbours', () => {
     expect(drops.map(({ path }) => path)).to.deep.equal(['att/sub/image']);
     rmSync(dropPath(root, 'att/sub'), { recursive: true });
     symlinkSync(secret, dropPath(root, 'att/sub'));
-    const given = { inbox: services.inbox, path: 'att/sub/image', marker: undefined };
-    const signature = drops[0]?.signature ?? '';
-    const request = { ...given, signature, owner: services.owner.token, nowMs: Date.now() };
-    const taken = await services.run('takeClaim', request).catch((error: Error) => error);
-    expect(taken).to.include({ code: 'path.outside' });
+    const [seen] = drops;
+    if (seen === undefined) throw new Error('not seen');
+    for (const isDue of [false, true]) {
+      const taken = await new Taking(services).take(seen, isDue).catch((error: Error) => error);
+      expect(taken).to.include({ code: 'path.outside' });
+    }
     expect(existsSync(join(secret, 'image/index.json'))).to.equal(true);
     expect(
       (await services.run('scan', { inbox: services.inbox, marker: undefined })).drops,

@@ -1,45 +1,71 @@
 /** One drop's whole way, step by step and in order, so that its k-th disk operation is always the same. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { letGoAll } from '#src/daemon/let-go.js';
-import type { Services } from '#src/daemon/services.js';
-import { toDrop } from '#src/daemon/to-drop.js';
+import { gzipSync } from 'node:zlib';
+import { toClaimedDrop } from '#src/daemon/intake-hooks.js';
+import { isUnfinished } from '#src/daemon/outcome.js';
+import { type ClaimedDrop, publishClaimed } from '#src/daemon/publisher.js';
+import { publishContext, type Services } from '#src/daemon/services.js';
+import { Taking } from '#src/daemon/taking.js';
 import { nodeDisk } from '#src/disk/disk.js';
-import { parseDropName } from '#src/image/names.js';
 import type { DropOutcome } from '#src/publish/drop.js';
-import { publishRepository } from '#src/publish/publish.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
-import { makeLayout } from './make-image.js';
+import { makeLayout, sha256, TestContent } from './make-image.js';
+import { dockerSaveMembers, makeTar, tarMembers } from './make-tar.js';
 import { oldOrNew, readRepository } from './outside-reader.js';
 import { testServices } from './service.js';
 import { tempDir } from './temp-dir.js';
 
-/** @throws what a step throws; the daemon would try again */
+/**
+ * Takes and publishes the drop as the daemon does, by the same code, but does not wait until it is still:
+ * it is examined and, where it is whole, claimed and stored at once; else it is taken as if its time were up.
+ * @returns undefined where it cannot be taken now: the daemon would look again later
+ * @throws what a step throws; the daemon would try again
+ */
 export async function deliver(services: Services, path: string): Promise<DropOutcome | undefined> {
-  const { inbox, run, owner, nowMs, roots, settings, uid } = services;
+  const { inbox, run, roots } = services;
   const { drops } = await run('scan', { inbox, marker: undefined });
   const seen = drops.find((drop) => drop.path === path);
   if (seen === undefined) return undefined;
-  const { signature, kind } = seen;
-  const given = { inbox, path, signature, owner: owner.token, nowMs: nowMs(), marker: undefined };
-  const claim = await run('takeClaim', given);
-  // As the daemon would: it looks again later.
-  if (typeof claim === 'string') return undefined;
-  const name = parseDropName(path, kind === 'file');
-  if (name.repository === undefined) throw new Error('no repository');
-  const policy = resolveRepository(settings, name.repository);
-  const drop = toDrop(services, claim, path, { tag: name.tag, kind, tolerateAbsent: true });
-  const lock = { staleMs: 2000, waitMs: 0, kernel: true, owner: owner.token };
-  const context = { roots, owner: owner.token, uid, run, nowMs, lock };
-  const progress = { claimedMs: 0, attempts: 0, look: undefined };
-  const claimed = { claim, name: path, policy, namespace: '', drop, ...progress };
-  const result = await publishRepository(context, policy, [drop], (outcomes) =>
-    letGoAll(services, outcomes, new Map([[drop, claimed]]), async () => {}),
-  );
+  const taking = new Taking(services);
+  let taken = await taking.take(seen);
+  const tolerateAbsent = taken.claim === undefined;
+  if (tolerateAbsent) taken = await taking.take(seen, true);
+  const { claim, early } = taken;
+  if (claim === undefined || typeof claim === 'string') return undefined;
+  const { kind } = seen;
+  const look = undefined;
+  let outcome: DropOutcome | undefined;
+  try {
+    const claimed = toClaimedDrop(services, claim, { path, kind, look, tolerateAbsent, early });
+    outcome = await publishOne(services, claimed);
+    // Its end has not come, and will not: it lies in the inbox again, and its time is up.
+    if (outcome.status === 'rejected' && isUnfinished(claimed.drop, outcome.error)) {
+      const again = await taking.take(seen, true);
+      if (typeof again.claim !== 'object') return undefined;
+      const due = { path, kind, look, tolerateAbsent: true };
+      outcome = await publishOne(services, toClaimedDrop(services, again.claim, due));
+    }
+  } finally {
+    early?.release();
+  }
   await run('deleteRetired', { inbox });
   await run('emptyTrash', { roots });
-  const [outcome] = result.outcomes;
-  if (outcome?.status === 'retry') throw outcome.error;
+  if (outcome.status === 'retry') throw outcome.error;
+  return outcome;
+}
+
+async function publishOne(services: Services, claimed: ClaimedDrop): Promise<DropOutcome> {
+  const { inbox, run, owner } = services;
+  const { policy, drop, claim, name } = claimed;
+  if (policy === undefined) throw new Error('no repository');
+  const lock = { staleMs: 2000, waitMs: 0, kernel: true, owner: owner.token };
+  const context = { ...publishContext(services), lock };
+  const byDrop = new Map([[drop, claimed]]);
+  const { outcomes } = await publishClaimed(services, context, policy, byDrop, () =>
+    run('returnClaim', { inbox, claim, path: name }),
+  );
+  const [outcome] = outcomes;
+  if (outcome === undefined) throw new Error(`no outcome for ${name}`);
   return outcome;
 }
 
@@ -53,23 +79,79 @@ export const SWEPT_DROP = 'team/app:1.0';
 export const SWEEP_YAML =
   'settle: {quiet: 1ms}\nretry: {first: 10ms}\ninbox: {watch: false, scan: 20ms}\n';
 
+/** A drop that is swept: where it lies, and how one that holds a layer of this text is put there. */
+export interface SweptDrop {
+  readonly path: string;
+  /** @returns the digest its tag is to have, where it is known */
+  readonly make: (path: string, layer: string) => string | undefined;
+}
+
+const LARGE_LAYERS = Array.from({ length: 8 }, (_none, at) => `layer ${at}`);
+
+const makeArchive = (path: string, layer: string): string => {
+  const content = new TestContent();
+  const image = content.image({ layers: ['base', layer] });
+  const layout = join(tempDir(), 'layout');
+  content.writeLayout(layout, [{ image, tag: '1.0' }]);
+  writeFileSync(path, makeTar(tarMembers(layout)));
+  return image.digest;
+};
+
+/** One for each way a drop's content takes into the store. */
+export const SWEPT_DROPS = {
+  'a small directory': {
+    path: SWEPT_DROP,
+    make: (path, layer) => makeLayout(path, { layers: ['base', layer] }).digest,
+  },
+  // Too many blobs to be stored when it is taken.
+  'a directory': {
+    path: SWEPT_DROP,
+    make: (path, layer) => makeLayout(path, { layers: [...LARGE_LAYERS, layer] }).digest,
+  },
+  'an archive': { path: `${SWEPT_DROP}.tar`, make: makeArchive },
+  // Unpacked, and its manifest is made.
+  'a compressed docker-archive': {
+    path: `${SWEPT_DROP}.tar.gz`,
+    make: (path, layer) => {
+      const names = ['app:1.0'];
+      const members = dockerSaveMembers([{ names, layers: ['base', layer] }], sha256);
+      writeFileSync(path, gzipSync(makeTar(members)));
+      return undefined;
+    },
+  },
+} as const satisfies Record<string, SweptDrop>;
+
+export interface PreparedSweep {
+  readonly root: string;
+  /** What a reader sees. @throws a violation */
+  readonly look: () => 'old' | 'new';
+}
+
 /** A published repository, a drop that moves its tag, and a way to ask what a reader sees. */
-export async function prepareSweep(): Promise<{ root: string; look: () => 'old' | 'new' }> {
+export async function prepareSweep(
+  drop: SweptDrop = SWEPT_DROPS['a small directory'],
+): Promise<PreparedSweep> {
   const root = tempDir();
-  const look = await prepareSweepIn(root);
+  const look = await prepareSweepIn(root, drop);
   return { root, look: () => look(root) };
 }
 
 /** The same in a directory of the caller's. @returns how to look at it, or at a copy of it */
-export async function prepareSweepIn(root: string): Promise<(root: string) => 'old' | 'new'> {
+export async function prepareSweepIn(
+  root: string,
+  drop: SweptDrop = SWEPT_DROPS['a small directory'],
+): Promise<(root: string) => 'old' | 'new'> {
   mkdirSync(join(root, 'inbox', 'team'), { recursive: true });
   const services = await testServices(root, { disk: nodeDisk, yaml: SWEEP_YAML });
   await services.run('prepareInbox', { inbox: services.inbox });
-  makeLayout(dropPath(root, SWEPT_DROP), { layers: ['base', 'old'] });
-  await deliver(services, SWEPT_DROP);
+  drop.make(dropPath(root, drop.path), 'old');
+  await deliver(services, drop.path);
   await services.close();
-  const { digest } = makeLayout(dropPath(root, SWEPT_DROP), { layers: ['base', 'new'] });
+  const digest = drop.make(dropPath(root, drop.path), 'new');
   const old = readRepository(join(root, 'published'), SWEPT_ID);
+  const before = old?.tags['1.0'];
   return (there) =>
-    oldOrNew(join(there, 'published'), SWEPT_ID, old, ({ tags }) => tags['1.0'] === digest);
+    oldOrNew(join(there, 'published'), SWEPT_ID, old, ({ tags }) =>
+      digest === undefined ? tags['1.0'] !== before : tags['1.0'] === digest,
+    );
 }

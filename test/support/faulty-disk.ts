@@ -13,16 +13,30 @@ export interface DiskOperation {
 /** Called before each operation; throws to make it fail. */
 export type Interference = (operation: DiskOperation) => void;
 
+/**
+ * A file whose closing fails is closed all the same, as Linux does it.
+ * @throws of the disk it returns: an error without a code, a bug, when a file is closed twice
+ */
 export function interfereWith(disk: Disk, interfere: Interference): Disk {
   let number = 0;
+  const open = new Set<unknown>();
   return new Proxy(disk, {
     get(target, verb: keyof Disk) {
       const original = target[verb] as (...given: unknown[]) => unknown;
       return (...given: unknown[]) => {
         const strings = given.filter((each) => typeof each === 'string');
         const paths = strings.map(plainPath).join(' ');
-        interfere({ number: ++number, verb, paths });
-        return original.apply(target, given);
+        const [fd] = given;
+        if (verb === 'close' && !open.delete(fd)) throw new Error(`${fd} is not open (any more)`);
+        try {
+          interfere({ number: ++number, verb, paths });
+        } catch (error) {
+          if (verb === 'close') original.apply(target, given);
+          throw error;
+        }
+        const result = original.apply(target, given);
+        if (verb === 'open') open.add(result);
+        return result;
       };
     },
   });

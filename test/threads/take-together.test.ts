@@ -2,7 +2,16 @@
  * Goal: what is taken together is stored with one wait for the disk; whatever goes wrong with that, the
  * drops are taken, nothing half stored gets a name, and each turn reads what was not stored.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
@@ -43,7 +52,7 @@ describe('takeTogether', () => {
     return { path, ...makeLayout(path, { layers: [layer], tag: name }) };
   }
   const request = (name: string, change: Partial<TakeRequest> = {}): TakeRequest => ({
-    examine: { roots: roots(), id: ID, path: join(inbox, name), kind: 'directory', tag: undefined },
+    examine: { roots: roots(), inbox, id: ID, path: name, kind: 'directory', tag: undefined },
     take: {
       inbox,
       path: name,
@@ -57,11 +66,14 @@ describe('takeTogether', () => {
     ...change,
   });
   const take = (disk: Disk, drops: readonly TakeRequest[]) => {
-    const given = { roots: roots(), transaction: TRANSACTION, uid: process.getuid?.() ?? 0 };
-    return takeTogether(disk, { ...given, drops }).answers.map((each): Examined => {
+    return takeAll(disk, drops).answers.map((each): Examined => {
       if ('error' in each) throw new Error(`${each.error.message}`);
       return each;
     });
+  };
+  const takeAll = (disk: Disk, drops: readonly TakeRequest[]) => {
+    const given = { roots: roots(), transaction: TRANSACTION, uid: process.getuid?.() ?? 0 };
+    return takeTogether(disk, { ...given, drops });
   };
   const failing = (fails: (operation: DiskOperation) => boolean) =>
     interfereWith(nodeDisk, (operation) => {
@@ -133,6 +145,27 @@ describe('takeTogether', () => {
     });
   }
 
+  it('says where it could not remove what keeps the store from being swept', () => {
+    drop('one');
+    const isRoom = ({ paths }: DiskOperation) =>
+      paths.split(' ').includes(workPath(roots(), TRANSACTION));
+    const fails = (each: DiskOperation) =>
+      isRoom(each) &&
+      (each.verb === 'sync' || each.verb === 'open' || each.verb === 'removeDirectory');
+    const { answers, isLeft } = takeAll(failing(fails), [request('one')]);
+    expect(answers[0]).to.include({ early: undefined });
+    expect({ isLeft, hasRoom: hasRoom() }).to.deep.equal({ isLeft: true, hasRoom: true });
+    drop('two');
+    expect(takeAll(nodeDisk, [request('two')]).isLeft).to.equal(false);
+  });
+
+  it('removes what keeps the store from being swept where that could not be made durable', () => {
+    drop('one');
+    const fails = ({ verb, paths }: DiskOperation) => verb === 'sync' && hasRoom() && paths === '';
+    const { isLeft } = takeAll(failing(fails), [request('one')]);
+    expect({ isLeft, hasRoom: hasRoom() }).to.deep.equal({ isLeft: false, hasRoom: false });
+  });
+
   it('stores nothing of what is large, or goes elsewhere', () => {
     drop('large', 'x'.repeat(2 * 1024 * 1024));
     drop('elsewhere');
@@ -172,6 +205,70 @@ describe('takeTogether', () => {
     expect(answer).to.include({ claim: 'changed', early: undefined });
     expect(existsSync(join(path, 'blobs', 'sha256', 'more'))).to.equal(true);
     expect(existsSync(join(root, 'state', 'content'))).to.equal(false);
+  });
+
+  describe('where a directory on the way is swapped for a link, or for another', () => {
+    const name = 'team/app';
+    let secret: string;
+    beforeEach(() => {
+      drop('bait');
+      mkdirSync(join(inbox, 'team'));
+      renameSync(join(inbox, 'bait'), join(inbox, name));
+      secret = join(root, 'secret');
+      mkdirSync(join(secret, 'app'), { recursive: true });
+      makeLayout(join(secret, 'app'), { layers: ['secret'], tag: 'bait' });
+    });
+    const stored = () =>
+      [layerBytes('secret'), layerBytes('layer of bait')].map(sha256).filter(isStored);
+
+    it('reads nothing that a link leads to', () => {
+      const given = request(name);
+      renameSync(join(inbox, 'team'), join(inbox, 'aside'));
+      symlinkSync(secret, join(inbox, 'team'));
+      for (const kind of ['directory', 'file'] as const) {
+        const examine = given.examine && { ...given.examine, kind };
+        const opened: string[] = [];
+        const disk = interfereWith(nodeDisk, ({ paths }) => void opened.push(paths));
+        expect(() => take(disk, [{ ...given, examine }])).to.throw('leads through a link');
+        expect(opened.filter((path) => path.includes(secret))).to.deep.equal([]);
+      }
+    });
+
+    it('stores nothing of what was read instead of what was taken', () => {
+      const given = request(name);
+      const swap = () => {
+        renameSync(join(inbox, 'team'), join(inbox, 'aside'));
+        renameSync(secret, join(inbox, 'team'));
+      };
+      swap();
+      // It lies there again when it is claimed.
+      let isBack = false;
+      const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+        if (isBack || verb !== 'rename' || !paths.includes('.claimed')) return;
+        isBack = true;
+        renameSync(join(inbox, 'team/app'), join(inbox, 'away'));
+        renameSync(join(inbox, 'aside/app'), join(inbox, 'team/app'));
+      });
+      const [answer] = take(disk, [given]);
+      expect(isBack).to.equal(true);
+      expect(answer && isClaimed(answer)).to.equal(true);
+      expect(answer?.early, 'its turn reads what was taken').to.equal(undefined);
+      expect(stored()).to.deep.equal([]);
+    });
+
+    it('finds nothing where it is gone', () => {
+      const given = request(name);
+      renameSync(join(inbox, 'team'), join(inbox, 'aside'));
+      expect(take(nodeDisk, [given])[0]).to.include({ claim: 'gone', early: undefined });
+    });
+  });
+
+  it('takes as it is what is not to be examined', () => {
+    const { path } = drop('half');
+    rmSync(blobPath(path, sha256(layerBytes('layer of half'))));
+    const [answer] = take(nodeDisk, [request('half', { examine: undefined })]);
+    expect(answer && isClaimed(answer)).to.equal(true);
+    expect(answer?.early).to.equal(undefined);
   });
 
   it('remembers which snapshot holds what a thin drop leaves out', () => {
