@@ -35,7 +35,8 @@ describe('the mount a path lies on', () => {
   });
 
   it('is told by the kernel', () => {
-    expect(mountOf(process.cwd())?.type).to.be.a('string');
+    // It is there wherever this runs. In a chroot the root itself may be no mount, and nothing is told of it.
+    expect(mountOf('/proc/self/fd')?.type).to.equal('proc');
     expect(mountOf('/nowhere/at/all')).to.equal(undefined);
   });
 });

@@ -15,7 +15,7 @@ import { makeLayout } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { receipts } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { hasTools } from '../support/tools.js';
+import { haveTools } from '../support/tools.js';
 import { waitFor } from '../support/wait-for.js';
 
 const RULES = fileURLToPath(
@@ -53,11 +53,7 @@ describe('metrics and health of a process', function () {
         .at(-1),
     );
   function promtool(given: string[], input = ''): void {
-    if (!hasTools('promtool')) {
-      if (process.env.CI) throw new Error('needs promtool');
-      console.info('      without promtool');
-      return;
-    }
+    if (!haveTools('promtool')) return;
     const { status, stdout, stderr } = spawnSync('promtool', given, { input, encoding: 'utf8' });
     expect(`${stdout}${stderr}`).not.to.match(/non-counter|no help text|FAILED/);
     expect(status, `${stdout}${stderr}`).to.equal(0);

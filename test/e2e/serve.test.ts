@@ -15,12 +15,13 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { ask, basic, type Reply } from '../support/ask.js';
 import { DaemonProcess, MAIN, QUICK } from '../support/daemon-process.js';
+import { openTempDir, programForAll } from '../support/for-everybody.js';
 import { layerBytes, makeLayout, sha256 } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { receipts } from '../support/service.js';
-import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { removeTempDirs } from '../support/temp-dir.js';
 import { TestRegistry } from '../support/test-registry.js';
-import { hasTools } from '../support/tools.js';
+import { needRoot, needTools } from '../support/tools.js';
 import { waitFor } from '../support/wait-for.js';
 
 const LAYER = sha256(layerBytes('layer'));
@@ -33,7 +34,7 @@ describe('dropdock serve', function () {
   let taken: Server | undefined;
 
   beforeEach(async () => {
-    root = tempDir();
+    root = openTempDir();
     const registry = await TestRegistry.open(root);
     makeLayout(join(root, 'inbox', 'team', 'app'));
     await registry.take('team/app');
@@ -61,14 +62,16 @@ describe('dropdock serve', function () {
   }
 
   it('reads a tree that it cannot write to, as a user who owns nothing of it', async function () {
-    if (process.getuid?.() !== 0 || !hasTools('setpriv')) this.skip();
+    needRoot(this);
+    needTools(this, 'setpriv');
     const config = join(root, 'test.yaml');
     writeFileSync(config, registryYaml('listen: "127.0.0.1:0"'));
-    chmodSync(root, 0o755);
+    chmodSync(config, 0o644);
     const before = statSync(join(root, 'published', 'web')).mtimeMs;
     const as = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
-    const given = [...as, process.execPath, MAIN, 'serve', '--root', root, '--config', config];
-    const child = spawn('setpriv', given);
+    const { node, main } = programForAll();
+    const given = [...as, node, main, 'serve', '--root', root, '--config', config];
+    const child = spawn('setpriv', given, { cwd: '/' });
     let output = '';
     child.stdout.on('data', (data) => {
       output += data;

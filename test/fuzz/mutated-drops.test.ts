@@ -26,7 +26,7 @@ import { readRepository } from '../support/outside-reader.js';
 import { makeRandom } from '../support/random.js';
 import { receipts, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
-import { hasTools } from '../support/tools.js';
+import { haveTools } from '../support/tools.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const DROPS = Number(process.env.DROPDOCK_TEST_DROPS ?? 500);
@@ -40,7 +40,7 @@ function pick<T>(list: readonly T[]): T {
 }
 
 const PLAIN = ['layout', 'dir', 'layout.tar', 'layout.tar.gz', 'save.tar', 'save.tar.gz'];
-const FORMATS = hasTools('zstd') ? [...PLAIN, 'layout.tar.zst'] : PLAIN;
+const FORMATS = haveTools('zstd') ? [...PLAIN, 'layout.tar.zst'] : PLAIN;
 
 /** A valid drop as a directory of files. */
 function makeFiles(path: string, format: string): void {

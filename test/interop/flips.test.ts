@@ -4,15 +4,16 @@
  * nobody is told that a tag that moved is what it was. DROPDOCK_TEST_FLIPS sets the length,
  * DROPDOCK_TEST_SEED repeats a run.
  */
-import { chmodSync } from 'node:fs';
+
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { crane } from '../support/crane-server.js';
 import { DaemonProcess } from '../support/daemon-process.js';
+import { openTempDir } from '../support/for-everybody.js';
 import { MovingTree } from '../support/moving-tree.js';
 import { describeTally, pullUnderFlips, type Way } from '../support/pull-under-flips.js';
 import { makeRandom } from '../support/random.js';
-import { removeTempDirs, tempDir } from '../support/temp-dir.js';
+import { removeTempDirs } from '../support/temp-dir.js';
 import { needTools } from '../support/tools.js';
 import { apache, nginxAlone, nginxWithDropdock } from '../support/web-servers.js';
 
@@ -28,9 +29,8 @@ describe('pulls while everything moves', function () {
 
   before(async function () {
     needTools(this, 'nginx', 'apache2');
-    const root = tempDir();
     // Apache gives up root, and the tree is to be read by everybody anyway.
-    chmodSync(root, 0o755);
+    const root = openTempDir();
     const published = join(root, 'published');
     const files = await apache(published);
     ends.push(files.stop);

@@ -2,11 +2,13 @@
  * One published repository of every kind, and each of the web servers over it, with the configurations
  * that are shipped.
  */
-import { chmodSync, cpSync, mkdirSync } from 'node:fs';
+
+import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { crane } from '../support/crane-server.js';
 import { DaemonProcess } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
+import { openTempDir } from '../support/for-everybody.js';
 import { makeLayout, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { type TestServices, testServices } from '../support/service.js';
 import { tempDir } from '../support/temp-dir.js';
@@ -28,8 +30,7 @@ export async function publish(path: string, as: string): Promise<void> {
 }
 
 export async function start(): Promise<void> {
-  root = tempDir();
-  chmodSync(root, 0o755);
+  root = openTempDir();
   published = join(root, 'published');
   servers.apache = await apache(published);
   const yaml = `redirect: {url: "${servers.apache.url}/pulp/docker/v2/{id}/"}\nregistry: {listen: "127.0.0.1:0", blobs: x-accel}\n`;

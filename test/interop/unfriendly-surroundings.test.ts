@@ -2,12 +2,14 @@
  * Goal: the shipped configurations say themselves what they rely on. The server around them compresses,
  * remembers files and guesses types by extension, as distributions' and other people's settings do.
  */
-import { chmodSync, cpSync } from 'node:fs';
+
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ask } from '../support/ask.js';
 import { DaemonProcess } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
+import { openTempDir } from '../support/for-everybody.js';
 import { layerBytes, makeLayout, sha256, type TestDescriptor } from '../support/make-image.js';
 import { type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -67,8 +69,7 @@ describe('configurations in unfriendly surroundings', function () {
 
   before(async function () {
     needTools(this, 'nginx', 'apache2');
-    root = tempDir();
-    chmodSync(root, 0o755);
+    root = openTempDir();
     const published = join(root, 'published');
     const yaml = 'registry: {listen: "127.0.0.1:0", blobs: x-accel}\n';
     services = await testServices(root, { yaml });

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 
 const made: string[] = [];
 
-export function tempDir(): string {
-  const path = mkdtempSync(join(tmpdir(), 'dropdock-test-'));
+export function tempDir(base = tmpdir()): string {
+  const path = mkdtempSync(join(base, 'dropdock-test-'));
   made.push(path);
   return path;
 }

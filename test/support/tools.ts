@@ -1,11 +1,38 @@
 /** Real tools: skipped with a visible line where they are missing, never skipped in CI. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, copyFileSync, mkdirSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 
 export function hasTools(...names: readonly string[]): boolean {
-  return names.every((name) => spawnSync('which', [name]).status === 0);
+  const places = (process.env.PATH ?? '').split(delimiter).filter((place) => place !== '');
+  return names.every((name) => places.some((place) => isProgram(join(place, name))));
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** For a part of a test that can be left out: false, with a visible line, where a tool is missing. @throws in CI */
+export function haveTools(...names: readonly string[]): boolean {
+  const missing = names.filter((name) => !hasTools(name));
+  if (missing.length === 0) return true;
+  const text = `needs ${missing.join(', ')}`;
+  if (process.env.CI) throw new Error(text);
+  console.info(`      left out: ${text}`);
+  return false;
+}
+
+/** Skips what only root can do. */
+export function needRoot(context: Mocha.Context): void {
+  if (process.getuid?.() === 0) return;
+  console.info('      skipped: needs root');
+  context.skip();
 }
 
 /** For a suite's `before`: skips it, or fails it in CI. */

@@ -2,6 +2,7 @@
  * The web servers people have, run in the foreground with the very configurations that are shipped:
  * only addresses and paths are replaced. As root or not.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -16,6 +17,7 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { openTempDir } from './for-everybody.js';
 import { tempDir } from './temp-dir.js';
 import { waitFor } from './wait-for.js';
 
@@ -117,7 +119,7 @@ export async function apache(
   published: string,
   surroundings: readonly string[] = [],
 ): Promise<WebServer> {
-  const place = tempDir();
+  const place = openTempDir();
   const port = await freePort();
   const load = (name: string) =>
     `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`;
