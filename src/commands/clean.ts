@@ -1,4 +1,5 @@
 /** `dropdock clean`: stale snapshots, what they carry for too long, and content that nobody uses. */
+import { cleanUnderLock } from '../daemon/clean-under-lock.js';
 import { countOverdue, renewSnapshot } from '../daemon/renewal.js';
 import { lockOptions, openServices, type Services } from '../daemon/services.js';
 import { cleanOneStore } from '../daemon/store-upkeep.js';
@@ -57,7 +58,7 @@ export async function clean(
       else printStores(context, stores, dryRun);
       return EXIT.done;
     }
-    const { roots, run, nowMs, settings } = services;
+    const { roots, run, nowMs, clock, settings } = services;
     const plans: CleanedRepository[] = [];
     const notDone: NotDone[] = [];
     for (const id of await run('listRepositories', { roots })) {
@@ -69,9 +70,15 @@ export async function clean(
         notDone.push({ id, error: error as Error });
       }
     }
+    if (!dryRun) await trashDeadWork(services);
     // Trees made ready for what was current before link what they would have served.
     if (!dryRun) await run('discardPrepared', { roots });
-    const request = { roots, nowMs: nowMs(), graceMs: settings.retention.grace };
+    const request = {
+      roots,
+      nowMs: nowMs(),
+      clock: clock(),
+      graceMs: settings.retention.grace,
+    };
     const content = await (dryRun
       ? run('planSweep', { ...request, going: goingOf(roots, plans), renewing: renewingOf(plans) })
       : run('sweep', request));
@@ -87,6 +94,13 @@ export async function clean(
   } finally {
     await services.close();
   }
+}
+
+/** What crashed processes left under work/ would keep content for publishes that never end. */
+async function trashDeadWork({ run, roots, owners }: Services): Promise<void> {
+  const found = await run('workOwners', { roots });
+  const dead = found.filter((token) => owners.isDead(token));
+  if (dead.length > 0) await run('trashAbandonedWork', { roots, dead });
 }
 
 async function cleanNamedStores(
@@ -123,17 +137,17 @@ async function cleanOne(
   id: RepositoryId,
   dryRun: boolean,
 ): Promise<CleanedRepository> {
-  const { run, roots, settings, nowMs } = services;
+  const { run, roots, settings, nowMs, clock } = services;
   const { keep, graceMs } = resolveRepositoryById(settings, id);
-  const request = { roots, id, keep, graceMs, nowMs: nowMs() };
-  const { verdicts, strangers, isOver, current } = await run('planClean', request);
+  const request = { roots, id, keep, graceMs, nowMs: nowMs(), clock: clock() };
+  const plan = await run('planClean', request);
+  const { verdicts, strangers, isOver, current, expiredMs } = plan;
   const snapshots = isOver ? verdicts.map((each) => ({ ...each, ...REMOVED })) : verdicts;
-  if (!dryRun && (isOver || snapshots.some(({ remove }) => remove))) {
-    await locked(services, id, ({ lost }) => run('clean', { ...request, lockLost: lost }));
-  }
+  const isStale = isOver || snapshots.some(({ remove }) => remove);
+  if (!dryRun && (isStale || plan.note)) await cleanUnderLock(services, request, isStale);
   const found = { id, snapshots, strangers, overdue: 0, renewed: null };
   if (isOver || current === null) return found;
-  const overdue = await countOverdue(services, id, current);
+  const overdue = await countOverdue(services, id, current, expiredMs);
   if (dryRun && overdue > 0 && graceMs === 0) {
     const stale = { name: current, rule: 'stale', remove: true } as const;
     const others = snapshots.filter(({ name }) => name !== current);

@@ -1,5 +1,6 @@
 /** `status`, `history` and `verify` of an object store: what its pointers say, read from the store. */
 import { Stores } from '../daemon/stores.js';
+import { readClock } from '../disk/clock.js';
 import { DropdockError } from '../errors.js';
 import type { StoreContext } from '../objects/context.js';
 import {
@@ -34,7 +35,11 @@ async function withStore<T>(
   work: (store: StoreContext) => Promise<T>,
 ): Promise<T> {
   const { settings } = context;
-  const clocks = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
+  const clocks = {
+    nowMs: () => Date.now(),
+    monotonicMs: () => performance.now(),
+    clock: readClock,
+  };
   const stores = new Stores({ settings, roots: rootsOf(context), run: runHere, ...clocks });
   try {
     return await work(await stores.open(target));

@@ -135,13 +135,13 @@ export class Publisher {
   }
 
   #context(drops: Iterable<ClaimedDrop> = []): PublishContext {
-    const { roots, owner, uid, run, nowMs, onLockWaited: onWaited } = this.#services;
+    const { roots, owner, uid, run, nowMs, clock, onLockWaited: onWaited } = this.#services;
     const { signal } = this.#stopping;
     // A daemon has time: it waits for other publishers until it is told to stop.
     const waitMs = Number.POSITIVE_INFINITY;
     const onBusy = () => sayBusy(this.#services, drops);
     const lock = { ...lockOptions(this.#services), waitMs, signal, onWaited, onBusy };
-    return { roots, owner: owner.token, uid, run, nowMs, lock };
+    return { roots, owner: owner.token, uid, run, nowMs, clock, lock };
   }
 
   #publish(

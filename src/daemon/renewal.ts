@@ -8,16 +8,18 @@ import { resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { publishContext, type Services } from './services.js';
 
-/** How many manifests this snapshot carries on though their grace period is over. */
+/**
+ * How many manifests this snapshot carries on though their grace period is over.
+ * @param expiredMs what is carried since the snapshot of this name, or an earlier one; see `planClean`
+ */
 export async function countOverdue(
-  services: Services,
+  { run, roots }: Services,
   id: RepositoryId,
   snapshot: Timestamp,
+  expiredMs: number,
 ): Promise<number> {
-  const { run, roots, settings, nowMs } = services;
-  const { graceMs } = resolveRepositoryById(settings, id);
   const times = await run('carriedBy', { roots, id, snapshot });
-  return times.filter((lastMs) => nowMs() - lastMs >= graceMs).length;
+  return times.filter((sinceMs) => sinceMs <= expiredMs).length;
 }
 
 /** @throws what keeps a publish from its flip; then nothing has changed */
@@ -33,16 +35,20 @@ export function renewSnapshot(services: Services, id: RepositoryId): Promise<Edi
 export class CarriedWatch {
   readonly #known = new Map<RepositoryId, { snapshot: Timestamp; sinceMs: number }>();
 
-  /** @returns whether this snapshot carries what is past its grace period */
-  async isOverdue(services: Services, id: RepositoryId, snapshot: Timestamp): Promise<boolean> {
-    const { run, roots, settings, nowMs } = services;
+  /** @returns whether this snapshot carries what is past its grace period; see `countOverdue` */
+  async isOverdue(
+    { run, roots }: Services,
+    id: RepositoryId,
+    snapshot: Timestamp,
+    expiredMs: number,
+  ): Promise<boolean> {
     let known = this.#known.get(id);
     if (known?.snapshot !== snapshot) {
-      const [sinceMs = Number.POSITIVE_INFINITY] = await run('carriedBy', { roots, id, snapshot });
+      const [sinceMs = Number.NaN] = await run('carriedBy', { roots, id, snapshot });
       known = { snapshot, sinceMs };
       this.#known.set(id, known);
     }
-    return nowMs() - known.sinceMs >= resolveRepositoryById(settings, id).graceMs;
+    return known.sinceMs <= expiredMs;
   }
 
   /** Forgets repositories that are gone. */

@@ -1,6 +1,7 @@
 /** What every part of the running program shares, opened once and closed once. */
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { readClock } from '../disk/clock.js';
 import type { RunJob } from '../disk/hands.js';
 import { Owner, OwnerWatch } from '../disk/owner.js';
 import { ClaimMoments } from '../inbox/claim-moments.js';
@@ -9,6 +10,7 @@ import type { LockOptions } from '../publish/lock.js';
 import { allDirectories, ownersDirectory, type TreeRoots } from '../publish/paths.js';
 import type { PublishContext } from '../publish/turn.js';
 import type { Settings } from '../settings/schema.js';
+import type { ClockReading } from '../snapshot/elapsed.js';
 import type { Jobs } from '../threads/jobs.js';
 import { ThreadPool } from '../threads/pool.js';
 import { Board } from './board.js';
@@ -36,15 +38,17 @@ export interface Services {
   readonly claimMoments: ClaimMoments;
   /** The wall clock that all hosts of a tree share, its filesystem's; it may be set at any moment. */
   readonly nowMs: () => number;
-  /** A clock that is never set. */
+  /** A clock that is never set, of this process alone. */
   readonly monotonicMs: () => number;
+  /** A clock that is never set, whose readings other processes can compare with theirs. */
+  readonly clock: () => ClockReading;
   close(): Promise<void>;
 }
 
 /** What a command publishes with: it waits for a busy repository as long as the settings say. */
 export function publishContext(services: Services): PublishContext {
-  const { roots, owner, uid, run, nowMs } = services;
-  return { roots, owner: owner.token, uid, run, nowMs, lock: lockOptions(services) };
+  const { roots, owner, uid, run, nowMs, clock } = services;
+  return { roots, owner: owner.token, uid, run, nowMs, clock, lock: lockOptions(services) };
 }
 
 /** The files by which a tree is known for itself, and not for the place where it should be mounted. */
@@ -102,7 +106,8 @@ export async function openServices(
     };
     const { token } = owner;
     const notices = new Notices({ settings, roots, owner: token, run: hands.run, log: heard });
-    const stores = new Stores({ settings, roots, run: notices.run, nowMs, monotonicMs });
+    const clocks = { nowMs, monotonicMs, clock: readClock };
+    const stores = new Stores({ settings, roots, run: notices.run, ...clocks });
     return {
       settings,
       roots,
@@ -119,8 +124,7 @@ export async function openServices(
       liveClaims,
       claimMoments: new ClaimMoments(),
       uid: process.getuid?.() ?? 0,
-      nowMs,
-      monotonicMs,
+      ...clocks,
       close: async () => {
         await stores.close();
         await hands.close();

@@ -10,6 +10,7 @@ import type { PublishJobs } from '../publish/jobs.js';
 import type { TreeRoots } from '../publish/paths.js';
 import type { Settings } from '../settings/schema.js';
 import { LOCAL_TARGET, type StoreSettings } from '../settings/targets.js';
+import type { ClockReading } from '../snapshot/elapsed.js';
 
 export interface StoresOptions {
   readonly settings: Pick<Settings, 'targets'>;
@@ -17,6 +18,7 @@ export interface StoresOptions {
   readonly run: RunJob<ObjectJobs & PublishJobs>;
   readonly nowMs: () => number;
   readonly monotonicMs: () => number;
+  readonly clock: () => ClockReading;
 }
 
 export class Stores {
@@ -58,7 +60,7 @@ export class Stores {
   }
 
   async #open(name: string): Promise<StoreContext> {
-    const { roots, run, nowMs, monotonicMs } = this.#options;
+    const { roots, run, nowMs, monotonicMs, clock } = this.#options;
     const settings = this.settingsOf(name);
     const store: ObjectStore = await openStore({
       ...settings,
@@ -67,6 +69,7 @@ export class Stores {
     });
     const { singleWriter: isSingleWriter, longest: longestMs } = settings;
     const memory = new StoreMemory();
-    return { store, roots, run, memory, isSingleWriter, longestMs, nowMs, monotonicMs };
+    const times = { longestMs, nowMs, monotonicMs, clock };
+    return { store, roots, run, memory, isSingleWriter, ...times };
   }
 }

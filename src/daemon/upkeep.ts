@@ -5,6 +5,7 @@ import { type Claim, claimKey } from '../inbox/paths.js';
 import { freeLocksOf, lockRepository } from '../publish/lock.js';
 import { errorFields } from '../report.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
+import { cleanUnderLock } from './clean-under-lock.js';
 import type { Intake } from './intake.js';
 import { CarriedWatch, renewSnapshot } from './renewal.js';
 import { lockOptions, type Services } from './services.js';
@@ -109,20 +110,17 @@ interface Cleaned {
 }
 
 async function cleanOne(services: Services, id: RepositoryId): Promise<Cleaned> {
-  const { run, roots, settings, nowMs, log } = services;
+  const { run, roots, settings, nowMs, clock, log } = services;
   const { keep, graceMs } = resolveRepositoryById(settings, id);
-  const request = { roots, id, keep, graceMs, nowMs: nowMs() };
-  const { verdicts, isOver, current } = await run('planClean', request);
+  const request = { roots, id, keep, graceMs, nowMs: nowMs(), clock: clock() };
+  const plan = await run('planClean', request);
+  const { verdicts, isOver, current, expiredMs } = plan;
   let snapshots = 0;
-  if (isOver || verdicts.some(({ remove }) => remove)) {
-    const lock = await lockRepository(roots, id, lockOptions(services));
-    try {
-      snapshots += (await run('clean', { ...request, lockLost: lock.lost })).length;
-    } finally {
-      await lock.release();
-    }
+  const isStale = isOver || verdicts.some(({ remove }) => remove);
+  if (isStale || plan.note) {
+    snapshots += (await cleanUnderLock(services, request, isStale)).length;
   }
-  if (isOver || current === null || !(await carried.isOverdue(services, id, current))) {
+  if (isOver || current === null || !(await carried.isOverdue(services, id, current, expiredMs))) {
     return { snapshots, renewed: 0 };
   }
   const { snapshot, removed, later } = await renewSnapshot(services, id);
@@ -132,7 +130,7 @@ async function cleanOne(services: Services, id: RepositoryId): Promise<Cleaned> 
 
 /** Removes stale snapshots of all repositories, and content that nothing uses any more. */
 export async function cleanAll(services: Services): Promise<void> {
-  const { run, roots, owner, settings, nowMs, log } = services;
+  const { run, roots, owner, settings, nowMs, clock, log } = services;
   const ids = await run('listRepositories', { roots });
   let snapshots = 0;
   let renewed = 0;
@@ -155,6 +153,7 @@ export async function cleanAll(services: Services): Promise<void> {
   const { files, bytes } = await run('sweep', {
     roots,
     nowMs: nowMs(),
+    clock: clock(),
     graceMs: settings.retention.grace,
   });
   if (snapshots + files + renewed > 0) {

@@ -13,7 +13,7 @@ import { discard } from './durable.js';
 import { isUnlocked, type KernelLock, tryKernelLock } from './kernel-lock.js';
 import { rename } from './lost-answers.js';
 
-const UNKNOWN_KERNEL = 'unknown';
+export const UNKNOWN_KERNEL = 'unknown';
 /** Less than this is the coarseness of change times, and the way to the server and back. */
 const AHEAD_MS_MIN = 2000;
 

@@ -22,7 +22,7 @@ import {
   serialiseSnapshot,
 } from '../snapshot/snapshot-file.js';
 import { emptyState, type ManifestRecord, type RepositoryState } from '../snapshot/state.js';
-import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { nextTimestamp, type Timestamp, timestampMs } from '../snapshot/timestamp.js';
 import { allObjects, type NeededObject, neededObjects } from './needed.js';
 
 /** A snapshot object as it was read. */
@@ -36,6 +36,8 @@ export interface BuildObjectsRequest {
   readonly policy: RepositoryPolicy;
   readonly transaction: string;
   readonly nowMs: number;
+  /** What is carried since the snapshot of this name (ms), or an earlier one, is past its grace period. */
+  readonly expiredMs: number;
   readonly base: (SnapshotText & { readonly redirectHash: string }) | undefined;
   /** Names that may not be used any more. */
   readonly taken: readonly Timestamp[];
@@ -81,20 +83,21 @@ export function buildObjects(disk: Disk, request: BuildObjectsRequest): BuiltObj
   const absent = absentForConversion(disk, request, merged);
   if (absent.length > 0) return { ...nothing, absent };
   const { state, leftOut } = convertTags(disk, request, merged);
-  const { nowMs } = request;
-  const next = settle(state, stored?.state, { nowMs, graceMs: policy.graceMs });
+  const { nowMs, taken, expiredMs } = request;
+  const snapshot = nextTimestamp(nowMs, [...taken, ...(base ? [base.snapshot] : [])]);
+  const next = settle(state, stored?.state, { stampMs: timestampMs(snapshot), expiredMs });
   if (stored && isUnchanged(request, stored, next)) return { ...nothing, leftOut };
-  return { ...nothing, leftOut, next: render(request, stored, next, reason) };
+  return { ...nothing, leftOut, next: render(request, snapshot, stored, next, reason) };
 }
 
 function render(
   request: BuildObjectsRequest,
+  snapshot: Timestamp,
   stored: StoredSnapshot | undefined,
   next: RepositoryState,
   reason: SnapshotReason,
 ): NextObjects {
-  const { policy, nowMs, base, taken } = request;
-  const snapshot = nextTimestamp(nowMs, [...taken, ...(base ? [base.snapshot] : [])]);
+  const { policy, nowMs, base } = request;
   const freshTime = Math.max(Math.floor(nowMs / 1000), (stored?.freshTime ?? 0) + 1);
   const header = { snapshot, base: base?.snapshot ?? null, reason, freshTime };
   const options = renderOptions(policy, header);
@@ -209,18 +212,18 @@ export function redirectOf(request: {
 
 /**
  * What a snapshot needs, for a cleaning and for whoever checks it.
- * @param carriedSinceMs what was last the truth before that is not asked for any more
+ * @param expiredMs what is carried since the snapshot of this name, or an earlier one, is not asked for
  */
 export function objectsOf({
   text,
   where,
-  carriedSinceMs,
+  expiredMs,
 }: {
   readonly text: Uint8Array;
   readonly where: string;
-  readonly carriedSinceMs: number;
+  readonly expiredMs: number;
 }): readonly NeededObject[] {
-  return allObjects(parseSnapshot(toBuffer(text), where).state, carriedSinceMs);
+  return allObjects(parseSnapshot(toBuffer(text), where).state, expiredMs);
 }
 
 /** What a snapshot says of each manifest that is the truth in it, for whoever checks it. */

@@ -5,8 +5,18 @@
 import { isDigest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
 import { blobsNamedIn } from '../image/references.js';
+import { expiredUpTo, flipAges, unfinishedKey, worthNoting } from '../publish/grace.js';
 import { currencyFacts, judgeSnapshots, type SnapshotVerdict } from '../publish/retention.js';
+import { addSighting, ageIn, type Sighting, sight } from '../snapshot/elapsed.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
+import {
+  historyOf,
+  readAges,
+  readSightings,
+  type StoreAges,
+  writeAges,
+  writeSighting,
+} from './ages.js';
 import { eachOf, readContent } from './content.js';
 import type { StoreContext } from './context.js';
 import { lostObject, readPointer, readSnapshotText } from './current.js';
@@ -18,6 +28,7 @@ import {
   parseRepositoryKey,
   REPOSITORIES,
   snapshotKey,
+  UNUSED_KEY,
 } from './layout.js';
 import type { NeededObject } from './needed.js';
 import { patiently } from './patience.js';
@@ -86,14 +97,25 @@ async function cleanOnce(
   const isLate = () => monotonicMs() - startedMs > longestMs;
   const ageMs = sweepAgeMs({ graceMs, longestMs });
   const marked: Marked = { keys: new Set(), unsure: new Map() };
-  const repositories: { id: RepositoryId; snapshots: SnapshotVerdict[] }[] = [];
+  const repositories: CleanedStore['repositories'][number][] = [];
+  const ages = new Map(await readAges(context));
   await eachOf(await listRepositories(context), PARALLEL, async (listed) => {
-    const snapshots = await judge(context, listed, options);
-    await mark(context, listed, options.policyOf(listed.id), snapshots, marked);
+    const { snapshots, expiredMs, note } = await judge(context, listed, ages, options);
+    await mark(context, listed, expiredMs, snapshots, marked);
     repositories.push({ id: listed.id, snapshots });
+    if (note) ages.set(listed.id, addSighting(ages.get(listed.id) ?? [], note));
   });
-  const unmarked = await findUnused(context, marked.keys, ageMs);
-  const { unused, learnt } = await withoutReferred(context, marked, unmarked);
+  const there = new Set(repositories.map(({ id }) => id));
+  for (const id of ages.keys()) if (!there.has(id)) ages.delete(id);
+  const sightings = await readSightings(context, UNUSED_KEY);
+  const found = await findUnused(context, marked.keys, ageMs);
+  const seen = found.filter((each) => each.isOld && isSeenLongAgo(context, sightings, each));
+  if (!dryRun) {
+    await writeAges(context, ages);
+    const keys = found.map(unusedKey);
+    await writeSighting(context, UNUSED_KEY, sightings, sight(sightings, keys, context.clock()));
+  }
+  const { unused, learnt } = await withoutReferred(context, marked, seen);
   if (isLate() && learnt > 0 && !dryRun) return 'learnt';
   const nothing = { files: 0, bytes: 0 };
   if (dryRun) {
@@ -140,33 +162,80 @@ async function listRepositories({ store }: StoreContext): Promise<Listed[]> {
   return [...all.values()];
 }
 
+interface Judged {
+  readonly snapshots: readonly SnapshotVerdict[];
+  /** See grace.ts: what is carried on since this flip (ms) or an earlier one is past its grace period. */
+  readonly expiredMs: number;
+  /** What is to be written down, so that the ages grow whichever host cleans next. */
+  readonly note: Sighting | undefined;
+}
+
 /** A pointer may have moved on since the listing; what it names by now is newer than all listed. */
 async function judge(
-  { store, nowMs, longestMs }: StoreContext,
+  context: StoreContext,
   { id, snapshots, hasPointer }: Listed,
-  { policyOf, graceMs }: CleanStoreOptions,
-): Promise<SnapshotVerdict[]> {
+  ages: StoreAges,
+  { policyOf, graceMs: longestGraceMs }: CleanStoreOptions,
+): Promise<Judged> {
+  const { store, nowMs, longestMs } = context;
   const found = hasPointer ? await readPointer(store, id) : undefined;
+  // After the pointer was read: what its last flip replaced has been so for no longer than since now.
+  const now = context.clock();
   const pointer: Pointer | undefined = typeof found === 'object' ? found.pointer : undefined;
   const names = [...snapshots.keys()];
   const current = pointer?.snapshot ?? null;
-  const history = pointer?.history ?? [];
+  const history = historyOf(context, pointer, ages);
+  const { flips, sightings } = history;
   const facts = currencyFacts(
     current === null || names.includes(current) ? names : [...names, current],
     current,
-    history,
-    new Map(),
+    flips,
+    cutOff(pointer, names),
   );
-  const unfinishedMs = sweepAgeMs({ graceMs, longestMs });
-  return judgeSnapshots(facts, { ...policyOf(id), nowMs: nowMs() }).map((verdict) =>
-    verdict.rule === 'unfinished'
-      ? { name: verdict.name, rule: verdict.rule, remove: ageOf(verdict.name) >= unfinishedMs }
-      : verdict,
-  );
+  const { keep, graceMs } = policyOf(id);
+  const unfinishedMs = sweepAgeMs({ graceMs: longestGraceMs, longestMs });
+  const known = flipAges(flips, sightings, now);
+  const past = facts.filter(({ isCurrent }) => !isCurrent);
+  const waiting = {
+    waiting: past.flatMap(({ endedBy }) => endedBy ?? []),
+    unfinished: past.filter(({ endedBy }) => endedBy === undefined).map(({ name }) => name),
+  };
+  const policy = { keep, graceMs };
+  return {
+    snapshots: judgeSnapshots(facts, policy, {
+      flips: known,
+      unfinished: (name) => ageIn(sightings, unfinishedKey(name), now) ?? 0,
+      nowMs: nowMs(),
+    }).map((verdict) =>
+      verdict.rule === 'unfinished'
+        ? { name: verdict.name, rule: verdict.rule, remove: isLeft(verdict.name) }
+        : verdict,
+    ),
+    expiredMs: expiredUpTo(flips, known, graceMs),
+    note: worthNoting(history, waiting, { now, graceMs }),
+  };
 
-  function ageOf(name: Timestamp): number {
-    return snapshots.get(name) ?? 0;
+  /** Old by the store's clock, and by ours since a cleaning saw it first: no publisher takes so long. */
+  function isLeft(name: Timestamp): boolean {
+    const seenMs = ageIn(sightings, unfinishedKey(name), now) ?? 0;
+    return (snapshots.get(name) ?? 0) >= unfinishedMs && seenMs >= 3 * longestMs;
   }
+}
+
+/**
+ * A pointer remembers its newest flips only. What is older than all of them was current before the first
+ * of them, if ever.
+ */
+function cutOff(
+  pointer: Pointer | undefined,
+  names: readonly Timestamp[],
+): Map<Timestamp, Timestamp> {
+  const [first] = pointer?.history ?? [];
+  if (pointer === undefined || first === undefined) return new Map();
+  if (pointer.generation <= pointer.history.length) return new Map();
+  return new Map(
+    names.filter((name) => name < first.snapshot).map((name) => [name, first.snapshot] as const),
+  );
 }
 
 interface Marked {
@@ -178,20 +247,18 @@ interface Marked {
 
 /** What a snapshot that never was current needs is young, or was made so. */
 async function mark(
-  { store, run, memory, nowMs, longestMs }: StoreContext,
+  { store, run, memory }: StoreContext,
   { id }: Listed,
-  { graceMs }: StorePolicy,
+  expiredMs: number,
   verdicts: readonly SnapshotVerdict[],
   marked: Marked,
 ): Promise<void> {
-  // Publishers' clocks may be before ours.
-  const carriedSinceMs = nowMs() - graceMs - longestMs;
   for (const { name, rule, remove } of verdicts) {
     if (remove || rule === 'unfinished') continue;
     const text = await readSnapshotText(store, id, name);
     const key = snapshotKey(id, name);
     if (text === undefined) throw lostObject(store.target, key);
-    for (const each of await run('objectsOf', { text, where: key, carriedSinceMs })) {
+    for (const each of await run('objectsOf', { text, where: key, expiredMs })) {
       const mark = markOf(each.key);
       marked.keys.add(mark);
       const isSure = each.blobs === undefined || memory.references.get(mark) === each.blobs;
@@ -243,7 +310,33 @@ async function withoutReferred(
   return { unused: [...left.values()], learnt };
 }
 
-type Unused = { readonly key: string; readonly size: number };
+interface Unused {
+  readonly key: string;
+  readonly size: number;
+  /** By the store's clock. */
+  readonly modifiedMs: number;
+  /** Older than it must be, by that clock. */
+  readonly isOld: boolean;
+}
+
+/** How a sighting names an unused object: made new, it is something else. HEAD tells seconds only. */
+function unusedKey({ key, modifiedMs }: Unused): string {
+  const kind = key.startsWith(MANIFESTS) ? 'm' : 'b';
+  const hex = key.slice(key.indexOf(':') + 1).slice(0, 32);
+  return `${kind}${hex}/${Math.floor(modifiedMs / 1000)}`;
+}
+
+/**
+ * Whether a cleaning saw it unused, as it is, so long ago that no publisher relies on it any more. The
+ * store's clock alone would not tell: it may have been set between a publisher's look and ours.
+ */
+function isSeenLongAgo(
+  { clock, longestMs }: StoreContext,
+  sightings: readonly Sighting[],
+  object: Unused,
+): boolean {
+  return (ageIn(sightings, unusedKey(object), clock()) ?? -1) >= 3 * longestMs;
+}
 
 async function findUnused(
   { store }: StoreContext,
@@ -255,7 +348,8 @@ async function findUnused(
     for await (const { objects, storeMs } of store.list(prefix)) {
       for (const { key, size, modifiedMs } of objects) {
         if (!isDigest(key.slice(prefix.length)) || marked.has(markOf(key))) continue;
-        if (storeMs !== undefined && storeMs - modifiedMs >= ageMs) unused.push({ key, size });
+        const isOld = storeMs !== undefined && storeMs - modifiedMs >= ageMs;
+        unused.push({ key, size, modifiedMs, isOld });
       }
     }
   }
@@ -280,7 +374,8 @@ async function deleteChunk(
       const facts = await patiently(() => store.head(each.key));
       if (facts?.storeMs === undefined) return;
       // A publisher may have made it new since it was listed.
-      if (facts.storeMs - facts.modifiedMs >= ageMs) old.push(each);
+      const isSame = unusedKey({ ...each, modifiedMs: facts.modifiedMs }) === unusedKey(each);
+      if (isSame && facts.storeMs - facts.modifiedMs >= ageMs) old.push(each);
     });
     if (monotonicMs() - startedMs > LIST_MS_MAX / 2) return [];
     await store.remove(old.map(({ key }) => key));

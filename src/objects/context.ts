@@ -2,6 +2,7 @@
 import type { RunJob } from '../disk/hands.js';
 import type { PublishJobs } from '../publish/jobs.js';
 import type { TreeRoots } from '../publish/paths.js';
+import type { ClockReading } from '../snapshot/elapsed.js';
 import type { StoreMemory } from './current.js';
 import type { ObjectJobs } from './jobs.js';
 import type { ObjectStore } from './store.js';
@@ -19,4 +20,6 @@ export interface StoreContext {
   readonly nowMs: () => number;
   /** A clock that is never set. */
   readonly monotonicMs: () => number;
+  /** Such a clock, whose readings other processes can compare with theirs. */
+  readonly clock: () => ClockReading;
 }

@@ -1,10 +1,12 @@
 /** What a store says is current: pointer and snapshot, remembered by their ETags. */
 import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
+import type { ClockReading } from '../snapshot/elapsed.js';
+import type { StoreAges } from './ages.js';
 import type { SnapshotText } from './build.js';
 import { pointerKey, snapshotKey } from './layout.js';
 import { patiently } from './patience.js';
-import { type Pointer, parsePointer } from './pointer.js';
+import { FLIPS_KEPT, type Pointer, parsePointer } from './pointer.js';
 import type { ObjectStore } from './store.js';
 
 /** What is read of a store and kept for the next time. */
@@ -26,6 +28,10 @@ export class StoreMemory {
   readonly references = new Map<number, number>();
   /** The store compares If-Match with ETags without their quotes (Ceph's gateway). */
   stripsQuotes = false;
+  /** When this process saw its own flips done, by their keys; see ages.ts. */
+  readonly flips = new FlipMemory();
+  /** What cleanings know of ages, and when it was read, on the monotonic clock. */
+  ages: { readonly ages: StoreAges; readonly readMs: number } | undefined;
 
   get(id: RepositoryId): Current | undefined {
     return this.#current.get(id);
@@ -39,6 +45,23 @@ export class StoreMemory {
       bytes += base.text.length;
       if (bytes > MEMORY_BYTES) this.#current.delete(each);
     }
+  }
+}
+
+/** The newest of each repository's flips that this process made, and its clock after each. */
+class FlipMemory {
+  readonly #seen = new Map<RepositoryId, Map<string, ClockReading>>();
+
+  add(id: RepositoryId, key: string, reading: ClockReading): void {
+    const seen = this.#seen.get(id) ?? new Map<string, ClockReading>();
+    this.#seen.set(id, seen);
+    seen.set(key, reading);
+    const [oldest] = seen.keys();
+    if (seen.size > FLIPS_KEPT && oldest !== undefined) seen.delete(oldest);
+  }
+
+  get(id: RepositoryId, key: string): ClockReading | undefined {
+    return this.#seen.get(id)?.get(key);
   }
 }
 

@@ -9,6 +9,8 @@
  *   app/<id>.json                the redirect file for Crane, written after the flip
  *   clean/deleting.json          what a cleaning deletes at this moment (see deleting.ts)
  *   clean/last                   when the last cleaning ended: its own time
+ *   clean/ages.json              how long ago flips were, as cleanings know (see ages.ts)
+ *   clean/unused.json            what cleanings have seen unused, and how long ago
  *   probe/<name>                 what a start tries the store's conditions with
  */
 import type { Digest } from '../image/digest.js';
@@ -20,6 +22,8 @@ export const MANIFESTS = 'manifests/';
 export const REPOSITORIES = 'repos/';
 export const PROBES = 'probe/';
 export const DELETING_KEY = 'clean/deleting.json';
+export const AGES_KEY = 'clean/ages.json';
+export const UNUSED_KEY = 'clean/unused.json';
 export const CLEANED_KEY = 'clean/last';
 
 export const blobKey = (digest: Digest) => `${BLOBS}${digest}`;

@@ -81,8 +81,9 @@ export async function verifyStore(
     return { files: 0, findings: [{ problem: 'missing', path: key, detail }] };
   }
   const findings: StoreFinding[] = [];
-  const carriedSinceMs = Number.POSITIVE_INFINITY;
-  const objects = await run('objectsOf', { text, where: key, carriedSinceMs });
+  // What is only carried may have been deleted.
+  const expiredMs = Number.POSITIVE_INFINITY;
+  const objects = await run('objectsOf', { text, where: key, expiredMs });
   const records = new Map(
     (await run('recordsOf', { text, where: key })).map((each) => [
       manifestKey(each.record.stored ?? each.digest),

@@ -43,12 +43,15 @@ export function neededObjects(
   return [...needed.values()];
 }
 
-/** Everything that may be asked for. @param carriedSinceMs when what is carried must have been the truth */
-export function allObjects(state: RepositoryState, carriedSinceMs: number): NeededObject[] {
+/**
+ * Everything that may be asked for.
+ * @param expiredMs what is carried since the snapshot of this name (ms), or an earlier one, may not
+ */
+export function allObjects(state: RepositoryState, expiredMs: number): NeededObject[] {
   const needed = new Map<string, NeededObject>();
   const live = liveManifests(state);
   for (const [digest, record] of state.manifests) {
-    const isCarried = (state.carried.get(digest) ?? 0) >= carriedSinceMs;
+    const isCarried = (state.carried.get(digest) ?? Number.NEGATIVE_INFINITY) > expiredMs;
     if (live.has(digest) || isCarried) add(needed, digest, record);
   }
   return [...needed.values()];

@@ -9,7 +9,7 @@ import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 
 const VERSION = 1;
 /** Flips a pointer remembers, and drops named in them: a receipt may be late by so many. */
-const FLIPS_KEPT = 100;
+export const FLIPS_KEPT = 100;
 const DROPS_KEPT = 1000;
 
 export interface PointerFlip extends SnapshotReason {

@@ -15,9 +15,11 @@ import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { LeftOut } from '../image/staged-content.js';
 import type { BuildRequest, MergeOutcome } from '../publish/build.js';
+import { flipKey } from '../publish/grace.js';
 import type { RepositoryPolicy } from '../publish/next-snapshot.js';
 import type { TagMove } from '../snapshot/merge.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
+import { expiredFor } from './ages.js';
 import type { BuildObjectsRequest, BuiltObjects, NextObjects } from './build.js';
 import { bringContent, eachOf } from './content.js';
 import type { StoreContext } from './context.js';
@@ -133,7 +135,9 @@ async function build(
 ): Promise<BuiltObjects> {
   const { roots, run, nowMs, store } = context;
   const base = current && { ...current.base, redirectHash: current.pointer.redirectHash };
-  const request = { roots, policy, transaction, nowMs: nowMs(), base, taken, change };
+  const expiredMs = await expiredFor(context, policy.graceMs, current?.pointer);
+  const times = { nowMs: nowMs(), expiredMs };
+  const request = { roots, policy, transaction, ...times, base, taken, change };
   const built = await run('buildObjects', request);
   if (built.absent.length === 0) return built;
   await eachOf(built.absent, 8, async (digest: Digest) => {
@@ -182,6 +186,8 @@ async function commit(
   );
   const flipped = await flip(context, pointer, current?.etag);
   if (flipped === 'moved') return 'moved';
+  const [done] = pointer.history.slice(-1);
+  if (done) context.memory.flips.add(id, flipKey(done), context.clock());
   const { etag } = flipped;
   if (etag !== undefined) {
     context.memory.set(id, { etag, pointer, base: { snapshot, text: gunzipSync(packed) } });

@@ -9,7 +9,7 @@ import { type GracePeriod, settle } from '../snapshot/merge.js';
 import { REMOVED_MARK, SNAPSHOT_FILE } from '../snapshot/render.js';
 import { parseCarried } from '../snapshot/snapshot-file.js';
 import type { RepositoryState } from '../snapshot/state.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
+import { type Timestamp, timestampMs } from '../snapshot/timestamp.js';
 import { readSnapshot } from './current.js';
 import { snapshotPath, type TreeRoots } from './paths.js';
 
@@ -22,9 +22,11 @@ export interface CarriedRequest {
 /** Digests of the files that the current snapshot has and one that was made now would not have. */
 export function leavesNextTime(
   disk: Disk,
-  { roots, id, snapshot, ...grace }: CarriedRequest & GracePeriod,
+  { roots, id, snapshot, expiredMs }: CarriedRequest & Pick<GracePeriod, 'expiredMs'>,
 ): Set<Digest> {
   const { state } = readSnapshot(disk, roots, id, snapshot);
+  // Nothing that is the truth now leaves, so its name matters to none.
+  const grace = { stampMs: timestampMs(snapshot), expiredMs };
   const leaves = contentOf(state);
   for (const digest of contentOf(settle(state, state, grace))) leaves.delete(digest);
   return leaves;
@@ -40,7 +42,7 @@ function contentOf({ manifests }: RepositoryState): Set<Digest> {
 }
 
 /**
- * When each of the manifests it carries was last the truth (ms), the oldest first. None for a
+ * Since which snapshot (the name, in ms) each of the manifests is carried, the oldest first. None for a
  * repository that was removed: all of it goes when its own time is over.
  * @throws layout.unsafe
  */

@@ -2,16 +2,24 @@
  * Removes stale snapshots. Only exact names are touched, never the current snapshot, and never a
  * stranger; removal is one rename into trash/, deletion comes after.
  */
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { ensureDirectory, forEach, listIfThere, syncDirectory } from '../disk/durable.js';
+import {
+  ensureDirectory,
+  forEach,
+  listIfThere,
+  removeIfThere,
+  syncDirectory,
+} from '../disk/durable.js';
 import { removeOwnTree } from '../disk/remove-tree.js';
 import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
+import { ageIn, type ClockReading, type Sighting } from '../snapshot/elapsed.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listSnapshots, readBase, readPivot } from './current.js';
-import { readHistory } from './history.js';
-import { snapshotPath, type TreeRoots, trashDirectory, trashPath } from './paths.js';
+import { expiredUpTo, flipAges, unfinishedKey, worthNoting } from './grace.js';
+import { noteAges, readFullHistory } from './history.js';
+import { pendingFlips, snapshotPath, type TreeRoots, trashDirectory, trashPath } from './paths.js';
 import {
   currencyFacts,
   judgeSnapshots,
@@ -22,6 +30,10 @@ import {
 export interface CleanRequest extends RetentionPolicy {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
+  /** What the ages are judged by. */
+  readonly clock: ClockReading;
+  /** The wall clock: only to say until when something stays. */
+  readonly nowMs: number;
   /** See `RemovalRequest`. */
   readonly lockLost?: Int32Array;
 }
@@ -32,6 +44,10 @@ export interface CleanPlan {
   readonly strangers: readonly string[];
   /** What the pivot names. */
   readonly current: Timestamp | null;
+  /** See grace.ts: what is carried on since this flip (ms) or an earlier one is past its grace period. */
+  readonly expiredMs: number;
+  /** What is to be written down, so that the ages grow whoever cleans next. */
+  readonly note: Sighting | undefined;
 }
 
 /** What would go and which rule keeps the rest. Reads only. */
@@ -40,23 +56,29 @@ export function planClean(disk: Disk, request: CleanRequest): CleanPlan {
   const names = listSnapshots(disk, roots, id);
   const snapshots = names.filter(isTimestamp);
   const current = readPivot(disk, roots, id);
-  const history = readHistory(disk, roots, id);
-  const facts = currencyFacts(
-    snapshots,
-    current,
-    history,
-    successors(
-      disk,
-      roots,
-      id,
-      snapshots,
-      history.map(({ snapshot }) => snapshot),
-    ),
-  );
+  const history = readFullHistory(disk, roots, id);
+  const { flips, sightings } = history;
+  const { clock, nowMs, graceMs } = request;
+  const known = flips.map(({ snapshot }) => snapshot);
+  const built = successors(disk, roots, id, snapshots, known);
+  const facts = currencyFacts(snapshots, current, flips, built);
+  const ages = flipAges(flips, sightings, clock);
+  const verdicts = judgeSnapshots(facts, request, {
+    flips: ages,
+    unfinished: (name) => ageIn(sightings, unfinishedKey(name), clock) ?? 0,
+    nowMs,
+  });
+  const past = facts.filter(({ isCurrent }) => !isCurrent);
+  const waiting = {
+    waiting: past.flatMap(({ endedBy }) => endedBy ?? []),
+    unfinished: past.filter(({ endedBy }) => endedBy === undefined).map(({ name }) => name),
+  };
   return {
-    verdicts: judgeSnapshots(facts, request),
+    verdicts,
     strangers: names.filter((name) => !isTimestamp(name)),
     current,
+    expiredMs: expiredUpTo(flips, ages, graceMs),
+    note: graceMs > 0 ? worthNoting(history, waiting, { now: clock, graceMs }) : undefined,
   };
 }
 
@@ -84,12 +106,17 @@ function successors(
 export function cleanRepository(disk: Disk, request: CleanRequest): Timestamp[] {
   const { roots, id } = request;
   const gone: Timestamp[] = [];
-  for (const { name, remove } of planClean(disk, request).verdicts) {
+  const { verdicts, note } = planClean(disk, request);
+  for (const { name, remove, rule } of verdicts) {
+    if (!remove) continue;
+    // Its publisher may have lost the lock and sleep just before its flip: without the link it cannot.
+    if (rule === 'unfinished') removeIfThere(disk, join(pendingFlips(roots, id), name));
     // The pivot is asked again for each: it alone says what is current.
-    if (!remove || readPivot(disk, roots, id) === name) continue;
+    if (readPivot(disk, roots, id) === name) continue;
     moveToTrash(disk, roots, snapshotPath(roots, id, name), `${id}@${name}`);
     gone.push(name);
   }
+  if (note) noteAges(disk, roots, id, note);
   return gone;
 }
 

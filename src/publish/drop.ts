@@ -9,6 +9,7 @@ import type { Digest } from '../image/digest.js';
 import type { Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
 import type { StoredForm } from '../snapshot/convert.js';
+import type { ClockReading } from '../snapshot/elapsed.js';
 import type { TagMove } from '../snapshot/merge.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import type { BuildResult } from './build.js';
@@ -92,6 +93,8 @@ export interface ReadAndBuildRequest {
   readonly policy: RepositoryPolicy;
   readonly uid: number;
   readonly nowMs: number;
+  /** See `NextRequest`. */
+  readonly clock: ClockReading;
   /** In the order in which they are named in `open`. */
   readonly drops: readonly DropToPublish[];
 }

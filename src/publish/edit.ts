@@ -54,8 +54,8 @@ export function editRepository(
   const open: Open<Opened> = (request) => context.run('openTurn', request);
   return withTurn(context, policy, [], open, async (turn) => {
     const { transaction, base } = turn;
-    const { roots, run, nowMs } = context;
-    const request = { roots, policy, transaction, base, nowMs: nowMs(), edit };
+    const { roots, run, nowMs, clock } = context;
+    const request = { roots, policy, transaction, base, nowMs: nowMs(), clock: clock(), edit };
     const { snapshot, reason, moves, to } = await run('buildEdit', request);
     if (snapshot !== null) {
       const unsynced = await commit(turn, snapshot, reason);

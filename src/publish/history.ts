@@ -1,11 +1,19 @@
 /**
  * One line per flip: which snapshot became current, when and why. Written after the flip, so a
- * crash may lose the last line; the next visit finds the pivot elsewhere and writes it.
+ * crash may lose the last line; the next visit finds the pivot elsewhere and writes it. Other lines
+ * say how long ago flips were (`noteAges`): a wall clock does not.
  */
 import type { Disk } from '../disk/disk.js';
 import { readFile, replaceFile, withOpen, writeAll } from '../disk/durable.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
+import {
+  addSighting,
+  type ClockReading,
+  parseReading,
+  parseSighting,
+  type Sighting,
+} from '../snapshot/elapsed.js';
 import type { SnapshotReason } from '../snapshot/snapshot-file.js';
 import { isTimestamp, type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
 import { readPivot, readSnapshot } from './current.js';
@@ -16,36 +24,83 @@ export interface FlipRecord extends Omit<SnapshotReason, 'why'> {
   readonly snapshot: Timestamp;
   /** 'recovered': a crash kept the flip out of the history, and its snapshot cannot be read. */
   readonly why: SnapshotReason['why'] | 'recovered';
+  /** A clock that is never set, read after the flip; not there where nobody saw the flip. */
+  readonly clock?: ClockReading;
 }
 
-/** A longer file is cut to its newest lines; retention never looks further back. */
+/** A longer file is cut to at most half of this, so that it is rewritten once in many flips. */
 const BYTES_MAX = 256 * 1024;
 const LINES_KEPT = 500;
+/** The newest lines stay as they are up to so much; older ones stay without the names of their drops. */
+const WHOLE_BYTES_MAX = BYTES_MAX / 4;
+/** However long they are: a receipt that was not written is written by the next visit. */
+const WHOLE_LINES = 4;
+
+/** All that the file of a repository's history says. */
+export interface History {
+  /** Oldest first. */
+  readonly flips: readonly FlipRecord[];
+  /** What cleanings knew of how long ago these were, the last of each clock; see `noteAges`. */
+  readonly sightings: readonly Sighting[];
+}
 
 /** Oldest first. Damaged lines are passed over. */
 export function readHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): FlipRecord[] {
-  let text: string;
+  return [...readFullHistory(disk, roots, id).flips];
+}
+
+/** Damaged lines are passed over. */
+export function readFullHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): History {
+  const flips: FlipRecord[] = [];
+  let sightings: Sighting[] = [];
+  for (const line of readLines(disk, historyPath(roots, id))) {
+    const value = parseLine(line);
+    const flip = parseRecord(value);
+    const sighting = parseSighting(value);
+    if (flip) flips.push(flip);
+    else if (sighting) sightings = addSighting(sightings, sighting);
+  }
+  return { flips, sightings };
+}
+
+function readLines(disk: Disk, path: string): string[] {
   try {
-    text = readFile(disk, historyPath(roots, id), Number.MAX_SAFE_INTEGER).toString('utf8');
+    return readFile(disk, path, Number.MAX_SAFE_INTEGER).toString('utf8').split('\n');
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return [];
     throw error;
   }
-  return text.split('\n').flatMap((line) => parseRecord(line) ?? []);
 }
 
+/** Under the repository's lock, after the flip. */
 export function recordFlip(
   disk: Disk,
   roots: TreeRoots,
   id: RepositoryId,
   record: FlipRecord,
 ): void {
+  append(disk, roots, id, record);
+}
+
+/**
+ * Under the repository's lock: writes down how long ago flips were, for whoever cannot tell from the
+ * clock of the flip itself: another host, or this one after its next start.
+ */
+export function noteAges(disk: Disk, roots: TreeRoots, id: RepositoryId, sighting: Sighting): void {
+  append(disk, roots, id, sighting);
+}
+
+function append(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  entry: FlipRecord | Sighting,
+): void {
   const path = historyPath(roots, id);
-  const line = Buffer.from(`${JSON.stringify(record)}\n`);
+  const line = Buffer.from(toLine(entry));
   const size = disk.statIfThere(path)?.size;
   if (size === undefined || size > BYTES_MAX) {
-    const kept = readHistory(disk, roots, id).slice(-LINES_KEPT);
-    const text = [...kept, record].map((each) => `${JSON.stringify(each)}\n`).join('');
+    const text = shorten(readFullHistory(disk, roots, id)) + toLine(entry);
     replaceFile(disk, path, Buffer.from(text), `${path}.tmp`, 0o644);
     return;
   }
@@ -55,6 +110,26 @@ export function recordFlip(
     writeAll(disk, fd, torn ? Buffer.concat([Buffer.from('\n'), line]) : line, size);
     disk.sync(fd);
   });
+}
+
+/** What is kept of a file that has grown long: at most half of what makes it long. */
+function shorten({ flips, sightings }: History): string {
+  const lines = sightings.map(toLine);
+  const kept: string[] = [];
+  let bytes = lines.reduce((sum, line) => sum + line.length, 0);
+  for (const flip of [...flips].reverse().slice(0, LINES_KEPT)) {
+    const whole = toLine(flip);
+    const isWhole = kept.length < WHOLE_LINES || bytes + whole.length <= WHOLE_BYTES_MAX;
+    const line = isWhole ? whole : toLine({ ...flip, drops: [] });
+    if (kept.length >= WHOLE_LINES && bytes + line.length > BYTES_MAX / 2) break;
+    bytes += line.length;
+    kept.push(line);
+  }
+  return [...kept.reverse(), ...lines].join('');
+}
+
+function toLine(entry: FlipRecord | Sighting): string {
+  return `${JSON.stringify(entry)}\n`;
 }
 
 /** @returns true when the last flip was missing from the history and has been added */
@@ -88,11 +163,17 @@ function endsWithNewline(disk: Disk, fd: number, size: number): boolean {
   return last[0] === 0x0a;
 }
 
-function parseRecord(line: string): FlipRecord | undefined {
+function parseLine(line: string): unknown {
   try {
-    const record = JSON.parse(line) as FlipRecord;
-    return isTimestamp(record.at) && isTimestamp(record.snapshot) ? record : undefined;
+    return JSON.parse(line);
   } catch {
     return undefined;
   }
+}
+
+function parseRecord(value: unknown): FlipRecord | undefined {
+  const { clock, ...record } = (value ?? {}) as FlipRecord & { clock?: unknown };
+  if (!isTimestamp(String(record.at)) || !isTimestamp(String(record.snapshot))) return undefined;
+  const reading = parseReading(clock);
+  return reading ? { ...record, clock: reading } : record;
 }

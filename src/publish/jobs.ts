@@ -36,6 +36,7 @@ import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
 import { planSweep, sweep } from './sweep.js';
 import { verifyContent, verifyRepository, verifyTrash } from './verify.js';
+import { workOwners } from './work-owners.js';
 
 export interface Place {
   readonly roots: TreeRoots;
@@ -153,6 +154,7 @@ export const publishJobs = {
   prepareNext,
   discardPrepared,
   listRepositories,
+  workOwners,
   trashAbandonedWork,
   clean,
   cleanAndEnd,

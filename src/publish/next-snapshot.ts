@@ -12,13 +12,16 @@ import type { RepositoryId, RepositoryName } from '../image/names.js';
 import type { LeftOut } from '../image/staged-content.js';
 import type { RedirectOci } from '../snapshot/content-files.js';
 import { convertAll, type StoredForm, wantedSince } from '../snapshot/convert.js';
+import type { ClockReading } from '../snapshot/elapsed.js';
 import { carriesTheSame, servesTheSame, settle } from '../snapshot/merge.js';
 import { type RenderOptions, redirectFileName, renderRedirectFile } from '../snapshot/render.js';
 import { render } from '../snapshot/rendering.js';
 import type { SnapshotReason, StoredSnapshot } from '../snapshot/snapshot-file.js';
 import { type RepositoryState, withBlobsOf } from '../snapshot/state.js';
-import { nextTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { nextTimestamp, type Timestamp, timestampMs } from '../snapshot/timestamp.js';
 import { listSnapshots } from './current.js';
+import { expiredUpTo, flipAges } from './grace.js';
+import { readFullHistory } from './history.js';
 import { contentPath, snapshotPath, type TreeRoots, workPath } from './paths.js';
 import { recallRendering, recallSnapshot, rememberSnapshot } from './recall.js';
 import { loadManifest, writeTree } from './tree-writer.js';
@@ -43,6 +46,8 @@ export interface NextRequest {
   readonly transaction: string;
   readonly base: Timestamp | null;
   readonly nowMs: number;
+  /** What is carried on, and no longer, is judged by this. */
+  readonly clock: ClockReading;
   /** Docker forms that are in the store by now, by the digest of the original. */
   readonly ready?: ReadonlyMap<Digest, StoredForm>;
 }
@@ -74,7 +79,9 @@ export function buildNext(
   const before = isConverted ? stored.state : undefined;
   const { ready } = request;
   const { state: converted, leftOut } = convertTags(disk, request, merged, before, ready);
-  const next = settle(converted, stored?.state, { nowMs: request.nowMs, graceMs: policy.graceMs });
+  const snapshot = nextTimestamp(request.nowMs, listSnapshots(disk, roots, policy.id));
+  const expiredMs = expiredFor(disk, request, stored?.state);
+  const next = settle(converted, stored?.state, { stampMs: timestampMs(snapshot), expiredMs });
   const isThere =
     stored !== undefined &&
     (reason.why === 'clean'
@@ -82,7 +89,6 @@ export function buildNext(
       : isUnchanged(disk, request, stored, next));
   if (isThere) return { snapshot: null, reason, leftOut, files: 0 };
   // Render: a plain list of files.
-  const snapshot = nextTimestamp(request.nowMs, listSnapshots(disk, roots, policy.id));
   const freshTime = Math.max(Math.floor(request.nowMs / 1000), (stored?.freshTime ?? 0) + 1);
   const header = { snapshot, base, reason, freshTime };
   const last = recallRendering(stored).rendering;
@@ -92,6 +98,18 @@ export function buildNext(
   writeTree(disk, { roots, id, transaction, snapshot, base, stored, rendering, freshTime });
   rememberSnapshot(disk, roots, id, { ...header, redirectOci, state: next }, rendering);
   return { snapshot, reason, leftOut, files: rendering.inventory.count };
+}
+
+/** See `expiredUpTo`. Only where the last snapshot carries something the history has to tell. */
+function expiredFor(
+  disk: Disk,
+  { roots, policy: { id, graceMs }, clock }: NextRequest,
+  last: RepositoryState | undefined,
+): number {
+  if (graceMs <= 0) return Number.POSITIVE_INFINITY;
+  if (last === undefined || last.carried.size === 0) return Number.NEGATIVE_INFINITY;
+  const { flips, sightings } = readFullHistory(disk, roots, id);
+  return expiredUpTo(flips, flipAges(flips, sightings, clock), graceMs);
 }
 
 /** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */

@@ -72,7 +72,7 @@ function addSizes({ manifests }: RepositoryState, sizes: Map<string, number>): v
   }
 }
 
-export interface HistoryEntry extends FlipRecord {
+export interface HistoryEntry extends Omit<FlipRecord, 'clock'> {
   /** Whether the snapshot can still be rolled back to. */
   readonly kept: boolean;
   readonly current: boolean;
@@ -84,7 +84,7 @@ export function repositoryHistory(disk: Disk, { roots, id }: OverviewRequest): H
   const current = readPivot(disk, roots, id);
   const records = readHistory(disk, roots, id);
   return records
-    .map((record, at) => ({
+    .map(({ clock: _clock, ...record }, at) => ({
       ...record,
       kept: kept.has(record.snapshot),
       current: record.snapshot === current && at === records.length - 1,

@@ -12,6 +12,7 @@
  *     locks/                       one file and one directory per repository, one file per process
  *     flips/<id>/<timestamp>       links about to become the pivot (see flip.ts)
  *     history/<id>.jsonl           one line per flip: when, to what, why
+ *     unused.json                  content that nothing links, and how long ago that was seen first
  *     targets/<target>/<id>.json      what an object store was seen to serve
  *     tokens/keys                  what the endpoint signs tokens with; for its owner's eyes alone
  *     notify/                      what somebody is to be told (its inside is drawn by notify/spool.ts)
@@ -38,6 +39,7 @@ export const ownersDirectory = ({ state }: TreeRoots) => join(state, 'locks', '.
 export const flipsDirectory = ({ state }: TreeRoots) => join(state, 'flips');
 export const historyDirectory = ({ state }: TreeRoots) => join(state, 'history');
 export const boardsDirectory = ({ state }: TreeRoots) => join(state, 'boards');
+export const unusedPath = ({ state }: TreeRoots) => join(state, 'unused.json');
 export const notifyDirectory = ({ state }: TreeRoots) => join(state, 'notify');
 
 export const tokenKeysPath = ({ state }: TreeRoots) => join(state, 'tokens', 'keys');
@@ -125,11 +127,6 @@ export function transactionName(owner: string, startMs: number, serial: number):
 
 export function transactionOwner(transaction: string): string {
   return transaction.split('-')[0] ?? '';
-}
-
-/** Milliseconds; 0 for a stranger's name, so that it protects nothing from being seen as old. */
-export function transactionStart(transaction: string): number {
-  return Number(transaction.split('-')[1]) || 0;
 }
 
 /** What is made ready for the next publish of a repository; see prepared-tree.ts. */

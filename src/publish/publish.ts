@@ -80,7 +80,7 @@ export function publishRepository(
 
 /** Small turns go on to step 8 where they read the pivot. */
 function openerOf(
-  { run, uid, nowMs }: PublishContext,
+  { run, uid, nowMs, clock }: PublishContext,
   policy: RepositoryPolicy,
   drops: readonly DropToPublish[],
 ): Open<Opened & Partial<ReadAndBuilt>> {
@@ -90,7 +90,8 @@ function openerOf(
     toRead.length <= TOGETHER_MAX &&
     drops.every(({ kind, staged }) => kind === 'directory' && !staged);
   if (!isSmall) return (open) => run('openTurn', open);
-  return (open) => run('readAndBuild', { open, policy, uid, nowMs: nowMs(), drops });
+  return (open) =>
+    run('readAndBuild', { open, policy, uid, nowMs: nowMs(), clock: clock(), drops });
 }
 
 async function publishUnderLock(
@@ -117,12 +118,13 @@ async function publishUnderLock(
 
 function build(turn: Turn, staged: readonly StagedDrop[]): Promise<BuildResult> {
   const { context, policy, transaction, base } = turn;
-  const { roots, run, nowMs } = context;
+  const { roots, run, nowMs, clock } = context;
   const drops = staged.map(({ content, drop }) => ({
     content,
     origin: { drop: drop.name, at: drop.at },
   }));
-  return run('build', { roots, policy, transaction, base, nowMs: nowMs(), drops });
+  const times = { nowMs: nowMs(), clock: clock() };
+  return run('build', { roots, policy, transaction, base, ...times, drops });
 }
 
 /**

@@ -7,12 +7,14 @@ import type { Disk } from '../disk/disk.js';
 import { syncDirectory } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
+import type { ClockReading } from '../snapshot/elapsed.js';
 import { REMOVED_MARK } from '../snapshot/render.js';
-import { isTimestamp, type Timestamp, timestampMs } from '../snapshot/timestamp.js';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { moveToTrash } from './clean.js';
 import { listSnapshots, readPivot } from './current.js';
 import { removeLinks } from './flip.js';
-import { readHistory } from './history.js';
+import { flipAges } from './grace.js';
+import { readFullHistory } from './history.js';
 import {
   historyPath,
   masterDirectory,
@@ -25,13 +27,13 @@ export interface RemovalRequest {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
   readonly graceMs: number;
-  readonly nowMs: number;
+  readonly clock: ClockReading;
   /** Of the lock it is done under; see `FlipRequest`. Nothing goes once it is lost. */
   readonly lockLost?: Int32Array;
 }
 
 /** Reads only. True when a removed repository's time is over, or when its end was begun and cut short. */
-export function isOver(disk: Disk, { roots, id, graceMs, nowMs }: RemovalRequest): boolean {
+export function isOver(disk: Disk, { roots, id, graceMs, clock }: RemovalRequest): boolean {
   const current = readPivot(disk, roots, id);
   const all = current === null ? listSnapshots(disk, roots, id) : [current];
   // Without a pivot the newest tells: somebody may have taken the pivot of a living one by mistake.
@@ -41,9 +43,12 @@ export function isOver(disk: Disk, { roots, id, graceMs, nowMs }: RemovalRequest
   }
   const mark = join(snapshotPath(roots, id, last), REMOVED_MARK);
   if (disk.statIfThere(mark) === undefined) return false;
-  // When it was removed; its name may be ahead of that, for names grow whatever the clock does.
-  const record = readHistory(disk, roots, id).findLast(({ snapshot }) => snapshot === last);
-  return nowMs - timestampMs(record?.at ?? last) >= graceMs;
+  if (graceMs <= 0) return true;
+  const { flips, sightings } = readFullHistory(disk, roots, id);
+  const at = flips.findLastIndex(({ snapshot }) => snapshot === last);
+  // Its end was begun: the pivot went, and the history.
+  if (current === null && at === -1) return true;
+  return (flipAges(flips, sightings, clock)[at] ?? 0) >= graceMs;
 }
 
 /** Under the repository's lock. @returns true when the repository is gone now */

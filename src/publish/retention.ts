@@ -1,20 +1,32 @@
-/** Which snapshots stay and why. Pure; judged by what was current and when, never by name order. */
-import { type Timestamp, timestampMs } from '../snapshot/timestamp.js';
-import type { FlipRecord } from './history.js';
+/** Which snapshots stay and why. Pure; judged by what was current and how long ago, see grace.ts. */
+import type { Timestamp } from '../snapshot/timestamp.js';
+import type { SeenFlip } from './grace.js';
 
 export interface RetentionPolicy {
   /** How many snapshots stay whatever their age, the current one among them. */
   readonly keep: number;
   /** What was current so long ago (ms) or later stays. */
   readonly graceMs: number;
+}
+
+/** What is known of time, see grace.ts. */
+export interface KnownAges {
+  /** At least so many milliseconds ago was each flip of the history. */
+  readonly flips: readonly number[];
+  /** At least so long (ms) has a snapshot that never was current been seen. */
+  readonly unfinished: (name: Timestamp) => number;
+  /** The wall clock: only to say until when something stays. */
   readonly nowMs: number;
 }
 
 export interface SnapshotFacts {
   readonly name: Timestamp;
   readonly isCurrent: boolean;
-  /** When it stopped being current (ms); undefined for one that never was. */
-  readonly lastCurrentMs: number | undefined;
+  /**
+   * The place in the history of the flip by which it stopped being current; beyond its end where the
+   * history does not know that flip. Undefined for one that never was current.
+   */
+  readonly endedBy: number | undefined;
   /** A cleaning has made another of it that serves the same: nobody needs it to go back to. */
   readonly isRenewed?: boolean;
 }
@@ -30,57 +42,72 @@ export interface SnapshotVerdict {
 /** Newest first. A snapshot that never was current counts for nothing but its grace period. */
 export function judgeSnapshots(
   snapshots: readonly SnapshotFacts[],
-  { keep, graceMs, nowMs }: RetentionPolicy,
+  { keep, graceMs }: RetentionPolicy,
+  { flips, unfinished, nowMs }: KnownAges,
 ): SnapshotVerdict[] {
-  const byCurrency = [...snapshots].sort((a, b) => currency(b) - currency(a));
   let kept = 0;
-  return byCurrency.map((facts): SnapshotVerdict => {
+  return [...snapshots].sort(byCurrency).map((facts): SnapshotVerdict => {
     const { name } = facts;
     if (facts.isCurrent) {
       kept++;
       return { name, rule: 'current', remove: false };
     }
-    if (facts.lastCurrentMs === undefined) {
+    if (facts.endedBy === undefined) {
       // Perhaps another host's publish just before its flip: it gets the time to end.
-      const untilMs = timestampMs(name) + graceMs;
-      return { name, rule: 'unfinished', remove: nowMs >= untilMs, untilMs };
+      const ageMs = unfinished(name);
+      const untilMs = nowMs + graceMs - ageMs;
+      return { name, rule: 'unfinished', remove: ageMs >= graceMs, untilMs };
     }
     if (kept < keep && !facts.isRenewed) {
       kept++;
       return { name, rule: 'keep', remove: false };
     }
-    const untilMs = facts.lastCurrentMs + graceMs;
-    if (nowMs < untilMs) return { name, rule: 'grace', remove: false, untilMs };
-    return { name, rule: 'stale', remove: true };
+    const ageMs = flips[facts.endedBy] ?? 0;
+    if (ageMs >= graceMs) return { name, rule: 'stale', remove: true };
+    return { name, rule: 'grace', remove: false, untilMs: nowMs + graceMs - ageMs };
   });
 }
 
-function currency({ isCurrent, lastCurrentMs }: SnapshotFacts): number {
-  return isCurrent ? Number.POSITIVE_INFINITY : (lastCurrentMs ?? Number.NEGATIVE_INFINITY);
+/** Those that ended with the same flip come in the order of their names: as they were made. */
+function byCurrency(a: SnapshotFacts, b: SnapshotFacts): number {
+  const [first, second] = [currency(a), currency(b)];
+  if (first !== second) return first > second ? -1 : 1;
+  return a.name > b.name ? -1 : 1;
+}
+
+function currency({ isCurrent, endedBy }: SnapshotFacts): number {
+  return isCurrent ? Number.POSITIVE_INFINITY : (endedBy ?? Number.NEGATIVE_INFINITY);
 }
 
 /**
- * When each snapshot was last current.
- * @param baseOf for a snapshot the history does not name, those it knows to be built on it
+ * By which flip each snapshot stopped being current.
+ * @param successorOf for a snapshot the history does not name, what is known to be built on it
  */
 export function currencyFacts(
   names: readonly Timestamp[],
   current: Timestamp | null,
-  history: readonly FlipRecord[],
-  baseOf: ReadonlyMap<Timestamp, Timestamp>,
+  history: readonly (SeenFlip & { readonly why: string })[],
+  successorOf: ReadonlyMap<Timestamp, Timestamp>,
 ): SnapshotFacts[] {
-  const lastCurrent = new Map<Timestamp, number>();
+  const endedBy = new Map<Timestamp, number>();
   const renewed = new Set<Timestamp>();
-  for (const [at, record] of history.entries()) {
+  for (const [at, { snapshot }] of history.entries()) {
     const next = history[at + 1];
-    if (next) lastCurrent.set(record.snapshot, timestampMs(next.at));
-    if (next?.why === 'clean') renewed.add(record.snapshot);
+    // After the last one the pivot went on without a record, or it is what is current.
+    endedBy.set(snapshot, at + 1);
+    if (next?.why === 'clean') renewed.add(snapshot);
   }
   return names.map((name) => {
-    const successor = baseOf.get(name);
-    const fromChain = successor === undefined ? undefined : timestampMs(successor);
-    const lastCurrentMs = lastCurrent.get(name) ?? fromChain;
+    const ended = endedBy.get(name) ?? endedByChain(name);
     const isRenewed = renewed.has(name) && name !== current;
-    return { name, isCurrent: name === current, lastCurrentMs, ...(isRenewed && { isRenewed }) };
+    return { name, isCurrent: name === current, endedBy: ended, ...(isRenewed && { isRenewed }) };
   });
+
+  /** The first flip to something that is no older than its successor: names grow with the flips. */
+  function endedByChain(name: Timestamp): number | undefined {
+    const successor = successorOf.get(name);
+    if (successor === undefined) return undefined;
+    const at = history.findIndex(({ snapshot }) => snapshot >= successor);
+    return at === -1 ? history.length : at;
+  }
 }

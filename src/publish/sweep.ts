@@ -1,16 +1,30 @@
 /**
  * Removes content that no snapshot links any more. A publish that is under way may have found its
- * content here and be about to link it; so what was touched lately, or since the oldest publish under
- * way began, stays. The change time tells: whoever wants a file again renews it (`markUsed`).
+ * content here and be about to link it. It renews the change time of what it wants (`markUsed`), which
+ * says that it was touched and not when: the clock that dates files may be set. So there are two ways:
+ *
+ * - What only the snapshots in the trash held, whose own grace period is over, goes at once where no
+ *   publish is under way.
+ * - Anything else goes when an earlier sweep has seen it unused, as it is now, the grace period ago or
+ *   longer, and no publish is under way that was when it was first seen: later ones would have touched it.
  */
+import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
-import { listIfThere, readFile, removeIfThere } from '../disk/durable.js';
+import { listIfThere, readFile, removeIfThere, replaceFile } from '../disk/durable.js';
 import { faultOf, hasErrno } from '../errors.js';
 import { isDigest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
 import { referredBlobs } from '../image/references.js';
+import {
+  addSighting,
+  ageIn,
+  type ClockReading,
+  parseSighting,
+  type Sighting,
+  sight,
+} from '../snapshot/elapsed.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { leavesNextTime } from './carried.js';
 import { emptyTrash } from './clean.js';
@@ -21,16 +35,19 @@ import {
   masterDirectory,
   snapshotPath,
   type TreeRoots,
-  transactionStart,
   trashDirectory,
   trashPath,
+  unusedPath,
   workDirectory,
   workPath,
 } from './paths.js';
 
 export interface SweepRequest {
   readonly roots: TreeRoots;
+  /** The wall clock: what was touched lately by it stays, whatever else is known. */
   readonly nowMs: number;
+  /** What ages are judged by. */
+  readonly clock: ClockReading;
   readonly graceMs: number;
 }
 
@@ -47,40 +64,47 @@ interface Unused {
   readonly ctimeMs: number;
 }
 
-/** Empties the trash, and removes what only that had held, and whatever else nobody uses. */
+/** Empties the trash, and removes what only that had held, and whatever else nothing uses. */
 export function sweep(disk: Disk, request: SweepRequest): SweepResult {
-  const { roots } = request;
+  const { roots, clock } = request;
+  const sightings = readSightings(disk, roots);
   const held = heldBy(disk, roots, trashed(disk, roots));
   const before = changeTimes(disk, held.keys());
   emptyTrash(disk, { roots });
   const after = changeTimes(disk, before.keys());
-  const { unused, stays } = findUnused(disk, request, {
+  const found = findUnused(disk, request, sightings, {
     linksGone: () => 0,
     going: [],
-    // That our own unlinking renewed it says nothing. What somebody touched after that, counts.
-    touchedMs: (path, ctimeMs) =>
-      after.get(path) === ctimeMs ? (before.get(path) ?? ctimeMs) : ctimeMs,
+    // That our own unlinking renewed it says nothing. What was touched after that, counts.
+    heldSinceMs: (path, ctimeMs) => (after.get(path) === ctimeMs ? before.get(path) : undefined),
   });
+  const { stays, underWay } = found;
+  const left = [...found.left];
   let files = 0;
   let bytes = 0;
-  for (const { path, size, ctimeMs } of unused) {
-    const now = disk.statIfThere(path);
-    if (now?.links === 1 && now.ctimeMs === ctimeMs) {
-      removeIfThere(disk, path);
+  for (const unused of found.unused) {
+    const now = disk.statIfThere(unused.path);
+    if (now?.links === 1 && now.ctimeMs === unused.ctimeMs) {
+      removeIfThere(disk, unused.path);
       files++;
-      bytes += size;
+      bytes += unused.size;
     } else if (now) {
+      left.push({ ...unused, ctimeMs: now.ctimeMs });
       stays.files++;
-      stays.bytes += size;
+      stays.bytes += unused.size;
     }
   }
+  // Listed once more: what began while we looked may have touched what we saw before we saw it.
+  const keys = [...underWay, ...transactions(disk, roots)].map(underWayKey);
+  const seen = left.length > 0 ? [...left.map(unusedKey), ...keys] : [];
+  writeSightings(disk, roots, addSighting(sightings, sight(sightings, new Set(seen), clock)));
   return { files, bytes, stays };
 }
 
 export interface PlanSweepRequest extends SweepRequest {
   /** Paths of snapshots that would go before. */
   readonly going: readonly string[];
-  /** Current snapshots that would be made anew and go, too. */
+  /** Current snapshots that would be made anew and go, too: there is no grace period. */
   readonly renewing: readonly { readonly id: RepositoryId; readonly snapshot: Timestamp }[];
 }
 
@@ -89,17 +113,18 @@ export function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
   const { roots, going, renewing } = request;
   const held = heldBy(disk, roots, [...trashed(disk, roots), ...ready(disk, roots), ...going]);
   for (const place of renewing) {
-    const leaves = leavesNextTime(disk, { ...request, ...place });
+    const expiredMs = Number.POSITIVE_INFINITY;
+    const leaves = leavesNextTime(disk, { roots, ...place, expiredMs });
     eachHeld(disk, snapshotPath(roots, place.id, place.snapshot), (name) => {
       if (!isDigest(name) || !leaves.has(name)) return;
       const path = contentPath(roots, name);
       held.set(path, (held.get(path) ?? 0) + 1);
     });
   }
-  const { unused, stays } = findUnused(disk, request, {
+  const { unused, stays } = findUnused(disk, request, readSightings(disk, roots), {
     linksGone: (path) => held.get(path) ?? 0,
     going: [...going, ...renewing.map(({ id, snapshot }) => snapshotPath(roots, id, snapshot))],
-    touchedMs: (_path, ctimeMs) => ctimeMs,
+    heldSinceMs: (path, ctimeMs) => (held.has(path) ? ctimeMs : undefined),
   });
   return { files: unused.length, bytes: unused.reduce((sum, { size }) => sum + size, 0), stays };
 }
@@ -109,29 +134,44 @@ interface Judging {
   readonly linksGone: (path: string) => number;
   /** Snapshots that go away besides. */
   readonly going: readonly string[];
-  /** When somebody other than the cleaning touched it last. */
-  readonly touchedMs: (path: string, ctimeMs: number) => number;
+  /** When what only the trash held was last touched by anything but the cleaning; undefined for others. */
+  readonly heldSinceMs: (path: string, ctimeMs: number) => number | undefined;
+}
+
+interface Found {
+  readonly unused: readonly Unused[];
+  /** Nothing links it, and it is not time yet. */
+  readonly left: readonly Unused[];
+  /** Publishes. */
+  readonly underWay: readonly string[];
+  readonly stays: { files: number; bytes: number };
 }
 
 function findUnused(
   disk: Disk,
-  { roots, nowMs, graceMs }: SweepRequest,
-  { linksGone, going, touchedMs }: Judging,
-): { unused: Unused[]; stays: { files: number; bytes: number } } {
-  const oldestMs = oldestTransactionMs(disk, roots);
+  { roots, nowMs, clock, graceMs }: SweepRequest,
+  sightings: readonly Sighting[],
+  { linksGone, going, heldSinceMs }: Judging,
+): Found {
+  const underWay = transactions(disk, roots);
+  const publishAges = underWay.map((name) => ageIn(sightings, underWayKey(name), clock) ?? 0);
+  const longestMs = Math.max(-1, ...publishAges);
   const found = new Map<string, Unused>();
+  const left: Unused[] = [];
   const stays = { files: 0, bytes: 0 };
   eachStored(disk, roots, (path) => {
     const stat = disk.statIfThere(path);
     if (stat?.kind !== 'file') return;
     const { size, ctimeMs, links } = stat;
-    const isWanted = ctimeMs >= oldestMs || touchedMs(path, ctimeMs) >= nowMs - graceMs;
-    if (links - linksGone(path) <= 1 && !isWanted) {
-      found.set(nameOf(path), { path, size, ctimeMs });
-    } else {
-      stays.files++;
-      stays.bytes += size;
+    const file = { path, size, ctimeMs };
+    const isUnlinked = links - linksGone(path) <= 1;
+    if (isUnlinked && isOver(file)) {
+      found.set(nameOf(path), file);
+      return;
     }
+    if (isUnlinked) left.push(file);
+    stays.files++;
+    stays.bytes += size;
   });
   const needed = [
     ...takeServed(disk, roots, found, going),
@@ -141,7 +181,15 @@ function findUnused(
     stays.files++;
     stays.bytes += size;
   }
-  return { unused: [...found.values()], stays };
+  return { unused: [...found.values()], left, underWay, stays };
+
+  function isOver(file: Unused): boolean {
+    const ageMs = ageIn(sightings, unusedKey(file), clock);
+    if (ageMs !== undefined && ageMs >= graceMs && ageMs > longestMs) return true;
+    const heldMs = heldSinceMs(file.path, file.ctimeMs);
+    const touchedMs = graceMs <= 0 ? (heldMs ?? file.ctimeMs) : heldMs;
+    return underWay.length === 0 && touchedMs !== undefined && touchedMs < nowMs - graceMs;
+  }
 }
 
 /**
@@ -227,11 +275,42 @@ function nameOf(path: string): string {
   return `${basename(dirname(dirname(path)))}:${basename(path)}`;
 }
 
-function oldestTransactionMs(disk: Disk, roots: TreeRoots): number {
+/** Names of the publishes that are under way. */
+function transactions(disk: Disk, roots: TreeRoots): string[] {
   return listIfThere(disk, workDirectory(roots))
-    .filter(({ name }) => !isPreparedName(name))
-    .map(({ name }) => transactionStart(name))
-    .reduce((least, each) => Math.min(least, each), Number.POSITIVE_INFINITY);
+    .map(({ name }) => name)
+    .filter((name) => !isPreparedName(name));
+}
+
+/** How a sighting names unused content: touched, it is something else. */
+function unusedKey({ path, ctimeMs }: Unused): string {
+  return `${nameOf(path)}/${ctimeMs}`;
+}
+
+function underWayKey(transaction: string): string {
+  return `work/${transaction}`;
+}
+
+/** What was seen unused, and how long ago. A damaged file only makes content stay longer. */
+function readSightings(disk: Disk, roots: TreeRoots): Sighting[] {
+  try {
+    const text = readFile(disk, unusedPath(roots), Number.MAX_SAFE_INTEGER).toString('utf8');
+    const values: unknown = JSON.parse(text);
+    return Array.isArray(values) ? values.flatMap((value) => parseSighting(value) ?? []) : [];
+  } catch (error) {
+    if (error instanceof SyntaxError || hasErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+function writeSightings(disk: Disk, roots: TreeRoots, sightings: readonly Sighting[]): void {
+  const path = unusedPath(roots);
+  const isEmpty = Object.keys(sightings.at(-1)?.ages ?? {}).length === 0;
+  if (isEmpty) removeIfThere(disk, path);
+  else {
+    const temporary = `${path}.${randomBytes(6).toString('hex')}`;
+    replaceFile(disk, path, Buffer.from(JSON.stringify(sightings)), temporary, 0o644);
+  }
 }
 
 /** Calls `use` with every file of the content store. */

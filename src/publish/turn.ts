@@ -6,6 +6,7 @@
 import { crash } from '../crash.js';
 import type { RunJob } from '../disk/hands.js';
 import { faultOf, fromPlainError } from '../errors.js';
+import type { ClockReading } from '../snapshot/elapsed.js';
 import type { SnapshotReason } from '../snapshot/snapshot-file.js';
 import type { Origin } from '../snapshot/state.js';
 import { type Timestamp, toTimestamp } from '../snapshot/timestamp.js';
@@ -22,7 +23,10 @@ export interface PublishContext {
   readonly owner: string;
   readonly uid: number;
   readonly run: RunJob<PublishJobs & StageJob>;
+  /** The wall clock, which may be set at any moment: for names, and for people. */
   readonly nowMs: () => number;
+  /** A clock that is never set: how much time has passed. */
+  readonly clock: () => ClockReading;
   readonly lock: LockOptions;
 }
 
@@ -156,7 +160,9 @@ export async function commit(
     await attempt(turn, () => run('withdraw', { roots, id, snapshot }));
     throw error;
   }
-  const record = { at: toTimestamp(context.nowMs()), snapshot, ...reason };
+  // After the flip: what it replaced has been out of date for no longer than since this reading.
+  const clock = context.clock();
+  const record = { at: toTimestamp(context.nowMs()), snapshot, ...reason, clock };
   const errors = await attempt(turn, () => run('afterFlip', { roots, id, owner, record })); // 11
   later.push(...(errors ?? []).map(fromPlainError));
   return unsynced;
@@ -165,9 +171,10 @@ export async function commit(
 /** Step 13, and the end of what lies under work/. @returns the snapshots that went */
 export async function cleanAfter(turn: Turn): Promise<Timestamp[]> {
   const { context, policy, lock, transaction } = turn;
-  const { roots, run, nowMs } = context;
+  const { roots, run, nowMs, clock } = context;
   const { id, keep, graceMs } = policy;
-  const request = { roots, id, keep, graceMs, nowMs: nowMs(), lockLost: lock.lost, transaction };
+  const judged = { keep, graceMs, nowMs: nowMs(), clock: clock() };
+  const request = { roots, id, ...judged, lockLost: lock.lost, transaction };
   const removed = await attempt(turn, () => run('cleanAndEnd', request));
   turn.isEnded = removed !== undefined;
   return removed ?? [];

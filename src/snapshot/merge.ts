@@ -176,9 +176,12 @@ function findLive(state: RepositoryState): Set<Digest> {
   return closure(docker, manifests, live);
 }
 
+/** By the names of snapshots: how long ago they became current is not told by them, see grace.ts. */
 export interface GracePeriod {
-  readonly nowMs: number;
-  readonly graceMs: number;
+  /** The name (ms) of the snapshot that is made: what it takes away is carried on since then. */
+  readonly stampMs: number;
+  /** What is carried on since the snapshot of this name (ms) or an earlier one is past its grace period. */
+  readonly expiredMs: number;
 }
 
 /**
@@ -188,7 +191,7 @@ export interface GracePeriod {
 export function settle(
   merged: RepositoryState,
   base: RepositoryState | undefined,
-  { nowMs, graceMs }: GracePeriod,
+  { stampMs, expiredMs }: GracePeriod,
 ): RepositoryState {
   const baseLive = base ? liveManifests(base) : new Set<Digest>();
   const named = keepAttached(merged, baseLive);
@@ -197,10 +200,10 @@ export function settle(
 
   const carried = new Map<Digest, number>();
   for (const [digest, lastMs] of base?.carried ?? []) {
-    if (!live.has(digest) && nowMs - lastMs < graceMs) carried.set(digest, lastMs);
+    if (!live.has(digest) && lastMs > expiredMs) carried.set(digest, lastMs);
   }
   for (const digest of baseLive) {
-    if (!live.has(digest) && graceMs > 0) carried.set(digest, nowMs);
+    if (!live.has(digest) && stampMs > expiredMs) carried.set(digest, stampMs);
   }
   const manifests = onlyWhere(
     merged.manifests,

@@ -44,9 +44,9 @@ export function readAndBuild(disk: Disk, request: ReadAndBuildRequest): ReadAndB
   const read = drops.map((drop) => answers.get(drop) ?? null);
   const content = contentOf(left, (drop) => answers.get(drop) ?? earlyOf(drop, base));
   if (content === undefined) return { ...opened, read, built: undefined, steps };
-  const { nowMs } = request;
+  const { nowMs, clock } = request;
   const ready = new Map(left.flatMap((drop) => [...(earlyOf(drop, base)?.forms ?? [])]));
-  const given = { roots, policy, transaction, base, nowMs, ready, drops: content };
+  const given = { roots, policy, transaction, base, nowMs, clock, ready, drops: content };
   return { ...opened, read, built: timed('build', () => buildSnapshot(disk, given)), steps };
 }
 

@@ -21,7 +21,7 @@ import { resolveRepository } from '#src/settings/repository-policy.js';
 import { deliver, dropPath, SWEEP_YAML } from '../support/deliver.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository, readSnapshots } from '../support/outside-reader.js';
-import { receipts, testDaemon, testServices } from '../support/service.js';
+import { passTime, receipts, testDaemon, testServices } from '../support/service.js';
 import { tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -71,7 +71,7 @@ const edit = (services: Services, what: Edit) =>
   );
 
 const clean = (services: Services) => {
-  Object.assign(services, { nowMs: () => Date.now() + LATER_MS });
+  passTime(services, LATER_MS);
   return cleanAll(services);
 };
 

@@ -34,7 +34,10 @@ describe('objects: cleaning a store', () => {
   });
 
   const newPublisher = () =>
-    new StorePublisher(store, { nowMs: () => Date.now() + lateMs }).prepare();
+    new StorePublisher(store, {
+      nowMs: () => Date.now() + lateMs,
+      clock: () => ({ id: 'here', ms: performance.now() + lateMs }),
+    }).prepare();
   const clean = ({ context = publisher.context, ...more }: CleanGiven = {}) =>
     cleanStore(context, {
       policyOf: () => publisher.policy,
@@ -51,16 +54,18 @@ describe('objects: cleaning a store', () => {
     await publisher.publish(await publisher.stage('2'));
     lateMs = 5 * HOUR;
     await publisher.publish(await publisher.stage('3'));
-    // 2 was current until now, so it is carried; 1 is over.
+    // 2 was current until now, so it is carried; 1 is over, and seen unused for the first time.
     const before = keys('blobs/').length;
-    const { files, stopped } = await clean();
-    expect(stopped).to.equal(undefined);
+    expect(await clean()).to.include({ files: 0, stopped: undefined });
+    expect(keys('repos/')).to.have.length(3);
+    lateMs = 8 * HOUR - 1000;
+    expect((await clean()).files, 'a publisher may rely on it').to.equal(0);
+    lateMs = 8 * HOUR;
     // Config, layer, and the manifest in both forms.
-    expect(files).to.equal(4);
+    expect((await clean()).files).to.equal(4);
     expect(keys('blobs/')).to.have.length(before - 2);
     expect(checkStore(double)).to.deep.equal(['3']);
-    expect(keys('repos/')).to.have.length(3);
-    lateMs = 10 * HOUR;
+    lateMs = 12 * HOUR;
     await clean();
     expect(checkStore(double, undefined, 'live only')).to.deep.equal(['3']);
     expect(keys('blobs/')).to.have.length(2);
@@ -76,8 +81,16 @@ describe('objects: cleaning a store', () => {
     const planned = await clean({ dryRun: true });
     expect([...double.objects.keys()]).to.deep.equal(before);
     const done = await clean();
-    expect(done.files).to.equal(planned.files).and.to.equal(4);
     expect(done.repositories).to.deep.equal(planned.repositories);
+    expect(done.repositories[0]?.snapshots.map(({ rule }) => rule)).to.deep.equal([
+      'current',
+      'stale',
+    ]);
+    lateMs = 14 * HOUR;
+    const { files } = await clean({ dryRun: true });
+    expect(files)
+      .to.equal((await clean()).files)
+      .and.to.equal(4);
   });
 
   it('deletes nothing when a snapshot that stays cannot be read', async () => {
@@ -98,6 +111,8 @@ describe('objects: cleaning a store', () => {
       await publisher.publish(old);
       await publisher.publish(await publisher.stage('new'));
       lateMs += 10 * HOUR;
+      await clean();
+      lateMs += 4 * HOUR;
       const other = await newPublisher();
       other.policy = publisher.policy;
       const again = await other.stage('again', { layers: [`layer ${moment}`] });

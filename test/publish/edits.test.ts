@@ -24,7 +24,7 @@ import { deliver, dropPath } from '../support/deliver.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout, sha256 } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
-import { type TestServices, testServices } from '../support/service.js';
+import { setClock, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 describe('a change by hand', () => {
@@ -36,7 +36,7 @@ describe('a change by hand', () => {
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk, yaml: 'retention: {grace: 1h}\n' });
     clockMs = Date.now();
-    Object.assign(services, { nowMs: () => clockMs });
+    setClock(services, () => clockMs);
     await services.run('prepareInbox', { inbox: services.inbox });
   });
 
@@ -179,7 +179,7 @@ describe('a change by hand', () => {
         nodeDisk.symlink(`../master/app/${next}`, `${web()}.new`);
         nodeDisk.rename(`${web()}.new`, web());
       });
-      const request = { roots, id: 'app' as never, graceMs: 3_600_000, nowMs: clockMs };
+      const request = { roots, id: 'app' as never, graceMs: 3_600_000, clock: services.clock() };
       finishRemoval(disk, request);
       expect(hasFlipped).to.equal(true);
       // The removal's own rename or unlink may come right after: for the pivot itself nothing helps.
@@ -194,7 +194,13 @@ describe('a change by hand', () => {
     await edit({ kind: 'remove' });
     clockMs += 3_600_000;
     const lockLost = new Int32Array([1]);
-    const request = { roots, id: 'app' as never, graceMs: 3_600_000, nowMs: clockMs, lockLost };
+    const request = {
+      roots,
+      id: 'app' as never,
+      graceMs: 3_600_000,
+      clock: services.clock(),
+      lockLost,
+    };
     expect(finishRemoval(nodeDisk, request)).to.equal(false);
     expect(existsSync(web())).to.equal(true);
     expect(finishRemoval(nodeDisk, { ...request, lockLost: new Int32Array([0]) })).to.equal(true);
@@ -225,7 +231,14 @@ describe('a change by hand', () => {
     await publish('1', 'one');
     nodeDisk.unlink(web());
     clockMs += 3_600_000 * 2;
-    const request = { roots, id: 'app' as never, keep: 3, graceMs: 1, nowMs: clockMs };
+    const request = {
+      roots,
+      id: 'app' as never,
+      keep: 3,
+      graceMs: 1,
+      nowMs: clockMs,
+      clock: services.clock(),
+    };
     expect((await services.run('planClean', request)).isOver).to.equal(false);
   });
 
@@ -258,7 +271,7 @@ describe('a change by hand', () => {
       if (isFlipped && opensWeb) throw systemError('EIO', operation);
     });
     services = await testServices(root, { disk, yaml: 'retention: {grace: 1h}\n' });
-    Object.assign(services, { nowMs: () => clockMs });
+    setClock(services, () => clockMs);
     const result = await edit({ kind: 'rollback', to: undefined });
     expect(result.later).to.have.length(1);
     expect(tags()).to.deep.equal({ 1: one });

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { readClock } from '#src/disk/clock.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { makeLayout, TestContent } from '../support/make-image.js';
@@ -69,7 +70,7 @@ describe('publishing by the settings', () => {
     const hex = one.image.digest.slice(7);
     expect(existsSync(join(root, 'state/content/sha256', hex.slice(0, 2), hex))).to.equal(true);
     const nowMs = Date.now() + 1000;
-    await services.run('sweep', { roots: services.roots, nowMs, graceMs: 0 });
+    await services.run('sweep', { roots: services.roots, nowMs, clock: readClock(), graceMs: 0 });
     expect(existsSync(join(root, 'state/content/sha256', hex.slice(0, 2), hex))).to.equal(false);
     expect(seen('app')?.tags).to.have.keys('1');
   });

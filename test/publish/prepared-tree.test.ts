@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { readClock } from '#src/disk/clock.js';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { deliver, dropPath, prepareSweep, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
 import { countingDisk, interfereWith, systemError } from '../support/faulty-disk.js';
@@ -214,7 +215,12 @@ describe('a tree made ahead of time', () => {
     await prepare(services);
     mkdirSync(join(root, 'state/content/sha256/ab'), { recursive: true });
     writeFileSync(join(root, 'state/content/sha256/ab', 'ab'.repeat(32)), 'unused');
-    const swept = await run('sweep', { roots, nowMs: Date.now() + 1000, graceMs: 0 });
+    const swept = await run('sweep', {
+      roots,
+      nowMs: Date.now() + 1000,
+      clock: readClock(),
+      graceMs: 0,
+    });
     expect(swept.files).to.equal(1);
     await services.close();
   });

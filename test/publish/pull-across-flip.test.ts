@@ -8,7 +8,7 @@ import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { makeLayout, sha256 } from '../support/make-image.js';
-import { type TestServices, testServices } from '../support/service.js';
+import { passTime, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 describe('a pull under way', () => {
@@ -53,11 +53,10 @@ describe('a pull under way', () => {
     await publish('a');
     const digest = sha256(get('manifests/oci/1'));
     await publish('b');
-    const now = Date.now();
-    Object.assign(services, { nowMs: () => now + 59 * 60_000 });
+    passTime(services, 59 * 60_000);
     await publish('c');
     expect(sha256(get(`manifests/oci/${digest}`))).to.equal(digest);
-    Object.assign(services, { nowMs: () => now + 61 * 60_000 });
+    passTime(services, 2 * 60_000);
     await publish('d');
     expect(() => get(`manifests/oci/${digest}`)).to.throw('ENOENT');
   });

@@ -24,7 +24,7 @@ import { resolveRepository } from '#src/settings/repository-policy.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
-import { type TestServices, testServices } from '../support/service.js';
+import { setClock, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 const HOUR = 3_600_000;
@@ -43,8 +43,8 @@ describe('what a snapshot carries for too long', () => {
     clockMs = Date.now();
     asked = [];
     const { run } = services;
+    setClock(services, () => clockMs);
     Object.assign(services, {
-      nowMs: () => clockMs,
       run: (job: string, request: never) => {
         asked.push(job);
         return run(job as never, request);

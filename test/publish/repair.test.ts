@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { readClock } from '#src/disk/clock.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
@@ -213,7 +214,7 @@ describe('verify and repair', () => {
     const store = contentPath(roots, blobOf('1'));
     const isShared = (path: string) => statSync(web(path)).ino === statSync(store).ino;
     expect(isShared(`blobs/${blobOf('1')}`)).to.equal(false);
-    const request = { roots, nowMs: Date.now() + 1000, graceMs: 0 };
+    const request = { roots, nowMs: Date.now() + 1000, clock: readClock(), graceMs: 0 };
     const plan = await run('planSweep', { ...request, going: [], renewing: [] });
     expect([plan.files, (await run('sweep', request)).files]).to.deep.equal([0, 0]);
     expect(await problems()).to.deep.equal([]);

@@ -5,6 +5,7 @@
 import { existsSync, linkSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { readClock } from '#src/disk/clock.js';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { markUsed } from '#src/disk/stored.js';
 import type { Digest } from '#src/image/digest.js';
@@ -72,7 +73,12 @@ describe('sweep', () => {
       eachStored(nodeDisk, services.roots, (path) => times.push(statSync(path).ctimeMs));
       return Date.now() - Math.max(...times) > GRACE_MS;
     });
-  const request = () => ({ roots: services.roots, nowMs: Date.now(), graceMs: GRACE_MS });
+  const request = () => ({
+    roots: services.roots,
+    nowMs: Date.now(),
+    clock: readClock(),
+    graceMs: GRACE_MS,
+  });
   const plan = () => {
     const going = [snapshotPath(services.roots, ID, old.snapshot)];
     return services.run('planSweep', { ...request(), going, renewing: [] });

@@ -3,7 +3,7 @@ import { servesTheSame, settle } from '#src/snapshot/merge.js';
 import type { RepositoryState } from '#src/snapshot/state.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { removeTempDirs } from '../support/temp-dir.js';
-import { digest, dropped, nothing, staged, tagsOf } from './drop-state.js';
+import { digest, dropped, grace, nothing, staged, tagsOf } from './drop-state.js';
 
 describe('what a snapshot carries on', () => {
   const START = 1_000_000;
@@ -123,7 +123,7 @@ describe('servesTheSame', () => {
 
   it('does not mind what is only carried', () => {
     const base = dropped(state(), staged(content, [{ image: other, tag: 'a' }])).state;
-    const later = settle(base, base, { nowMs: 1_000_000, graceMs: 1000 });
+    const later = settle(base, base, grace(1_000_000, 1000));
     expect(base.carried.size).to.equal(1);
     expect(later.carried.size).to.equal(0);
     expect(servesTheSame(later, base)).to.equal(true);

@@ -2,7 +2,13 @@
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '#src/image/names.js';
 import type { StagedContent } from '#src/image/staged-content.js';
-import { applyDrop, type MergePolicy, settle, type TagMove } from '#src/snapshot/merge.js';
+import {
+  applyDrop,
+  type GracePeriod,
+  type MergePolicy,
+  settle,
+  type TagMove,
+} from '#src/snapshot/merge.js';
 import { emptyState, type RepositoryState } from '#src/snapshot/state.js';
 import { readDrop } from '../readers/drop-fixture.js';
 import type { TestContent, TestDescriptor } from '../support/make-image.js';
@@ -33,7 +39,13 @@ export function dropped(
   const origin = { drop: name, at: '20261123T152634.123Z' };
   const { state, moves } = applyDrop(base, content, origin, policy);
   const isFirst = base.manifests.size === 0;
-  return { state: settle(state, isFirst ? undefined : base, { nowMs, graceMs }), moves };
+  return { state: settle(state, isFirst ? undefined : base, grace(nowMs, graceMs)), moves };
+}
+
+/** Where names and the time that passed go together. */
+export function grace(nowMs: number, graceMs: number): GracePeriod {
+  const expiredMs = graceMs === 0 ? Number.POSITIVE_INFINITY : nowMs - graceMs;
+  return { stampMs: nowMs, expiredMs };
 }
 
 export function tagsOf(state: RepositoryState): Record<string, string> {

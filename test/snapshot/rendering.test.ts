@@ -16,7 +16,7 @@ import type { RepositoryState } from '#src/snapshot/state.js';
 import { TestContent, type TestDescriptor } from '../support/make-image.js';
 import { makeRandom } from '../support/random.js';
 import { removeTempDirs } from '../support/temp-dir.js';
-import { dropped, GRACE_MS, nothing, REPLACE, staged } from './drop-state.js';
+import { dropped, GRACE_MS, grace, nothing, REPLACE, staged } from './drop-state.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const CHANGES = 60;
@@ -182,9 +182,9 @@ class World {
   }
 
   #settled(merged: RepositoryState, before: RepositoryState): RepositoryState {
-    const grace = { nowMs: this.#nowMs, graceMs: GRACE_MS };
+    const period = grace(this.#nowMs, GRACE_MS);
     if (this.#redirectOci !== 'convert') {
-      return settle({ ...merged, conversions: new Map() }, before, grace);
+      return settle({ ...merged, conversions: new Map() }, before, period);
     }
     const load = (digest: Digest) => this.#content.blobs.get(digest) ?? Buffer.alloc(0);
     const all = convertAll(wantedSince(undefined, merged), merged.conversions, { ...merged, load });
@@ -196,6 +196,6 @@ class World {
     const records = made.map(({ digest, record }) => [digest, record] as const);
     for (const { digest, bytes } of made) this.#content.blobs.set(digest, bytes);
     const manifests = new Map([...merged.manifests, ...records]);
-    return settle({ ...merged, manifests, conversions }, before, grace);
+    return settle({ ...merged, manifests, conversions }, before, period);
   }
 }

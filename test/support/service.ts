@@ -41,6 +41,18 @@ export async function testServices(
   return Object.assign(services, { lines });
 }
 
+/** Both clocks go by this from now on: as if so much time had passed. */
+export function setClock(services: Services, nowMs: () => number): void {
+  Object.assign(services, { nowMs, clock: () => ({ id: 'test', ms: nowMs() }) });
+}
+
+/** So much time passes at once, on both clocks. */
+export function passTime(services: Services, ms: number): void {
+  const { nowMs, clock } = services;
+  const later = () => ({ id: clock().id, ms: clock().ms + ms });
+  Object.assign(services, { nowMs: () => nowMs() + ms, clock: later });
+}
+
 /** Runs jobs in this thread, with values copied as they would be on their way to another. */
 export function handsOf(disk: Disk): Parameters<typeof openServices>[2] & object {
   return {

@@ -1,5 +1,6 @@
 /** A publisher on an object store, with a content store of its own, without threads. */
 import { join } from 'node:path';
+import { readClock } from '#src/disk/clock.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { RunJob } from '#src/disk/hands.js';
 import { parseRepositoryName, type Tag } from '#src/image/names.js';
@@ -55,6 +56,7 @@ export class StorePublisher {
       longestMs: 3_600_000,
       nowMs: () => Date.now(),
       monotonicMs: () => performance.now(),
+      clock: readClock,
       ...more,
     };
   }
@@ -85,7 +87,8 @@ export class StorePublisher {
       compress: 'none',
     } as const;
     const place = { id: undefined, base: null, transaction: this.transaction };
-    const hands = { roots, owner: 'me', uid: 0, run, nowMs: () => Date.now() };
+    const times = { nowMs: () => Date.now(), clock: readClock };
+    const hands = { roots, owner: 'me', uid: 0, run, ...times };
     const lock = { staleMs: 5000, waitMs: 1000, kernel: true, owner: 'me' };
     const request = { ...place, drop: { ...drop, ...given } };
     const { content } = await stageAndIngest({ ...hands, lock }, request);
