@@ -4,8 +4,8 @@ import { openServices, type Services } from '../daemon/services.js';
 import { faultOf, isSystemError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
-import { allDirectories } from '../publish/paths.js';
-import type { Finding } from '../publish/verify.js';
+import { allDirectories, type TreeRoots } from '../publish/paths.js';
+import type { Finding, VerifyResult } from '../publish/verify.js';
 import { resolveRepositoryById } from '../settings/repository-policy.js';
 import { locked } from './clean.js';
 import {
@@ -50,7 +50,7 @@ export async function verify(
   const notDone = notRepaired.map(({ id, error: { message } }) => ({ id, message }));
   const findings: Finding[] = [];
   let files = 0;
-  const results = ids.map((id) => runHere('verifyRepository', { roots, id }));
+  const results: Promise<VerifyResult>[] = ids.map((id) => verifyOne(roots, id));
   if (repository === undefined) {
     results.push(runHere('verifyContent', { roots }));
     results.push(runHere('verifyTrash', { roots, nowMs: Date.now() }));
@@ -71,6 +71,19 @@ export async function verify(
     context.print(`${files} files read, ${findings.length} problems found\n`);
   }
   return findings.length === 0 ? exitOf(notRepaired.map(({ error }) => error)) : EXIT.system;
+}
+
+/** Between a flip and the link for Crane of the same publish there is a moment. */
+const LINKS_AGAIN_MS = 1000;
+
+async function verifyOne(roots: TreeRoots, id: RepositoryId): Promise<VerifyResult> {
+  const first = await runHere('verifyRepository', { roots, id });
+  if (first.links.length === 0) return first;
+  await new Promise((next) => setTimeout(next, LINKS_AGAIN_MS));
+  const again = await runHere('verifyLinks', { roots, id });
+  const isLasting = ({ path }: Finding) => again.findings.some((each) => each.path === path);
+  const findings = first.findings.filter((each) => !first.links.includes(each) || isLasting(each));
+  return { ...first, findings };
 }
 
 const NOTHING: Mended = { mended: [], notRepaired: [] };

@@ -51,6 +51,26 @@ export async function copyRepository(
   id: RepositoryId,
   progress: CopyProgress,
 ): Promise<Copied> {
+  const { run, roots } = services;
+  const context = publishContext(services);
+  const transaction = newTransaction(context);
+  // Before it is read what is to be copied: what that needs stays in the store until the end.
+  await run('begin', { roots, transaction });
+  try {
+    return await copyInto(services, context, transaction, copy, id, progress);
+  } finally {
+    await run('end', { roots, transaction });
+  }
+}
+
+async function copyInto(
+  services: Services,
+  context: PublishContext,
+  transaction: string,
+  copy: Copy,
+  id: RepositoryId,
+  progress: CopyProgress,
+): Promise<Copied> {
   const { run, roots, settings } = services;
   const source = await readSource(services, copy.from, id);
   if (source === undefined) return undefined;
@@ -59,38 +79,25 @@ export async function copyRepository(
   progress.onTotal(objects.reduce((sum, { size }) => sum + size, 0));
   // Operators are not bound by immutableTags.
   const policy = { ...resolveRepository(settings, repository), immutableTags: [] };
-  const context = publishContext(services);
-  const transaction = newTransaction(context);
-  await run('begin', { roots, transaction });
-  try {
-    const lacking = await lackingAt(services, copy, objects, progress);
-    await fetchFrom(services, copy.from, transaction, lacking, progress);
-    const content = await run('restage', { roots, source });
-    if (copy.to !== LOCAL_TARGET) {
-      await bringContent(await services.stores.open(copy.to), lacking);
-    }
-    const drop: DropToPublish = {
-      name: `copy of ${copy.from}`,
-      path: '',
-      kind: 'directory',
-      at: toTimestamp(services.nowMs()),
-      tag: undefined,
-      staged: content,
-      tolerateAbsent: true,
-      ingest: 'copy',
-      compress: 'none',
-    };
-    return await publishCopy(
-      services,
-      context,
-      copy.to,
-      { ...policy, mode: 'replace' },
-      drop,
-      transaction,
-    );
-  } finally {
-    await run('end', { roots, transaction });
+  const lacking = await lackingAt(services, copy, objects, progress);
+  await fetchFrom(services, copy.from, transaction, lacking, progress);
+  const content = await run('restage', { roots, source });
+  if (copy.to !== LOCAL_TARGET) {
+    await bringContent(await services.stores.open(copy.to), lacking);
   }
+  const drop: DropToPublish = {
+    name: `copy of ${copy.from}`,
+    path: '',
+    kind: 'directory',
+    at: toTimestamp(services.nowMs()),
+    tag: undefined,
+    staged: content,
+    tolerateAbsent: true,
+    ingest: 'copy',
+    compress: 'none',
+  };
+  const replaced = { ...policy, mode: 'replace' } as const;
+  return publishCopy(services, context, copy.to, replaced, drop, transaction);
 }
 
 async function readSource(

@@ -10,7 +10,7 @@ import { manifestDigest } from '../image/manifest-digest.js';
 import type { ManifestKind } from '../image/media-types.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { StagedBlob, StagedContent } from '../image/staged-content.js';
-import { readPivot } from '../publish/current.js';
+import { readThroughPivot } from '../publish/current.js';
 import { contentPath, snapshotPath, type TreeRoots } from '../publish/paths.js';
 import { SNAPSHOT_FILE } from '../snapshot/render.js';
 import { parseSnapshot } from '../snapshot/snapshot-file.js';
@@ -28,10 +28,10 @@ export function readLocalText(
   disk: Disk,
   { roots, id }: { readonly roots: TreeRoots; readonly id: RepositoryId },
 ): SnapshotText | undefined {
-  const snapshot = readPivot(disk, roots, id);
-  if (snapshot === null) return undefined;
-  const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
-  return { snapshot, text: readFile(disk, path, Number.MAX_SAFE_INTEGER) };
+  return readThroughPivot(disk, roots, id, (snapshot) => {
+    const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
+    return { snapshot, text: readFile(disk, path, Number.MAX_SAFE_INTEGER) };
+  });
 }
 
 /** Whose snapshot it is, and what it needs that is no conversion: those are made again. */

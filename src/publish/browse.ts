@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile } from '../disk/durable.js';
-import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { diffTags, type TagChange } from '../snapshot/diff.js';
 import { SNAPSHOT_FILE } from '../snapshot/render.js';
@@ -18,7 +17,7 @@ import {
   summarise,
 } from '../snapshot/summary.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { readSnapshot } from './current.js';
+import { ifThere, readSnapshot } from './current.js';
 import { snapshotPath, type TreeRoots } from './paths.js';
 
 export interface BrowseRequest {
@@ -126,16 +125,6 @@ function changesBetween(
 
 function digestsOf(tags: SnapshotTags['tags']): Map<string, string> {
   return new Map([...tags].map(([tag, { digest }]) => [tag, digest]));
-}
-
-/** A snapshot can be cleaned away at any moment. */
-function ifThere<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
 }
 
 export const browseJobs = { snapshotFacts, snapshotSummary, snapshotChanges } as const;

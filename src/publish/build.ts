@@ -5,7 +5,8 @@ import type { Tag } from '../image/names.js';
 import type { StagedContent } from '../image/staged-content.js';
 import { applyDrop, type TagMove } from '../snapshot/merge.js';
 import { emptyState, type Origin, type RepositoryState } from '../snapshot/state.js';
-import { readPivot } from './current.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import { readThroughPivot } from './current.js';
 import {
   buildNext,
   type NextRequest,
@@ -50,11 +51,9 @@ export interface CheckRequest {
 
 /** Would this drop be taken? Reads only. @throws tag.immutable */
 export function checkMerge(disk: Disk, { roots, policy, content, origin }: CheckRequest): void {
-  const base = readPivot(disk, roots, policy.id);
-  const before =
-    base === null
-      ? emptyState(policy.repository, policy.id)
-      : readOwn(disk, { roots, policy }, base).state;
+  const read = (base: Timestamp) => readOwn(disk, { roots, policy }, base).state;
+  const current = readThroughPivot(disk, roots, policy.id, read);
+  const before = current ?? emptyState(policy.repository, policy.id);
   const isImmutable = tagMatcher(policy.immutableTags);
   applyDrop(before, content, origin, { mode: policy.mode, isImmutable });
 }

@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
 import { readFile } from '../disk/durable.js';
-import { hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
 import { type GracePeriod, settle } from '../snapshot/merge.js';
@@ -10,7 +9,7 @@ import { REMOVED_MARK, SNAPSHOT_FILE } from '../snapshot/render.js';
 import { parseCarried } from '../snapshot/snapshot-file.js';
 import type { RepositoryState } from '../snapshot/state.js';
 import { type Timestamp, timestampMs } from '../snapshot/timestamp.js';
-import { readSnapshot } from './current.js';
+import { ifThere, readSnapshot } from './current.js';
 import { snapshotPath, type TreeRoots } from './paths.js';
 
 export interface CarriedRequest {
@@ -24,7 +23,9 @@ export function leavesNextTime(
   disk: Disk,
   { roots, id, snapshot, expiredMs }: CarriedRequest & Pick<GracePeriod, 'expiredMs'>,
 ): Set<Digest> {
-  const { state } = readSnapshot(disk, roots, id, snapshot);
+  const stored = ifThere(() => readSnapshot(disk, roots, id, snapshot));
+  if (stored === undefined) return new Set();
+  const { state } = stored;
   // Nothing that is the truth now leaves, so its name matters to none.
   const grace = { stampMs: timestampMs(snapshot), expiredMs };
   const leaves = contentOf(state);
@@ -50,12 +51,7 @@ export function carriedBy(disk: Disk, { roots, id, snapshot }: CarriedRequest): 
   const root = snapshotPath(roots, id, snapshot);
   const path = join(root, SNAPSHOT_FILE);
   if (disk.statIfThere(join(root, REMOVED_MARK))) return [];
-  try {
-    const carried = parseCarried(readFile(disk, path, Number.MAX_SAFE_INTEGER), path);
-    return [...carried.values()].sort((a, b) => a - b);
-  } catch (error) {
-    // Cleaned away meanwhile.
-    if (hasErrno(error, 'ENOENT')) return [];
-    throw error;
-  }
+  const bytes = ifThere(() => readFile(disk, path, Number.MAX_SAFE_INTEGER));
+  const carried = bytes ? parseCarried(bytes, path) : new Map<string, number>();
+  return [...carried.values()].sort((a, b) => a - b);
 }

@@ -16,7 +16,7 @@ import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { ageIn, type ClockReading, type Sighting } from '../snapshot/elapsed.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { listSnapshots, readBase, readPivot } from './current.js';
+import { ifThere, listSnapshots, readBase, readPivot } from './current.js';
 import { expiredUpTo, flipAges, unfinishedKey, worthNoting } from './grace.js';
 import { noteAges, readFullHistory } from './history.js';
 import { pendingFlips, snapshotPath, type TreeRoots, trashDirectory, trashPath } from './paths.js';
@@ -93,7 +93,8 @@ function successors(
   const found = new Map<Timestamp, Timestamp>();
   if (snapshots.every((name) => known.includes(name))) return found;
   for (const name of snapshots) {
-    const base = readBase(disk, roots, id, name);
+    // Without the lock another cleaning may take it away meanwhile.
+    const base = ifThere(() => readBase(disk, roots, id, name)) ?? null;
     if (base !== null) found.set(base, name);
   }
   return found;

@@ -46,6 +46,41 @@ export function readPivot(disk: Disk, roots: TreeRoots, id: RepositoryId): Times
   );
 }
 
+/**
+ * Reads the current snapshot without the repository's lock. It may be cleaned away while it is read: then
+ * another one is current by now, and that is read.
+ * @returns undefined where nothing is published
+ * @throws ENOENT when what the pivot names is not there, or something of it
+ */
+export function readThroughPivot<T>(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  read: (snapshot: Timestamp) => T,
+): T | undefined {
+  let snapshot = readPivot(disk, roots, id);
+  while (snapshot !== null) {
+    try {
+      return read(snapshot);
+    } catch (error) {
+      const now = readPivot(disk, roots, id);
+      if (!hasErrno(error, 'ENOENT') || now === snapshot) throw error;
+      snapshot = now;
+    }
+  }
+  return undefined;
+}
+
+/** Undefined for what is not there (any more): a snapshot may be cleaned away while it is read. */
+export function ifThere<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
 /** Reads a snapshot's own description. */
 export function readSnapshot(
   disk: Disk,
@@ -100,11 +135,11 @@ export function publishedContent(
       if (!isDigest(digest)) return undefined;
       for (const kind of ['oci', 'oci-index', '2', 'list', '1']) {
         const path = join(root, 'manifests', kind, digest);
-        if (disk.statIfThere(path) === undefined) continue;
         // As for blobs; and a referrers response that dropdock wrote is content of no store. Under `1` a
         // name may be that of what was signed, which says nothing about the store.
         if (kind !== '1' && disk.statIfThere(contentPath(roots, digest)) === undefined) continue;
-        return readFile(disk, path, MANIFEST_BYTES_MAX);
+        const bytes = ifThere(() => readFile(disk, path, MANIFEST_BYTES_MAX));
+        if (bytes) return bytes;
       }
       return undefined;
     },

@@ -35,7 +35,7 @@ import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
 import { planSweep, sweep } from './sweep.js';
-import { verifyContent, verifyRepository, verifyTrash } from './verify.js';
+import { verifyContent, verifyLinks, verifyRepository, verifyTrash } from './verify.js';
 import { workOwners } from './work-owners.js';
 
 export interface Place {
@@ -165,6 +165,7 @@ export const publishJobs = {
   }),
   carriedBy,
   verifyRepository,
+  verifyLinks,
   repairRepository,
   verifyContent,
   verifyTrash,

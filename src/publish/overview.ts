@@ -1,10 +1,9 @@
 /** What status and history tell of a repository. Reads only. */
 import type { Disk } from '../disk/disk.js';
-import { hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { RepositoryState } from '../snapshot/state.js';
-import { isTimestamp } from '../snapshot/timestamp.js';
-import { listSnapshots, readPivot, readSnapshot } from './current.js';
+import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { ifThere, listSnapshots, readPivot, readSnapshot, readThroughPivot } from './current.js';
 import { type FlipRecord, readHistory } from './history.js';
 import type { TreeRoots } from './paths.js';
 
@@ -31,8 +30,15 @@ export function repositoryOverview(
   disk: Disk,
   { roots, id }: OverviewRequest,
 ): RepositoryOverview | undefined {
-  const snapshot = readPivot(disk, roots, id);
-  if (snapshot === null) return undefined;
+  return readThroughPivot(disk, roots, id, (snapshot) => overview(disk, roots, id, snapshot));
+}
+
+function overview(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  snapshot: Timestamp,
+): RepositoryOverview {
   const { state } = readSnapshot(disk, roots, id, snapshot);
   const sizes = new Map<string, number>();
   addSizes(state, sizes);
@@ -55,12 +61,8 @@ export function repositoryContents(
 ): Map<string, number> {
   const sizes = new Map<string, number>();
   for (const name of listSnapshots(disk, roots, id).filter(isTimestamp)) {
-    try {
-      addSizes(readSnapshot(disk, roots, id, name).state, sizes);
-    } catch (error) {
-      // Cleaned away meanwhile.
-      if (!hasErrno(error, 'ENOENT')) throw error;
-    }
+    const stored = ifThere(() => readSnapshot(disk, roots, id, name));
+    if (stored) addSizes(stored.state, sizes);
   }
   return sizes;
 }

@@ -1,6 +1,6 @@
 /** Reads everything that is published and stored again, and says what is not as it should be. */
 import { join, relative } from 'node:path';
-import type { Disk } from '../disk/disk.js';
+import type { Disk, Stat } from '../disk/disk.js';
 import { listIfThere, readFile, readLinkIfThere } from '../disk/durable.js';
 import { digestOfFile } from '../disk/hash-file.js';
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
@@ -13,7 +13,7 @@ import { checkRecord, type RecordProblem } from '../snapshot/check-record.js';
 import { type RenderedFile, SNAPSHOT_FILE } from '../snapshot/render.js';
 import type { ManifestRecord, RepositoryState } from '../snapshot/state.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
-import { listSnapshots, readPivot, readSnapshot } from './current.js';
+import { ifThere, listSnapshots, readPivot, readSnapshot } from './current.js';
 import { renderExpected } from './expected.js';
 import {
   appLinkPath,
@@ -40,18 +40,55 @@ export interface VerifyResult {
   readonly files: number;
 }
 
-/** Checks one repository: its links, and every file of every snapshot that is kept. */
-export function verifyRepository(
-  disk: Disk,
-  { roots, id }: { readonly roots: TreeRoots; readonly id: RepositoryId },
-): VerifyResult {
+export interface RepositoryCheck extends VerifyResult {
+  /** Those about its links, which a publish may be about to place. */
+  readonly links: readonly Finding[];
+}
+
+/**
+ * Checks one repository: its links, and every file of every snapshot that is kept. It may be published to
+ * and cleaned meanwhile.
+ */
+export function verifyRepository(disk: Disk, { roots, id }: VerifyRequest): RepositoryCheck {
+  const links = verifyLinks(disk, { roots, id });
   const check = new SnapshotCheck(disk, roots, id);
-  check.links();
   for (const name of listSnapshots(disk, roots, id)) {
     if (isTimestamp(name)) check.snapshot(name);
     else check.find('foreign', join(roots.published, 'master', id, name), 'no snapshot');
   }
-  return { findings: check.findings, files: check.files };
+  const findings = [...links.findings, ...check.findings];
+  return { findings, files: check.files, links: links.findings };
+}
+
+export interface VerifyRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+}
+
+/** Checks the pivot and the link for Crane of one repository. */
+export function verifyLinks(disk: Disk, { roots, id }: VerifyRequest): VerifyResult {
+  const app = appLinkPath(roots, id);
+  const findings: Finding[] = [];
+  const find = (problem: Finding['problem'], path: string, detail: string) =>
+    findings.push({ problem, path: relative(roots.published, path), detail });
+  try {
+    const current = readPivot(disk, roots, id);
+    const link = readLinkIfThere(disk, app);
+    if (current === null) {
+      if (link !== undefined) find('wrong-link', app, 'leads to a repository that is gone');
+      return { findings, files: 0 };
+    }
+    if (link !== appLinkTarget(id)) find('wrong-link', app, `leads to ${link ?? 'nothing'}`);
+    const path = snapshotPath(roots, id, current);
+    // A pivot that has moved on may have left it to a cleaning.
+    if (!disk.statIfThere(path) && readPivot(disk, roots, id) === current) {
+      find('missing', path, 'the pivot leads to nothing');
+    }
+  } catch (error) {
+    if (!(error instanceof DropdockError)) throw error;
+    find('wrong-link', String(error.details.path ?? app), error.message);
+  }
+  return { findings, files: 0 };
 }
 
 /** Checks that each file of the content store holds what its name says. */
@@ -73,8 +110,10 @@ export function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots
       findings.push({ problem: 'damaged', path: shown, detail: `a ${kind} is in its place` });
       return;
     }
+    const found = ifThere(() => digestOfFile(disk, path, digestAlgorithm(digest)));
+    // Swept meanwhile.
+    if (found === undefined) return;
     files++;
-    const found = digestOfFile(disk, path, digestAlgorithm(digest));
     if (found !== digest) {
       findings.push({ problem: 'damaged', path: shown, detail: `its bytes are ${found}` });
     }
@@ -104,10 +143,11 @@ export function verifyTrash(
 const NO_SETTINGS = { urlTemplate: '', protected: false };
 
 class SnapshotCheck implements VerifyResult {
-  readonly findings: Finding[] = [];
+  findings: Finding[] = [];
   files = 0;
-  /** Digests by inode: snapshots share files, and each is read once. */
+  /** Digests by file: snapshots share files, and each is read once. */
   readonly #digests = new Map<string, Digest>();
+  /** What is in the store, and what is not and was said to be missing. */
   readonly #storeSeen = new Set<Digest>();
   readonly #judged = new Map<Digest, { said: string; problems: readonly RecordProblem[] }>();
 
@@ -121,28 +161,28 @@ class SnapshotCheck implements VerifyResult {
     this.findings.push({ problem, path: relative(this.roots.published, path), detail });
   }
 
-  links(): void {
-    const { disk, roots, id } = this;
-    const app = appLinkPath(roots, id);
-    try {
-      const current = readPivot(disk, roots, id);
-      const link = readLinkIfThere(disk, app);
-      if (current === null) {
-        if (link !== undefined) this.find('wrong-link', app, 'leads to a repository that is gone');
-        return;
-      }
-      if (link !== appLinkTarget(id)) this.find('wrong-link', app, `leads to ${link ?? 'nothing'}`);
-      const path = snapshotPath(roots, id, current);
-      if (!disk.statIfThere(path)) this.find('missing', path, 'the pivot leads to nothing');
-    } catch (error) {
-      if (!(error instanceof DropdockError)) throw error;
-      this.find('wrong-link', String(error.details.path ?? app), error.message);
-    }
-  }
-
+  /**
+   * A snapshot goes with one rename, and its name does not come back: when it is there in the end, it was
+   * there all the time, and what is missing from it is missing.
+   */
   snapshot(name: Timestamp): void {
     const { disk, roots, id } = this;
     const root = snapshotPath(roots, id, name);
+    const [before, stored] = [this.findings, new Set(this.#storeSeen)];
+    this.findings = [];
+    this.#snapshot(root, name);
+    const isGone = this.findings.length > 0 && disk.statIfThere(root) === undefined;
+    if (!isGone) this.findings = [...before, ...this.findings];
+    else {
+      this.findings = before;
+      // What was missing with it, another one may miss in earnest.
+      this.#storeSeen.clear();
+      for (const digest of stored) this.#storeSeen.add(digest);
+    }
+  }
+
+  #snapshot(root: string, name: Timestamp): void {
+    const { disk, roots, id } = this;
     let files: RenderedFile[];
     let state: RepositoryState;
     try {
@@ -154,17 +194,21 @@ class SnapshotCheck implements VerifyResult {
       this.find('unreadable', root, (error as Error).message);
       return;
     }
-    for (const file of files) this.#file(root, file);
+    for (const file of files) {
+      const checked = ifThere(() => this.#file(root, file));
+      if (checked === undefined) this.find('missing', join(root, file.path), 'not there');
+    }
     this.#records(root, state);
     this.#strangers(root, new Set(files.map(({ path }) => path)));
   }
 
-  #file(root: string, file: RenderedFile): void {
+  /** @throws ENOENT @returns that it was checked */
+  #file(root: string, file: RenderedFile): true {
     const path = join(root, file.path);
     const stat = this.disk.statIfThere(path);
     if (stat?.kind !== 'file') {
       this.find('missing', path, stat ? `a ${stat.kind} is in its place` : 'not there');
-      return;
+      return true;
     }
     this.#readable(path, stat.mode, 0o444);
     if ('text' in file) {
@@ -173,10 +217,11 @@ class SnapshotCheck implements VerifyResult {
       if (!same) this.find('damaged', path, 'other text than its snapshot says');
     } else {
       const digest = 'content' in file ? file.content : file.tagged;
-      const found = this.#digestOf(path, `${stat.dev}:${stat.ino}`, digest);
+      const found = this.#digestOf(path, stat, digest);
       if (found !== digest) this.find('damaged', path, `its bytes are ${found}`);
       this.#stored(digest);
     }
+    return true;
   }
 
   /**
@@ -236,9 +281,10 @@ class SnapshotCheck implements VerifyResult {
     this.find('unreadable', path, `its mode is ${mode.toString(8)}: a web server cannot read it`);
   }
 
-  #digestOf(path: string, inode: string, expected: Digest): Digest {
+  #digestOf(path: string, { dev, ino, size, mtimeMs }: Stat, expected: Digest): Digest {
     const algorithm = digestAlgorithm(expected);
-    const key = `${algorithm}:${inode}`;
+    // The number of a file that was deleted meanwhile is given to another.
+    const key = `${algorithm}:${dev}:${ino}:${size}:${mtimeMs}`;
     const known = this.#digests.get(key);
     if (known) return known;
     const digest = digestOfFile(this.disk, path, algorithm);
@@ -248,8 +294,8 @@ class SnapshotCheck implements VerifyResult {
   }
 
   #strangers(root: string, expected: ReadonlySet<string>, below = ''): void {
-    const { kind: itself, mode } = this.disk.stat(join(root, below));
-    if (itself === 'directory') this.#readable(join(root, below), mode, 0o555);
+    const itself = this.disk.statIfThere(join(root, below));
+    if (itself?.kind === 'directory') this.#readable(join(root, below), itself.mode, 0o555);
     for (const { name, kind } of listIfThere(this.disk, join(root, below))) {
       const path = join(below, name);
       if (kind === 'directory') this.#strangers(root, expected, path);
