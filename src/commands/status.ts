@@ -97,9 +97,7 @@ async function lookAround(
   const seen =
     boards.length > 0
       ? {
-          inbox: boards.flatMap(({ drops }) =>
-            drops.map((drop) => toInboxStatus(drop, { inbox, ...roots })),
-          ),
+          inbox: dropsOf(boards).map((drop) => toInboxStatus(drop, { inbox, ...roots })),
           waiting: sumOf(boards),
         }
       : await scanned(context, inbox);
@@ -116,6 +114,29 @@ async function lookAround(
 /** Two daemons on one inbox see the same drops wait. */
 function sumOf(boards: readonly BoardDocument[]): number {
   return Math.max(...boards.map(({ waiting }) => waiting));
+}
+
+type BoardDrop = BoardDocument['drops'][number];
+
+/** What lies in the inbox, and not with a daemon: every daemon sees it. */
+const isInInbox = ({ state }: BoardDrop) => state === 'waiting' || state === 'ignored';
+
+/**
+ * What the daemons say together: each claim is one daemon's, what waits is seen by all of them and said
+ * once, as the one that looked last says it. A daemon that looked before another one claimed a drop still
+ * sees it wait.
+ */
+export function dropsOf(boards: readonly BoardDocument[]): BoardDrop[] {
+  const newestFirst = [...boards].sort((a, b) => b.at - a.at);
+  const seen = new Set<string>();
+  const waiting: BoardDrop[] = [];
+  for (const { drops } of newestFirst) {
+    const own = drops.filter((drop) => isInInbox(drop) && !seen.has(drop.drop));
+    waiting.push(...own);
+    for (const { drop } of drops) seen.add(drop);
+  }
+  const claimed = boards.flatMap(({ drops }) => drops.filter((drop) => !isInInbox(drop)));
+  return [...claimed, ...waiting];
 }
 
 /** @param places what a board names as `<inbox>`, for it is shown to others as well */

@@ -188,6 +188,7 @@ export class Delivery {
         parcel.staged = await this.#stage(parcel.policy, parcel.claimed, parcel.transaction);
         this.#enqueue(target, parcel);
       } catch (failure) {
+        if (faultOf(failure) === 'bug') return this.#hooks.onBug(failure);
         const { drop } = parcel.claimed;
         const status = faultOf(failure) === 'content' ? 'rejected' : 'retry';
         await this.#settle(target, parcel, { status, drop, error: failure as Error });

@@ -64,8 +64,9 @@ export async function expiredFor(
   const none: StoreAges = new Map();
   const { flips } = historyOf(context, pointer, none);
   const own = flipAges(flips, [], now);
-  // Nothing is carried on since the first flip.
-  if (pointer === undefined || flips.length < 2 || (own.at(-1) ?? 0) >= graceMs) {
+  // Nothing is carried on since the first flip, and what this process has seen all along it knows best.
+  const from = Math.max(1, own.findLastIndex((age) => age >= graceMs) + 1);
+  if (pointer === undefined || flips.slice(from).every(({ clock }) => clock !== undefined)) {
     return expiredUpTo(flips, own, graceMs);
   }
   const { sightings } = historyOf(context, pointer, await recentAges(context));

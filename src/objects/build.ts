@@ -12,7 +12,7 @@ import { type BuildRequest, type MergeOutcome, mergeAll } from '../publish/build
 import type { Edit } from '../publish/edit.js';
 import { convertTags, type RepositoryPolicy, renderOptions } from '../publish/next-snapshot.js';
 import { contentPath, type TreeRoots } from '../publish/paths.js';
-import { removeAll, restore, untag } from '../snapshot/edit.js';
+import { leadsBack, removeAll, restore, untag } from '../snapshot/edit.js';
 import { liveManifests, servesTheSame, settle, type TagMove, tagMoves } from '../snapshot/merge.js';
 import { renderRedirectFile } from '../snapshot/render.js';
 import {
@@ -137,6 +137,7 @@ function change(
   if (edit.kind === 'remove') return { merged: removeAll(before), outcomes: [], reason };
   if (restored === undefined) throw new Error('a rollback leads somewhere');
   const kept = parseSnapshot(toBuffer(restored.text), restored.snapshot).state;
+  checkOwner(policy, kept);
   return { merged: restore(before, kept), outcomes: [], reason };
 }
 
@@ -192,8 +193,27 @@ function readOwn(
   const text = toBuffer(given);
   const stored = last?.text.equals(text) ? last.stored : parseSnapshot(text, snapshot);
   last = { text, stored };
-  const owner = stored.state.repository;
-  if (owner === policy.repository) return stored;
+  checkOwner(policy, stored.state);
+  return stored;
+}
+
+/** Whether a rollback that names no snapshot leads to this one; see `leadsBack`. */
+export function isEarlier({
+  policy,
+  base,
+  earlier,
+}: {
+  readonly policy: RepositoryPolicy;
+  readonly base: SnapshotText;
+  readonly earlier: SnapshotText;
+}): boolean {
+  const { state } = readOwn({ policy }, base);
+  return leadsBack(state, parseSnapshot(toBuffer(earlier.text), earlier.snapshot).state);
+}
+
+/** @throws layout.unsafe when another repository has this id (I8) */
+function checkOwner(policy: RepositoryPolicy, { repository: owner }: RepositoryState): void {
+  if (owner === policy.repository) return;
   throw new DropdockError(
     'layout.unsafe',
     `The id ${policy.id} belongs to the repository ${owner}; give ${policy.repository} another.`,

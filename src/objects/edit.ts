@@ -23,25 +23,29 @@ export async function editStore(turn: StoreTurn, edit: Edit): Promise<StoreEdit>
   return { ...result, to: restored?.snapshot };
 }
 
-/** What was current before, as far as it is still kept; a removal is passed over. */
+/** What was current before, as far as it is still kept: the same as in a directory, see `leadsBack`. */
 async function findEarlier(
   { context, policy }: StoreTurn,
-  { pointer }: Current,
+  { pointer, base }: Current,
   to: Timestamp | undefined,
 ): Promise<SnapshotText> {
-  const earlier = [...pointer.history]
+  const flips = [...pointer.history]
     .reverse()
-    .filter(({ snapshot, why }) => snapshot !== pointer.snapshot && why !== 'remove')
-    .map(({ snapshot }) => snapshot);
-  for (const snapshot of to === undefined ? new Set(earlier) : [to]) {
+    .map(({ snapshot }) => snapshot)
+    .filter((snapshot) => snapshot !== pointer.snapshot);
+  for (const snapshot of to === undefined ? new Set(flips) : [to]) {
     const text = await readSnapshotText(context.store, policy.id, snapshot);
-    if (text !== undefined) return { snapshot, text };
+    if (text === undefined) continue;
+    const earlier = { snapshot, text };
+    if (to !== undefined || (await context.run('isEarlier', { policy, base, earlier }))) {
+      return earlier;
+    }
   }
   const { target } = context.store;
   throw new DropdockError(
     'snapshot.unknown',
     to === undefined
-      ? `${policy.repository} has no earlier snapshot in the target ${target} to go back to.`
+      ? `${policy.repository} has no earlier snapshot in the target ${target} that serves anything else.`
       : `${policy.repository} has no snapshot ${to} in the target ${target}.`,
     { path: to ?? policy.id },
   );

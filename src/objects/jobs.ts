@@ -7,7 +7,7 @@ import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
 import { readPivot } from '../publish/current.js';
 import type { Place } from '../publish/jobs.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
-import { buildObjects, objectsOf, recordsOf, redirectOf } from './build.js';
+import { buildObjects, isEarlier, objectsOf, recordsOf, redirectOf } from './build.js';
 import { readLocalText, restage, restageNeeds } from './restage.js';
 
 export interface StoreBytesRequest {
@@ -42,6 +42,7 @@ export const objectJobs = {
   restage,
   redirectOf: (_disk: Disk, request: Parameters<typeof redirectOf>[0]) => redirectOf(request),
   recordsOf: (_disk: Disk, request: Parameters<typeof recordsOf>[0]) => recordsOf(request),
+  isEarlier: (_disk: Disk, request: Parameters<typeof isEarlier>[0]) => isEarlier(request),
   objectsOf: (_disk: Disk, request: Parameters<typeof objectsOf>[0]) => objectsOf(request),
 } as const;
 

@@ -1,5 +1,6 @@
 /** What a store holds, for people and for checks: pointers, and whether all they lead to is there. */
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
@@ -63,22 +64,52 @@ export interface StoreCheck {
   readonly files: number;
 }
 
+/** So often a pointer may move while what it named is read. */
+const MOVES_MAX = 5;
+/** Between a flip and the redirect file of the same publish there is a moment. */
+const REDIRECT_AGAIN_MS = 1000;
+
 /**
  * Reads every object that what is current needs, and holds what the snapshot says of each manifest against
- * the manifest's bytes.
+ * the manifest's bytes. Publishers and cleanings go on meanwhile: where something is wrong and the pointer has
+ * moved on, what it names now is read instead.
  * @param seen keys that were checked already; grows. A manifest is read for each repository that has it,
  * for each has its own record of it
  */
 export async function verifyStore(
-  { store, run }: StoreContext,
-  { id, snapshot, redirectHash }: Pointer,
+  context: StoreContext,
+  pointer: Pointer,
   seen: Set<string>,
 ): Promise<StoreCheck> {
+  let files = 0;
+  let current = pointer;
+  for (let moves = 0; ; moves++) {
+    const check = await verifyCurrent(context, current, seen);
+    files += check.files;
+    const lasting = check.redirect && !(await isPlacedNow(context, current));
+    const findings = lasting ? [...check.findings, check.redirect] : check.findings;
+    if (findings.length === 0 || moves === MOVES_MAX) return { files, findings };
+    const found = await readPointer(context.store, pointer.id);
+    if (typeof found !== 'object' || found.pointer.generation === current.generation) {
+      return { files, findings };
+    }
+    current = found.pointer;
+    for (const { path } of findings) seen.delete(path);
+  }
+}
+
+async function verifyCurrent(
+  { store, run }: StoreContext,
+  pointer: Pointer,
+  seen: Set<string>,
+): Promise<StoreCheck & { readonly redirect: StoreFinding | undefined }> {
+  const { id, snapshot } = pointer;
   const key = snapshotKey(id, snapshot);
   const text = await readSnapshotText(store, id, snapshot);
   if (text === undefined) {
     const detail = 'the snapshot that the pointer names';
-    return { files: 0, findings: [{ problem: 'missing', path: key, detail }] };
+    const findings = [{ problem: 'missing', path: key, detail } as const];
+    return { files: 0, findings, redirect: undefined };
   }
   const findings: StoreFinding[] = [];
   // What is only carried may have been deleted.
@@ -97,14 +128,27 @@ export async function verifyStore(
   await eachOf([...unseen, ...again], PARALLEL, async (object) => {
     findings.push(...(await checkObject(store, object, records.get(object.key))));
   });
+  return { findings, files: unseen.length, redirect: await checkRedirect(store, pointer) };
+}
+
+async function checkRedirect(
+  store: ObjectStore,
+  { id, redirectHash }: Pointer,
+): Promise<StoreFinding | undefined> {
   const redirect = await patiently(() => store.get(redirectKey(id)));
   const found = typeof redirect === 'object' ? redirect.body : undefined;
-  if (found === undefined || createHash('sha256').update(found).digest('hex') !== redirectHash) {
-    const problem = found === undefined ? 'missing' : 'damaged';
-    const detail = 'the redirect file for Crane; the next publish puts it right';
-    findings.push({ problem, path: redirectKey(id), detail });
-  }
-  return { findings, files: unseen.length };
+  if (found && createHash('sha256').update(found).digest('hex') === redirectHash) return undefined;
+  const problem = found === undefined ? 'missing' : 'damaged';
+  const detail = 'the redirect file for Crane; the next publish puts it right';
+  return { problem, path: redirectKey(id), detail };
+}
+
+/** Its publisher may just have put it, or another one has flipped since. */
+async function isPlacedNow({ store }: StoreContext, { id }: Pointer): Promise<boolean> {
+  await sleep(REDIRECT_AGAIN_MS);
+  const found = await readPointer(store, id);
+  if (typeof found !== 'object') return false;
+  return (await checkRedirect(store, found.pointer)) === undefined;
 }
 
 interface OwnRecord {

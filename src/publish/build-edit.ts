@@ -1,8 +1,8 @@
 /** Steps 3 to 8 of a change made by hand: from the current snapshot to the next one. */
 import type { Disk } from '../disk/disk.js';
 import { DropdockError } from '../errors.js';
-import { removeAll, restore, untag } from '../snapshot/edit.js';
-import { servesTheSame, type TagMove, tagMoves } from '../snapshot/merge.js';
+import { leadsBack, removeAll, restore, untag } from '../snapshot/edit.js';
+import { type TagMove, tagMoves } from '../snapshot/merge.js';
 import type { RepositoryState } from '../snapshot/state.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { listSnapshots, readSnapshot } from './current.js';
@@ -56,12 +56,7 @@ function changed(
   return restore(state, readOwn(disk, { roots, policy }, to).state);
 }
 
-/**
- * What was current before, as far as it is still kept: rolling back twice leads forth again. A removal
- * is passed over (nobody means it by "back"), and so is what serves nothing else than the current one
- * (what came back after a removal, what a cleaning made anew), and what another repository had under
- * this id.
- */
+/** What was current before, as far as it is still kept: rolling back twice leads forth again. */
 function previous(
   disk: Disk,
   { roots, policy, base }: BuildEditRequest,
@@ -74,10 +69,7 @@ function previous(
   for (const name of [...flips.reverse(), builtOn as Timestamp]) {
     if (name === base || !kept.delete(name)) continue;
     const { state } = readSnapshot(disk, roots, policy.id, name);
-    if (state.repository !== policy.repository || state.removed) continue;
-    // The settings alone say what is converted.
-    const again = { ...restore(current, state), conversions: current.conversions };
-    if (!servesTheSame(again, current)) return name;
+    if (leadsBack(current, state)) return name;
   }
   throw new DropdockError(
     'snapshot.unknown',

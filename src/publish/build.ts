@@ -2,6 +2,7 @@
 import type { Disk } from '../disk/disk.js';
 import { faultOf, type PlainError, toPlainError } from '../errors.js';
 import type { Tag } from '../image/names.js';
+import { matchesPattern } from '../image/pattern.js';
 import type { StagedContent } from '../image/staged-content.js';
 import { applyDrop, type TagMove } from '../snapshot/merge.js';
 import { emptyState, type Origin, type RepositoryState } from '../snapshot/state.js';
@@ -78,12 +79,7 @@ export function mergeAll(
   return { merged, outcomes };
 }
 
-/** Patterns as in the settings: `*` for anything, everything else for itself. */
+/** @param patterns as in the settings */
 function tagMatcher(patterns: readonly string[]): (tag: Tag) => boolean {
-  const parts = patterns.map((pattern) =>
-    pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*'),
-  );
-  if (parts.length === 0) return () => false;
-  const expression = new RegExp(`^(?:${parts.join('|')})$`);
-  return (tag) => expression.test(tag);
+  return (tag) => patterns.some((pattern) => matchesPattern(pattern, tag));
 }

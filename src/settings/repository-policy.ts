@@ -5,6 +5,7 @@ import {
   type RepositoryId,
   type RepositoryName,
 } from '../image/names.js';
+import { matchesPattern } from '../image/pattern.js';
 import type { RepositorySettings, Settings } from './schema.js';
 import { LOCAL_TARGET } from './targets.js';
 
@@ -60,25 +61,5 @@ export function resolveRepositoryById(settings: Settings, id: RepositoryId): Res
   return resolveRepository(settings, (named ?? id.replaceAll('~', '/')) as RepositoryName);
 }
 
-/** `*` stands for anything within one component, `**` for anything. */
-export function matchesRepository(pattern: string, repository: string): boolean {
-  const expression = compiled.get(pattern) ?? compile(pattern);
-  compiled.set(pattern, expression);
-  return expression.test(repository);
-}
-
-/** The patterns of the settings; a catalog asks each of them for each of thousands of repositories. */
-const compiled = new Map<string, RegExp>();
-
-function compile(pattern: string): RegExp {
-  const expression = pattern
-    .split('**')
-    .map((part) =>
-      part
-        .split('*')
-        .map((text) => text.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
-        .join('[^/]*'),
-    )
-    .join('.*');
-  return new RegExp(`^${expression}$`);
-}
+/** Patterns of repositories are those of tags. */
+export const matchesRepository = matchesPattern;

@@ -1,6 +1,7 @@
 /** What a change made by hand makes of a repository's state. Pure: values in, values out. */
 import { DropdockError } from '../errors.js';
 import type { Tag } from '../image/names.js';
+import { servesTheSame } from './merge.js';
 import { type RepositoryState, withBlobsOf } from './state.js';
 
 /** Takes tags away; what they led to goes with them unless something else leads there. @throws tag.unknown */
@@ -11,6 +12,18 @@ export function untag(state: RepositoryState, gone: readonly string[]): Reposito
     throw new DropdockError('tag.unknown', `${state.repository} has no tag ${tag}.`, { path: tag });
   }
   return { ...state, tags };
+}
+
+/**
+ * Whether somebody who rolls back may mean this: what serves nothing else than the current one (what came
+ * back after a removal, what a cleaning made anew) is passed over, and so is a removal, which nobody means
+ * by "back", and what another repository had under this id. The same for every target.
+ */
+export function leadsBack(current: RepositoryState, earlier: RepositoryState): boolean {
+  if (earlier.repository !== current.repository || earlier.removed) return false;
+  // The settings alone say what is converted.
+  const again = { ...restore(current, earlier), conversions: current.conversions };
+  return !servesTheSame(again, current);
 }
 
 /** Nothing is left but what the grace period carries on. */
