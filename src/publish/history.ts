@@ -28,11 +28,12 @@ export interface FlipRecord extends Omit<SnapshotReason, 'why'> {
   readonly clock?: ClockReading;
 }
 
-/** A longer file is cut to at most half of this, so that it is rewritten once in many flips. */
+/** A longer file is cut to about half of this, so that it is rewritten once in many flips. */
 const BYTES_MAX = 256 * 1024;
 const LINES_KEPT = 500;
 /** The newest lines stay as they are up to so much; older ones stay without the names of their drops. */
 const WHOLE_BYTES_MAX = BYTES_MAX / 4;
+const BARE_BYTES_MAX = BYTES_MAX / 4;
 /** However long they are: a receipt that was not written is written by the next visit. */
 const WHOLE_LINES = 4;
 
@@ -112,20 +113,26 @@ function append(
   });
 }
 
-/** What is kept of a file that has grown long: at most half of what makes it long. */
+/** What is kept of a file that has grown long. */
 function shorten({ flips, sightings }: History): string {
-  const lines = sightings.map(toLine);
   const kept: string[] = [];
-  let bytes = lines.reduce((sum, line) => sum + line.length, 0);
+  let whole = 0;
+  let bare = 0;
   for (const flip of [...flips].reverse().slice(0, LINES_KEPT)) {
-    const whole = toLine(flip);
-    const isWhole = kept.length < WHOLE_LINES || bytes + whole.length <= WHOLE_BYTES_MAX;
-    const line = isWhole ? whole : toLine({ ...flip, drops: [] });
-    if (kept.length >= WHOLE_LINES && bytes + line.length > BYTES_MAX / 2) break;
-    bytes += line.length;
-    kept.push(line);
+    const line = toLine(flip);
+    const isWhole = kept.length < WHOLE_LINES || whole + line.length <= WHOLE_BYTES_MAX;
+    // Once the names of drops are left out, they are from there on.
+    if (isWhole && bare === 0) {
+      whole += line.length;
+      kept.push(line);
+    } else {
+      const short = toLine({ ...flip, drops: [] });
+      bare += short.length;
+      if (bare > BARE_BYTES_MAX) break;
+      kept.push(short);
+    }
   }
-  return [...kept.reverse(), ...lines].join('');
+  return [...kept.reverse(), ...sightings.map(toLine)].join('');
 }
 
 function toLine(entry: FlipRecord | Sighting): string {

@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -12,6 +13,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { eachStored } from '#src/publish/sweep.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { blobPath, makeLayout, TestContent } from '../support/make-image.js';
 import { makeTar, tarMembers } from '../support/make-tar.js';
@@ -236,6 +238,28 @@ repositories:
     writeFileSync(join(root, 'inbox/team/app:1.tar.gz'), whole.subarray(0, whole.length / 2));
     const { message } = await waitFor('the daemon to say so', () => bug);
     expect(message).to.equal('made up');
+  });
+
+  it('raises a bug while content is staged again, instead of trying for ever', async () => {
+    const { daemon, services } = await start('[eu]');
+    const { run, roots } = services;
+    let stagings = 0;
+    Object.assign(services, {
+      run: async (job: string, request: never) => {
+        if (job !== 'stage') return run(job as never, request);
+        if (++stagings > 1) throw new TypeError('a bug');
+        const staged = await run(job as never, request);
+        // Its blobs are gone when they are to be sent; then it is read once more.
+        eachStored(nodeDisk, roots, (path) => {
+          if (!readFileSync(path, 'utf8').includes('schemaVersion')) rmSync(path);
+        });
+        return staged;
+      },
+    });
+    drop('1');
+    const error = await daemon.failed.catch((thrown: unknown) => thrown);
+    expect(error).to.include({ message: 'a bug' });
+    expect(stagings).to.equal(2);
   });
 
   it('rejects what every target refuses, and names those that do', async () => {

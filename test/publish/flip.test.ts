@@ -1,11 +1,13 @@
 /** Steps 9 to 11: what keeps a publisher that was overtaken, or lost its lock, from flipping (I7). */
 import { once } from 'node:events';
-import { readdirSync, readlinkSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
+import { readClock } from '#src/disk/clock.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { RepositoryId } from '#src/image/names.js';
+import { cleanRepository } from '#src/publish/clean.js';
 import { flip } from '#src/publish/flip.js';
 import type { Timestamp } from '#src/snapshot/timestamp.js';
 import { deliver, prepareSweep, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
@@ -49,6 +51,23 @@ describe('flip', () => {
   it('moves the pivot when it is what the publish was built on', () => {
     expect(flip(nodeDisk, request(current))).to.deep.equal([]);
     expect(readlinkSync(pivot)).to.equal(`../master/${SWEPT_ID}/${LATER}`);
+  });
+
+  it('never moves it to a snapshot that another host has cleaned away as unfinished', () => {
+    const { roots, id } = request(current);
+    const master = join(root, 'published/master', SWEPT_ID);
+    cpSync(join(master, current), join(master, LATER), { recursive: true });
+    let isCleaned = false;
+    // It sleeps between its last look and the rename, and its lock is taken over meanwhile.
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      if (verb !== 'rename' || !paths.endsWith(`/web/${SWEPT_ID}`) || isCleaned) return;
+      isCleaned = true;
+      const rules = { keep: 3, graceMs: 0, nowMs: Date.now(), clock: readClock() };
+      expect(cleanRepository(nodeDisk, { roots, id, ...rules })).to.deep.equal([LATER]);
+    });
+    expect(refusal(() => flip(disk, request(current))).code).to.equal('lock.lost');
+    expect(readlinkSync(pivot)).to.contain(current);
+    expect(existsSync(pivot)).to.equal(true);
   });
 
   for (const base of [null, '20200101T000000.000Z' as Timestamp]) {

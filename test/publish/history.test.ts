@@ -10,7 +10,14 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/disk/disk.js';
 import { parseRepositoryId } from '#src/image/names.js';
-import { type FlipRecord, mendHistory, readHistory, recordFlip } from '#src/publish/history.js';
+import {
+  type FlipRecord,
+  mendHistory,
+  noteAges,
+  readFullHistory,
+  readHistory,
+  recordFlip,
+} from '#src/publish/history.js';
 import { historyPath, pivotPath, pivotTarget, type TreeRoots } from '#src/publish/paths.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
@@ -69,6 +76,50 @@ describe('the history of a repository', () => {
     expect(kept.at(-1)).to.deep.equal(flip(5000));
     expect(kept.at(-2)).to.deep.equal(flip(2999));
     expect(kept.length).to.be.greaterThan(100);
+  });
+
+  it('is rewritten once in many flips, however long its lines are', () => {
+    // 500 of these lines are more than the file may hold.
+    const names = Array.from({ length: 12 }, (_, n) => `some/where/deep/repository-${n}`);
+    let rewrites = 0;
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      if (verb === 'rename' && paths.endsWith(file())) rewrites++;
+    });
+    for (let n = 0; n < 2000; n++) recordFlip(disk, roots, ID, flip(n, names));
+    expect(statSync(file()).size).to.be.lessThan(300 * 1024);
+    expect(rewrites).to.be.within(2, 40);
+    const kept = read();
+    // What was published lately is known by its drops, and of what came before when it was.
+    expect(kept.at(-1)).to.deep.equal(flip(1999, names));
+    expect(kept.slice(-40)).to.deep.equal(
+      Array.from({ length: 40 }, (_, n) => flip(1960 + n, names)),
+    );
+    expect(kept.length).to.be.greaterThan(300);
+    expect(kept[0]?.drops).to.deep.equal([]);
+    const order = kept.map(({ snapshot }) => snapshot);
+    expect(order).to.deep.equal([...order].sort());
+  });
+
+  it('keeps the newest lines whole even where each is longer than the file may be', () => {
+    const names = Array.from({ length: 6000 }, (_, n) => `repository-${n}`);
+    for (let n = 0; n < 8; n++) record(flip(n, names));
+    expect(read().slice(-4)).to.deep.equal([4, 5, 6, 7].map((n) => flip(n, names)));
+    expect(read()).to.have.length(8);
+  });
+
+  it('keeps what is known of ages, apart from the flips, also when it is cut', () => {
+    const clock = { id: 'here', ms: 5 };
+    const seen = (ms: number) => ({ clock: { id: 'here', ms }, ages: { x: ms } });
+    record({ ...flip(1), clock });
+    noteAges(nodeDisk, roots, ID, seen(10));
+    noteAges(nodeDisk, roots, ID, seen(20));
+    const whole = () => readFullHistory(nodeDisk, roots, ID);
+    expect(whole()).to.deep.equal({ flips: [{ ...flip(1), clock }], sightings: [seen(20)] });
+    const many = Array.from({ length: 3000 }, (_, n) => flip(n + 2));
+    appendFileSync(file(), many.map((each) => `${JSON.stringify(each)}\n`).join(''));
+    record(flip(5000));
+    expect(whole().sightings).to.deep.equal([seen(20)]);
+    expect(read().at(-1)).to.deep.equal(flip(5000));
   });
 
   it('passes a disk error on instead of calling it empty', () => {

@@ -135,10 +135,10 @@ describe('currencyFacts', () => {
   it('goes by what was built on a snapshot when the history does not know it', () => {
     const builtOn = new Map([[name(0), name(4)]]);
     const names = [0, 4].map(name);
-    const after = (history: FlipRecord[]) =>
+    const placesIn = (history: FlipRecord[]) =>
       places(currencyFacts(names, name(5), history, builtOn));
-    expect(after([])).to.deep.equal([0, undefined]);
-    expect(after([flip(9, 5)])).to.deep.equal([0, undefined]);
-    expect(after([flip(9, 3), flip(9, 4), flip(9, 5)])).to.deep.equal([1, 2]);
+    expect(placesIn([])).to.deep.equal([0, undefined]);
+    expect(placesIn([flip(9, 5)])).to.deep.equal([0, undefined]);
+    expect(placesIn([flip(9, 3), flip(9, 4), flip(9, 5)])).to.deep.equal([1, 2]);
   });
 });

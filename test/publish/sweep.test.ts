@@ -2,8 +2,16 @@
  * One cleaning frees what its snapshots held, and takes nothing that a publish has found in the store
  * and not linked yet.
  */
-import { existsSync, linkSync, mkdirSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { readClock } from '#src/disk/clock.js';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
@@ -16,6 +24,7 @@ import {
   snapshotPath,
   transactionName,
   trashDirectory,
+  unusedPath,
   workPath,
 } from '#src/publish/paths.js';
 import { eachStored } from '#src/publish/sweep.js';
@@ -130,6 +139,46 @@ describe('sweep', () => {
     await clean();
     expect((await services.run('sweep', request())).files).to.equal(0);
     expect(existsSync(stored())).to.equal(true);
+  });
+
+  it('is not taken in by a clock that is ahead: what nothing ever linked has its grace period', async () => {
+    const orphan = join(services.roots.state, 'content/sha256/ab', 'ab'.repeat(32));
+    mkdirSync(dirname(orphan), { recursive: true });
+    writeFileSync(orphan, 'left by a publish that failed');
+    let ms = 0;
+    const later = (passedMs: number) => {
+      ms += passedMs;
+      return { ...request(), nowMs: Date.now() + 1e10, clock: { id: 'here', ms } };
+    };
+    await services.run('sweep', later(0));
+    await services.run('sweep', later(GRACE_MS - 1));
+    // Another host knows of no time that passed since.
+    await services.run('sweep', { ...later(0), clock: { id: 'there', ms: 1e9 } });
+    expect(existsSync(orphan)).to.equal(true);
+    markUsed(nodeDisk, orphan);
+    await services.run('sweep', later(1));
+    expect(existsSync(orphan), 'wanted again').to.equal(true);
+    await services.run('sweep', later(GRACE_MS));
+    expect(existsSync(orphan)).to.equal(false);
+    expect(existsSync(unusedPath(services.roots))).to.equal(false);
+  });
+
+  it('takes what a publish that goes on and on cannot have touched', async () => {
+    let ms = 0;
+    const later = (passedMs: number) => {
+      ms += passedMs;
+      return { ...request(), clock: { id: 'here', ms } };
+    };
+    const work = (n: number) => workPath(services.roots, transactionName('somebody', 1000, n));
+    mkdirSync(work(1));
+    await clean();
+    await services.run('sweep', later(0));
+    await services.run('sweep', later(GRACE_MS));
+    expect(existsSync(stored()), 'it may have, before').to.equal(true);
+    rmdirSync(work(1));
+    mkdirSync(work(2));
+    await services.run('sweep', later(1));
+    expect(existsSync(stored()), 'it would have, after').to.equal(false);
   });
 
   it('leaves for its grace what somebody touched shortly before', async () => {

@@ -1,0 +1,34 @@
+/** What several daemons of one tree say together. */
+import { expect } from 'chai';
+import { dropsOf } from '#src/commands/status.js';
+import type { BoardDocument } from '#src/daemon/board-keeper.js';
+
+describe('status of several daemons', () => {
+  const board = (at: number, ...drops: [string, string, string?][]): BoardDocument => ({
+    version: 1,
+    at,
+    pid: at,
+    waiting: drops.length,
+    drops: drops.map(([drop, state, reason]) => ({ drop, state, sinceMs: 0, reason })) as never,
+  });
+  const said = (...boards: BoardDocument[]) =>
+    dropsOf(boards).map(({ drop, state, reason }) => `${drop} ${state} ${reason ?? ''}`.trim());
+
+  it('lists what waits once, as the one that looked last says', () => {
+    const one = board(1, ['app:1', 'waiting', 'old'], ['junk', 'ignored']);
+    const two = board(2, ['app:1', 'waiting', 'new'], ['junk', 'ignored']);
+    expect(said(one, two)).to.deep.equal(['app:1 waiting new', 'junk ignored']);
+  });
+
+  it('lists every claim, and does not call a drop waiting that was claimed since', () => {
+    const one = board(1, ['app:1', 'waiting'], ['app:2', 'publishing']);
+    const two = board(2, ['app:1', 'queued'], ['app:3', 'waiting']);
+    expect(said(one, two)).to.deep.equal(['app:2 publishing', 'app:1 queued', 'app:3 waiting']);
+  });
+
+  it('lists a drop that came again beside the one that is published', () => {
+    const one = board(2, ['app:1', 'publishing'], ['app:1', 'waiting']);
+    const two = board(1, ['app:1', 'waiting']);
+    expect(said(one, two)).to.deep.equal(['app:1 publishing', 'app:1 waiting']);
+  });
+});
