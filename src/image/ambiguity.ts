@@ -42,10 +42,15 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
   signatures: ['header', 'protected', 'signature'],
 };
 
-const FOLDED: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map(
+interface Names {
+  readonly exact: ReadonlySet<string>;
+  readonly byFolded: ReadonlyMap<string, string>;
+}
+
+const NAMES: ReadonlyMap<string, Names> = new Map(
   Object.entries(FIELDS).map(([within, names]) => [
     within,
-    new Map(names.map((name) => [fold(name), name])),
+    { exact: new Set(names), byFolded: new Map(names.map((name) => [fold(name), name])) },
   ]),
 );
 
@@ -65,13 +70,14 @@ function fold(name: string): string {
  */
 export function checkMembers(bytes: Buffer, where: string): void {
   eachMember(bytes, ({ within, name, isRepeated }) => {
-    const shown = within === '' ? name : `${within}.${name}`;
-    if (isRepeated) throw ambiguous(where, `has the member ${shortened(shown)} twice`);
-    const field = FOLDED.get(within)?.get(fold(name));
-    if (field === undefined || field === name) return;
+    if (isRepeated) throw ambiguous(where, `has the member ${pathOf(within, name)} twice`);
+    const names = NAMES.get(within);
+    if (names === undefined || names.exact.has(name)) return;
+    const field = names.byFolded.get(fold(name));
+    if (field === undefined) return;
     throw ambiguous(
       where,
-      `has the member ${shortened(shown)}, which some clients read as ${field}`,
+      `has the member ${pathOf(within, name)}, which some clients read as ${field}`,
     );
   });
 }
@@ -82,6 +88,7 @@ export function ambiguous(where: string, what: string): DropdockError {
   return new DropdockError('manifest.ambiguous', `${where} ${what}.`, details);
 }
 
-function shortened(text: string): string {
+function pathOf(within: string, name: string): string {
+  const text = within === '' ? name : `${within}.${name}`;
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
