@@ -62,7 +62,7 @@ async function publishOne(services: Services, claimed: ClaimedDrop): Promise<Dro
   const context = { ...publishContext(services), lock };
   const byDrop = new Map([[drop, claimed]]);
   const { outcomes } = await publishClaimed(services, context, policy, byDrop, () =>
-    run('returnClaim', { inbox, claim, path: name }),
+    run('returnClaim', { inbox, claim }),
   );
   const [outcome] = outcomes;
   if (outcome === undefined) throw new Error(`no outcome for ${name}`);
