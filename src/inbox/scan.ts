@@ -152,7 +152,9 @@ class Scan implements ScanResult {
     const directories = entries.filter(({ kind }) => kind === 'directory');
     if (this.#foreign(fd, entries).length > 0) return 'no';
     if (this.isImage(entries)) return 'certain';
-    if (this.#isMadeOfPieces(fd, entries)) return 'perhaps';
+    // No repository is named with these, so it can only be a drop.
+    const isNamedAsDrop = /[:=@]/.test(name);
+    if (this.#isMadeOfPieces(fd, entries)) return isNamedAsDrop ? 'certain' : 'perhaps';
     if (entries.some((each) => /^(?:oci|dir)-put-blob|^ingest$/.test(each.name))) return 'perhaps';
     if (directories.some((each) => each.name === 'blobs')) {
       const inside = openDirectory(this.disk, within(fd, 'blobs'));
@@ -164,8 +166,7 @@ class Scan implements ScanResult {
     // A registry's host and port: what a mirror has put there and was taken leaves it empty.
     const shown = entries.filter((each) => !isBusyName(each.name));
     if (/[:=]\d{1,5}$/.test(name) && shown.every(isArchive)) return 'no';
-    // No repository is named with these, so it can only be a drop.
-    return /[:=@]/.test(name) && directories.length === 0 ? 'certain' : 'no';
+    return isNamedAsDrop && directories.length === 0 ? 'certain' : 'no';
   }
 
   /** Directories that are no part of an image: drops of others, perhaps. */
