@@ -137,7 +137,7 @@ export function bringReading(
   const { disk } = into;
   const { roots, drop } = request;
   const { content, missing } = reading;
-  const leftOut = [...content.leftOut, ...tolerate(missing, isEndKnown(drop))];
+  const leftOut = [...tolerate(missing, isEndKnown(drop)), ...content.leftOut];
   if (content.roots.length === 0) {
     throw new DropdockError('drop.empty', 'The drop names no image.', { path: drop.name });
   }

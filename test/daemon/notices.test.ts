@@ -14,7 +14,13 @@ import { dropdock } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { makeLayout } from '../support/make-image.js';
 import { type Behaviour, Receiver } from '../support/receiver.js';
-import { handsOf, receipts, type TestServices, testServices } from '../support/service.js';
+import {
+  handsOf,
+  passTime,
+  receipts,
+  type TestServices,
+  testServices,
+} from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -114,9 +120,9 @@ describe('being told', function () {
     await edit({ kind: 'untag', tags: ['1.0'] });
     await toldOf('untagged');
     // Its grace is over: no tag changes by that, and nobody is told.
-    Object.assign(other, { nowMs: () => Date.now() + 2 * 3_600_000 });
+    passTime(other, 2 * 3_600_000);
     expect((await edit({ kind: 'clean' })).snapshot).to.be.a('string');
-    Object.assign(other, { nowMs: Date.now });
+    passTime(other, -2 * 3_600_000);
     await edit({ kind: 'rollback', to: undefined });
     await command('remove', 'team/app');
     await toldOf('removed');
