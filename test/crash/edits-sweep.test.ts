@@ -19,7 +19,7 @@ import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
 import { makeRandom } from '../support/random.js';
-import { type TestServices, testDaemon, testServices } from '../support/service.js';
+import { passTime, type TestServices, testDaemon, testServices } from '../support/service.js';
 import { removeTempDir, tempDir } from '../support/temp-dir.js';
 
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
@@ -51,7 +51,7 @@ const CHANGES: Record<string, Change> = {
   'the end of a removed repository': {
     prepare: { kind: 'remove' },
     act: async (services) => {
-      Object.assign(services, { nowMs: () => Date.now() + LATER_MS });
+      passTime(services, LATER_MS);
       await cleanAll(services);
     },
     after: undefined,
