@@ -69,8 +69,9 @@ describe('objects: the cost of a publish', function () {
     }
     const later = REPOSITORIES * (ROUNDS - 1);
     expect(double.count()).to.deep.equal({
-      // A pointer that is new to the publisher brings its snapshot with it,
-      get: REPOSITORIES + 2 * later,
+      // A pointer that is new to the publisher brings its snapshot with it, and each publisher asks once for
+      // the ages that the last cleaning knew,
+      get: REPOSITORIES + 2 * later + PUBLISHERS,
       put: REPOSITORIES * ROUNDS * (4 + 3),
       // and the redirect file is asked for its number.
       head: REPOSITORIES * ROUNDS,
