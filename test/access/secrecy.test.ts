@@ -258,8 +258,10 @@ describeOver('readers', () => {
   });
 });
 
+const ROUNDS = 4;
+
 describe('the time of an answer', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let registry: TestRegistry;
   let agent: Agent;
 
@@ -279,8 +281,19 @@ describe('the time of an answer', function () {
     removeTempDirs();
   });
 
-  /** Medians in ms of requests that are asked in turn, so that what disturbs one disturbs both. */
-  async function medians(count: number, ...asked: [string, Record<string, string>][]) {
+  /** A machine that does other things makes differences that are gone the next time; a leak does not. */
+  async function areAlike(count: number, ...asked: [string, Record<string, string>][]) {
+    for (let round = 1; round <= ROUNDS; round++) {
+      if (await areMediansAlike(count, asked)) return true;
+    }
+    return false;
+  }
+
+  /** Of requests that are asked in turn, so that what disturbs one disturbs both. */
+  async function areMediansAlike(
+    count: number,
+    asked: readonly [string, Record<string, string>][],
+  ) {
     const times: number[][] = asked.map(() => []);
     for (let n = 0; n < count; n++) {
       for (const [at, [path, headers]] of asked.entries()) {
@@ -307,7 +320,7 @@ describe('the time of an answer', function () {
     const who: Record<string, string>[] = [NOBODY, BOB, ...tokens];
     for (const headers of who) {
       for (const rest of ['manifests/1', `blobs/${LAYER}`, 'tags/list']) {
-        const alike = await medians(
+        const alike = await areAlike(
           350,
           [`/v2/secret/alice/${rest}`, headers],
           [`/v2/secret/nobod/${rest}`, headers],
@@ -327,6 +340,6 @@ describe('the time of an answer', function () {
 
   it('is the same for an unknown name and for a wrong password', async () => {
     const bob: [string, Record<string, string>] = ['/v2/', basic('bob', 'x')];
-    expect(await medians(200, bob, ['/v2/', basic('nob', 'x')])).to.equal(true);
+    expect(await areAlike(200, bob, ['/v2/', basic('nob', 'x')])).to.equal(true);
   });
 });

@@ -175,7 +175,8 @@ describe('dropdock serve', function () {
   for (const command of ['run', 'serve'] as const) {
     it(`lets a download end after SIGTERM, and then ends itself (${command})`, async () => {
       truncateSync(blob(), 256 * 1024 * 1024);
-      daemon = await DaemonProcess.start(root, { command });
+      const yaml = `${QUICK}shutdown: {wait: 90s}\n`;
+      daemon = await DaemonProcess.start(root, { command, yaml });
       const { port, hostname } = new URL(daemon.url);
       const socket = connect(Number(port), hostname);
       let bytes = 0;
@@ -203,9 +204,9 @@ describe('dropdock serve', function () {
       socket.resume();
       expect(await stopped).to.equal(0);
       await waitFor('all of it', () => bytes > 256 * 1024 * 1024);
-      // shutdown.wait is 20 s: nobody waited for the connection that was kept.
-      expect(performance.now() - began).to.be.lessThan(10_000);
-    });
+      // Nobody waited for the connection that was kept, however slow the machine is.
+      expect(performance.now() - began).to.be.lessThan(60_000);
+    }).timeout(120_000);
   }
 
   it('reads passwords again at SIGHUP', async () => {

@@ -64,14 +64,12 @@ function mainForAll(): string {
 function shippedModules(): string[] {
   const text = readFileSync(join(ROOT, 'package-lock.json'), 'utf8');
   const { packages } = JSON.parse(text) as {
-    readonly packages: Record<string, { readonly dev?: boolean; readonly devOptional?: boolean }>;
+    readonly packages: Record<string, Readonly<Record<'dev' | 'devOptional' | 'peer', boolean>>>;
   };
   return Object.entries(packages)
-    .filter(
-      ([path, { dev, devOptional }]) => path.startsWith('node_modules/') && !dev && !devOptional,
-    )
-    .map(([path]) => path)
-    .filter((path) => !/^node_modules\/@(aws|smithy)/.test(path) && isThere(join(ROOT, path)));
+    .filter(([path]) => /^node_modules\/(?!@aws|@smithy)/.test(path) && isThere(join(ROOT, path)))
+    .filter(([_path, { dev, devOptional, peer }]) => !dev && !devOptional && !peer)
+    .map(([path]) => path);
 }
 
 /** Optional packages may not be installed. */
