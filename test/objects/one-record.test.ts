@@ -34,7 +34,7 @@ describe('objects: what is known of a manifest', () => {
     store = await openDouble(double);
     lateMs = 0;
     double.nowMs = () => Date.now() + lateMs;
-    publisher = await new StorePublisher(store, { nowMs: double.nowMs }).prepare();
+    publisher = await newPublisher();
     publisher.policy = { ...APP, keep: 1, graceMs: 0 };
     const drop = await publisher.stage('1', { layers: ['one'] });
     await publisher.publish(drop);
@@ -82,6 +82,18 @@ describe('objects: what is known of a manifest', () => {
       nonce: `n${Math.random()}`,
     });
 
+  const newPublisher = () =>
+    new StorePublisher(store, {
+      nowMs: double.nowMs,
+      clock: () => ({ id: 'here', ms: performance.now() + lateMs }),
+    }).prepare();
+  /** What nothing needs is seen by one cleaning, and goes with a later one. */
+  const seeUnused = async () => {
+    lateMs += 10 * HOUR;
+    await clean();
+    lateMs += 10 * HOUR;
+  };
+
   it('verify holds what the snapshot says against the bytes', async () => {
     expect(await problems()).to.deep.equal([]);
     await loseLayer();
@@ -97,9 +109,9 @@ describe('objects: what is known of a manifest', () => {
       await loseLayer();
       await publisher.publish(await publisher.stage('2', { layers: ['two'] }));
       await publisher.publish(await publisher.stage('2', { layers: ['three'] }));
-      lateMs = 10 * HOUR;
+      await seeUnused();
       if (where === 'from the store') {
-        const other = await new StorePublisher(store, { nowMs: double.nowMs }).prepare();
+        const other = await newPublisher();
         other.policy = publisher.policy;
         publisher = other;
       }
@@ -117,7 +129,7 @@ describe('objects: what is known of a manifest', () => {
   }
 
   it('a cleaning reads each manifest once', async () => {
-    const other = await new StorePublisher(store, { nowMs: double.nowMs }).prepare();
+    const other = await newPublisher();
     const policyOf = () => publisher.policy;
     const cleanAndCount = async (nonce: string) => {
       lateMs += 10 * HOUR;
@@ -130,15 +142,17 @@ describe('objects: what is known of a manifest', () => {
     };
     await publisher.publish(await publisher.stage('2', { layers: ['two'] }));
     await publisher.publish(await publisher.stage('2', { layers: ['three'] }));
+    expect(await cleanAndCount('a'), 'nothing is to be deleted yet').to.have.length(0);
     // Two images, in two forms.
-    expect(await cleanAndCount('a')).to.have.length(4);
+    expect(await cleanAndCount('b')).to.have.length(4);
     await publisher.publish(await publisher.stage('2', { layers: ['four'] }));
-    expect(await cleanAndCount('b')).to.have.length(2);
+    expect(await cleanAndCount('c')).to.have.length(0);
+    expect(await cleanAndCount('d')).to.have.length(2);
   });
 
   it('a cleaning that needs all its time to read manifests begins once more', async () => {
     await publisher.publish(await publisher.stage('1', { layers: ['two'] }));
-    lateMs = 10 * HOUR;
+    await seeUnused();
     // Two looks at the clock: when it begins, and when it has read them.
     let looks = 0;
     const { longestMs } = publisher.context;

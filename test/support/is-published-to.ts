@@ -137,12 +137,15 @@ export function itPublishes(
     this.timeout(30_000);
     publisher.policy = { ...APP, mode: 'replace', keep: 1, graceMs: 0 };
     const rules = { policyOf: () => publisher.policy, graceMs: 0, dryRun: false };
-    const brief = { ...publisher.context, longestMs: 500 };
+    let waitedMs = 0;
+    const clock = () => ({ id: 'here', ms: performance.now() + waitedMs });
+    const brief = { ...publisher.context, longestMs: 500, clock };
     await publisher.publish(await publisher.stage('1'));
     await publisher.publish(await publisher.stage('2'));
     expect((await cleanStore(brief, { ...rules, nonce: 'a' })).files, 'young').to.equal(0);
     // By the store's clock, in whole seconds.
     await wait(3000);
+    waitedMs = 3000;
     const { files, stopped } = await cleanStore(brief, { ...rules, nonce: 'b' });
     expect({ files, stopped }).to.deep.equal({ files: 4, stopped: undefined });
     expect((await look()).tags).to.deep.equal(['2']);
