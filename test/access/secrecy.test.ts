@@ -333,7 +333,7 @@ describe('the time of an answer', function () {
   it('is the same for a token of either', async () => {
     const token = (name: string) => `/v2/token?scope=repository:secret/${name}:pull`;
     for (const headers of [NOBODY, BOB]) {
-      const alike = await medians(350, [token('alice'), headers], [token('nobod'), headers]);
+      const alike = await areAlike(350, [token('alice'), headers], [token('nobod'), headers]);
       expect(alike).to.equal(true);
     }
   });
