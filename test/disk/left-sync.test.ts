@@ -143,6 +143,7 @@ describe('a sync that is left to another thread', () => {
   });
 
   function sweep(way: 'auto' | 'copy', code: string): void {
+    forget();
     // The directories of the store are there from then on.
     ingest(blobOf(STEP + 1, way));
     forget();

@@ -1,11 +1,10 @@
-/** Many downloads, slow ones among them, cost the daemon little and a publish nothing. */
-import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ask } from '../support/ask.js';
 import { DaemonProcess } from '../support/daemon-process.js';
 import { Download, openCount, residentMiB } from '../support/downloads.js';
 import { layerBytes, makeLayout, sha256 } from '../support/make-image.js';
+import { resize } from '../support/published-file.js';
 import { receipts } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
@@ -29,7 +28,7 @@ describe('many downloads', function () {
     makeLayout(join(root, 'inbox', 'app:1'));
     await waitFor('the publish', () => receipts(root).length === 1);
     // Sparse: what it costs to send it is the same, and the disk is spared.
-    truncateSync(join(root, 'published', 'web', 'app', 'blobs', LAYER), 64 * MIB);
+    resize(join(root, 'published', 'web', 'app', 'blobs', LAYER), 64 * MIB);
   });
   after(async () => {
     await daemon?.stop();

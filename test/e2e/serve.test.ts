@@ -1,15 +1,7 @@
 /** The endpoint as a process: who may run it, where it listens, what it survives, how it ends. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  existsSync,
-  readdirSync,
-  readlinkSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -18,6 +10,7 @@ import { DaemonProcess, MAIN, QUICK } from '../support/daemon-process.js';
 import { openTempDir, programForAll } from '../support/for-everybody.js';
 import { layerBytes, makeLayout, sha256 } from '../support/make-image.js';
 import { writeHtpasswd } from '../support/passwords.js';
+import { resize } from '../support/published-file.js';
 import { receipts } from '../support/service.js';
 import { removeTempDirs } from '../support/temp-dir.js';
 import { TestRegistry } from '../support/test-registry.js';
@@ -174,7 +167,7 @@ describe('dropdock serve', function () {
 
   for (const command of ['run', 'serve'] as const) {
     it(`lets a download end after SIGTERM, and then ends itself (${command})`, async () => {
-      truncateSync(blob(), 256 * 1024 * 1024);
+      resize(blob(), 256 * 1024 * 1024);
       const yaml = `${QUICK}shutdown: {wait: 90s}\n`;
       daemon = await DaemonProcess.start(root, { command, yaml });
       const { port, hostname } = new URL(daemon.url);

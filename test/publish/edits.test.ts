@@ -2,14 +2,7 @@
  * Changes made by hand (rollback, untag, remove) are publishes like any other: one flip, names that
  * grow, and pulls under way end well (I9). Method: the steps inline on a real disk, a reader outside.
  */
-import {
-  cpSync,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { publishContext } from '#src/daemon/services.js';
@@ -24,6 +17,7 @@ import { deliver, dropPath } from '../support/deliver.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout, sha256 } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
+import { overwrite } from '../support/published-file.js';
 import { setClock, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
@@ -252,10 +246,7 @@ describe('a change by hand', () => {
     const home = join(root, 'published', 'master', 'app');
     cpSync(join(home, current()), join(home, strange), { recursive: true });
     const file = join(home, strange, '.snapshot.json');
-    writeFileSync(
-      file,
-      readFileSync(file, 'utf8').replace('"repository": "app"', '"repository": "x"'),
-    );
+    overwrite(file, readFileSync(file, 'utf8').replace('"repository": "app"', '"repository": "x"'));
     const foreign = edit({ kind: 'rollback', to: strange as never });
     expect(await refusal(foreign)).to.equal('layout.unsafe');
   });

@@ -2,14 +2,7 @@
  * What was taken away is out of reach when its grace period is over, whether anybody publishes to the
  * repository again or not. Method: the daemon's cleaning inline on a real disk, under a clock that is set.
  */
-import {
-  existsSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { publishContext } from '#src/daemon/services.js';
@@ -24,6 +17,7 @@ import { resolveRepository } from '#src/settings/repository-policy.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
+import { overwrite } from '../support/published-file.js';
 import { setClock, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
@@ -170,7 +164,7 @@ describe('what a snapshot carries for too long', () => {
     await publish('1', 'two');
     const file = web('.snapshot.json');
     const text = readFileSync(file, 'utf8').replace('"repository": "app"', '"repository": "x"');
-    writeFileSync(file, text);
+    overwrite(file, text);
     clockMs += HOUR;
     await clean();
     await clean();

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { cutPage } from '#src/registry/discovery.js';
 import { followLinks } from '../support/ask.js';
 import { sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
+import { overwrite } from '../support/published-file.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { describeOver, steadyHeaders, TestRegistry } from '../support/test-registry.js';
 
@@ -46,7 +47,7 @@ describe('tags/list', () => {
     await registry.drop('team/app', content, [{ image, tag: '1' }]);
     // What a publish of so many writes, without the ten seconds of its syncs.
     const file = registry.web('team~app', 'tags', 'list');
-    writeFileSync(file, `${JSON.stringify({ name: 'team/app', tags })}\n`);
+    overwrite(file, `${JSON.stringify({ name: 'team/app', tags })}\n`);
     await registry.drop('nameless', content, [{ image }]);
   });
   after(async () => {

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { followLinks } from '../support/ask.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
+import { overwrite } from '../support/published-file.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { describeOver, TestRegistry } from '../support/test-registry.js';
 import { waitFor } from '../support/wait-for.js';
@@ -278,7 +279,7 @@ describeOver('the endpoint', (over) => {
       const file = registry.web('team~app', 'tags', 'list');
       const before = readFileSync(file, 'utf8');
       for (const text of ['', 'null', '{"name": ', before.slice(0, 20)]) {
-        writeFileSync(file, text);
+        overwrite(file, text);
         await reopen();
         expect(await said('/v2/team/app/manifests/1'), text).to.match(/^(500 UNKNOWN|404 NAME)/);
         expect(await said('/v2/fine/manifests/1')).to.equal('200');
