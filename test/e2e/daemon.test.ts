@@ -51,14 +51,14 @@ describe('the daemon', function () {
   });
 
   it('publishes within one scan period with the watcher off', async () => {
-    const yaml = 'settle: {quiet: 100ms}\ninbox: {watch: false, scan: 1s}\n';
+    const yaml = 'settle: {quiet: 100ms}\ninbox: {watch: false, scan: 4s}\n';
     daemon = await DaemonProcess.start(root, { yaml });
     makeLayout(join(root, 'aside'));
     const droppedAt = performance.now();
     renameSync(join(root, 'aside'), join(inbox, 'app:1'));
     await receiptsCount(1);
-    // One scan finds it; had it to settle as well, a second look would be due at once.
-    expect(performance.now() - droppedAt).to.be.lessThan(2000);
+    // One scan finds it; had a second one to confirm it, that would take 8 s. A busy machine takes its time.
+    expect(performance.now() - droppedAt).to.be.lessThan(7000);
   });
 
   it('rejects a wrong digest, keeps the drop whole, and says which file', async () => {
