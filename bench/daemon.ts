@@ -135,15 +135,15 @@ export class Daemon {
     await until('the claims to go', isOver, { everyMs: 2 });
   }
 
-  /** Waits until the next tree of a large repository was made ahead of the current snapshot (prepared-tree.ts). */
-  async madeAhead(id: string): Promise<void> {
+  /** Waits until there is a spare tree of the current snapshot (spare-tree.ts). */
+  async hasSpareTree(id: string): Promise<void> {
     const work = join(this.root, 'state', 'work');
     const current = `${basename(this.web.target(id) ?? '')}@`;
     const isWhole = (name: string) =>
       namesIn(join(work, name)).some((tree) => tree.startsWith(current));
     const isThere = () =>
-      namesIn(work).some((name) => name.endsWith(`-ready-${id}`) && isWhole(name));
-    await until('the next tree', isThere, { everyMs: 20 });
+      namesIn(work).some((name) => name.endsWith(`-spare-${id}`) && isWhole(name));
+    await until('the spare tree', isThere, { everyMs: 20 });
   }
 
   /** A daemon that has run for a while: its threads are there, its code is compiled. */

@@ -33,17 +33,16 @@ export const REMARKS: Readonly<Record<string, string>> = {
   tags:
     'Where the rest goes: writing `.snapshot.json` (16 MB for 10,000 tags) and the redirect file, and walking over ' +
     'what is remembered of the last snapshot, to merge the drop and to see what changed. All else is done for ' +
-    'what changed alone: its lines, its files, its syncs. One that comes when no tree is ready (two are made ' +
-    'ahead for who publishes often) makes six hard links for each tag that is there.',
+    'what changed alone: its lines, its files, its syncs. One that comes when there is no spare tree ' +
+    'makes six hard links for each tag that is there.',
   cleaning:
     'Where the rest goes: to `rm` as well, one process for each huge directory, one after the other so that publishes and ' +
-    'pulls go first (two at once take half as long, measured without anybody else); besides, the next tree of that ' +
-    'repository is made ready meanwhile, 60,000 links.',
+    'pulls go first (two at once take half as long, measured without anybody else); besides, a spare tree of that ' +
+    'repository is made meanwhile, 60,000 links.',
   rest:
     'Where the rest goes: signs of life every 2.5 s, nearly all of it. Memory: of what is more than bare, 10 MiB ' +
-    'are pages of the node program itself, and another schema library (95 files more) would be 3 of the rest. The one thread that ' +
-    'stays (6 MiB) keeps 1 MiB of what is young instead of up to 48, what runs has no comments in it (0.8 MiB), and ' +
-    'the unit lets the C library keep less for each thread (4 MiB).',
+    'are pages of the node program itself, and another schema library (95 files more) would be 3 of the rest. One thread ' +
+    'stays (6 MiB); what runs has no comments in it (0.8 MiB), and the unit lets the C library keep less for each thread (4 MiB).',
   archive:
     'Where the rest goes: writing the layers, as with foreign files. Inflating is done by zlib in one thread.',
 };

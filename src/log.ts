@@ -1,9 +1,13 @@
 /**
- * One line per thing that happened, made to be tailed. The only file that knows winston, and the
- * list of all events: docs/events.md describes each.
+ * The log: one line per event, as `key=value` text or as JSON. The only file that imports winston, and
+ * the list of all events; docs/events.md describes each.
  */
-import { Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import winston from 'winston';
+
+/** Where winston keeps the finished line (triple-beam's `MESSAGE`). */
+const MESSAGE = Symbol.for('message');
 
 export const EVENTS = [
   'daemon.starting',
@@ -63,41 +67,58 @@ export interface LogSettings {
 }
 
 export interface LogSink {
-  /** Takes each line, with its line end, in place of standard output. Must not throw. */
-  readonly write?: (line: string) => void;
-  /** Lines go to journald: each begins with its priority, and none with the time, which is there. */
+  /** Takes the lines in place of standard output. It must never wait and never fail. */
+  readonly stream?: Writable | undefined;
+  /** Lines go to journald: each begins with its priority, and text has no time, which the journal adds. */
   readonly isJournal?: boolean;
 }
 
 export interface OpenLog {
   readonly log: Log;
-  /** Level and format from now on. */
+  /** Changes level and format. */
   configure(settings: LogSettings): void;
-  /** Waits until what was logged is written, but never longer than a moment: a log disk may hang. */
+  /**
+   * Waits until all lines are written, but not longer than a second: a log disk may hang. Lines that
+   * come later are dropped.
+   */
   close(): Promise<void>;
 }
 
 const CLOSE_MS_MAX = 1000;
 
-/** sd-daemon(3): `<6>` at a line's beginning is its priority. */
-const PRIORITIES: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
+/** The numbers are those of syslog, which sd-daemon(3) uses as well: `<6>` at the beginning of a line. */
+const LEVELS: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
 
-export function openLog(initial: LogSettings, { write, isJournal = false }: LogSink = {}): OpenLog {
-  let { format } = initial;
-  const line = winston.format.printf(({ level, message, fields }) => {
-    const priority = isJournal ? `<${PRIORITIES[level as LogLevel]}>` : '';
-    const at = new Date().toISOString();
-    const all = fields as LogFields;
-    if (format === 'json') {
-      return priority + JSON.stringify({ time: at, level, event: message, ...all });
-    }
-    const time = isJournal ? priority : `${at} `;
-    return `${time}${level.padEnd(5)} ${[message, formatFields(all)].join(' ').trimEnd()}`;
-  });
+const { combine, printf, timestamp } = winston.format;
+
+const text = printf(({ timestamp: time, level, message, fields }) =>
+  [time, level.padEnd(5), message, formatFields(fields as LogFields)].filter(Boolean).join(' '),
+);
+
+const json = printf(({ timestamp: time, level, message: event, fields }) =>
+  JSON.stringify({ time, level, event, ...(fields as LogFields) }),
+);
+
+const priority = winston.format((info) => {
+  info[MESSAGE] = `<${LEVELS[info.level as LogLevel]}>${info[MESSAGE]}`;
+  return info;
+});
+
+function lineFormat({ format }: LogSettings, isJournal: boolean): winston.Logform.Format {
+  if (format === 'json') return combine(timestamp(), json, ...(isJournal ? [priority()] : []));
+  return isJournal ? combine(text, priority()) : combine(timestamp(), text);
+}
+
+export function openLog(
+  settings: LogSettings,
+  { stream, isJournal = false }: LogSink = {},
+): OpenLog {
+  const { Console, Stream } = winston.transports;
   const logger = winston.createLogger({
-    level: initial.level,
-    format: line,
-    transports: [write ? toSink(write) : new winston.transports.Console()],
+    levels: LEVELS,
+    level: settings.level,
+    format: lineFormat(settings, isJournal),
+    transports: [stream ? new Stream({ stream, eol: '\n' }) : new Console()],
   });
   return {
     log: (level, event, fields = {}) => {
@@ -105,29 +126,20 @@ export function openLog(initial: LogSettings, { write, isJournal = false }: LogS
     },
     configure: (next) => {
       logger.level = next.level;
-      format = next.format;
+      logger.format = lineFormat(next, isJournal);
     },
-    close: () =>
-      new Promise((resolve) => {
-        const timer = setTimeout(resolve, CLOSE_MS_MAX);
-        logger.on('finish', () => {
-          clearTimeout(timer);
-          resolve();
-        });
-        logger.end();
-      }),
+    close: async () => {
+      const signal = AbortSignal.timeout(CLOSE_MS_MAX);
+      // "write after end", of a line that comes later.
+      logger.on('error', () => {});
+      try {
+        await finished(logger.end(), { readable: false, signal });
+        if (stream) await finished(stream.end(), { signal });
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    },
   };
-}
-
-function toSink(write: (line: string) => void): winston.transport {
-  const stream = new Writable({
-    decodeStrings: false,
-    write: (line, _encoding, done) => {
-      write(String(line));
-      done();
-    },
-  });
-  return new winston.transports.Stream({ stream, eol: '\n' });
 }
 
 /** `key=value`, quoted where a value holds a space, a quote, an equals sign or a control character. */

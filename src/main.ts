@@ -17,11 +17,12 @@ import { loadSettings, type SettingsSources } from './settings/settings.js';
 const FLUSH_MS_MAX = 1000;
 const DEFAULT_CONFIG = '/etc/dropdock/dropdock.yaml';
 
+/** Options that stand before or after the command; `target` is one of `serve`. */
 interface GlobalOptions {
   readonly root?: string;
   readonly config?: string;
   readonly json?: boolean;
-  readonly target?: string;
+  readonly target?: string | undefined;
 }
 
 /**
@@ -93,21 +94,14 @@ async function main(argv: string[]): Promise<ExitCode> {
 
   const command = (spec: string, description: string, run: CommandRun) => {
     const added = program.command(spec).description(description);
-    added.exitOverride().option('--root <dir>').option('--config <file>').option('--json');
-    for (const name of ['root', 'config', 'json']) {
-      const option = added.options.find((each) => each.attributeName() === name);
-      option?.hideHelp();
-    }
-    added.action(async (...given: unknown[]) => {
-      const { target: named, ...common } = { ...program.opts(), ...added.opts() } as GlobalOptions;
-      // Only there it is a setting: what is read.
-      const options =
-        spec === 'serve' && named !== undefined ? { ...common, target: named } : common;
-      exitCode = await withContext(options, added.name(), (context, log, again) =>
-        run(context, log, given.slice(0, -2) as Given, added.opts(), again),
+    return added.action(async (...given: unknown[]) => {
+      const options = added.optsWithGlobals<GlobalOptions>();
+      // Elsewhere `--target` is where to look or to change something, not a setting.
+      const target = spec === 'serve' ? options.target : undefined;
+      exitCode = await withContext({ ...options, target }, added.name(), (context, log, again) =>
+        run(context, log, given.slice(0, -2) as Given, { ...options }, again),
       );
     });
-    return added;
   };
   defineCommands(command, {
     thisProcess,

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { Writable } from 'node:stream';
 import { expect } from 'chai';
 import { formatFields, type LogFields, type LogSettings, type LogSink, openLog } from '#src/log.js';
 
@@ -61,10 +62,13 @@ describe('the log', () => {
 
   it('goes by another level and format once it is told', () => {
     let text = '';
-    const write = (line: string) => {
-      text += line;
-    };
-    const { log, configure } = openLog({ level: 'warn', format: 'text' }, { write });
+    const stream = new Writable({
+      write: (line, _encoding, done) => {
+        text += line;
+        done();
+      },
+    });
+    const { log, configure } = openLog({ level: 'warn', format: 'text' }, { stream });
     log('info', 'drop.seen');
     configure({ level: 'info', format: 'json' });
     log('info', 'drop.claimed', { drop: 'a' });
@@ -72,6 +76,13 @@ describe('the log', () => {
     const { time, ...rest } = JSON.parse(text);
     expect(rest).to.deep.equal({ level: 'info', event: 'drop.claimed', drop: 'a' });
     expect(time).to.be.a('string');
+  });
+
+  it('drops lines that come after its end', async () => {
+    const { log, close } = openLog({ level: 'info', format: 'text' });
+    await close();
+    log('error', 'daemon.failed');
+    await close();
   });
 
   it('leaves out what is below its level', () => {

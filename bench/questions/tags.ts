@@ -11,7 +11,7 @@ import { figure, line, median } from '../statistics.js';
 
 const REPOSITORY = 'mirror';
 /** Smaller ones (four files for a tag) are not worth it. */
-const MADE_AHEAD_MIN = 1000;
+const SPARED_MIN = 1000;
 
 export const tags: Question = {
   name: 'tags',
@@ -37,7 +37,7 @@ export const tags: Question = {
           ours: { name: 'dropdock', samples: rested },
           peers: [],
           goals: size === 10_000 ? [below(0.3, 's', median(rested))] : [],
-          spent: `the next tree was made ahead since the last; the first drop, of all of them: ${figure(filled)} s`,
+          spent: `a spare tree was made since the last; the first drop, of all of them: ${figure(filled)} s`,
         },
         {
           title: `${title}, at once after the last`,
@@ -90,7 +90,7 @@ async function publishOneMore(
   await command('sync', '-f', root);
   const rested: number[] = [];
   for (const { path } of others.slice(context.rounds)) {
-    if (size >= MADE_AHEAD_MIN) await daemon.madeAhead(REPOSITORY);
+    if (size >= SPARED_MIN) await daemon.hasSpareTree(REPOSITORY);
     rested.push(await drop1(path));
   }
   await daemon.measured(async () => {

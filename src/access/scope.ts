@@ -5,6 +5,7 @@
  * (a push, a type it does not know, a name no repository can have) is left out, as the specification
  * wants it.
  */
+import * as v from 'valibot';
 import { isRepositoryName, type RepositoryName } from '../image/names.js';
 
 export interface Access {
@@ -44,17 +45,18 @@ function parseScope(text: string): Access | undefined {
   return pullAccess(name);
 }
 
+const accesses = v.array(
+  v.object({
+    type: v.picklist(['repository', 'registry']),
+    name: v.string(),
+    actions: v.array(v.string()),
+  }),
+);
+
 /** Reads the claim of a token that was signed here. @returns undefined for what is none */
 export function parseAccess(claim: unknown): Access[] | undefined {
-  if (!Array.isArray(claim)) return undefined;
-  const all = claim as readonly Access[];
-  const isAccess = ({ type, name, actions }: Access) =>
-    (type === 'repository' || type === 'registry') &&
-    typeof name === 'string' &&
-    Array.isArray(actions);
-  return all.every((each) => typeof each === 'object' && each !== null && isAccess(each))
-    ? [...all]
-    : undefined;
+  const read = v.safeParse(accesses, claim);
+  return read.success ? read.output : undefined;
 }
 
 export function includesAccess(all: readonly Access[], wanted: Access): boolean {

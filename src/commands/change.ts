@@ -1,14 +1,12 @@
 /** Commands that change what is published by hand: rollback, untag, remove. */
-import { isHereOnly } from '../daemon/parcel.js';
-import { openServices, publishContext, type Services } from '../daemon/services.js';
+import { openServices } from '../daemon/services.js';
+import { targetNamed } from '../daemon/targets.js';
 import { DropdockError } from '../errors.js';
 import { parseRepositoryName } from '../image/names.js';
 import type { Log } from '../log.js';
-import { editStore } from '../objects/edit.js';
-import { type Edit, type EditResult, editRepository } from '../publish/edit.js';
-import { newTransaction } from '../publish/turn.js';
-import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
-import { LOCAL_TARGET } from '../settings/targets.js';
+import type { Edit, PublishResult } from '../publisher/target.js';
+import { resolveRepository } from '../settings/repository-policy.js';
+import { isLocalOnly } from '../settings/targets.js';
 import { isTimestamp } from '../snapshot/timestamp.js';
 import { type CommandContext, EXIT, type ExitCode, printJson } from './context.js';
 
@@ -50,7 +48,7 @@ async function change(
   edit: Edit,
 ): Promise<ExitCode> {
   const policy = policyOf(context, repository);
-  const targets = target === undefined ? policy.targets : [target];
+  const targets = target === undefined ? policy.targets : [targetNamed(context.settings, target)];
   if (edit.kind === 'rollback' && edit.to !== undefined && targets.length > 1) {
     const message = `A snapshot is one target's: say --target ${targets.join(' or ')}.`;
     throw new DropdockError('usage.invalid', message);
@@ -60,8 +58,8 @@ async function change(
   try {
     for (const each of targets) {
       try {
-        const result = await editTarget(services, each, policy, edit);
-        report(context, { repository, target: isHereOnly({ targets }) ? undefined : each }, edit, {
+        const result = await services.targets.get(each).publish(policy, edit);
+        report(context, { repository, target: isLocalOnly({ targets }) ? undefined : each }, edit, {
           ...result,
           graceMs: policy.graceMs,
         });
@@ -78,28 +76,6 @@ async function change(
   }
 }
 
-type Edited = Omit<EditResult, 'mended' | 'removed'>;
-
-async function editTarget(
-  services: Services,
-  target: string,
-  policy: ResolvedRepository,
-  edit: Edit,
-): Promise<Edited> {
-  const turns = publishContext(services);
-  if (target === LOCAL_TARGET) return editRepository(turns, policy, edit);
-  const context = await services.stores.open(target);
-  const { roots, run } = services;
-  const transaction = newTransaction(turns);
-  await run('begin', { roots, transaction });
-  try {
-    const result = await editStore({ context, policy, transaction }, edit);
-    return { ...result, snapshot: result.changed ? result.snapshot : null };
-  } finally {
-    await run('end', { roots, transaction });
-  }
-}
-
 function policyOf({ settings }: CommandContext, repository: string) {
   try {
     return resolveRepository(settings, parseRepositoryName(repository));
@@ -112,7 +88,7 @@ function report(
   context: CommandContext,
   { repository: name, target }: Changed,
   edit: Edit,
-  { snapshot, base, moves, to, later, graceMs }: Edited & { readonly graceMs: number },
+  { snapshot, base, moves, to, later, graceMs }: PublishResult & { readonly graceMs: number },
 ): void {
   const { print } = context;
   if (context.json) {

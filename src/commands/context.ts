@@ -1,14 +1,18 @@
 /** What every command gets: its settings, and where to write. */
 import { resolve } from 'node:path';
+import { Targets, targetNamed } from '../daemon/targets.js';
+import { readClock } from '../disk/clock.js';
 import { nodeDisk } from '../disk/disk.js';
 import type { RunJob } from '../disk/hands.js';
 import { DropdockError } from '../errors.js';
-import { parseRepositoryName, type RepositoryId } from '../image/names.js';
+import { defaultRepositoryId, parseRepositoryName, type RepositoryId } from '../image/names.js';
 import type { TreeRoots } from '../publish/paths.js';
+import { TransactionNames } from '../publish/transaction.js';
+import { Events } from '../publisher/events.js';
+import type { TargetReader } from '../publisher/target.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import type { LoadedSettings } from '../settings/settings.js';
-import type { Jobs } from '../threads/jobs.js';
-import { loadJob } from '../threads/load.js';
+import { type Jobs, loadJob } from '../threads/jobs.js';
 
 /** design.md 8. */
 export const EXIT = { done: 0, refused: 1, usage: 2, system: 3, busy: 75 } as const;
@@ -46,17 +50,46 @@ export function idOf({ settings }: CommandContext, repository: string): Reposito
   }
 }
 
-export function printJson({ print }: CommandContext, value: unknown): void {
-  print(`${JSON.stringify(value, undefined, 2)}\n`);
+/**
+ * Opens a target for a command that only reads: makes nothing on the disk, and starts no thread.
+ * @param name the directory where it is undefined
+ * @throws usage.invalid for a name that the settings do not have
+ */
+export async function readTarget<T>(
+  context: CommandContext,
+  name: string | undefined,
+  work: (target: TargetReader) => Promise<T>,
+): Promise<T> {
+  const nowMs = () => Date.now();
+  const targets = new Targets({
+    settings: context.settings,
+    roots: rootsOf(context),
+    run: runHere,
+    nowMs,
+    monotonicMs: () => performance.now(),
+    clock: readClock,
+    events: new Events(),
+    // Only who writes is known by a token, and looks for those who died.
+    owner: { token: 'reader' },
+    owners: { isDead: () => false },
+    transactions: new TransactionNames('reader', nowMs),
+  });
+  try {
+    return await work(targets.get(targetNamed(context.settings, name)));
+  } finally {
+    await targets.close();
+  }
 }
 
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+export function unknownRepository(repository: string): DropdockError {
+  const id = defaultRepositoryId(parseRepositoryName(repository));
+  return new DropdockError('repository.unknown', `There is no repository ${repository}.`, {
+    path: id,
+  });
+}
 
-/** `1.5 GiB` */
-export function formatBytes(bytes: number): string {
-  const power = bytes < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
-  const value = bytes / 1024 ** power;
-  return `${power === 0 ? value : value.toFixed(1)} ${UNITS[power]}`;
+export function printJson({ print }: CommandContext, value: unknown): void {
+  print(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
 /** Columns as wide as their widest cell, two spaces between them. */

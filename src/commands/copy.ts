@@ -1,18 +1,17 @@
 /** `dropdock copy`: fills a new target from another, or makes a diverged one the same again. */
-import { copyRepository, repositoriesOf } from '../daemon/copy.js';
+import { copyRepository } from '../daemon/copy.js';
 import { openServices } from '../daemon/services.js';
+import { targetNamed } from '../daemon/targets.js';
 import { addProgress, newProgress } from '../disk/progress.js';
 import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
 import { errorFields } from '../report.js';
-import { LOCAL_TARGET } from '../settings/targets.js';
 import { type CommandContext, EXIT, type ExitCode, idOf, printJson } from './context.js';
 import { ProgressLine, type ProgressOutput } from './progress-line.js';
-import { storeNamed } from './store-look.js';
 
 export interface CopyOptions {
-  readonly from: unknown;
-  readonly to: unknown;
+  readonly from: string | undefined;
+  readonly to: string | undefined;
   /** All of the source where none are named. */
   readonly repositories: readonly string[];
   readonly progress: ProgressOutput;
@@ -26,21 +25,22 @@ export async function copy(
   if (source === undefined || destination === undefined) {
     throw new DropdockError('usage.invalid', 'Say --from <target> and --to <target>.');
   }
-  const from = storeNamed(context, source) ?? LOCAL_TARGET;
-  const to = storeNamed(context, destination) ?? LOCAL_TARGET;
+  const from = targetNamed(context.settings, source);
+  const to = targetNamed(context.settings, destination);
   if (from === to) throw new DropdockError('usage.invalid', `${from} is the same target.`);
   const services = await openServices(context.settings, log);
   const done: object[] = [];
   const failures: Error[] = [];
   try {
+    const targets = { from: services.targets.get(from), to: services.targets.get(to) };
     const named = repositories.map((name) => idOf(context, name));
-    const ids = named.length > 0 ? named : await repositoriesOf(services, from);
+    const ids = named.length > 0 ? named : await targets.from.repositories();
     for (const [at, id] of ids.entries()) {
       const copied = newProgress();
       let line: ProgressLine | undefined;
       const label = `copying ${at + 1}/${ids.length} ${id}`;
       try {
-        const result = await copyRepository(services, { from, to }, id, {
+        const result = await copyRepository(services, targets, id, {
           onTotal: (bytes) => {
             line = new ProgressLine(progress, label, copied, bytes);
           },

@@ -1,7 +1,5 @@
 /** Every command: its arguments, its options, and what runs it. */
-import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
-import { LOCAL_TARGET } from '../settings/targets.js';
 import { init, verify } from './care.js';
 import { type Changed, remove, rollback, untag } from './change.js';
 import { clean } from './clean.js';
@@ -12,12 +10,12 @@ import type { ProgressOutput } from './progress-line.js';
 import { publishByHand } from './publish.js';
 import { type Process, runDaemon, serveRegistry } from './run.js';
 import { status } from './status.js';
-import { storeHistory, storeNamed, storeStatus, storeVerify } from './store-look.js';
 
 /** A command's arguments in their order; the last may be a list. */
 export type Given = readonly (string | readonly string[] | undefined)[];
 
-function text(given: Given[number]): string | undefined {
+/** Of an argument or an option that may be left out. */
+function text(given: unknown): string | undefined {
   return given === undefined ? undefined : String(given);
 }
 
@@ -67,28 +65,21 @@ export function defineCommands(
   command(
     'status [repository]',
     'what is published, what waits and why, what runs',
-    (context, _log, [name], { watch, target }) => {
-      const repository = text(name);
-      const store = storeNamed(context, target);
-      if (store !== undefined) return storeStatus(context, { target: store, repository });
-      return status(context, {
-        repository,
+    (context, _log, [name], { watch, target }) =>
+      status(context, {
+        repository: text(name),
+        target: text(target),
         watch: watch === true,
         isTerminal: output.isTTY === true,
-      });
-    },
+      }),
   )
     .option('--watch', 'again every second')
     .option(...TARGET);
   command(
     'history <repository>',
     'which snapshots were current, and why',
-    (context, _log, given, options) => {
-      const repository = String(given[0]);
-      const target = storeNamed(context, options.target);
-      if (target !== undefined) return storeHistory(context, { target, repository });
-      return history(context, repository);
-    },
+    (context, _log, given, { target }) =>
+      history(context, { repository: String(given[0]), target: text(target) }),
   ).option(...TARGET);
   defineChanges(command, progress);
   command('config', 'the effective settings and where each came from', (context) =>
@@ -104,39 +95,33 @@ function defineChanges(command: DefineCommand, progress: ProgressOutput): void {
     'rollback <repository> [timestamp]',
     'make an earlier snapshot the truth again (default: the one before)',
     (context, log, given, options) =>
-      rollback(context, log, changed(context, given[0], options), text(given[1])),
+      rollback(context, log, changed(given[0], options), text(given[1])),
   ).option(...TARGET);
   command(
     'untag <repository> <tags...>',
     'take tags away',
     (context, log, [repository, tags], options) =>
-      untag(context, log, changed(context, repository, options), tags as string[]),
+      untag(context, log, changed(repository, options), tags as string[]),
   ).option(...TARGET);
   command('remove <repository>', 'take a repository away', (context, log, given, options) =>
-    remove(context, log, changed(context, given[0], options)),
+    remove(context, log, changed(given[0], options)),
   ).option(...TARGET);
   command(
     'verify [repository]',
     'read and check everything again',
-    (context, log, given, options) => {
-      const repository = text(given[0]);
-      const repair = options.repair === true;
-      const target = storeNamed(context, options.target);
-      if (target === undefined) return verify(context, log, { repository, repair });
-      if (!repair) return storeVerify(context, { target, repository });
-      const message = 'A store is repaired from another target: dropdock copy.';
-      throw new DropdockError('usage.invalid', message);
-    },
+    (context, log, given, { repair, target }) =>
+      verify(context, log, {
+        repository: text(given[0]),
+        target: text(target),
+        repair: repair === true,
+      }),
   )
     .option('--repair', 'put right what can be put right')
     .option('--target <name>', 'what is current in this store (default: the directory)');
   command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
     clean(context, log, {
       dryRun: options.dryRun === true,
-      target:
-        options.target === undefined
-          ? undefined
-          : (storeNamed(context, options.target) ?? LOCAL_TARGET),
+      target: text(options.target),
     }),
   )
     .option('--dry-run', 'only say what would go, and what keeps the rest')
@@ -145,17 +130,20 @@ function defineChanges(command: DefineCommand, progress: ProgressOutput): void {
     'copy [repositories...]',
     'make repositories in one target what they are in another',
     (context, log, [repositories], { from, to }) =>
-      copy(context, log, { from, to, repositories: repositories as string[], progress }),
+      copy(context, log, {
+        from: text(from),
+        to: text(to),
+        repositories: repositories as string[],
+        progress,
+      }),
   )
     .option('--from <target>', 'where they are right')
     .option('--to <target>', 'where they are to be the same');
 }
 
 function changed(
-  context: CommandContext,
   repository: Given[number],
   { target }: Readonly<Record<string, unknown>>,
 ): Changed {
-  const where = target === undefined ? undefined : (storeNamed(context, target) ?? LOCAL_TARGET);
-  return { repository: String(repository), target: where };
+  return { repository: String(repository), target: text(target) };
 }

@@ -1,16 +1,16 @@
-/** Where the log of a command goes: standard output, or for the daemon the file of `log.file`. */
+/** Opens the log of a command: on standard output, or for the daemon in the file of `log.file`. */
 import { LogFile } from '../disk/log-file.js';
 import { type OpenLog, openLog } from '../log.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
 
 export interface LogOutput extends Pick<OpenLog, 'log' | 'close'> {
-  /** Opens the file again, and goes by the settings as they are now. */
+  /** Applies the settings as they are now and opens the file again (after logrotate renamed it). */
   reopen(): void;
 }
 
 export interface LogOutputOptions {
-  /** A command that somebody else runs must not make files that the daemon cannot write. */
+  /** False for a command that another user may run: it must not create a file that the daemon cannot write. */
   readonly mayUseFile: boolean;
   readonly isJournal: boolean;
   /** Writes to standard output. */
@@ -22,26 +22,21 @@ export function openLogOutput(
   { mayUseFile, isJournal, print }: LogOutputOptions,
 ): LogOutput {
   const path = mayUseFile ? settings.file : null;
-  if (path === null) {
-    const { log, configure, close } = openLog(settings, { isJournal });
-    return { log, close, reopen: () => configure(settings) };
-  }
-  const file = new LogFile({ path, wayRound: print, onChange: tell });
-  const opened = openLog(settings, { write: (line) => file.write(line) });
+  const file =
+    path === null ? undefined : new LogFile({ path, fallback: print, onChange: logChange });
+  const sink = file ? { stream: file } : { isJournal };
+  const { log, configure, close } = openLog(settings, sink);
   return {
-    log: opened.log,
-    close: async () => {
-      await opened.close();
-      await file.close();
-    },
+    log,
+    close,
     reopen: () => {
-      opened.configure(settings);
-      file.reopen();
+      configure(settings);
+      file?.reopen();
     },
   };
 
-  function tell(error: Error | undefined): void {
-    if (error) opened.log('error', 'log.failed', { path, ...errorFields(error) });
-    else opened.log('info', 'log.resumed', { path });
+  function logChange(error: Error | undefined): void {
+    if (error) log('error', 'log.failed', { path, ...errorFields(error) });
+    else log('info', 'log.resumed', { path });
   }
 }

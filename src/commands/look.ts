@@ -1,6 +1,4 @@
 /** Commands that only look: history, config. */
-import { DropdockError } from '../errors.js';
-import { defaultRepositoryId, parseRepositoryName } from '../image/names.js';
 import { formatDuration, isDuration } from '../settings/schema.js';
 import {
   type CommandContext,
@@ -9,14 +7,23 @@ import {
   formatTable,
   idOf,
   printJson,
-  rootsOf,
-  runHere,
+  readTarget,
+  unknownRepository,
 } from './context.js';
 
-export async function history(context: CommandContext, repository: string): Promise<ExitCode> {
-  const roots = rootsOf(context);
-  const entries = await runHere('repositoryHistory', { roots, id: idOf(context, repository) });
-  if (entries.length === 0) throw unknown(repository);
+export interface Looked {
+  readonly repository: string;
+  readonly target: string | undefined;
+}
+
+/** @throws repository.unknown, usage.invalid */
+export async function history(
+  context: CommandContext,
+  { repository, target }: Looked,
+): Promise<ExitCode> {
+  const id = idOf(context, repository);
+  const entries = await readTarget(context, target, (each) => each.history(id));
+  if (entries.length === 0) throw unknownRepository(repository);
   if (context.json) printJson(context, entries);
   else {
     const rows = entries.map(({ at, snapshot, why, detail, drops, kept, current }) => [
@@ -54,10 +61,3 @@ export function config(context: CommandContext): ExitCode {
 }
 
 type Plain = Record<string, unknown>;
-
-export function unknown(repository: string): DropdockError {
-  const id = defaultRepositoryId(parseRepositoryName(repository));
-  return new DropdockError('repository.unknown', `There is no repository ${repository}.`, {
-    path: id,
-  });
-}

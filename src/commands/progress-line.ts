@@ -1,6 +1,6 @@
 /** Shows how far a publish has come: a line that moves on a terminal, plain lines elsewhere. */
 import { type Progress, readProgress } from '../disk/progress.js';
-import { formatBytes } from './context.js';
+import { formatBytes } from '../units.js';
 
 export interface ProgressOutput {
   readonly isTerminal: boolean;
@@ -43,7 +43,7 @@ export class ProgressLine {
   }
 }
 
-/** `reading [######----] 1.2 GiB of 2.0 GiB, 810.0 MiB/s` */
+/** `reading [######----] 1.2 GiB of 2 GiB, 810 MiB/s` */
 export function describeProgress(
   what: string,
   done: number,

@@ -1,6 +1,7 @@
 /** What `dropdock publish` tells of what it did. */
-import type { DropOutcome, DropToPublish, PublishedDrop } from '../publish/drop.js';
-import type { BundleOutcome } from '../publish/publish-bundle.js';
+import type { DropToPublish } from '../publish/drop.js';
+import type { PublishedOnce, PublishedPart } from '../publisher/publish-once.js';
+import type { PublishedOutcome } from '../publisher/target.js';
 import {
   bundleReceipt,
   publishedPart,
@@ -9,55 +10,69 @@ import {
   refusedNamePart,
   rejectedReceipt,
 } from '../report.js';
-import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
-import { type CommandContext, EXIT, type ExitCode, formatBytes, printJson } from './context.js';
+import { formatBytes, formatTime } from '../units.js';
+import { type CommandContext, EXIT, type ExitCode, printJson } from './context.js';
 
-/** @throws the error of a drop that was refused, or could not be published now */
+/** @throws the error of a drop that was refused */
 export function reportOutcome(
   context: CommandContext,
-  outcome: DropOutcome,
-  { repository, id }: Pick<ResolvedRepository, 'repository' | 'id'>,
+  drop: DropToPublish,
+  { policy, outcome, targets }: PublishedPart,
   tookMs: number,
 ): ExitCode {
-  if (outcome.status === 'retry') throw outcome.error;
-  const frame = frameOf(outcome.drop, repository, id, tookMs);
+  const { repository, id } = policy;
+  const frame = frameOf(drop, repository, id, tookMs);
   if (outcome.status === 'rejected') {
     if (context.json) printJson(context, rejectedReceipt(outcome.error, frame));
     throw outcome.error;
   }
-  if (context.json) printJson(context, publishedReceipt(outcome, frame));
+  const all = { ...outcome, ...(targets && { targets }) };
+  if (context.json) printJson(context, publishedReceipt(all, frame));
   else printPublished(context, repository, outcome, tookMs);
   return EXIT.done;
 }
 
-/** @throws the error of a bundle that was refused */
+/** For a drop that nothing was published of. @throws the error */
+export function reportRejected(
+  context: CommandContext,
+  drop: DropToPublish,
+  policy: Pick<PublishedPart['policy'], 'repository' | 'id'> | undefined,
+  error: Error,
+  tookMs: number,
+): never {
+  const frame = frameOf(drop, policy?.repository ?? null, policy?.id ?? null, tookMs);
+  if (context.json) printJson(context, rejectedReceipt(error, frame));
+  throw error;
+}
+
+/** @throws the error of a part that was refused */
 export function reportBundle(
   context: CommandContext,
   drop: DropToPublish,
-  outcome: BundleOutcome,
+  { parts, refused }: PublishedOnce,
   tookMs: number,
 ): ExitCode {
   const frame = frameOf(drop, null, null, tookMs);
-  if (outcome.status === 'rejected') {
-    if (context.json) printJson(context, rejectedReceipt(outcome.error, frame));
-    throw outcome.error;
-  }
-  const published = outcome.parts.flatMap(({ repository, outcome: part }) =>
-    part.status === 'published' || part.status === 'unchanged' ? [{ repository, part }] : [],
+  const published = parts.flatMap(({ policy, outcome, targets }) =>
+    outcome.status === 'rejected' ? [] : [{ policy, outcome, targets }],
   );
+  const isNew = published.some(({ outcome }) => outcome.status === 'published');
   if (context.json) {
-    const parts = published.map(({ repository, part }) => ({ repository, ...publishedPart(part) }));
-    const all = [...parts, ...outcome.refused.map(refusedNamePart)];
-    printJson(context, bundleReceipt(outcome.status, all, frame));
+    const all = published.map(({ policy: { repository }, outcome, targets }) => ({
+      repository,
+      ...publishedPart({ ...outcome, ...(targets && { targets }) }),
+    }));
+    const status = isNew ? 'published' : 'unchanged';
+    printJson(context, bundleReceipt(status, [...all, ...refused.map(refusedNamePart)], frame));
   } else {
-    for (const { repository, part } of published) printPublished(context, repository, part, tookMs);
+    for (const { policy, outcome } of published) {
+      printPublished(context, policy.repository, outcome, tookMs);
+    }
   }
-  for (const { outcome: part } of outcome.parts) {
-    if (part.status === 'rejected' || part.status === 'retry') throw part.error;
-  }
-  const [refused] = outcome.refused;
-  if (refused) throw refused.error;
+  for (const { outcome } of parts) if (outcome.status === 'rejected') throw outcome.error;
+  const [first] = refused;
+  if (first) throw first.error;
   return EXIT.done;
 }
 
@@ -81,16 +96,15 @@ function frameOf(
 function printPublished(
   { print }: CommandContext,
   repository: string,
-  { status, snapshot, content, moves, leftOut }: PublishedDrop,
+  { status, snapshot, content, moves, leftOut }: PublishedOutcome,
   tookMs: number,
 ): void {
   const { manifests, blobs, warnings } = content;
   const bytes = [...blobs, ...manifests].reduce((sum, { size }) => sum + size, 0);
-  const seconds = (tookMs / 1000).toFixed(2);
   print(`${status} ${repository} as snapshot ${snapshot}\n`);
   for (const { tag, from, to } of moves) print(`  ${tag}: ${from ?? 'new'} -> ${to ?? 'gone'}\n`);
   print(
-    `  ${manifests.length} manifests, ${blobs.length} blobs, ${formatBytes(bytes)}, ${seconds} s\n`,
+    `  ${manifests.length} manifests, ${blobs.length} blobs, ${formatBytes(bytes)}, ${formatTime(tookMs)}\n`,
   );
   for (const { what, why } of leftOut) print(`  left out: ${what}: ${why}\n`);
   for (const warning of warnings) print(`  warning: ${warning}\n`);

@@ -1,22 +1,22 @@
 /** `dropdock publish PATH|- [--as REF]`: one drop, now, by the same steps. What was given stays. */
 import { basename, join, resolve } from 'node:path';
-import { publishEverywhere } from '../daemon/everywhere.js';
-import { openServices, publishContext, type Services } from '../daemon/services.js';
+import { onceContext } from '../daemon/daemon.js';
+import { openServices, type Services } from '../daemon/services.js';
 import { nodeDisk } from '../disk/disk.js';
 import { addProgress, newProgress } from '../disk/progress.js';
 import { bytesBelow, receiveStream } from '../disk/receive.js';
-import { DropdockError } from '../errors.js';
+import { DropdockError, faultOf } from '../errors.js';
 import { type DropName, parseDropName } from '../image/names.js';
 import type { Log } from '../log.js';
 import type { DropToPublish } from '../publish/drop.js';
 import { workPath } from '../publish/paths.js';
-import { publishBundle } from '../publish/publish-bundle.js';
-import { newTransaction, type PublishContext } from '../publish/turn.js';
+import { inTransaction } from '../publish/transaction.js';
+import { type PublishedOnce, publishOnce } from '../publisher/publish-once.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import { toTimestamp } from '../snapshot/timestamp.js';
 import { type CommandContext, EXIT, type ExitCode } from './context.js';
 import { ProgressLine, type ProgressOutput } from './progress-line.js';
-import { reportBundle, reportOutcome } from './publish-report.js';
+import { reportBundle, reportOutcome, reportRejected } from './publish-report.js';
 
 export interface PublishOptions {
   /** `-` for an archive on standard input. */
@@ -44,17 +44,16 @@ export async function publishByHand(
   const text = as ?? basename(given ?? '');
   const name = parseReference(text, as !== undefined, kind === 'file');
   const services = await openServices(context.settings, log);
-  const turns = publishContext(services);
-  const transaction = newTransaction(turns);
-  const { roots, run } = services;
+  const { roots, run, transactions } = services;
+  const transaction = transactions.next();
   try {
-    await run('begin', { roots, transaction });
-    const archive = given ?? join(workPath(roots, transaction), 'standard-input');
-    if (given === undefined) await receive(options, archive);
-    const drop = toDropByHand(services, { name: text, path: archive, kind, tag: name.tag });
-    return await publishDrop(context, services, turns, { drop, name, options });
+    return await inTransaction(run, { roots, transaction }, async () => {
+      const archive = given ?? join(workPath(roots, transaction), 'standard-input');
+      if (given === undefined) await receive(options, archive);
+      const drop = toDropByHand(services, { name: text, path: archive, kind, tag: name.tag });
+      return publishDrop(context, services, { drop, name, options });
+    });
   } finally {
-    await run('end', { roots, transaction });
     await run('emptyTrash', { roots });
     await services.close();
   }
@@ -88,36 +87,28 @@ function toDropByHand(
 async function publishDrop(
   context: CommandContext,
   services: Services,
-  turns: PublishContext,
   given: { drop: DropToPublish; name: DropName; options: PublishOptions },
 ): Promise<ExitCode> {
-  const { drop, name, options } = given;
-  const { settings } = services;
+  const { name, options } = given;
+  const { repository, namespace } = name;
+  const drop = { ...given.drop, fromInside: repository === undefined };
   const startedMs = performance.now();
   const { progress = newProgress() } = drop;
   const line = new ProgressLine(options.progress, 'reading', progress, bytesBelow(drop.path));
   const took = () => Math.round(performance.now() - startedMs);
+  let published: PublishedOnce;
   try {
-    const { repository } = name;
-    if (repository === undefined) {
-      const policyOf = (each: Parameters<typeof resolveRepository>[1]) =>
-        resolveRepository(settings, each);
-      const publish = (each: Parameters<typeof resolveRepository>[1], part: DropToPublish) =>
-        publishEverywhere(services, turns, policyOf(each), part);
-      const whole = { ...drop, fromInside: true };
-      const bundle = { drop: whole, namespace: name.namespace, policyOf, publish };
-      const outcome = await publishBundle(turns, bundle);
-      line.end();
-      return reportBundle(context, drop, outcome, took());
-    }
-    const policy = resolveRepository(settings, repository);
-    const result = await publishEverywhere(services, turns, policy, drop);
-    line.end();
-    const [outcome] = result.outcomes;
-    return outcome === undefined ? EXIT.system : reportOutcome(context, outcome, policy, took());
+    published = await publishOnce(onceContext(services), { drop, repository, namespace });
+  } catch (error) {
+    if (faultOf(error) !== 'content') throw error;
+    const policy = repository && resolveRepository(services.settings, repository);
+    return reportRejected(context, drop, policy, error as Error, took());
   } finally {
     line.end();
   }
+  const [part] = published.parts;
+  if (repository === undefined) return reportBundle(context, drop, published, took());
+  return part === undefined ? EXIT.system : reportOutcome(context, drop, part, took());
 }
 
 function parseReference(text: string, isExplicit: boolean, isFile: boolean): DropName {

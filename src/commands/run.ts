@@ -12,6 +12,7 @@ import { hasKernelLocks } from '../disk/kernel-lock.js';
 import { mountOf, remembersNames } from '../disk/mounts.js';
 import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
+import { Events } from '../publisher/events.js';
 import { errorFields } from '../report.js';
 import { adoptSettings } from '../settings/reload.js';
 import type { Settings } from '../settings/schema.js';
@@ -59,9 +60,9 @@ export async function runDaemon(
 ): Promise<ExitCode> {
   const { settings } = context;
   setFlagsFromString(COMPILED_AFTER);
-  const hands = threadsFor(settings);
+  const events = new Events();
   const { environment, version } = outside;
-  const given = { settings, version, publishes: true, log: ownLog, hands };
+  const given = { settings, version, publishes: true, log: ownLog, events };
   const monitor = await openMonitor(given);
   const { log } = monitor;
   log('debug', 'daemon.starting', { pid: process.pid });
@@ -72,7 +73,7 @@ export async function runDaemon(
   }
   warnOfMount(settings, log);
   const manager = openManager(outside, log);
-  const services = await openServices(settings, log, monitor.hands);
+  const services = await openServices(settings, log, threadsFor(settings), events);
   let registry: Registry | undefined;
   try {
     // What is published can be pulled at once, whatever recovery finds to do.
@@ -125,7 +126,8 @@ export async function serveRegistry(
     );
   }
   const hands = new ThreadPool({ hashThreads: 1 });
-  const given = { settings, version: outside.version, publishes: false, log: ownLog, hands };
+  const events = new Events();
+  const given = { settings, version: outside.version, publishes: false, log: ownLog, events };
   const monitor = await openMonitor(given);
   const { log } = monitor;
   const manager = openManager(outside, log);

@@ -1,53 +1,124 @@
-/** The text of `dropdock status`. Pure. */
+/** What `dropdock status` tells, and the text of it. Pure. */
+import type { RejectedDrop } from '../inbox/rejected.js';
+import type { OverviewColumn, RepositoryOverview, TargetOverview } from '../publisher/target.js';
 import { isTimestamp, timestampMs } from '../snapshot/timestamp.js';
-import { formatBytes, formatTable } from './context.js';
+import { formatAge, formatBytes } from '../units.js';
+import { formatTable } from './context.js';
 import { describeProgress } from './progress-line.js';
-import type { InboxStatus, RepositoryStatus, Status } from './status.js';
+
+/** docs/status.md describes every field; `--json` gives it as it is. */
+export interface Status extends Omit<TargetOverview, 'columns'>, Partial<HostStatus> {
+  readonly version: 1;
+  /** Left out for the directory. */
+  readonly target?: string;
+}
+
+export interface HostStatus {
+  readonly daemons: readonly {
+    readonly pid: number;
+    readonly owner: string;
+    readonly at: number;
+  }[];
+  readonly inbox: readonly InboxStatus[];
+  /** How many wait altogether; not all of them may be listed. */
+  readonly waiting: number;
+  /** The newest first. */
+  readonly rejected: readonly RejectedDrop[];
+}
+
+export interface InboxStatus {
+  readonly drop: string;
+  readonly state: 'waiting' | 'ignored' | 'claimed' | 'queued' | 'publishing' | 'retrying';
+  /** Milliseconds since the epoch; left out where no daemon tells. */
+  readonly sinceMs?: number;
+  readonly reason?: string;
+  readonly progress?: { readonly done: number; readonly total?: number | undefined };
+}
 
 export interface ShowOptions {
   /** One repository was asked for: its tags as well. */
   readonly one: boolean;
+  /** Of the table of repositories. */
+  readonly columns: readonly OverviewColumn[];
   readonly nowMs: number;
 }
 
 const LISTED_MAX = 20;
 
-export function showStatus(status: Status, { one, nowMs }: ShowOptions): string {
-  const [only] = status.repositories;
-  const repositories =
-    one && only ? repositoryText(only, nowMs) : repositoriesText(status.repositories, nowMs);
-  const strangers = status.strangers.map(({ id, message }) => `${id}: ${message}\n`).join('');
-  return [repositories, strangers, inboxText(status, nowMs), rejectedText(status, nowMs)]
-    .filter(Boolean)
-    .join('\n');
+export function showStatus(status: Status, { one, columns, nowMs }: ShowOptions): string {
+  const { repositories, strangers = [], daemons, inbox, waiting = 0, rejected = [] } = status;
+  const [only] = repositories;
+  const tags = only?.tags;
+  const published =
+    one && only && typeof tags === 'object'
+      ? repositoryText({ ...only, tags }, nowMs)
+      : repositoriesText(repositories, columns, nowMs);
+  const foreign = strangers.map(({ id, message }) => `${id}: ${message}\n`).join('');
+  const drops = daemons && inbox ? inboxText({ daemons, inbox, waiting }, nowMs) : '';
+  return [published, foreign, drops, rejectedText(rejected, nowMs)].filter(Boolean).join('\n');
 }
 
-function repositoriesText(found: readonly RepositoryStatus[], nowMs: number): string {
+interface Column {
+  readonly heading: string;
+  readonly cell: (repository: RepositoryOverview, nowMs: number) => string;
+}
+
+const COLUMNS: Readonly<Record<OverviewColumn, Column>> = {
+  repository: { heading: 'REPOSITORY', cell: ({ repository }) => repository },
+  snapshot: { heading: 'SNAPSHOT', cell: ({ snapshot }) => snapshot },
+  age: { heading: 'AGE', cell: ({ snapshot }, nowMs) => ageOf(snapshot, nowMs) },
+  tags: {
+    heading: 'TAGS',
+    cell: ({ removed, tags }) => {
+      if (removed) return 'removed';
+      return String(typeof tags === 'number' ? tags : tags.length);
+    },
+  },
+  kept: { heading: 'KEPT', cell: ({ snapshots }) => String(snapshots ?? '') },
+  own: { heading: 'OWN', cell: ({ ownBytes }) => bytesText(ownBytes) },
+  shared: { heading: 'SHARED', cell: ({ sharedBytes }) => bytesText(sharedBytes) },
+  flips: { heading: 'FLIPS', cell: ({ generation }) => String(generation ?? '') },
+  since: { heading: 'SINCE', cell: ({ at }) => at ?? '' },
+};
+
+function repositoriesText(
+  found: readonly RepositoryOverview[],
+  names: readonly OverviewColumn[],
+  nowMs: number,
+): string {
   if (found.length === 0) return 'Nothing is published yet.\n';
-  const rows = found.map((each) => [
-    each.repository,
-    each.snapshot,
-    ageOf(each.snapshot, nowMs),
-    each.removed ? 'removed' : String(each.tags.length),
-    String(each.snapshots),
-    formatBytes(each.ownBytes),
-    formatBytes(each.sharedBytes),
-  ]);
-  return formatTable([['REPOSITORY', 'SNAPSHOT', 'AGE', 'TAGS', 'KEPT', 'OWN', 'SHARED'], ...rows]);
+  const columns = names.map((name) => COLUMNS[name]);
+  const rows = found.map((each) => columns.map(({ cell }) => cell(each, nowMs)));
+  return formatTable([columns.map(({ heading }) => heading), ...rows]);
 }
 
-function repositoryText(found: RepositoryStatus, nowMs: number): string {
+function bytesText(bytes: number | undefined): string {
+  return bytes === undefined ? '' : formatBytes(bytes);
+}
+
+type OverviewWithTags = RepositoryOverview & {
+  readonly tags: Exclude<RepositoryOverview['tags'], number>;
+};
+
+function repositoryText(found: OverviewWithTags, nowMs: number): string {
   const { repository, snapshot, snapshots, ownBytes, sharedBytes, tags, removed } = found;
   const facts = formatTable([
     ['  current snapshot', `${snapshot}, ${ageOf(snapshot, nowMs)} old`],
-    ['  snapshots kept', String(snapshots)],
-    ['  on disk', `${formatBytes(ownBytes)} own, ${formatBytes(sharedBytes)} shared with others`],
+    ...(snapshots === undefined ? [] : [['  snapshots kept', String(snapshots)]]),
+    ...(ownBytes === undefined
+      ? []
+      : [
+          ['  on disk', `${bytesText(ownBytes)} own, ${bytesText(sharedBytes)} shared with others`],
+        ]),
     ...(removed ? [['  removed', `dropdock rollback ${repository} brings it back`]] : []),
   ]);
   return `${repository}\n${facts}${formatTable(tags.map(({ tag, digest }) => [`  ${tag}`, digest]))}`;
 }
 
-function inboxText({ inbox, waiting, daemons }: Status, nowMs: number): string {
+function inboxText(
+  { inbox, waiting, daemons }: Omit<HostStatus, 'rejected'>,
+  nowMs: number,
+): string {
   if (inbox.length === 0 && daemons.length > 0) return '';
   const who =
     daemons.length > 0 ? '' : 'No daemon works on this tree; start it with: dropdock run\n';
@@ -73,7 +144,7 @@ function howText({ progress, sinceMs, reason, state }: InboxStatus, nowMs: numbe
   return describeProgress('reading', progress.done, progress.total, elapsedMs);
 }
 
-function rejectedText({ rejected }: Status, nowMs: number): string {
+function rejectedText(rejected: HostStatus['rejected'], nowMs: number): string {
   if (rejected.length === 0) return '';
   const rows = rejected.map(({ drop, at, code, message, hint }) => [
     `  ${drop}`,
@@ -91,16 +162,4 @@ function shorten(text: string): string {
 
 function ageOf(timestamp: string, nowMs: number): string {
   return isTimestamp(timestamp) ? formatAge(nowMs - timestampMs(timestamp)) : '?';
-}
-
-const STEPS: readonly (readonly [number, string])[] = [
-  [86_400_000, 'd'],
-  [3_600_000, 'h'],
-  [60_000, 'min'],
-];
-
-/** `12s`, `3min`, `5h`, `2d` */
-export function formatAge(ms: number): string {
-  const [unitMs, unit] = STEPS.find(([size]) => ms >= size) ?? [1000, 's'];
-  return `${Math.max(0, Math.floor(ms / unitMs))}${unit}`;
 }

@@ -2,58 +2,27 @@
 import { resolve } from 'node:path';
 import type { BoardDocument } from '../daemon/board-keeper.js';
 import { OwnerWatch } from '../disk/owner.js';
-import { DropdockError, hasErrno } from '../errors.js';
-import type { RejectedDrop } from '../inbox/rejected.js';
-import type { RepositoryOverview } from '../publish/overview.js';
+import { hasErrno } from '../errors.js';
 import { ownersDirectory } from '../publish/paths.js';
+import type { TargetReader } from '../publisher/target.js';
+import { shownTarget } from '../settings/targets.js';
 import {
   type CommandContext,
   EXIT,
   type ExitCode,
   idOf,
   printJson,
+  readTarget,
   rootsOf,
   runHere,
+  unknownRepository,
 } from './context.js';
-import { unknown } from './look.js';
-import { showStatus } from './show-status.js';
-
-/** docs/status.md describes every field; `--json` gives it as it is. */
-export interface Status {
-  readonly version: 1;
-  readonly repositories: readonly RepositoryStatus[];
-  /** Something under web/ that dropdock did not make, or cannot read. */
-  readonly strangers: readonly { readonly id: string; readonly message: string }[];
-  readonly daemons: readonly {
-    readonly pid: number;
-    readonly owner: string;
-    readonly at: number;
-  }[];
-  readonly inbox: readonly InboxStatus[];
-  /** How many wait altogether; not all of them may be listed. */
-  readonly waiting: number;
-  /** The newest first. */
-  readonly rejected: readonly RejectedDrop[];
-}
-
-export interface RepositoryStatus extends RepositoryOverview {
-  /** Bytes of all that the kept snapshots serve, each digest counted once: what others serve too, */
-  readonly sharedBytes: number;
-  /** and what only this one does. */
-  readonly ownBytes: number;
-}
-
-export interface InboxStatus {
-  readonly drop: string;
-  readonly state: 'waiting' | 'ignored' | 'claimed' | 'queued' | 'publishing' | 'retrying';
-  /** Milliseconds since the epoch; left out where no daemon tells. */
-  readonly sinceMs?: number;
-  readonly reason?: string;
-  readonly progress?: { readonly done: number; readonly total?: number | undefined };
-}
+import { type HostStatus, type InboxStatus, type Status, showStatus } from './show-status.js';
 
 export interface StatusOptions {
   readonly repository: string | undefined;
+  /** The directory and what this host does where it is undefined. */
+  readonly target: string | undefined;
   /** Again every second, until it is interrupted. */
   readonly watch: boolean;
   readonly isTerminal: boolean;
@@ -64,29 +33,42 @@ const REJECTED_MAX = 10;
 /** To the first column of the first line; and all below the cursor away. */
 const HOME = '\x1b[H\x1b[J';
 
-/** @throws repository.unknown */
-export async function status(context: CommandContext, options: StatusOptions): Promise<ExitCode> {
-  const { repository, watch, isTerminal } = options;
-  for (;;) {
-    const found = await lookAround(context, repository);
-    if (context.json) printJson(context, found);
-    else {
-      const text = showStatus(found, { one: repository !== undefined, nowMs: Date.now() });
-      context.print(watch && isTerminal ? HOME + text : text);
+/** @throws repository.unknown, usage.invalid */
+export function status(context: CommandContext, options: StatusOptions): Promise<ExitCode> {
+  return readTarget(context, options.target, async (target) => {
+    for (;;) {
+      await lookOnce(context, options, target);
+      if (!options.watch) return EXIT.done;
+      await new Promise((next) => setTimeout(next, WATCH_MS));
     }
-    if (!watch) return EXIT.done;
-    await new Promise((next) => setTimeout(next, WATCH_MS));
-  }
+  });
 }
 
-async function lookAround(
+async function lookOnce(
   context: CommandContext,
-  repository: string | undefined,
-): Promise<Status> {
+  { repository, watch, isTerminal }: StatusOptions,
+  target: TargetReader,
+): Promise<void> {
+  const id = repository === undefined ? undefined : idOf(context, repository);
+  const { columns, ...overview } = await target.overview(id);
+  if (repository !== undefined && overview.repositories.length === 0) {
+    throw unknownRepository(repository);
+  }
+  const shown = shownTarget(target.name);
+  // The directory is of this host, as its inbox is.
+  const found: Status =
+    shown === undefined
+      ? { version: 1, ...overview, ...(await lookAtHost(context)) }
+      : { version: 1, target: shown, ...overview };
+  if (context.json) return printJson(context, found);
+  const text = showStatus(found, { one: repository !== undefined, columns, nowMs: Date.now() });
+  context.print(watch && isTerminal ? HOME + text : text);
+}
+
+/** What this host does: its inbox, and the daemons that work on its tree. */
+async function lookAtHost(context: CommandContext): Promise<HostStatus> {
   const roots = rootsOf(context);
   const inbox = resolve(context.settings.paths.inbox);
-  const { repositories, strangers } = await repositoryStatus(context, repository);
-  if (repository !== undefined && repositories.length === 0) throw unknown(repository);
   const { stale: silenceMs, kernel } = context.settings.lock;
   const monotonicMs = () => performance.now();
   const owners = new OwnerWatch(ownersDirectory(roots), { silenceMs, monotonicMs, kernel });
@@ -101,14 +83,8 @@ async function lookAround(
           waiting: sumOf(boards),
         }
       : await scanned(context, inbox);
-  return {
-    version: 1,
-    repositories,
-    strangers,
-    daemons: boards.map(({ pid, owner, at }) => ({ pid, owner, at })),
-    ...seen,
-    rejected,
-  };
+  const daemons = boards.map(({ pid, owner, at }) => ({ pid, owner, at }));
+  return { daemons, ...seen, rejected };
 }
 
 /** Two daemons on one inbox see the same drops wait. */
@@ -158,7 +134,7 @@ export function toInboxStatus(
 async function scanned(
   { settings }: CommandContext,
   inbox: string,
-): Promise<Pick<Status, 'inbox' | 'waiting'>> {
+): Promise<Pick<HostStatus, 'inbox' | 'waiting'>> {
   const marker = settings.settle.marker ?? undefined;
   const nothing = { drops: [], ignored: [], directories: [] };
   const { drops, ignored } = await runHere('scan', { inbox, marker }).catch((error) => {
@@ -174,39 +150,4 @@ async function scanned(
     ],
     waiting: drops.length + ignored.length,
   };
-}
-
-async function repositoryStatus(
-  context: CommandContext,
-  repository: string | undefined,
-): Promise<Pick<Status, 'repositories' | 'strangers'>> {
-  const roots = rootsOf(context);
-  const asked = repository === undefined ? undefined : idOf(context, repository);
-  const overviews: RepositoryOverview[] = [];
-  const strangers: { id: string; message: string }[] = [];
-  const contents = new Map<string, ReadonlyMap<string, number>>();
-  const holders = new Map<string, number>();
-  for (const id of await runHere('listRepositories', { roots })) {
-    try {
-      const overview = await runHere('repositoryOverview', { roots, id });
-      const sizes = await runHere('repositoryContents', { roots, id });
-      for (const digest of sizes.keys()) holders.set(digest, (holders.get(digest) ?? 0) + 1);
-      if (overview === undefined || (asked !== undefined && id !== asked)) continue;
-      overviews.push(overview);
-      contents.set(id, sizes);
-    } catch (error) {
-      // One that dropdock did not make must not hide the others.
-      if (id === asked || !(error instanceof DropdockError)) throw error;
-      strangers.push({ id, message: error.message });
-    }
-  }
-  const repositories = overviews.map((overview) => {
-    let [sharedBytes, ownBytes] = [0, 0];
-    for (const [digest, size] of contents.get(overview.id) ?? []) {
-      if ((holders.get(digest) ?? 0) > 1) sharedBytes += size;
-      else ownBytes += size;
-    }
-    return { ...overview, sharedBytes, ownBytes };
-  });
-  return { repositories, strangers };
 }

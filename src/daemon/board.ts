@@ -1,19 +1,21 @@
 /**
- * What goes on in the inbox, for whoever looks: it hears what the daemon logs and remembers the last
- * of each drop. It decides nothing, and nothing waits for it.
+ * The state of the inbox, for people who look: it subscribes to the events and remembers the last of each
+ * drop. It decides nothing, and nothing waits for it.
  */
 
 import type { RunJob } from '../disk/hands.js';
-import { type Progress, readProgress, resetProgress } from '../disk/progress.js';
+import { readProgress, resetProgress } from '../disk/progress.js';
 import { pathOfFlatName, type RepositoryId, type RepositoryName } from '../image/names.js';
 import type { InboxJobs } from '../inbox/jobs.js';
 import type { RejectedDrop } from '../inbox/rejected.js';
-import type { LogEvent, LogFields } from '../log.js';
 import type { DropState } from '../page/inbox.js';
 import type { PublishJobs } from '../publish/jobs.js';
 import type { TreeRoots } from '../publish/paths.js';
+import type { EmitEvent, PublishEvent } from '../publisher/events.js';
 import type { DaemonView, KnownDrop, KnownFlip } from '../registry/daemon-view.js';
+import { errorFields } from '../report.js';
 import { timestampMs } from '../snapshot/timestamp.js';
+import { shownTags } from './log-events.js';
 import { repositoriesOf } from './repositories-of.js';
 
 export interface BoardOptions {
@@ -25,17 +27,12 @@ export interface BoardOptions {
   readonly nowMs: () => number;
 }
 
-/** A claim that is about to be published. */
-export interface TakenClaim {
-  readonly key: string;
-  /** The drop's path below the inbox. */
-  readonly name: string;
-  /** Where it lies now. */
-  readonly path: string;
-  readonly progress: Progress;
-}
-
-interface Running extends TakenClaim {
+/** A claim that will be published. */
+interface Running
+  extends Pick<
+    Extract<PublishEvent, { type: 'drop.queued' }>,
+    'drop' | 'key' | 'path' | 'progress'
+  > {
   /** How much there is to read; undefined until somebody has looked and it was counted. */
   total: number | undefined;
   isCounted: boolean;
@@ -82,13 +79,6 @@ export class Board implements DaemonView {
     return this.#running.size > 0;
   }
 
-  /** Called before it is published, and again when it is taken up again. */
-  take(claim: TakenClaim): void {
-    const sameName = this.#running.get(claim.name) ?? new Map<string, Running>();
-    this.#running.set(claim.name, sameName);
-    sameName.set(claim.key, { ...claim, total: undefined, isCounted: false });
-  }
-
   /** How much there is to read only makes a bar of a number: it is counted when somebody looks. */
   #count(running: Running): void {
     if (running.isCounted) return;
@@ -101,24 +91,25 @@ export class Board implements DaemonView {
     );
   }
 
-  hear(event: LogEvent, fields: LogFields): void {
-    if (typeof fields.drop !== 'string') return;
-    this.#note(event, fields.drop, fields);
+  /** Subscribes to the events. */
+  readonly hear: EmitEvent = (event) => {
+    if (!('drop' in event)) return;
+    this.#note(event);
     for (const changed of this.#listeners) changed();
-  }
+  };
 
-  #note(event: LogEvent, drop: string, fields: LogFields): void {
+  #note(event: Extract<PublishEvent, { readonly drop: string }>): void {
     const sinceMs = this.options.nowMs();
-    const { reason, code, message, next } = fields;
-    switch (event) {
+    const { drop } = event;
+    switch (event.type) {
       case 'drop.seen':
         this.#wait(drop, { state: 'waiting', sinceMs });
         break;
       case 'drop.waiting':
       case 'drop.ignored': {
-        const state = event === 'drop.ignored' ? 'ignored' : 'waiting';
+        const state = event.type === 'drop.ignored' ? 'ignored' : 'waiting';
         const since = this.#waiting.get(drop)?.sinceMs ?? sinceMs;
-        this.#wait(drop, { state, sinceMs: since, reason: this.#plain(reason) });
+        this.#wait(drop, { state, sinceMs: since, reason: this.#plain(event.reason) });
         break;
       }
       case 'drop.gone':
@@ -128,21 +119,30 @@ export class Board implements DaemonView {
         this.#waiting.delete(drop);
         this.#states.set(drop, { state: 'queued', sinceMs });
         break;
+      case 'drop.queued': {
+        const sameName = this.#running.get(drop) ?? new Map<string, Running>();
+        this.#running.set(drop, sameName);
+        sameName.set(event.key, { ...event, total: undefined, isCounted: false });
+        break;
+      }
       case 'publish.started':
         this.#states.set(drop, { state: 'publishing', sinceMs });
         for (const { progress } of this.#running.get(drop)?.values() ?? []) resetProgress(progress);
         break;
-      case 'publish.waiting':
-        this.#states.set(drop, { state: 'publishing', sinceMs, reason: this.#plain(message) });
+      case 'publish.waiting': {
+        const reason = `Another publisher holds the lock of ${event.repository ?? 'a repository'}.`;
+        this.#states.set(drop, { state: 'publishing', sinceMs, reason });
         break;
+      }
       case 'publish.retry': {
-        const text = `${this.#plain(message)} It is tried again in ${next}.`;
-        this.#states.set(drop, { state: 'retrying', sinceMs, reason: text, code: String(code) });
+        const { code, message } = errorFields(event.error);
+        const next = `${(event.nextMs / 1000).toFixed(1)}s`;
+        const reason = `${this.#plain(message)} It is tried again in ${next}.`;
+        this.#states.set(drop, { state: 'retrying', sinceMs, reason, code });
         break;
       }
       case 'publish.done':
-      case 'publish.unchanged':
-        this.#finish(drop, event === 'publish.done' ? 'published' : 'unchanged', fields);
+        this.#finish(event);
         break;
       case 'drop.rejected':
         this.#states.delete(drop);
@@ -155,25 +155,26 @@ export class Board implements DaemonView {
     this.#waiting.set(drop, { ...said, repositories });
   }
 
-  #finish(drop: string, state: DropState, { repo, tags }: LogFields): void {
+  #finish({ drop, repository, outcome }: Extract<PublishEvent, { type: 'publish.done' }>): void {
     this.#states.delete(drop);
     const repositories = repositoriesOf(drop);
-    const what = repositories.length > 0 ? tags : [repo, tags].filter(Boolean).join(': ');
+    const tags = shownTags(outcome);
+    const what = repositories.length > 0 ? tags : [repository, tags].filter(Boolean).join(': ');
     const done = {
       kind: 'published' as const,
       drop,
-      state,
+      state: outcome.status,
       sinceMs: this.options.nowMs(),
       repositories,
-      ...(what && { reason: String(what) }),
+      ...(what && { reason: what }),
     };
     this.#published = [done, ...this.#published].slice(0, PUBLISHED_MAX);
   }
 
   /** Where on this host things lie is not for everybody who looks. */
-  #plain(text: LogFields[string]): string {
+  #plain(text: string): string {
     const { inbox, roots } = this.options;
-    return String(text ?? '')
+    return text
       .replaceAll(inbox, '<inbox>')
       .replaceAll(roots.published, '<published>')
       .replaceAll(roots.state, '<state>');
@@ -183,15 +184,15 @@ export class Board implements DaemonView {
     this.#forgetEnded();
     const all = [...this.#running.values()].flatMap((sameName) => [...sameName.values()]);
     const running = all.map((each): KnownDrop => {
-      const said = this.#states.get(each.name) ?? {
+      const said = this.#states.get(each.drop) ?? {
         state: 'queued',
         sinceMs: this.options.nowMs(),
       };
       // Of what has not begun there is no progress to show.
       if (said.state !== 'queued') this.#count(each);
       const progress = { done: readProgress(each.progress), total: each.total };
-      const repositories = repositoriesOf(each.name);
-      return { kind: 'running', drop: each.name, repositories, progress, ...said };
+      const repositories = repositoriesOf(each.drop);
+      return { kind: 'running', drop: each.drop, repositories, progress, ...said };
     });
     const waiting = [...this.#waiting].map(
       ([drop, said]): KnownDrop => ({ kind: 'waiting', drop, ...said }),

@@ -1,13 +1,16 @@
 /** The daemon: what is started, in which order, and how it ends. */
-import { type DropdockError, faultOf } from '../errors.js';
-import { type Claim, claimKey } from '../inbox/paths.js';
-import { errorFields, formatReceipt, rejectedReceipt } from '../report.js';
+import pTimeout from 'p-timeout';
+import { faultOf } from '../errors.js';
+import type { OnceContext } from '../publisher/publish-once.js';
+import { Publisher, type PublisherContext } from '../publisher/publisher.js';
+import { errorFields } from '../report.js';
+import { resolveRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
-import { toTimestamp } from '../snapshot/timestamp.js';
 import { BoardKeeper } from './board-keeper.js';
 import { Intake } from './intake.js';
-import { Publisher } from './publisher.js';
 import type { Services } from './services.js';
+import { SpareTrees } from './spare-trees.js';
+import { Tidying } from './tidying.js';
 import { cleanAll, isEnding, recover, takeOverFromDead } from './upkeep.js';
 
 export interface Daemon {
@@ -29,22 +32,29 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   const { failed, fail } = failure();
   await run('prepareInbox', { inbox });
 
-  const publisher = new Publisher(services, {
+  const publisher: Publisher = new Publisher(publisherContext(services), {
     onBug: fail,
     onPublished: () => intake.repositoriesChanged(),
-    gather: (id) => intake.gathered(id),
     onReturned: (drop) => intake.returned(drop),
+    onFinished: () => tidying.want(),
   });
+  const tidying = new Tidying(services, () => publisher.isBusy);
+  const spares = new SpareTrees(services);
   const intake: Intake = new Intake(services, {
     onClaimed: (drop) => publisher.add(drop),
-    onRefused: (claim, name, error) => refuse(services, claim, name, error),
+    onRefused: (claim, name, error) => publisher.refuse(claim, name, error),
     onBug: fail,
   });
   await recover(services, intake);
   intake.start();
   const keeper = new BoardKeeper(services);
-  const upkeep = repeat(settings.retention.interval, () => cleanAll(services));
-  const takeover = repeat(lookForDeadMs(settings), () => takeOverFromDead(services, intake));
+  const warn = (error: unknown) => {
+    if (faultOf(error) === 'bug') fail(error);
+    else if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
+  };
+  const upkeep = repeat(settings.retention.interval, () => cleanAll(services), warn);
+  const lookForDead = () => takeOverFromDead(services, intake);
+  const takeover = repeat(lookForDeadMs(settings), lookForDead, warn);
   log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
 
   return {
@@ -54,41 +64,44 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     reload: () => intake.lookWithin(0),
   };
 
-  /** @returns a function that ends the repetition and waits for the one that runs */
-  function repeat(everyMs: number, work: () => Promise<unknown>): () => Promise<void> {
-    let running: Promise<void> | undefined;
-    const timer = setInterval(() => {
-      running ??= work()
-        .then(
-          () => {},
-          (error) => {
-            if (faultOf(error) === 'bug') fail(error);
-            else if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
-          },
-        )
-        .finally(() => {
-          running = undefined;
-        });
-    }, everyMs);
-    return async () => {
-      clearInterval(timer);
-      await running;
-    };
+  async function stopPublishing(): Promise<void> {
+    spares.stop();
+    await publisher.stop();
+    await tidying.stop();
   }
 
   async function stop(): Promise<void> {
     log('info', 'daemon.stopping', {});
     await keeper.stop();
-    const ended = Promise.all([intake.stop(), publisher.stop(), upkeep(), takeover()]);
-    let timer: NodeJS.Timeout | undefined;
-    const impatience = new Promise((resolve) => {
-      timer = setTimeout(resolve, settings.shutdown.wait, 'late');
-    });
-    const how = await Promise.race([ended, impatience]);
-    clearTimeout(timer);
+    const ended = Promise.all([intake.stop(), stopPublishing(), upkeep(), takeover()]);
+    const late = { milliseconds: settings.shutdown.wait, fallback: () => 'late' };
+    const how = await pTimeout(ended, late);
     // What still runs is before its flip or after it; either way the next start finishes it.
     log('info', 'daemon.stopped', { left: how === 'late' ? 'a running publish' : undefined });
   }
+}
+
+/**
+ * Runs `work` again and again, never twice at once.
+ * @returns a function that ends the repetition and waits for the one that runs
+ */
+function repeat(
+  everyMs: number,
+  work: () => Promise<unknown>,
+  onError: (error: unknown) => void,
+): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  const timer = setInterval(() => {
+    running ??= work()
+      .then(() => {}, onError)
+      .finally(() => {
+        running = undefined;
+      });
+  }, everyMs);
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
 }
 
 /** What rejects when it is told to, and is no trouble when nobody listens. */
@@ -106,25 +119,38 @@ function lookForDeadMs({ lock }: Settings): number {
   return lock.kernel ? lock.stale : lock.stale / 4;
 }
 
-/** A drop whose name cannot be read never gets to a repository: it is rejected at once. */
-async function refuse(
-  services: Services,
-  claim: Claim,
-  name: string,
-  error: DropdockError,
-): Promise<void> {
-  const { run, inbox, nowMs, log } = services;
-  const frame = {
-    drop: name,
-    repository: null,
-    id: null,
-    claim: claim.name,
-    claimedAt: claim.at,
-    finishedAt: toTimestamp(nowMs()),
-    tookMs: 0,
+/** What the publisher of these services works with; clocks and settings are asked each time. */
+export function publisherContext(services: Services): PublisherContext {
+  const { inbox, roots, uid, transactions, settings, liveClaims, notices } = services;
+  return {
+    inbox,
+    roots,
+    uid,
+    transactions,
+    liveClaims,
+    run: (job, request) => services.run(job, request),
+    emit: services.events.emit,
+    target: services.targets.get,
+    policyOf: (repository) => resolveRepository(settings, repository),
+    lookAgain: services.targets.lookAgain,
+    retry: () => settings.retry,
+    nowMs: () => services.nowMs(),
+    monotonicMs: () => services.monotonicMs(),
+    beforeRejection: (receipt) => notices.beforeRejection(receipt),
   };
-  const receipt = formatReceipt(rejectedReceipt(error, frame));
-  await run('letGoRejected', { inbox, claim, receipt });
-  services.liveClaims.delete(claimKey(claim));
-  log('warn', 'drop.rejected', { drop: name, ...errorFields(error) });
+}
+
+/** What a command publishes one drop with. */
+export function onceContext(services: Services): OnceContext {
+  const { roots, uid, run, transactions, settings, targets, events } = services;
+  return {
+    roots,
+    uid,
+    run,
+    transactions,
+    emit: events.emit,
+    target: targets.get,
+    policyOf: (repository) => resolveRepository(settings, repository),
+    lookAgain: targets.lookAgain,
+  };
 }

@@ -5,32 +5,39 @@
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
 import type { ClaimResult } from '../inbox/claim.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
-import type { Observation } from '../inbox/scan.js';
-import { incomplete, Settler, type Times } from '../inbox/settle.js';
+import type { Observation, ScanResult } from '../inbox/scan.js';
+import { incomplete, Settler, type SettleSettings, type Times } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
+import type { ClaimedDrop } from '../publisher/delivery.js';
 import { errorFields } from '../report.js';
+import type { Settings } from '../settings/schema.js';
 import { inBreaths } from './breaths.js';
-import { type IntakeHooks, settleSettings, type TakenDrop, toClaimedDrop } from './intake-hooks.js';
+import { type TakenDrop, toClaimedDrop } from './claimed-drop.js';
+import { Claiming } from './claiming.js';
 import { LookTimer } from './look-timer.js';
 import { placesToWatch } from './places-to-watch.js';
-import type { ClaimedDrop } from './publisher.js';
-import { seeAll } from './see-all.js';
 import type { Services } from './services.js';
-import { Taking } from './taking.js';
 
 /** Hints come in crowds; one look answers all that came together, and those that come meanwhile the next. */
 const AT_ONCE_MS = 0;
 /** One look in ten times its own length. */
 const SCAN_SHARE = 10;
+
+export interface IntakeHooks {
+  readonly onClaimed: (drop: ClaimedDrop) => void;
+  /** A drop that never can be published: it is claimed and rejected. */
+  readonly onRefused: (claim: Claim, name: string, error: DropdockError) => Promise<void>;
+  readonly onBug: (error: unknown) => void;
+}
+
 export class Intake {
   readonly #services: Services;
   readonly #hooks: IntakeHooks;
   readonly #settler: Settler;
   readonly #said = new Map<string, string>();
   #watch: InboxWatch | undefined;
-  readonly #taking: Taking;
+  readonly #claiming: Claiming;
   readonly #timer: LookTimer;
-  #hints = 0;
   #stopped = false;
   #lookedMs: number;
 
@@ -38,7 +45,7 @@ export class Intake {
     this.#services = services;
     this.#hooks = hooks;
     this.#lookedMs = services.monotonicMs();
-    this.#taking = new Taking(services);
+    this.#claiming = new Claiming(services);
     this.#settler = new Settler(settleSettings(services.settings));
     this.#timer = new LookTimer({
       look: () => this.#look(),
@@ -53,10 +60,7 @@ export class Intake {
     if (settings.inbox.watch) {
       this.#watch = new InboxWatch(
         inbox,
-        () => {
-          this.#hints++;
-          this.lookWithin(AT_ONCE_MS);
-        },
+        () => this.lookWithin(AT_ONCE_MS),
         (error) => log('warn', 'daemon.warning', { what: 'watching', ...errorFields(error) }),
       );
     }
@@ -80,11 +84,6 @@ export class Intake {
   returned({ name, look }: ClaimedDrop): void {
     if (look) this.#settler.resume(name, look.signature, look.sinceMs, incomplete('its end'));
     this.lookWithin(AT_ONCE_MS);
-  }
-
-  /** What a turn of a repository waits for: other drops of it are being taken. */
-  gathered(id: string): Promise<void> | undefined {
-    return this.#taking.settled(id);
   }
 
   /** Milliseconds since a look ended, whatever it found. */
@@ -115,14 +114,11 @@ export class Intake {
 
   /** @returns when to look again (ms) */
   async #scan(): Promise<number> {
-    const { run, inbox, settings, owner, monotonicMs, log } = this.#services;
+    const { run, inbox, settings, owner, monotonicMs, events } = this.#services;
     const marker = settings.settle.marker ?? undefined;
-    const seen = await seeAll({
-      look: () => run('scan', { inbox, marker, clock: owner.token }),
-      hints: () => this.#hints,
-      isNew: ({ path }) => !this.#said.has(path),
-      monotonicMs,
-    });
+    const beganMs = performance.now();
+    const seen = await run('scan', { inbox, marker, clock: owner.token });
+    this.#tellScanned(seen, performance.now() - beganMs);
     const againMs = this.#watch?.follow(seen.directories, monotonicMs()) ?? settings.inbox.scan;
     await inBreaths(seen.ignored, ({ path, reason }) =>
       this.#mention(path, 'drop.ignored', reason),
@@ -133,7 +129,7 @@ export class Intake {
     const gone = [...this.#said.keys()].filter((path) => !paths.has(path));
     await inBreaths(gone, (drop) => {
       this.#said.delete(drop);
-      log('info', 'drop.gone', { drop });
+      events.emit({ type: 'drop.gone', drop });
     });
     const soonest = Math.min(settings.inbox.scan, againMs);
     const { filesystemMs } = seen;
@@ -157,29 +153,36 @@ export class Intake {
     return least;
   }
 
+  #tellScanned({ drops, ignored }: ScanResult, tookMs: number): void {
+    const { emit } = this.#services.events;
+    const paths = drops.map(({ path }) => path);
+    emit({ type: 'step.done', step: 'scan', tookMs });
+    emit({ type: 'inbox.scanned', drops: paths, ignored: ignored.length, tookMs });
+  }
+
   /**
    * @param awaiting gets its path when it is quiet and incomplete: its next change is waited for
    * @returns when to look at it again (ms)
    */
   async #consider(seen: Observation, times: Times, awaiting: Set<string>): Promise<number> {
-    const { log, settings } = this.#services;
+    const { events, settings } = this.#services;
     if (!this.#said.has(seen.path)) {
       this.#said.set(seen.path, '');
-      log('info', 'drop.seen', { drop: seen.path });
+      events.emit({ type: 'drop.seen', drop: seen.path });
     }
     let decision = this.#settler.decide(seen, times);
     if (decision.action === 'examine') {
-      const { verdict, claim, early } = await this.#taking.take(seen);
+      const { verdict, claim, held } = await this.#claiming.claim(seen);
       this.#settler.conclude(seen.path, verdict);
       if (claim !== undefined) {
-        await this.#taken(seen, claim, { tolerateAbsent: false, early });
+        await this.#taken(seen, claim, { tolerateAbsent: false, held });
         return settings.inbox.scan;
       }
       decision = this.#settler.decide(seen, times);
     }
     if (decision.action === 'take') {
       const { tolerateAbsent } = decision;
-      const { claim } = await this.#taking.take(seen, true);
+      const { claim } = await this.#claiming.claim(seen, true);
       if (claim !== undefined) await this.#taken(seen, claim, { tolerateAbsent });
       return settings.inbox.scan;
     }
@@ -196,14 +199,14 @@ export class Intake {
   async #taken(
     seen: Observation,
     claim: ClaimResult,
-    how: Pick<TakenDrop, 'tolerateAbsent' | 'early'>,
+    how: Pick<TakenDrop, 'tolerateAbsent' | 'held'>,
   ): Promise<void> {
-    const { settings, log } = this.#services;
+    const { settings, events } = this.#services;
     const { path, kind, signature } = seen;
     const sinceMs = this.#settler.sinceOf(path);
     if (typeof claim === 'string') return this.lookWithin(settings.settle.quiet);
     this.#said.delete(path);
-    log('info', 'drop.claimed', { drop: path });
+    events.emit({ type: 'drop.claimed', drop: path });
     const look = sinceMs === undefined ? undefined : { signature, sinceMs };
     await this.adopt(claim, { path, kind, look, ...how });
   }
@@ -215,7 +218,7 @@ export class Intake {
     try {
       this.#hooks.onClaimed(toClaimedDrop(this.#services, claim, taken));
     } catch (error) {
-      taken.early?.release();
+      await taken.held?.release();
       // Whatever fails from here on, the claim must be taken up again.
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
       await this.#hooks.onRefused(claim, taken.path, error).catch((failure) => {
@@ -242,6 +245,18 @@ export class Intake {
   #mention(path: string, event: 'drop.waiting' | 'drop.ignored', reason: string): void {
     if (this.#said.get(path) === reason) return;
     this.#said.set(path, reason);
-    this.#services.log('info', event, { drop: path, reason });
+    this.#services.events.emit({ type: event, drop: path, reason });
   }
+}
+
+/** Read anew each time: a reload may have changed them. */
+function settleSettings({ settle }: Settings): SettleSettings {
+  return {
+    get quietMs() {
+      return settle.quiet;
+    },
+    get timeoutMs() {
+      return settle.timeout;
+    },
+  };
 }

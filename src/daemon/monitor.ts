@@ -1,7 +1,6 @@
 /**
- * Who watches: metrics and health learn what happens from the log, from the jobs of the threads and
- * from answers that were sent, all of which pass through here on their way. Without
- * `metrics.listen` the library for metrics is not even loaded.
+ * Metrics and health: they subscribe to the events, and are told of lines of the log and of answers that were
+ * sent. Without `metrics.listen` the library for metrics is not even loaded.
  */
 import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
@@ -9,13 +8,15 @@ import { crash } from '../crash.js';
 import type { Log } from '../log.js';
 import { Health, type HealthOptions } from '../metrics/health.js';
 import type { Metrics } from '../metrics/metrics.js';
+import type { Events } from '../publisher/events.js';
 import type { Answer } from '../registry/answer.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
 import { matchesRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { placeOf } from './listen.js';
-import type { Hands, Services } from './services.js';
+import type { Services } from './services.js';
+import { readPlaces } from './targets.js';
 
 export interface MonitorOptions {
   readonly settings: Settings;
@@ -23,7 +24,7 @@ export interface MonitorOptions {
   /** False for `serve`, which reads only. */
   readonly publishes: boolean;
   readonly log: Log;
-  readonly hands: Hands;
+  readonly events: Events;
 }
 
 /** What metrics ask of the daemon when somebody asks them. */
@@ -32,9 +33,8 @@ export type Watched = Pick<Services, 'liveClaims' | 'run' | 'roots'> & {
 };
 
 export interface Monitor {
-  /** The log and the threads, watched. */
+  /** The log, watched. */
   readonly log: Log;
-  readonly hands: Hands;
   /** Answers /healthz and /readyz, which anybody may ask; undefined for every other path. */
   answerHealth(request: IncomingMessage): Promise<Answer | undefined>;
   sent(sent: Sent, request: IncomingMessage): void;
@@ -49,7 +49,7 @@ const IDLE_MS = 30_000;
 const LISTEN_AGAIN_MS = 5000;
 
 export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
-  const { settings, publishes, hands, log } = options;
+  const { settings, publishes, events, log } = options;
   const health = new Health({
     places: placesOf(options),
     // As the settings are now: a reload may have changed it.
@@ -62,31 +62,19 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
       ? undefined
       : await loadMetrics(options, health, () => watched);
   const watchedLog: Log = (level, event, fields = {}) => {
-    tell(() => metrics?.event(level, event, fields));
+    tell(() => metrics?.logged(level, event));
     log(level, event, fields);
   };
-  const seen = (job: string, request: unknown, result: unknown, tookMs: number) =>
+  events.subscribe((event) =>
     tell(() => {
-      if (job === 'scan') health.scanned(tookMs);
-      metrics?.job(job, request, result, tookMs);
-    });
+      if (event.type === 'inbox.scanned') health.scanned(event.tookMs);
+      metrics?.hear(event);
+    }),
+  );
   const server =
     metrics && (await serveMetrics(settings.metrics.listen, metrics, health, watchedLog));
   return {
     log: watchedLog,
-    hands: {
-      run: (job, request) => {
-        const beganMs = performance.now();
-        const done = hands.run(job, request);
-        done.then(
-          (result) => seen(job, request, result, performance.now() - beganMs),
-          () => {},
-        );
-        return done;
-      },
-      onLockWaited: metrics && ((waitedMs) => metrics.lockWaited(waitedMs)),
-      close: () => hands.close(),
-    },
     answerHealth: (request) => answerHealth(health, request),
     sent: ({ status, tookMs, isWhole, bytes }, { method = '', url = '' }) =>
       tell(() => {
@@ -111,17 +99,14 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
 }
 
 function placesOf({ settings, publishes }: MonitorOptions): HealthOptions['places'] {
-  const { paths, registry, targets } = settings;
-  const published = { name: 'published', path: resolve(paths.published) } as const;
   if (publishes) {
+    const { inbox, published } = settings.paths;
     return [
-      { name: 'inbox', path: resolve(paths.inbox), use: 'write' },
-      { ...published, use: 'write' },
+      { name: 'inbox', path: resolve(inbox), use: 'write' },
+      { name: 'published', path: resolve(published), use: 'write' },
     ];
   }
-  // A store that is away takes no endpoint away: what is known is answered.
-  const readsStore = targets[registry.target]?.type === 's3';
-  return readsStore ? [] : [{ ...published, use: 'read' }];
+  return readPlaces(settings);
 }
 
 async function loadMetrics(

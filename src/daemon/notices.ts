@@ -1,14 +1,14 @@
 /**
- * Who is told of what. Everything that changes what clients see goes through one job, the flip, and
- * every refusal of a drop through another: what is owed is written down around these two, so
- * publishing itself knows nothing of it. A notice that cannot be written holds nothing back.
+ * Notifications that are owed for flips and rejections, written down before they happen: a crash in between
+ * loses none. Publishing knows nothing of them but that it is observed. A notice that cannot be written holds
+ * nothing back.
  */
 import type { RunJob } from '../disk/hands.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
 import { rejectionNotice, type Target, targetOf, wants } from '../notify/notice.js';
 import type { FlipNote } from '../notify/spool.js';
-import type { FlipRequest } from '../publish/flip.js';
+import type { FlipObserver, PendingFlip } from '../publish/directory-target.js';
 import { notifyDirectory, type TreeRoots } from '../publish/paths.js';
 import { errorFields } from '../report.js';
 import { matchesRepository, resolveRepositoryById } from '../settings/repository-policy.js';
@@ -24,11 +24,9 @@ export interface NoticesOptions {
   readonly log: Log;
 }
 
-export class Notices {
+export class Notices implements FlipObserver {
   readonly spool: string;
   readonly targets: readonly Target[];
-  /** Does a job as it was told to, and sees to it that it is told of. */
-  readonly run: RunJob<Jobs>;
   /** Something waits to be told. */
   onSpooled: () => void = () => {};
   readonly #options: NoticesOptions;
@@ -36,11 +34,10 @@ export class Notices {
   readonly #underWay = new Map<string, FlipNote>();
 
   constructor(options: NoticesOptions) {
-    const { settings, roots, run } = options;
+    const { settings, roots } = options;
     this.#options = options;
     this.spool = notifyDirectory(roots);
     this.targets = settings.notify.map(targetOf);
-    this.run = this.targets.length === 0 ? run : this.#telling();
   }
 
   /**
@@ -56,40 +53,14 @@ export class Notices {
     }
   }
 
-  #telling(): RunJob<Jobs> {
-    const { run } = this.#options;
-    return (job, request) => {
-      const work = () => run(job, request);
-      const given: unknown = request;
-      if (job === 'flip') return this.#aroundFlip(given as FlipRequest, work);
-      if (job === 'afterFlip') return this.#aroundAfterFlip(given as AfterFlip, work);
-      if (job === 'letGoRejected') return this.#aroundRejection(given as Rejection, work);
-      return work();
-    };
-  }
-
-  async #aroundFlip<T>({ id, snapshot, base }: FlipRequest, flip: () => Promise<T>): Promise<T> {
-    if (!this.#isWanted(id)) return flip();
+  /** Writes the flip down. @returns what sends what is owed for it, once the history has it */
+  async beforeFlip({ id, snapshot, base }: PendingFlip): Promise<() => Promise<void>> {
+    if (!this.#isWanted(id)) return async () => {};
     const { run, owner } = this.#options;
     const note = { owner, id, snapshot, base };
     this.#underWay.set(keyOf(note), note);
     await this.#quietly(() => run('noteFlip', { spool: this.spool, note }));
-    try {
-      return await flip();
-    } catch (error) {
-      await this.#settle(note);
-      throw error;
-    }
-  }
-
-  /** The history has it by then, and with it what is to be told. */
-  async #aroundAfterFlip<T>({ id, record }: AfterFlip, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } finally {
-      const note = this.#underWay.get(keyOf({ id, snapshot: record.snapshot }));
-      if (note) await this.#settle(note);
-    }
+    return () => this.#settle(note);
   }
 
   async #settle(note: FlipNote, { isLeft = false } = {}): Promise<void> {
@@ -102,21 +73,23 @@ export class Notices {
     this.#underWay.delete(keyOf(note));
   }
 
-  /** Before the drop is let go: whoever dies in between refuses it again, under the same name. */
-  async #aroundRejection<T>({ receipt }: Rejection, work: () => Promise<T>): Promise<T> {
+  /**
+   * Before the drop is rejected: a process that dies in between rejects it again, under the same name.
+   * @param receipt its text
+   */
+  async beforeRejection(receipt: string): Promise<void> {
     const { run } = this.#options;
+    if (this.targets.length === 0) return;
     const notice = rejectionNotice(receipt);
     const wanting = this.targets.filter(
       (each) => notice !== undefined && wants(each, notice, matchesRepository),
     );
     const keys = [...new Set(wanting.map(({ key }) => key))];
-    if (notice !== undefined && keys.length > 0) {
-      await this.#quietly(async () => {
-        this.#sayDropped(await run('spoolNotice', { spool: this.spool, keys, notice }));
-        this.onSpooled();
-      });
-    }
-    return work();
+    if (notice === undefined || keys.length === 0) return;
+    await this.#quietly(async () => {
+      this.#sayDropped(await run('spoolNotice', { spool: this.spool, keys, notice }));
+      this.onSpooled();
+    });
   }
 
   /** Whether anybody wants to know of any change of this repository. */
@@ -141,15 +114,6 @@ export class Notices {
       this.#options.log('warn', 'daemon.warning', { what, ...errorFields(error as Error) });
     }
   }
-}
-
-interface Rejection {
-  readonly receipt: string;
-}
-
-interface AfterFlip {
-  readonly id: RepositoryId;
-  readonly record: { readonly snapshot: string };
 }
 
 function keyOf({ id, snapshot }: Pick<FlipNote, 'id' | 'snapshot'>): string {

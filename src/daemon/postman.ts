@@ -7,6 +7,7 @@ import { deliver } from '../notify/deliver.js';
 import type { Notice, Target } from '../notify/notice.js';
 import { deliveryLockPath } from '../notify/spool.js';
 import { errorFields } from '../report.js';
+import { formatSeconds } from '../units.js';
 import type { Services } from './services.js';
 
 /** What commands leave here is seen within this; what the daemon itself does, at once. */
@@ -132,7 +133,7 @@ function courierFor(
     retry: () => settings.retry,
     nowMs,
     onSent: (notice, tookMs) =>
-      log('info', 'notify.sent', { ...about(notice), took: `${(tookMs / 1000).toFixed(3)}s` }),
+      log('info', 'notify.sent', { ...about(notice), took: formatSeconds(tookMs) }),
     onFailed: (notice, why, attempt, nextMs) =>
       log('warn', 'notify.failed', {
         ...about(notice),

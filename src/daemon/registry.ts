@@ -5,10 +5,12 @@ import type { Log } from '../log.js';
 import { type Certificate, CertificateWatch } from '../registry/certificate.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
+import { formatSeconds } from '../units.js';
 import { placeOf } from './listen.js';
 import type { Monitor } from './monitor.js';
 import { Site, type SiteOptions } from './site.js';
-import { openSource, type SourceOptions } from './source.js';
+import type { SourceOptions } from './target-kind.js';
+import { openSource } from './targets.js';
 
 export interface RegistryOptions
   extends Omit<SiteOptions, 'source' | 'run'>,
@@ -43,8 +45,8 @@ export async function openRegistry(
   const { settings, log } = options;
   const { certificate, key } = settings.registry;
   const watch = certificate && key ? new CertificateWatch({ certificate, key }) : undefined;
-  const { source, close: closeSource } = await openSource(options);
-  const site = new Site({ ...options, source });
+  const opened = await openSource(options);
+  const site = new Site({ ...options, source: opened.source });
   await site.refresh();
   const places = placesOf(options);
   const listening = new Map<Listen, RegistryServer>();
@@ -70,7 +72,7 @@ export async function openRegistry(
       await Promise.all(
         [...listening.values()].map((server) => server.close(settings.shutdown.wait)),
       );
-      closeSource();
+      opened.close();
     },
   };
 
@@ -143,7 +145,7 @@ function serve(
         status,
         cut: isWhole ? undefined : true,
         from: socket.remoteAddress,
-        took: `${(tookMs / 1000).toFixed(3)}s`,
+        took: formatSeconds(tookMs),
       });
     },
     onError: (error, { url }) =>

@@ -6,16 +6,18 @@ import type { RunJob } from '../disk/hands.js';
 import { Owner, OwnerWatch } from '../disk/owner.js';
 import { ClaimMoments } from '../inbox/claim-moments.js';
 import type { Log } from '../log.js';
-import type { LockOptions } from '../publish/lock.js';
 import { allDirectories, ownersDirectory, type TreeRoots } from '../publish/paths.js';
-import type { PublishContext } from '../publish/turn.js';
+import { TransactionNames } from '../publish/transaction.js';
+import { Events } from '../publisher/events.js';
 import type { Settings } from '../settings/schema.js';
 import type { ClockReading } from '../snapshot/elapsed.js';
 import type { Jobs } from '../threads/jobs.js';
 import { ThreadPool } from '../threads/pool.js';
 import { Board } from './board.js';
+import { logEvents } from './log-events.js';
 import { Notices } from './notices.js';
-import { Stores } from './stores.js';
+import { Targets } from './targets.js';
+import { UpkeepMemory } from './upkeep-memory.js';
 
 export interface Services {
   readonly settings: Settings;
@@ -25,17 +27,21 @@ export interface Services {
   readonly owners: OwnerWatch;
   readonly run: RunJob<Jobs>;
   readonly log: Log;
-  /** Targets that are no directory. */
-  readonly stores: Stores;
-  /** What somebody is to be told. */
+  /** All targets, the directory among them. */
+  readonly targets: Targets;
+  /** Notifications that are owed. */
   readonly notices: Notices;
-  readonly onLockWaited: Hands['onLockWaited'];
-  /** Hears everything that is logged, and knows what goes on. */
+  /** What happens to drops and repositories. */
+  readonly events: Events;
+  /** Knows the state of the inbox. */
   readonly board: Board;
+  /** Names what this process has under work/. */
+  readonly transactions: TransactionNames;
   readonly uid: number;
   /** The claims this process works on, by `claimKey`; others of its token were dropped by mistake. */
   readonly liveClaims: Set<string>;
   readonly claimMoments: ClaimMoments;
+  readonly upkeep: UpkeepMemory;
   /** The wall clock that all hosts of a tree share, its filesystem's; it may be set at any moment. */
   readonly nowMs: () => number;
   /** A clock that is never set, of this process alone. */
@@ -45,12 +51,6 @@ export interface Services {
   close(): Promise<void>;
 }
 
-/** What a command publishes with: it waits for a busy repository as long as the settings say. */
-export function publishContext(services: Services): PublishContext {
-  const { roots, owner, uid, run, nowMs, clock } = services;
-  return { roots, owner: owner.token, uid, run, nowMs, clock, lock: lockOptions(services) };
-}
-
 /** The files by which a tree is known for itself, and not for the place where it should be mounted. */
 export function markersOf({ paths }: Settings): string[] {
   const { marker } = paths;
@@ -58,20 +58,9 @@ export function markersOf({ paths }: Settings): string[] {
   return [paths.inbox, paths.published, paths.state].map((root) => resolve(root, marker));
 }
 
-/** How a command, and whoever else waits no longer than the settings say, takes a repository's lock. */
-export function lockOptions({
-  settings,
-  owner,
-}: Pick<Services, 'settings' | 'owner'>): LockOptions {
-  const { stale: staleMs, wait: waitMs, kernel } = settings.lock;
-  return { staleMs, waitMs, kernel, owner: owner.token };
-}
-
 /** Who does the disk work: worker threads, or whatever a test puts in their place. */
 export interface Hands {
   readonly run: RunJob<Jobs>;
-  /** Is told how long the daemon waited for a lock (ms). */
-  readonly onLockWaited?: ((waitedMs: number) => void) | undefined;
   close(): Promise<void>;
 }
 
@@ -84,6 +73,7 @@ export async function openServices(
   settings: Settings,
   log: Log,
   hands: Hands = threadsFor(settings),
+  events: Events = new Events(),
 ): Promise<Services> {
   const roots = {
     published: resolve(settings.paths.published),
@@ -100,37 +90,40 @@ export async function openServices(
     const inbox = resolve(settings.paths.inbox);
     const liveClaims = new Set<string>();
     const board = new Board({ inbox, roots, run: hands.run, liveClaims, nowMs });
-    const heard: Log = (level, event, fields = {}) => {
-      board.hear(event, fields);
-      log(level, event, fields);
-    };
+    events.subscribe(board.hear);
+    events.subscribe(logEvents(log));
+    const { run } = hands;
     const { token } = owner;
-    const notices = new Notices({ settings, roots, owner: token, run: hands.run, log: heard });
+    const notices = new Notices({ settings, roots, owner: token, run, log });
     const clocks = { nowMs, monotonicMs, clock: readClock };
-    const stores = new Stores({ settings, roots, run: notices.run, ...clocks });
-    return {
+    const transactions = new TransactionNames(token, nowMs);
+    const services = {
       settings,
       roots,
       inbox,
-      stores,
       owner,
+      events,
+      transactions,
       owners: new OwnerWatch(ownersDirectory(roots), { silenceMs: stale, monotonicMs, kernel }),
-      // Whoever flips, the daemon or a command: it is told of.
-      run: notices.run,
+      run,
       notices,
-      onLockWaited: hands.onLockWaited,
-      log: heard,
+      log,
       board,
       liveClaims,
       claimMoments: new ClaimMoments(),
+      upkeep: new UpkeepMemory(),
       uid: process.getuid?.() ?? 0,
       ...clocks,
       close: async () => {
-        await stores.close();
+        await opened.targets.close();
         await hands.close();
         owner.release();
       },
     };
+    // The same object: tests set its clocks.
+    const observer = notices.targets.length > 0 ? notices : undefined;
+    const opened = Object.assign(services, { targets: new Targets(services, observer) });
+    return opened;
   } catch (error) {
     await hands.close();
     throw error;

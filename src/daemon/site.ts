@@ -14,6 +14,7 @@ import { Page } from '../registry/page.js';
 import type { Source } from '../registry/source.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
+import { blobsBy } from './targets.js';
 
 export interface SiteOptions {
   readonly settings: Settings;
@@ -74,7 +75,8 @@ export class Site {
     const tokens = keys && new Tokens({ gate, keys, lifetimeMs, clockMs: () => Date.now() });
     const onRefused = (user: string, request: IncomingMessage) =>
       log('warn', 'registry.denied', { user, from: request.socket.remoteAddress });
-    return new Endpoint({ source, settings, gate, tokens, page, onRefused });
+    const given = { source, settings, gate, tokens, page, onRefused };
+    return new Endpoint({ ...given, blobsBy: blobsBy(settings) });
   }
 }
 

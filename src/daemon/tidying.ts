@@ -3,11 +3,14 @@
  * nobody up, and where many drops come at once they are published first.
  */
 import { crash } from '../crash.js';
+import { timed } from '../publisher/events.js';
 import { errorFields } from '../report.js';
 import type { Services } from './services.js';
 
 /** What is deleted later takes room as long. */
 const LATEST_MS = 5000;
+/** What failed is tried again after 5 s, later and later, but no later than this. */
+const AGAIN_MS_MAX = 10 * 60_000;
 
 export class Tidying {
   readonly #services: Services;
@@ -16,6 +19,8 @@ export class Tidying {
   #isWanted = false;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
+  /** How often in a row it failed. */
+  #failures = 0;
 
   /** @param isBusy there is something that people wait for */
   constructor(services: Services, isBusy: () => boolean) {
@@ -34,6 +39,7 @@ export class Tidying {
   /** What is wanted by now is done before this returns. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    clearTimeout(this.#timer);
     if (this.#isWanted && !this.#running) this.#begin();
     await this.#running;
   }
@@ -51,12 +57,18 @@ export class Tidying {
   }
 
   async #tidy(): Promise<void> {
-    const { inbox, roots, run, log } = this.#services;
-    const work = [run('deleteRetired', { inbox }), run('emptyTrash', { roots })];
-    for (const each of await Promise.allSettled(work)) {
-      // After the order to end, threads end: the next start finds what is left.
-      if (each.status === 'fulfilled' || this.#isStopped) continue;
-      log('warn', 'daemon.warning', errorFields(each.reason as Error));
-    }
+    const { inbox, roots, run, log, events } = this.#services;
+    const empty = () => run('emptyTrash', { roots });
+    const work = [run('deleteRetired', { inbox }), timed(events.emit, 'delete', empty)];
+    const failed = (await Promise.allSettled(work)).flatMap((each) =>
+      each.status === 'rejected' ? [each.reason as Error] : [],
+    );
+    this.#failures = failed.length > 0 ? this.#failures + 1 : 0;
+    // After the order to end, threads end: the next start finds what is left.
+    if (failed.length === 0 || this.#isStopped) return;
+    for (const error of failed) log('warn', 'daemon.warning', errorFields(error));
+    const waitMs = Math.min(LATEST_MS * 2 ** (this.#failures - 1), AGAIN_MS_MAX);
+    this.#timer ??= setTimeout(() => this.#begin(), waitMs);
+    this.#timer.unref();
   }
 }

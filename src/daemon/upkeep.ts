@@ -1,26 +1,21 @@
 /** What a crash left, what has grown old: found at start and every retention.interval. */
-import { DropdockError } from '../errors.js';
-import type { RepositoryId } from '../image/names.js';
+import { allOrFirstError } from '../disk/hands.js';
+import { DropdockError, faultOf } from '../errors.js';
 import { type Claim, claimKey } from '../inbox/paths.js';
-import { freeLocksOf, lockRepository } from '../publish/lock.js';
+import { freeLocksOf } from '../publish/lock.js';
+import type { CleanResult } from '../publisher/target.js';
 import { errorFields } from '../report.js';
-import { resolveRepositoryById } from '../settings/repository-policy.js';
-import { cleanUnderLock } from './clean-under-lock.js';
+import { shownTarget } from '../settings/targets.js';
 import type { Intake } from './intake.js';
-import { CarriedWatch, renewSnapshot } from './renewal.js';
-import { lockOptions, type Services } from './services.js';
-import { cleanStores, openStores } from './store-upkeep.js';
+import type { Services } from './services.js';
 
 /**
- * Tries the stores, mends links, takes over what dead processes held, empties the trash.
+ * Starts the targets, takes over what dead processes held, empties the trash.
  * @throws target.unfit
  */
 export async function recover(services: Services, intake: Intake): Promise<void> {
-  const { run, roots, inbox, log } = services;
-  await openStores(services);
-  for (const id of await run('findBroken', { roots })) {
-    for (const what of await mend(services, id)) log('info', 'daemon.recovered', { id, what });
-  }
+  const { run, roots, inbox, log, targets } = services;
+  await allOrFirstError(targets.names.map((name) => startTarget(services, name)));
   await takeOverFromDead(services, intake);
   // Nothing waits for it; what fails is tried again after the next publish.
   for (const work of [run('deleteRetired', { inbox }), run('emptyTrash', { roots })]) {
@@ -35,18 +30,17 @@ export function isEnding(error: unknown): boolean {
   return error instanceof DropdockError && error.code === 'thread.failed';
 }
 
-async function mend(services: Services, id: RepositoryId): Promise<string[]> {
-  const { roots, owner, run } = services;
-  try {
-    const lock = await lockRepository(roots, id, lockOptions(services));
-    try {
-      return await run('mend', { roots, id, owner: owner.token });
-    } finally {
-      await lock.release();
-    }
-  } catch (error) {
-    services.log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
-    return [];
+/** @throws target.unfit, and what keeps the directory from being read */
+async function startTarget({ targets, log }: Services, name: string): Promise<void> {
+  const target = shownTarget(name);
+  const { recovered, notDone, away, uploads } = await targets.get(name).start();
+  for (const { id, what } of recovered) log('info', 'daemon.recovered', { target, id, what });
+  for (const { id, error } of notDone) {
+    log('warn', 'daemon.warning', { target, id: id ?? undefined, ...errorFields(error) });
+  }
+  if (away) log('warn', 'target.failed', { target, ...errorFields(away) });
+  else if (target !== undefined) {
+    log('info', 'target.ready', { target, uploads: uploads || undefined });
   }
 }
 
@@ -79,15 +73,15 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
  * what was to follow. Twice seen, for a claim that was just made is not known yet.
  */
 async function adoptForgotten(
-  { owner, liveClaims, log, run, inbox }: Services,
+  { owner, liveClaims, log, run, inbox, upkeep }: Services,
   intake: Intake,
   claims: readonly Claim[],
 ): Promise<void> {
   const forgotten = claims.filter(
     (claim) => claim.owner === owner.token && !liveClaims.has(claimKey(claim)),
   );
-  const again = forgotten.filter((claim) => seenForgotten.has(claimKey(claim)));
-  seenForgotten = new Set(forgotten.map(claimKey));
+  const again = forgotten.filter((claim) => upkeep.forgottenClaims.has(claimKey(claim)));
+  upkeep.forgottenClaims = new Set(forgotten.map(claimKey));
   for (const claim of again) {
     const kind = await run('claimKind', { inbox, claim });
     if (kind === undefined) continue;
@@ -96,68 +90,43 @@ async function adoptForgotten(
   }
 }
 
-let seenForgotten: ReadonlySet<string> = new Set();
-
-/** What keeps us from cleaning a repository, as far as it is told. */
-const saidOf = new Map<string, string>();
-
-const carried = new CarriedWatch();
-
-interface Cleaned {
-  readonly snapshots: number;
-  /** A new snapshot was made, without what the last one carried on. */
-  readonly renewed: number;
-}
-
-async function cleanOne(services: Services, id: RepositoryId): Promise<Cleaned> {
-  const { run, roots, settings, nowMs, clock, log } = services;
-  const { keep, graceMs } = resolveRepositoryById(settings, id);
-  const request = { roots, id, keep, graceMs, nowMs: nowMs(), clock: clock() };
-  const plan = await run('planClean', request);
-  const { verdicts, isOver, current, expiredMs } = plan;
-  let snapshots = 0;
-  const isStale = isOver || verdicts.some(({ remove }) => remove);
-  if (isStale || plan.note) {
-    snapshots += (await cleanUnderLock(services, request, isStale)).length;
-  }
-  if (isOver || current === null || !(await carried.isOverdue(services, id, current, expiredMs))) {
-    return { snapshots, renewed: 0 };
-  }
-  const { snapshot, removed, later } = await renewSnapshot(services, id);
-  for (const error of later) log('warn', 'publish.later', { repo: id, ...errorFields(error) });
-  return { snapshots: snapshots + removed.length, renewed: snapshot === null ? 0 : 1 };
-}
-
-/** Removes stale snapshots of all repositories, and content that nothing uses any more. */
+/** Removes stale snapshots of all repositories, and content that nothing uses any more, wherever it is time. */
 export async function cleanAll(services: Services): Promise<void> {
-  const { run, roots, owner, settings, nowMs, clock, log } = services;
-  const ids = await run('listRepositories', { roots });
-  let snapshots = 0;
-  let renewed = 0;
-  carried.keepOnly(ids);
-  for (const id of ids) {
+  const { targets, log } = services;
+  for (const name of targets.names) {
     try {
-      const done = await cleanOne(services, id);
-      snapshots += done.snapshots;
-      renewed += done.renewed;
+      const cleaned = await targets.get(name).cleanIfDue();
+      if (cleaned) logCleaned(services, shownTarget(name), cleaned);
     } catch (error) {
-      const { message } = error as Error;
-      // Once for each reason: a tree may hold a thousand repositories of Pulp's.
-      if (saidOf.get(id) !== message)
-        log('warn', 'daemon.warning', { id, ...errorFields(error as Error) });
-      saidOf.set(id, message);
+      if (faultOf(error) === 'bug' || isEnding(error)) throw error;
+      const target = shownTarget(name);
+      log('warn', 'daemon.warning', { target, ...errorFields(error as Error) });
     }
   }
-  // Content that only they link would never be unused.
-  await run('discardPrepared', { roots, owner: owner.token });
-  const { files, bytes } = await run('sweep', {
-    roots,
-    nowMs: nowMs(),
-    clock: clock(),
-    graceMs: settings.retention.grace,
-  });
-  if (snapshots + files + renewed > 0) {
-    log('info', 'clean.done', { snapshots, files, bytes, renewed });
+}
+
+function logCleaned(
+  { log, upkeep }: Services,
+  target: string | undefined,
+  { repositories, content, notDone, later, stopped }: CleanResult,
+): void {
+  for (const { id, error } of notDone) {
+    const { message } = error;
+    const key = `${target ?? ''}/${id}`;
+    // Once for each reason: a tree may hold a thousand repositories of Pulp's.
+    if (upkeep.warningOf.get(key) !== message) {
+      log('warn', 'daemon.warning', { target, id: id ?? undefined, ...errorFields(error) });
+    }
+    upkeep.warningOf.set(key, message);
   }
-  await cleanStores(services);
+  for (const { id: repo, error } of later) {
+    log('warn', 'publish.later', { target, repo: repo ?? undefined, ...errorFields(error) });
+  }
+  const { files, bytes } = content;
+  const removed = repositories.flatMap(({ snapshots }) => snapshots.filter((each) => each.remove));
+  const renewed = repositories.flatMap((each) => each.renewed ?? []).length;
+  const counts = { snapshots: removed.length, files, bytes, renewed: renewed || undefined };
+  // The directory is cleaned every few minutes: only what went is worth a line.
+  if (target === undefined && removed.length + files + renewed === 0) return;
+  log('info', 'clean.done', { target, ...counts, stopped });
 }

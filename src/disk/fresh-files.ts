@@ -19,18 +19,7 @@ export interface FreshFilesOptions {
   readonly expected: number;
 }
 
-/** Who sees to it that a file is synced. */
-export interface Keeper {
-  /**
-   * Takes over an open file that `finish` makes ready. It is closed here, also when `finish` throws.
-   * @param path where it lies until it is synced
-   */
-  keep<T>(fd: number, path: string, finish: () => T): T;
-  /** So many bytes of it are there: they may be written down while more come. */
-  grown(path: string, bytes: number): void;
-}
-
-export class FreshFiles implements Keeper {
+export class FreshFiles {
   readonly #open = new Set<number>();
   /** Closed and not synced. */
   readonly #closed: string[] = [];
@@ -66,6 +55,10 @@ export class FreshFiles implements Keeper {
     });
   }
 
+  /**
+   * Takes over an open file that `finish` makes ready. It is closed here, also when `finish` throws.
+   * @param path where it lies until it is synced
+   */
   keep<T>(fd: number, path: string, finish: () => T): T {
     this.#open.add(fd);
     const result = finish();
@@ -74,10 +67,6 @@ export class FreshFiles implements Keeper {
       this.#closed.push(path);
     } else if (this.#open.size >= OPEN_MAX) this.#syncOpen();
     return result;
-  }
-
-  grown(): void {
-    // All are small, or the last of them will be soon.
   }
 
   #syncAll(): void {

@@ -1,11 +1,10 @@
 /** How the event loop asks for disk work: by name, with one value, answered later by a thread. */
 import type { Disk } from './disk.js';
-import type { LeaveSync } from './left-sync.js';
 
 /** Functions that do disk work: the disk, one request that can cross threads, one answer. */
 export type JobTable = Readonly<
   // biome-ignore lint/suspicious/noExplicitAny: each job has a request type of its own
-  Record<string, (disk: Disk, request: any, leave?: LeaveSync) => unknown>
+  Record<string, (disk: Disk, request: any) => unknown>
 >;
 
 /** Runs one job of a table and answers with its result. */

@@ -10,7 +10,6 @@ import type { Disk } from './disk.js';
 import { discard, removeIfThere } from './durable.js';
 import { FreshFiles } from './fresh-files.js';
 import type { InsideDirectory } from './inside.js';
-import { LEFT_BYTES_MIN, type LeaveSync, LeftSync } from './left-sync.js';
 import {
   type BytesToStore,
   type Ingested,
@@ -105,31 +104,15 @@ export function ingestBlob(disk: Disk, blob: BlobToIngest): Ingested {
   return way ?? 'present';
 }
 
-/** Several, as a job. @param leave where there are other threads for syncs */
+/** Several, as a job. */
 export function ingestRequest(
   disk: Disk,
   { blobs }: { readonly blobs: readonly BlobToIngest[] },
-  leave?: LeaveSync,
 ): Ingested[] {
   const [first] = blobs;
   if (first === undefined) return [];
-  if (leave && blobs.length === 1 && first.size >= LEFT_BYTES_MIN) {
-    return [ingestLeft(disk, first, new LeftSync(disk, leave))];
-  }
   const options = { place: dirname(first.temporary), expected: blobs.length };
   return IntoStore.use(disk, options, (into) => blobs.map((blob) => into.blob(blob)));
-}
-
-/** As `ingestBlob`, but whoever the sync is left to gives the blob its name, later. */
-export function ingestLeft(disk: Disk, blob: BlobToIngest, left: LeftSync): Ingested {
-  try {
-    const way = placeBlob(disk, blob, left);
-    if (way !== 'present') left.whole(blob);
-    return way;
-  } catch (error) {
-    discard(() => removeIfThere(disk, blob.temporary));
-    throw error;
-  }
 }
 
 /** Stores bytes that were hashed in memory. @param place as in the options */

@@ -1,101 +1,72 @@
 /**
- * A file that lines are appended to, and that may be renamed, deleted, full or hung at any moment.
- * Whoever writes never waits for it and never fails by it: what it cannot take goes to the way round.
+ * A log file that may be renamed, deleted, full or hung at any moment. Writing to it never waits and
+ * never fails: lines that the file cannot take go to `fallback`.
  */
 import { type FileHandle, open } from 'node:fs/promises';
+import { Writable } from 'node:stream';
 import { crash } from '../crash.js';
 
 /** A disk that hangs must not fill the memory instead. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
-const CLOSE_MS_MAX = 1000;
 
 export interface LogFileOptions {
   readonly path: string;
   /** Takes the lines that the file does not. */
-  readonly wayRound: (text: string) => void;
-  /** Once for each time it stops working; undefined: it works again. */
+  readonly fallback: (text: string) => void;
+  /** Called once each time the file stops working (with the error) and works again (without). */
   readonly onChange: (error: Error | undefined) => void;
 }
 
-export class LogFile {
+export class LogFile extends Writable {
   #file: FileHandle | undefined;
   #isStale = true;
   #isFailing = false;
-  #waiting: string[] = [];
-  #waitingBytes = 0;
-  #working: Promise<void> | undefined;
 
   constructor(readonly options: LogFileOptions) {
+    super({ decodeStrings: false });
     this.reopen();
   }
 
-  /** @param line with its line end */
-  write(line: string): void {
-    if (this.#waitingBytes > WAITING_BYTES_MAX) {
-      this.options.wayRound(line);
-      return;
-    }
-    this.#waiting.push(line);
-    this.#waitingBytes += line.length;
-    this.#work();
+  override write(line: string): boolean {
+    const isTaken = this.writableLength <= WAITING_BYTES_MAX && !this.writableEnded;
+    if (isTaken) return super.write(line);
+    this.options.fallback(line);
+    return false;
   }
 
-  /** Goes on in a file of that name, a new one where it was renamed (logrotate). */
+  /** Opens the path again, which is a new file where logrotate renamed the old one. */
   reopen(): void {
     this.#isStale = true;
-    this.#work();
+    // Nothing to append, but the file is opened before it.
+    if (!this.writableEnded) super.write('');
   }
 
-  /** Waits until all is in the file or has gone the way round, but no longer than a moment. */
-  async close(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_MS_MAX);
-    });
-    await Promise.race([this.#end(), late]);
-    clearTimeout(timer);
+  override _writev(chunks: readonly { readonly chunk: string }[], done: () => void): void {
+    this.#append(chunks.map(({ chunk }) => chunk).join('')).then(() => done(), crash);
   }
 
-  async #end(): Promise<void> {
-    while (this.#working !== undefined) await this.#working;
-    await this.#file?.close().catch(() => {});
-    this.#file = undefined;
-    this.#isStale = true;
+  override _final(done: () => void): void {
+    // An error of closing does not matter: there is nothing left to write.
+    const end = () => done();
+    if (this.#file) this.#file.close().then(end, end);
+    else end();
   }
 
-  #work(): void {
-    this.#working ??= this.#drain()
-      .finally(() => {
-        this.#working = undefined;
-        if (this.#waiting.length > 0) this.#work();
-      })
-      .catch(crash);
-  }
-
-  async #drain(): Promise<void> {
-    do {
-      const text = this.#waiting.join('');
-      this.#waiting = [];
-      try {
-        await this.#ensureOpen();
-        if (text !== '') await this.#file?.appendFile(text);
-        if (text !== '') this.#tell(undefined);
-      } catch (error) {
-        // A part of it may be there already: twice is better than never.
-        if (text !== '') this.options.wayRound(text);
-        this.#tell(error as Error);
-      }
-      this.#waitingBytes -= text.length;
-    } while (this.#waiting.length > 0 || this.#isStaleAndReachable());
-  }
-
-  /** One that could not be opened is tried again with the next line, not at once. */
-  #isStaleAndReachable(): boolean {
-    return this.#isStale && !this.#isFailing;
+  async #append(text: string): Promise<void> {
+    try {
+      await this.#ensureOpen();
+      if (text === '') return;
+      await this.#file?.appendFile(text);
+      this.#changed(undefined);
+    } catch (error) {
+      // Part of it may be in the file already: twice is better than never.
+      if (text !== '') this.options.fallback(text);
+      this.#changed(error as Error);
+    }
   }
 
   async #ensureOpen(): Promise<void> {
-    if (!this.#isStale && this.#file) return;
+    if (!this.#isStale) return;
     this.#isStale = false;
     try {
       const next = await open(this.options.path, 'a', 0o640);
@@ -107,9 +78,10 @@ export class LogFile {
     }
   }
 
-  #tell(error: Error | undefined): void {
+  #changed(error: Error | undefined): void {
     if (this.#isFailing === (error !== undefined)) return;
     this.#isFailing = error !== undefined;
-    this.options.onChange(error);
+    // While it ends, there is no log left that could tell it.
+    if (!this.writableEnded) this.options.onChange(error);
   }
 }

@@ -4,6 +4,7 @@
  * never leads anywhere else. Names are bytes; not every name is text. Those that are go as text, for
  * with a kind and a Buffer for each an entry took 13.3 µs instead of 10.2 (`rm -rf`: 8.6, ext4).
  */
+import { randomUUID } from 'node:crypto';
 import { hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
 import { discard } from './durable.js';
@@ -79,8 +80,6 @@ interface OpenDirectory {
   readonly path: string | Buffer;
 }
 
-let serial = 0;
-
 /** @returns true when something had to be moved to the top */
 function emptyDirectory(disk: Disk, { fd, path }: OpenDirectory, place: Place): boolean {
   // Its owner may have made it unwritable for everybody.
@@ -118,7 +117,7 @@ function removeEntry(disk: Disk, path: string | Buffer, place: Place): boolean {
     if (hasErrno(error, 'ENOENT')) return false;
     if (!hasErrno(error, 'EISDIR')) throw error;
     if (depth < DEPTH_MAX) return removeDirectory(disk, path, { ...place, depth: depth + 1 });
-    ignoreMissing(() => disk.rename(path, `${below(top)}/.deep-${process.pid}-${++serial}`));
+    ignoreMissing(() => disk.rename(path, `${below(top)}/.deep-${randomUUID()}`));
     return true;
   }
   return false;

@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path';
 import { DropdockError } from '../errors.js';
+import { formatBytes } from '../units.js';
 import type { BlobToIngest } from './blob-bytes.js';
 import type { Disk } from './disk.js';
 import { mayLink } from './verified-copy.js';
@@ -46,11 +47,7 @@ function requireSpace(place: string, needed: number, free: number): void {
   if (needed <= free) return;
   throw new DropdockError(
     'space.low',
-    `The drop needs ${mebibytes(needed)} in ${place}, and ${mebibytes(free)} are free.`,
+    `The drop needs ${formatBytes(needed)} in ${place}, ${formatBytes(needed - free)} more than are free.`,
     { path: place, needed, free },
   );
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1024 / 1024)} MiB`;
 }

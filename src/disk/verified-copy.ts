@@ -14,7 +14,7 @@ import {
 } from './blob-bytes.js';
 import type { Disk, Stat } from './disk.js';
 import { removeIfThere, writeAll } from './durable.js';
-import type { Keeper } from './fresh-files.js';
+import type { FreshFiles } from './fresh-files.js';
 import { InsideDirectory, type OpenedFile } from './inside.js';
 import { type Ingested, markUsed, STORED_MODE } from './stored.js';
 
@@ -25,12 +25,16 @@ const withoutReflinks = new Set<number>();
  * @returns 'present' for what is in the store by now; everything else lies at its temporary name
  * @throws content.missing, size.mismatch, digest.mismatch, path.outside, file.type; system errors
  */
-export function placeBlob(disk: Disk, blob: BlobToIngest, files: Keeper): Ingested {
+export function placeBlob(disk: Disk, blob: BlobToIngest, files: FreshFiles): Ingested {
   return InsideDirectory.use(disk, blob.root, (inside) => placeFrom(inside, blob, files));
 }
 
 /** The same for one of several below a directory that is open. */
-export function placeFrom(inside: InsideDirectory, blob: BlobToIngest, files: Keeper): Ingested {
+export function placeFrom(
+  inside: InsideDirectory,
+  blob: BlobToIngest,
+  files: FreshFiles,
+): Ingested {
   const { disk } = inside;
   const file = inside.open(blob.path);
   if (file === undefined) {
@@ -76,7 +80,7 @@ function placeOpenBlob(
   blob: BlobToIngest,
   inside: InsideDirectory,
   source: SourceFile,
-  files: Keeper,
+  files: FreshFiles,
 ): Ingested {
   const { fd, stat } = source;
   if (blob.offset === undefined) checkSize(blob, stat.size);
@@ -102,7 +106,7 @@ function placeAnew(
   blob: BlobToIngest,
   inside: InsideDirectory,
   source: SourceFile,
-  files: Keeper,
+  files: FreshFiles,
 ): Ingested {
   const { fd, stat } = source;
   if (blob.offset === undefined) {
@@ -131,7 +135,7 @@ function tryLink(
   blob: BlobToIngest,
   inside: InsideDirectory,
   source: SourceFile,
-  files: Keeper,
+  files: FreshFiles,
 ): boolean {
   const { stat } = source;
   try {
@@ -146,15 +150,19 @@ function tryLink(
     disk.unlink(blob.temporary);
     return false;
   }
-  // Whoever wrote it has perhaps not synced it.
-  files.grown(blob.temporary, blob.size);
   hashOpenFile(disk, source.fd, blob);
   const fd = source.handOver();
   files.keep(fd, blob.temporary, () => disk.setMode(fd, STORED_MODE));
   return true;
 }
 
-function tryClone(disk: Disk, blob: BlobToIngest, fd: number, stat: Stat, files: Keeper): boolean {
+function tryClone(
+  disk: Disk,
+  blob: BlobToIngest,
+  fd: number,
+  stat: Stat,
+  files: FreshFiles,
+): boolean {
   if (withoutReflinks.has(stat.dev)) return false;
   try {
     disk.clone(`/proc/self/fd/${fd}`, blob.temporary);
@@ -176,14 +184,13 @@ function tryClone(disk: Disk, blob: BlobToIngest, fd: number, stat: Stat, files:
   return true;
 }
 
-function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number, files: Keeper): void {
+function copyWhileHashing(disk: Disk, blob: BlobToIngest, fd: number, files: FreshFiles): void {
   const out = disk.open(blob.temporary, 'create');
   files.keep(out, blob.temporary, () => {
     const hash = createHash(digestAlgorithm(blob.digest));
     eachChunk(disk, fd, blob, (chunk, position) => {
       hash.update(chunk);
       writeAll(disk, out, chunk, position);
-      files.grown(blob.temporary, position + chunk.length);
     });
     checkDigest(blob, hash);
     disk.setMode(out, STORED_MODE);

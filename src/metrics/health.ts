@@ -2,8 +2,10 @@
  * Is everything there that publishing and pulling need? Says so in words that tell nobody outside
  * anything: which of three things is missing, never a path.
  */
+import pTimeout from 'p-timeout';
 import { type Reach, reachDirectory } from '../disk/reach.js';
 import { errorFields } from '../report.js';
+import { formatTime } from '../units.js';
 
 export interface HealthOptions {
   /** What must be reachable, by the name it is told under; absolute paths. */
@@ -20,7 +22,7 @@ export interface HealthOptions {
 
 export interface Readiness {
   readonly isReady: boolean;
-  /** `scanner: silent for 95 s`; empty when all is well. */
+  /** `scanner: silent for 1m 35s`; empty when all is well. */
   readonly problems: readonly string[];
 }
 
@@ -72,7 +74,7 @@ export class Health {
         const forget = () => void this.#asked.delete(name);
         asked.then(forget, forget);
         try {
-          return { name, reach: await within(asked, ANSWER_MS_MAX) };
+          return { name, reach: await pTimeout(asked, { milliseconds: ANSWER_MS_MAX }) };
         } catch (error) {
           const { code } = errorFields(error as Error);
           return { name, problem: code === 'bug' ? 'does not answer' : `unreachable (${code})` };
@@ -88,18 +90,6 @@ export class Health {
     if (!this.#isOpen) return 'starting';
     const silentMs = nowMs() - this.#scannedMs;
     const limitMs = SCANS_MISSED_MAX * scanMs + SCAN_SHARE * this.#scanTookMs + SLACK_MS;
-    return silentMs > limitMs ? `silent for ${Math.round(silentMs / 1000)} s` : undefined;
-  }
-}
-
-async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('late')), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
+    return silentMs > limitMs ? `silent for ${formatTime(silentMs)}` : undefined;
   }
 }

@@ -1,16 +1,16 @@
 /**
- * What the metrics are made of: the events of the log (docs/events.md), the jobs of the
- * worker threads, answers of the endpoint. Nothing is counted elsewhere, so publishing knows nothing
- * of it. docs/metrics.md lists them all, and a test says so.
+ * What the metrics are made of: the events of publishing, lines of the log, answers of the endpoint. Nothing is
+ * counted elsewhere, so publishing knows nothing of it. docs/metrics.md lists them all, and a test says so.
  *
  * Labels have few values, whatever is published: repositories are told apart only where the settings
  * name them, and no more of them than SERIES_MAX.
  */
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { EmitEvent } from '../publisher/events.js';
+import { errorFields } from '../report.js';
 import { endpointMetrics, publishMetrics } from './definitions.js';
 import { DropsWaiting } from './drops-waiting.js';
 import type { Health } from './health.js';
-import { hashedBytes, stepsOf } from './steps.js';
 
 export interface MetricsOptions {
   readonly version: string;
@@ -30,9 +30,6 @@ export interface MetricsOptions {
 
 /** Of the library's own: gauges named as counters, which promtool refuses. */
 const MISNAMED = ['handles', 'requests', 'resources'].map((what) => `nodejs_active_${what}_total`);
-
-/** What an event of the log says: `took` is `0.123s`. */
-type Fields = Readonly<Record<string, unknown>>;
 
 export interface SentAnswer {
   readonly route: string;
@@ -90,54 +87,58 @@ export class Metrics {
     return this.#registry.metrics();
   }
 
-  /** An event of the log, whether it was written or not. */
-  event(level: string, event: string, fields: Fields): void {
-    const { warnings, publishes, rejections, retries, publishSeconds, notices } = this.#of;
+  /** A line of the log, whether it was written or not. */
+  logged(level: string, event: string): void {
+    const { warnings, notices } = this.#of;
     if (level === 'warn' || level === 'error') warnings.inc({ event });
-    const result = RESULTS[event];
-    if (result !== undefined) {
-      publishes?.inc({ result });
-      this.#countRepository(fields.repo, result);
-    }
-    const code = String(fields.code);
-    if (event === 'drop.rejected') rejections?.inc({ code });
-    if (event === 'publish.retry') retries?.inc({ code });
-    if (event === 'publish.done') {
-      this.#of.lastPublish?.setToCurrentTime();
-      publishSeconds?.observe(Number.parseFloat(String(fields.took)));
-    }
     const notice = NOTICE_RESULTS[event];
     if (notice !== undefined) notices?.inc({ result: notice });
   }
 
-  /** A job of the worker threads that has ended well. */
-  job(name: string, request: unknown, result: unknown, tookMs: number): void {
-    const { stepSeconds, hashed, flips } = this.#of;
-    for (const [step, ms] of stepsOf(name, result, tookMs)) {
-      stepSeconds?.observe({ step }, ms / 1000);
+  /** Subscribes to the events. */
+  readonly hear: EmitEvent = (event) => {
+    const { rejections, retries, publishSeconds, stepSeconds, hashed, flips } = this.#of;
+    switch (event.type) {
+      case 'publish.done':
+        this.#count(event.repository, event.outcome.status);
+        if (event.outcome.status === 'unchanged') break;
+        this.#of.lastPublish?.setToCurrentTime();
+        publishSeconds?.observe(event.tookMs / 1000);
+        break;
+      case 'drop.rejected':
+        this.#count(event.repository, 'rejected');
+        rejections?.inc({ code: errorFields(event.error).code });
+        break;
+      case 'publish.retry':
+        this.#count(event.repository, 'retried');
+        retries?.inc({ code: errorFields(event.error).code });
+        break;
+      case 'inbox.scanned':
+        this.#waiting.seen(event.drops);
+        this.#of.ignored?.set(event.ignored);
+        this.#of.lastScan?.setToCurrentTime();
+        break;
+      case 'content.swept':
+        this.#of.swept?.inc(event.bytes);
+        this.#of.storeBytes?.set(event.stays.bytes);
+        this.#of.storeFiles?.set(event.stays.files);
+        break;
+      case 'content.hashed':
+        hashed?.inc(event.bytes);
+        break;
+      case 'snapshots.removed':
+        this.#of.removed?.inc(event.count);
+        break;
+      case 'flip.done':
+        flips?.inc();
+        break;
+      case 'lock.waited':
+        this.#of.lockSeconds?.observe(event.tookMs / 1000);
+        break;
+      case 'step.done':
+        stepSeconds?.observe({ step: event.step }, event.tookMs / 1000);
     }
-    hashed?.inc(hashedBytes(name, request, result));
-    if (name === 'flip') flips?.inc();
-    if (name === 'scan') {
-      const { drops, ignored } = result as ScanSeen;
-      this.#waiting.seen(drops.map(({ path }) => path));
-      this.#of.ignored?.set(ignored.length);
-      this.#of.lastScan?.setToCurrentTime();
-    }
-    if (name === 'sweep') {
-      const { bytes, stays } = result as SweepSeen;
-      this.#of.swept?.inc(bytes);
-      this.#of.storeBytes?.set(stays.bytes);
-      this.#of.storeFiles?.set(stays.files);
-    }
-    if (name === 'clean' || name === 'cleanAndEnd') {
-      this.#of.removed?.inc((result as readonly string[]).length);
-    }
-  }
-
-  lockWaited(waitedMs: number): void {
-    this.#of.lockSeconds?.observe(waitedMs / 1000);
-  }
+  };
 
   sent({ route, method, status, tookMs, isWhole, bytes }: SentAnswer): void {
     const { requests, requestSeconds, sentBytes, cut } = this.#of;
@@ -150,13 +151,14 @@ export class Metrics {
   /** The first of its kind must be seen as a step from 0; what is not known yet must not look like 0. */
   #begin(): void {
     const { publishes, notices, repositories, snapshots, storeBytes, storeFiles } = this.#of;
-    for (const result of Object.values(RESULTS)) publishes?.inc({ result }, 0);
+    for (const result of RESULTS) publishes?.inc({ result }, 0);
     for (const result of Object.values(NOTICE_RESULTS)) notices?.inc({ result }, 0);
     for (const gauge of [repositories, snapshots, storeBytes, storeFiles]) gauge?.set(Number.NaN);
   }
 
-  #countRepository(repository: unknown, result: string): void {
-    if (typeof repository !== 'string' || !this.#options.isTold(repository)) return;
+  #count(repository: string | undefined, result: Result): void {
+    this.#of.publishes?.inc({ result });
+    if (repository === undefined || !this.#options.isTold(repository)) return;
     if (!this.#told.has(repository) && this.#told.size >= SERIES_MAX) return;
     this.#told.add(repository);
     this.#of.ofRepository?.inc({ repository, result });
@@ -199,22 +201,8 @@ export class Metrics {
   }
 }
 
-interface ScanSeen {
-  readonly drops: readonly { readonly path: string }[];
-  readonly ignored: readonly unknown[];
-}
-
-interface SweepSeen {
-  readonly bytes: number;
-  readonly stays: { readonly files: number; readonly bytes: number };
-}
-
-const RESULTS: Readonly<Record<string, string>> = {
-  'publish.done': 'published',
-  'publish.unchanged': 'unchanged',
-  'drop.rejected': 'rejected',
-  'publish.retry': 'retried',
-};
+const RESULTS = ['published', 'unchanged', 'rejected', 'retried'] as const;
+type Result = (typeof RESULTS)[number];
 
 const NOTICE_RESULTS: Readonly<Record<string, string>> = {
   'notify.sent': 'sent',

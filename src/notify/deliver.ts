@@ -7,6 +7,7 @@ import { request as overHttp } from 'node:http';
 import { request as overHttps } from 'node:https';
 import { readConfigured } from '../disk/serving.js';
 import { isSystemError } from '../errors.js';
+import { formatTime } from '../units.js';
 import { type Notice, noticeHeaders, noticeVariables, type Target } from './notice.js';
 
 export type Delivery =
@@ -72,8 +73,9 @@ async function post(
       resolve(judge(statusCode));
     });
     request.on('error', (error) => {
-      const seconds = target.timeoutMs / 1000;
-      resolve(absent(timeout.aborted ? `no answer in ${seconds} s` : codeOf(error)));
+      resolve(
+        absent(timeout.aborted ? `no answer in ${formatTime(target.timeoutMs)}` : codeOf(error)),
+      );
     });
     request.end(body);
   });
@@ -111,7 +113,7 @@ function runProgram(
     let said = '';
     let ended: string | undefined;
     const timers = [
-      setTimeout(() => end(`still ran after ${target.timeoutMs / 1000} s`), target.timeoutMs),
+      setTimeout(() => end(`still ran after ${formatTime(target.timeoutMs)}`), target.timeoutMs),
     ];
     const onAbort = () => end('was stopped');
     signal.addEventListener('abort', onAbort);

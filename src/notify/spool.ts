@@ -176,3 +176,5 @@ export const notifyJobs = {
   removeNotice,
   dropStrangers,
 } as const;
+
+export type NotifyJobs = typeof notifyJobs;

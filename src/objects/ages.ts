@@ -7,15 +7,13 @@ import type { RepositoryId } from '../image/names.js';
 import { expiredUpTo, flipAges, flipKey, type SeenFlip } from '../publish/grace.js';
 import { addSighting, parseSighting, type Sighting } from '../snapshot/elapsed.js';
 import type { StoreContext } from './context.js';
+import type { StoreAges } from './current.js';
 import { AGES_KEY, FRESH } from './layout.js';
 import { patiently } from './patience.js';
 import type { Pointer, PointerFlip } from './pointer.js';
 
 /** For so long (ms) a publisher goes by what it read: old ages are only smaller. */
 const READ_AGAIN_MS = 600_000;
-
-/** For each repository, as in the history of a tree. */
-export type StoreAges = ReadonlyMap<RepositoryId, readonly Sighting[]>;
 
 export async function readAges({ store }: StoreContext): Promise<StoreAges> {
   const found = await patiently(() => store.get(AGES_KEY));

@@ -1,4 +1,7 @@
-/** How much may be held in memory at one time, on its way to stores: whoever comes later waits. */
+/**
+ * Limits how many bytes are in memory at one time, on their way to stores; later work waits. p-queue,
+ * p-limit and async-sema count tasks, not bytes.
+ */
 
 export class Budget {
   #free: number;

@@ -5,31 +5,36 @@
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import type { Disk } from '../disk/disk.js';
-import { DropdockError } from '../errors.js';
+import type { PlainError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
+import type { Tag } from '../image/names.js';
 import type { LeftOut } from '../image/staged-content.js';
-import { type BuildRequest, type MergeOutcome, mergeAll } from '../publish/build.js';
-import type { Edit } from '../publish/edit.js';
-import { convertTags, type RepositoryPolicy, renderOptions } from '../publish/next-snapshot.js';
+import { convertTags } from '../publish/build.js';
 import { contentPath, type TreeRoots } from '../publish/paths.js';
-import { leadsBack, removeAll, restore, untag } from '../snapshot/edit.js';
-import { liveManifests, servesTheSame, settle, type TagMove, tagMoves } from '../snapshot/merge.js';
-import { renderRedirectFile } from '../snapshot/render.js';
+import { liveManifests, type TagMove } from '../snapshot/merge.js';
+import {
+  type Change,
+  checkOwner,
+  type DropToMerge,
+  leadsBack,
+  type MergeOutcome,
+  nextState,
+  planNext,
+  type RepositoryPolicy,
+  type RestoredSnapshot,
+  renderOptions,
+} from '../snapshot/next-state.js';
+import { type RenderOptions, renderRedirectFile } from '../snapshot/render.js';
 import {
   parseSnapshot,
   type SnapshotReason,
+  type SnapshotText,
   type StoredSnapshot,
   serialiseSnapshot,
 } from '../snapshot/snapshot-file.js';
-import { emptyState, type ManifestRecord, type RepositoryState } from '../snapshot/state.js';
-import { nextTimestamp, type Timestamp, timestampMs } from '../snapshot/timestamp.js';
+import type { ManifestRecord, RepositoryState } from '../snapshot/state.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
 import { allObjects, type NeededObject, neededObjects } from './needed.js';
-
-/** A snapshot object as it was read. */
-export interface SnapshotText {
-  readonly snapshot: Timestamp;
-  readonly text: Uint8Array;
-}
 
 export interface BuildObjectsRequest {
   readonly roots: TreeRoots;
@@ -41,10 +46,9 @@ export interface BuildObjectsRequest {
   readonly base: (SnapshotText & { readonly redirectHash: string }) | undefined;
   /** Names that may not be used any more. */
   readonly taken: readonly Timestamp[];
-  readonly change:
-    | { readonly drops: BuildRequest['drops'] }
-    /** `restored`: what a rollback leads to. */
-    | { readonly edit: Edit; readonly restored: SnapshotText | undefined };
+  readonly change: Change;
+  /** What a rollback leads to. */
+  readonly restored: SnapshotText | undefined;
 }
 
 /** What is to be put, and what the pointer says of it. */
@@ -73,40 +77,42 @@ export interface BuiltObjects {
 
 /** @throws layout.unsafe, repository.unknown, tag.unknown, system errors; writes no snapshot */
 export function buildObjects(disk: Disk, request: BuildObjectsRequest): BuiltObjects {
-  const { base, policy } = request;
+  const { base, policy, change, nowMs, expiredMs } = request;
   const stored = base && readOwn(request, base);
-  const before = stored?.state ?? emptyState(policy.repository, policy.id);
-  const { merged, outcomes, reason } = change(request, before);
-  const moves = tagMoves(before.tags, merged.tags);
-  const nothing = { outcomes, moves, leftOut: [], absent: [], next: undefined };
-  if ('drops' in request.change && reason.drops.length === 0) return nothing;
-  const absent = absentForConversion(disk, request, merged);
-  if (absent.length > 0) return { ...nothing, absent };
-  const { state, leftOut } = convertTags(disk, request, merged);
-  const { nowMs, taken, expiredMs } = request;
-  const snapshot = nextTimestamp(nowMs, [...taken, ...(base ? [base.snapshot] : [])]);
-  const next = settle(state, stored?.state, { stampMs: timestampMs(snapshot), expiredMs });
-  if (stored && isUnchanged(request, stored, next)) return { ...nothing, leftOut };
-  return { ...nothing, leftOut, next: render(request, snapshot, stored, next, reason) };
+  const restored = request.restored && restoredFrom(request.restored);
+  let absent: Digest[] = [];
+  const { next, outcomes, moves, leftOut, reason } = planNext({
+    policy,
+    change,
+    stored,
+    restored,
+    nowMs,
+    taken: [...request.taken, ...(base ? [base.snapshot] : [])],
+    expiredMs,
+    convert: (merged) => {
+      absent = absentForConversion(disk, request, merged);
+      return absent.length > 0
+        ? { state: merged, leftOut: [] }
+        : convertTags(disk, request, merged);
+    },
+    isRedirectRight: (options) =>
+      hashOf(renderRedirectFile((stored as StoredSnapshot).state, options)) === base?.redirectHash,
+  });
+  const built = { outcomes, moves, leftOut, absent };
+  if (next === undefined || absent.length > 0) return { ...built, next: undefined };
+  return { ...built, next: { ...render(stored, next.state, next.options), reason } };
 }
 
 function render(
-  request: BuildObjectsRequest,
-  snapshot: Timestamp,
   stored: StoredSnapshot | undefined,
   next: RepositoryState,
-  reason: SnapshotReason,
-): NextObjects {
-  const { policy, nowMs, base } = request;
-  const freshTime = Math.max(Math.floor(nowMs / 1000), (stored?.freshTime ?? 0) + 1);
-  const header = { snapshot, base: base?.snapshot ?? null, reason, freshTime };
-  const options = renderOptions(policy, header);
+  options: RenderOptions,
+): Omit<NextObjects, 'reason'> {
   const redirect = renderRedirectFile(next, options);
   const text = Buffer.from(serialiseSnapshot(next, options));
   last = { text, stored: { ...options, state: next } };
   return {
-    snapshot,
-    reason,
+    snapshot: options.snapshot as Timestamp,
     packed: gzipSync(text, { level: 1 }),
     redirect,
     redirectHash: hashOf(redirect),
@@ -116,29 +122,29 @@ function render(
   };
 }
 
-function change(
-  { change: wanted, policy, base }: BuildObjectsRequest,
-  before: RepositoryState,
-): { merged: RepositoryState; outcomes: readonly MergeOutcome[]; reason: SnapshotReason } {
-  if ('drops' in wanted) {
-    const { merged, outcomes } = mergeAll({ drops: wanted.drops, policy }, before);
-    const drops = wanted.drops.filter((_, at) => outcomes[at]?.ok).map(({ origin }) => origin);
-    return { merged, outcomes, reason: { why: 'publish', drops } };
-  }
-  const { edit, restored } = wanted;
-  if (base === undefined || (before.removed && edit.kind !== 'rollback')) {
-    throw new DropdockError('repository.unknown', `There is no repository ${policy.repository}.`, {
-      path: policy.id,
-    });
-  }
-  const detail = edit.kind === 'untag' ? edit.tags.join(' ') : restored?.snapshot;
-  const reason = { why: edit.kind, drops: [], ...(detail !== undefined && { detail }) };
-  if (edit.kind === 'untag') return { merged: untag(before, edit.tags), outcomes: [], reason };
-  if (edit.kind === 'remove') return { merged: removeAll(before), outcomes: [], reason };
-  if (restored === undefined) throw new Error('a rollback leads somewhere');
-  const kept = parseSnapshot(toBuffer(restored.text), restored.snapshot).state;
-  checkOwner(policy, kept);
-  return { merged: restore(before, kept), outcomes: [], reason };
+function restoredFrom({ text, snapshot }: SnapshotText): RestoredSnapshot {
+  return { snapshot, state: parseSnapshot(toBuffer(text), snapshot).state };
+}
+
+/** Would this drop be taken? See `Target.check`. */
+export function checkStoreDrop({
+  policy,
+  base,
+  drop,
+}: {
+  readonly policy: RepositoryPolicy;
+  readonly base: SnapshotText | undefined;
+  readonly drop: DropToMerge;
+}): PlainError | null {
+  const before = base && readOwn({ policy }, base).state;
+  const [outcome] = nextState(before, { kind: 'publish', drops: [drop] }, policy).outcomes;
+  return outcome?.ok === false ? outcome.error : null;
+}
+
+/** What each tag stands for. */
+export function tagsOf({ source }: { readonly source: SnapshotText }): ReadonlyMap<Tag, Digest> {
+  const { state } = parseSnapshot(toBuffer(source.text), source.snapshot);
+  return new Map([...state.tags].map(([tag, { digest }]) => [tag, digest]));
 }
 
 /** What a conversion would read and this machine does not have. */
@@ -163,16 +169,6 @@ function absentForConversion(
     if ((isIndex || !conversions.has(digest)) && !isHere(digest)) absent.push(digest);
   }
   return absent;
-}
-
-function isUnchanged(
-  { policy, base }: BuildObjectsRequest,
-  stored: StoredSnapshot,
-  next: RepositoryState,
-): boolean {
-  if (stored.redirectOci !== policy.redirectOci || !servesTheSame(next, stored.state)) return false;
-  const options = renderOptions(policy, stored);
-  return hashOf(renderRedirectFile(stored.state, options)) === base?.redirectHash;
 }
 
 function hashOf(text: string): string {
@@ -209,16 +205,6 @@ export function isEarlier({
 }): boolean {
   const { state } = readOwn({ policy }, base);
   return leadsBack(state, parseSnapshot(toBuffer(earlier.text), earlier.snapshot).state);
-}
-
-/** @throws layout.unsafe when another repository has this id (I8) */
-function checkOwner(policy: RepositoryPolicy, { repository: owner }: RepositoryState): void {
-  if (owner === policy.repository) return;
-  throw new DropdockError(
-    'layout.unsafe',
-    `The id ${policy.id} belongs to the repository ${owner}; give ${policy.repository} another.`,
-    { path: policy.id },
-  );
 }
 
 /** The redirect file of what is current, as the settings are now. */

@@ -7,23 +7,19 @@ import type { RepositoryId } from '../image/names.js';
 import { blobsNamedIn } from '../image/references.js';
 import { expiredUpTo, flipAges, unfinishedKey, worthNoting } from '../publish/grace.js';
 import { currencyFacts, judgeSnapshots, type SnapshotVerdict } from '../publish/retention.js';
+import type { CleanedRepository } from '../publisher/target.js';
 import { addSighting, ageIn, type Sighting, sight } from '../snapshot/elapsed.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
-import {
-  historyOf,
-  readAges,
-  readSightings,
-  type StoreAges,
-  writeAges,
-  writeSighting,
-} from './ages.js';
+import { historyOf, readAges, readSightings, writeAges, writeSighting } from './ages.js';
 import { eachOf, readContent } from './content.js';
 import type { StoreContext } from './context.js';
-import { lostObject, readPointer, readSnapshotText } from './current.js';
+import { lostObject, readPointer, readSnapshotText, type StoreAges } from './current.js';
 import { announceDeletion, LIST_MS_MAX, sweepAgeMs } from './deleting.js';
 import {
   BLOBS,
   blobKey,
+  CLEANED_KEY,
+  FRESH,
   MANIFESTS,
   parseRepositoryKey,
   REPOSITORIES,
@@ -54,10 +50,7 @@ export interface CleanStoreOptions {
 }
 
 export interface CleanedStore {
-  readonly repositories: readonly {
-    readonly id: RepositoryId;
-    readonly snapshots: readonly SnapshotVerdict[];
-  }[];
+  readonly repositories: readonly CleanedRepository[];
   /** Blobs and manifests that went, or would. */
   readonly files: number;
   readonly bytes: number;
@@ -97,7 +90,7 @@ async function cleanOnce(
   const isLate = () => monotonicMs() - startedMs > longestMs;
   const ageMs = sweepAgeMs({ graceMs, longestMs });
   const marked: Marked = { keys: new Set(), unsure: new Map() };
-  const repositories: CleanedStore['repositories'][number][] = [];
+  const repositories: CleanedRepository[] = [];
   const ages = new Map(await readAges(context));
   await eachOf(await listRepositories(context), PARALLEL, async (listed) => {
     const { snapshots, expiredMs, note } = await judge(context, listed, ages, options);
@@ -143,6 +136,20 @@ async function cleanOnce(
     counts.bytes += deleted.reduce((sum, { size }) => sum + size, 0);
   }
   return { repositories, ...counts, uploads, stopped: undefined };
+}
+
+/**
+ * Whether it is time for a cleaning, whichever process cleaned last.
+ * @param everyMs between two cleanings
+ */
+export async function isCleanDue({ store }: StoreContext, everyMs: number): Promise<boolean> {
+  const last = await patiently(() => store.head(CLEANED_KEY));
+  return last?.storeMs === undefined || last.storeMs - last.modifiedMs >= everyMs;
+}
+
+export async function markCleaned({ store }: StoreContext): Promise<void> {
+  const attributes = { contentType: 'text/plain', cacheControl: FRESH };
+  await patiently(() => store.put(CLEANED_KEY, Buffer.alloc(0), attributes));
 }
 
 async function listRepositories({ store }: StoreContext): Promise<Listed[]> {

@@ -38,11 +38,9 @@ export interface Client {
 
 const load = () =>
   Promise.all([import('@aws-sdk/client-s3'), import('@aws-sdk/s3-request-presigner')]);
-let loading: ReturnType<typeof load> | undefined;
 
 export async function openClient(options: StoreOptions): Promise<Client> {
-  loading ??= load();
-  const [sdk, { getSignedUrl }] = await loading;
+  const [sdk, { getSignedUrl }] = await load();
   const { target, endpoint, region, pathStyle, credentialsFile, timeoutMs } = options;
   const agent = { keepAlive: true, maxSockets: options.sockets ?? SOCKETS };
   const s3 = new sdk.S3({

@@ -2,11 +2,11 @@
  * Brings what a snapshot needs into the store: what is there is checked by its size and the digest it
  * was put with, what is not comes from the content store, whose files were hashed when they came in.
  */
+import pMap from 'p-map';
 import { type OpenFile, openFile } from '../disk/serving.js';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { contentPath, type TreeRoots } from '../publish/paths.js';
-import { Budget } from './budget.js';
 import type { StoreContext } from './context.js';
 import { isYoung, waitForDeletion } from './deleting.js';
 import { attributesOf, type NeededObject } from './needed.js';
@@ -20,8 +20,6 @@ const SMALL_BYTES = 1024 * 1024;
 /** Longer ones go in parts of at least this. */
 export const PART_BYTES = 8 * 1024 * 1024;
 const PARTS_MAX = 10_000;
-/** Of this process, whatever it publishes and where. */
-const budget = new Budget(128 * 1024 * 1024);
 
 export interface Brought {
   /** Objects that were sent, and their bytes. */
@@ -61,7 +59,7 @@ export async function bringContent(
 }
 
 async function bring(context: StoreContext, object: NeededObject): Promise<How> {
-  const { store, isSingleWriter } = context;
+  const { store, isSingleWriter, budget } = context;
   const { key, size } = object;
   const attributes = attributesOf(object);
   if (size <= SMALL_BYTES && !isSingleWriter) {
@@ -83,7 +81,7 @@ async function bring(context: StoreContext, object: NeededObject): Promise<How> 
 
 /** Puts it whatever is there: it is absent, or not what its key says. */
 async function send(context: StoreContext, object: NeededObject): Promise<void> {
-  const { store, roots } = context;
+  const { store, roots, budget } = context;
   const { key, size, digest } = object;
   const attributes = attributesOf(object);
   const file = await openFile(contentPath(roots, digest));
@@ -113,7 +111,17 @@ async function send(context: StoreContext, object: NeededObject): Promise<void> 
   }
 }
 
-async function sendParts({ store }: StoreContext, file: OpenFile, upload: Upload): Promise<void> {
+/**
+ * Not `@aws-sdk/lib-storage` (read: 3.1175): it bounds the memory of one upload, not of the process, so
+ * each upload would hold its share of the budget from its first part to its last, and small objects
+ * would wait for large ones. It sends no Content-MD5, leaves retries of a part to the client, and when
+ * a completion fails it aborts the upload, so all parts are sent again.
+ */
+async function sendParts(
+  { store, budget }: StoreContext,
+  file: OpenFile,
+  upload: Upload,
+): Promise<void> {
   const partBytes = Math.max(PART_BYTES, Math.ceil(file.size / PARTS_MAX));
   const etags: string[] = [];
   const starts = Array.from({ length: Math.ceil(file.size / partBytes) }, (_, at) => at);
@@ -167,26 +175,22 @@ async function readPart(file: OpenFile, start: number, length: number): Promise<
   return bytes;
 }
 
-/** Some at a time; the first failure is thrown when all that run have ended. */
+/**
+ * Works on `parallel` items at a time. After a failure no new work begins, and the first failure is
+ * thrown when all running work has ended: p-map's own `stopOnError` would not wait for it.
+ */
 export async function eachOf<T>(
   items: readonly T[],
   parallel: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  let next = 0;
-  let failure: { readonly error: unknown } | undefined;
-  const worker = async () => {
-    while (next < items.length && failure === undefined) {
-      const item = items[next++] as T;
-      try {
-        await work(item);
-      } catch (error) {
-        failure ??= { error };
-      }
-    }
+  const failures: unknown[] = [];
+  const workUnlessFailed = async (item: T) => {
+    if (failures.length > 0) return;
+    await work(item).catch((error: unknown) => failures.push(error));
   };
-  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker));
-  if (failure) throw failure.error;
+  await pMap(items, workUnlessFailed, { concurrency: parallel });
+  if (failures.length > 0) throw failures[0];
 }
 
 function vanished({ store }: StoreContext, digest: Digest): DropdockError {

@@ -1,9 +1,9 @@
 /** What a store says is current: pointer and snapshot, remembered by their ETags. */
+import { LRUCache } from 'lru-cache';
 import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
-import type { ClockReading } from '../snapshot/elapsed.js';
-import type { StoreAges } from './ages.js';
-import type { SnapshotText } from './build.js';
+import type { ClockReading, Sighting } from '../snapshot/elapsed.js';
+import type { SnapshotText } from '../snapshot/snapshot-file.js';
 import { pointerKey, snapshotKey } from './layout.js';
 import { patiently } from './patience.js';
 import { FLIPS_KEPT, type Pointer, parsePointer } from './pointer.js';
@@ -19,9 +19,15 @@ export interface Current {
   readonly base: SnapshotText;
 }
 
+/** What cleanings have seen of each repository, as in the history of a tree. */
+export type StoreAges = ReadonlyMap<RepositoryId, readonly Sighting[]>;
+
 /** One for each target. Holds no truth: what it says is asked of the store again, by ETag. */
 export class StoreMemory {
-  readonly #current = new Map<RepositoryId, Current>();
+  readonly #current = new LRUCache<RepositoryId, Current>({
+    maxSize: MEMORY_BYTES,
+    sizeCalculation: ({ base }) => Math.max(1, base.text.length),
+  });
   /** The ETag of the redirect file that this process put, and of which flip it is. */
   readonly redirects = new Map<RepositoryId, { readonly etag: string; generation: number }>();
   /** How many blobs a manifest's bytes name, by the mark of its key (see clean.ts). */
@@ -38,13 +44,7 @@ export class StoreMemory {
   }
 
   set(id: RepositoryId, current: Current): void {
-    this.#current.delete(id);
     this.#current.set(id, current);
-    let bytes = 0;
-    for (const [each, { base }] of [...this.#current].reverse()) {
-      bytes += base.text.length;
-      if (bytes > MEMORY_BYTES) this.#current.delete(each);
-    }
   }
 }
 

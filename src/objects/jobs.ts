@@ -4,11 +4,16 @@ import type { Disk } from '../disk/disk.js';
 import { ingestBytes } from '../disk/into-store.js';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
-import { readPivot } from '../publish/current.js';
-import type { Place } from '../publish/jobs.js';
 import { contentPath, type TreeRoots, workPath } from '../publish/paths.js';
-import { buildObjects, isEarlier, objectsOf, recordsOf, redirectOf } from './build.js';
-import { readLocalText, restage, restageNeeds } from './restage.js';
+import {
+  buildObjects,
+  checkStoreDrop,
+  isEarlier,
+  objectsOf,
+  recordsOf,
+  redirectOf,
+  tagsOf,
+} from './build.js';
 
 export interface StoreBytesRequest {
   readonly roots: TreeRoots;
@@ -35,14 +40,12 @@ function storeBytes(disk: Disk, { roots, transaction, digest, bytes }: StoreByte
 export const objectJobs = {
   buildObjects,
   storeBytes,
-  /** What a thin drop may leave out is what this snapshot has. */
-  localBase: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
-  readLocalText,
-  restageNeeds,
-  restage,
   redirectOf: (_disk: Disk, request: Parameters<typeof redirectOf>[0]) => redirectOf(request),
   recordsOf: (_disk: Disk, request: Parameters<typeof recordsOf>[0]) => recordsOf(request),
   isEarlier: (_disk: Disk, request: Parameters<typeof isEarlier>[0]) => isEarlier(request),
+  checkStoreDrop: (_disk: Disk, request: Parameters<typeof checkStoreDrop>[0]) =>
+    checkStoreDrop(request),
+  tagsOf: (_disk: Disk, request: Parameters<typeof tagsOf>[0]) => tagsOf(request),
   objectsOf: (_disk: Disk, request: Parameters<typeof objectsOf>[0]) => objectsOf(request),
 } as const;
 

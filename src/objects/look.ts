@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
+import type { VerifyFinding, VerifyResult } from '../publisher/target.js';
 import { checkRecord } from '../snapshot/check-record.js';
 import type { ManifestRecord } from '../snapshot/state.js';
 import { eachOf } from './content.js';
@@ -52,18 +53,6 @@ export async function listSnapshotNames(
   return names;
 }
 
-export interface StoreFinding {
-  readonly problem: 'damaged' | 'missing';
-  readonly path: string;
-  readonly detail: string;
-}
-
-export interface StoreCheck {
-  readonly findings: readonly StoreFinding[];
-  /** Objects whose bytes were read and hashed. */
-  readonly files: number;
-}
-
 /** So often a pointer may move while what it named is read. */
 const MOVES_MAX = 5;
 /** Between a flip and the redirect file of the same publish there is a moment. */
@@ -80,7 +69,7 @@ export async function verifyStore(
   context: StoreContext,
   pointer: Pointer,
   seen: Set<string>,
-): Promise<StoreCheck> {
+): Promise<VerifyResult> {
   let files = 0;
   let current = pointer;
   for (let moves = 0; ; moves++) {
@@ -102,7 +91,7 @@ async function verifyCurrent(
   { store, run }: StoreContext,
   pointer: Pointer,
   seen: Set<string>,
-): Promise<StoreCheck & { readonly redirect: StoreFinding | undefined }> {
+): Promise<VerifyResult & { readonly redirect: VerifyFinding | undefined }> {
   const { id, snapshot } = pointer;
   const key = snapshotKey(id, snapshot);
   const text = await readSnapshotText(store, id, snapshot);
@@ -111,7 +100,7 @@ async function verifyCurrent(
     const findings = [{ problem: 'missing', path: key, detail } as const];
     return { files: 0, findings, redirect: undefined };
   }
-  const findings: StoreFinding[] = [];
+  const findings: VerifyFinding[] = [];
   // What is only carried may have been deleted.
   const expiredMs = Number.POSITIVE_INFINITY;
   const objects = await run('objectsOf', { text, where: key, expiredMs });
@@ -134,7 +123,7 @@ async function verifyCurrent(
 async function checkRedirect(
   store: ObjectStore,
   { id, redirectHash }: Pointer,
-): Promise<StoreFinding | undefined> {
+): Promise<VerifyFinding | undefined> {
   const redirect = await patiently(() => store.get(redirectKey(id)));
   const found = typeof redirect === 'object' ? redirect.body : undefined;
   if (found && createHash('sha256').update(found).digest('hex') === redirectHash) return undefined;
@@ -161,9 +150,9 @@ async function checkObject(
   store: ObjectStore,
   { key, digest, size }: NeededObject,
   own: OwnRecord | undefined,
-): Promise<StoreFinding[]> {
+): Promise<VerifyFinding[]> {
   return patiently(async () => {
-    const find = (problem: StoreFinding['problem'], detail: string) => [
+    const find = (problem: VerifyFinding['problem'], detail: string) => [
       { problem, path: key, detail },
     ];
     const opened = await store.open(key);

@@ -1,5 +1,6 @@
 /** Which objects a snapshot needs beside its own. Pure. */
 import type { Digest } from '../image/digest.js';
+import type { NeededContent } from '../publisher/target.js';
 import { liveManifests } from '../snapshot/merge.js';
 import type { ManifestRecord, RepositoryState } from '../snapshot/state.js';
 import { blobKey, IMMUTABLE, manifestKey } from './layout.js';
@@ -55,6 +56,13 @@ export function allObjects(state: RepositoryState, expiredMs: number): NeededObj
     if (live.has(digest) || isCarried) add(needed, digest, record);
   }
   return [...needed.values()];
+}
+
+/** The object that holds this in a store. */
+export function objectOf({ digest, size, mediaType }: NeededContent): NeededObject {
+  return mediaType === undefined
+    ? { key: blobKey(digest), digest, size, contentType: BLOB_TYPE }
+    : { key: manifestKey(digest), digest, size, contentType: mediaType };
 }
 
 function add(

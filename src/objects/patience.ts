@@ -1,24 +1,27 @@
-/** Trying again what nobody knows the outcome of, and waiting before it. */
+/** Retries a request to a store when its outcome is unknown, after a pause. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import pRetry from 'p-retry';
 import { isOutcomeUnknown } from './store.js';
 
-const TRIES = 4;
+const RETRIES = 3;
 const FIRST_MS = 50;
 const MOST_MS = 2000;
 
-/** For what may be done twice. A longer trouble is the caller's, who comes again later. */
-export async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isOutcomeUnknown(error) || attempt === TRIES) throw error;
-      await pause(attempt);
-    }
-  }
+/** For requests that may be done twice. A longer failure is left to the caller, which tries again later. */
+export function patiently<T>(work: () => Promise<T>): Promise<T> {
+  return pRetry(work, {
+    retries: RETRIES,
+    // Randomized, it is between this and twice as long: the pauses of `pause`.
+    minTimeout: FIRST_MS / 2,
+    randomize: true,
+    shouldRetry: ({ error }) => isOutcomeUnknown(error),
+  });
 }
 
-/** Longer each time, and never as long as somebody else who waits for the same. */
+/**
+ * For loops that read the store again before each attempt. The pause gets longer, and differs from
+ * that of other publishers that wait for the same.
+ */
 export function pause(attempt: number): Promise<void> {
   const most = Math.min(FIRST_MS * 2 ** (attempt - 1), MOST_MS);
   return sleep(most * (0.5 + Math.random() / 2));

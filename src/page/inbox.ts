@@ -1,7 +1,8 @@
 /** The inbox: what runs, what waits and why, what was refused and why, what came out of it last. */
+import { formatBytes } from '../units.js';
 import { type Html, html, type Shown } from './html.js';
 import { layout, PATHS, type Visitor } from './layout.js';
-import { ago, formatSize, name, plural, shortenDigests, table } from './parts.js';
+import { ago, name, plural, shortenDigests, table } from './parts.js';
 
 export type DropState =
   | 'waiting'
@@ -184,8 +185,8 @@ ${state === 'publishing' && progress && bar(drop, progress)}${text}${hint && htm
 /** What the repository has already is not read again, so the end may come early. */
 function bar(drop: string, { done, total }: NonNullable<InboxDrop['progress']>): Html {
   if (total === undefined || total === 0)
-    return html`<span class="reason">${formatSize(done)} read</span>`;
+    return html`<span class="reason">${formatBytes(done)} read</span>`;
   const read = Math.min(done, total);
   return html`<span class="progress"><progress value="${read}" max="${total}" aria-label="${drop}"></progress>
-<span>${Math.floor((read / total) * 100)}%, ${formatSize(read)} of ${formatSize(total)}</span></span>`;
+<span>${Math.floor((read / total) * 100)}%, ${formatBytes(read)} of ${formatBytes(total)}</span></span>`;
 }

@@ -1,14 +1,7 @@
 /** The small things that all views are made of: times, sizes, digests, tables, commands. */
 import { isTimestamp, timestampMs } from '../snapshot/timestamp.js';
+import { formatAge } from '../units.js';
 import { type Html, html, type Shown } from './html.js';
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-export function formatSize(bytes: number): string {
-  const power = bytes < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
-  const value = bytes / 1024 ** power;
-  return `${power === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${UNITS[power]}`;
-}
 
 export function formatCount(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, '\u202f');
@@ -19,19 +12,9 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count === 0 ? 'no' : formatCount(count)} ${count === 1 ? one : many}`;
 }
 
-const STEPS: readonly (readonly [number, string])[] = [
-  [60_000, 's'],
-  [3_600_000, 'min'],
-  [86_400_000, 'h'],
-  [Number.POSITIVE_INFINITY, 'd'],
-];
-
-/** `just now`, `12 s ago`, `3 h ago`, `2 d ago` */
-export function formatAge(ms: number): string {
-  if (ms < 1000) return 'just now';
-  const at = STEPS.findIndex(([limit]) => ms < limit);
-  const unitMs = at === 0 ? 1000 : (STEPS[at - 1]?.[0] ?? 1);
-  return `${Math.floor(ms / unitMs)} ${STEPS[at]?.[1]} ago`;
+/** `just now`, `12s ago`, `3h ago`, `2d ago` */
+export function describeAge(ms: number): string {
+  return ms < 1000 ? 'just now' : `${formatAge(ms)} ago`;
 }
 
 /** How long ago, with the exact time for machines and for whoever points at it. */
@@ -39,7 +22,7 @@ export function ago(atMs: number, nowMs: number): Html {
   if (!Number.isFinite(atMs) || Math.abs(atMs) > 8e15) return html`unknown`;
   const iso = new Date(atMs).toISOString();
   const exact = `${iso.slice(0, 10)} ${iso.slice(11, 19)} UTC`;
-  return html`<time datetime="${iso}" title="${exact}">${formatAge(nowMs - atMs)}</time>`;
+  return html`<time datetime="${iso}" title="${exact}">${describeAge(nowMs - atMs)}</time>`;
 }
 
 /** @param timestamp as in a snapshot's name */

@@ -1,9 +1,10 @@
 /** The home page: every repository the visitor may read, and the inbox beside them. */
 import type { SnapshotFacts } from '../snapshot/summary.js';
+import { formatBytes } from '../units.js';
 import { type Html, html, type Shown } from './html.js';
 import { type InboxView, inboxAside } from './inbox.js';
 import { layout, PATHS, type Visitor } from './layout.js';
-import { agoOf, formatCount, formatSize, name, pager, plural, searchForm, table } from './parts.js';
+import { agoOf, formatCount, name, pager, plural, searchForm, table } from './parts.js';
 
 export interface RepositoryRow {
   readonly repository: string;
@@ -67,7 +68,7 @@ function cells({ repository, facts }: RepositoryRow, nowMs: number): Shown[] {
   if (facts === 'damaged') return [link, html`<span class="bad">cannot be read</span>`, '–', '–'];
   const { removed, tags, bytes, snapshot } = facts;
   const count = removed ? html`<span class="warn">removed</span>` : formatCount(tags);
-  return [link, count, formatSize(bytes), agoOf(snapshot, nowMs)];
+  return [link, count, formatBytes(bytes), agoOf(snapshot, nowMs)];
 }
 
 function nothing(filter: string, { maySignIn, user }: Visitor): Html {

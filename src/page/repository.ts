@@ -1,6 +1,7 @@
 /** One repository: its tags, and how it came to be what it is. */
 import type { TagChange } from '../snapshot/diff.js';
 import type { SnapshotFacts, TagRow } from '../snapshot/summary.js';
+import { formatBytes } from '../units.js';
 import { type Html, html, type Shown } from './html.js';
 import { layout, PATHS, type Visitor } from './layout.js';
 import * as parts from './parts.js';
@@ -31,7 +32,7 @@ export function tagsPage(view: TagsView, { visitor, nowMs }: Looked): Html {
     pull(view, row),
     parts.shortDigest(row.digest),
     row.shownPlatforms.join(', ') || '–',
-    parts.formatSize(row.bytes),
+    formatBytes(row.bytes),
     parts.agoOf(row.at, nowMs),
   ]);
   const orders = html`<p class="orders">Sorted by ${
@@ -175,7 +176,7 @@ function frame(
   return layout(
     { title: repository, visitor, here: undefined },
     html`<h1>${parts.name(repository)}</h1>
-<p class="quiet">${parts.plural(tags, 'tag')}, ${parts.formatSize(bytes)}, changed ${parts.agoOf(snapshot, nowMs)}. Snapshot <code>${snapshot}</code></p>
+<p class="quiet">${parts.plural(tags, 'tag')}, ${formatBytes(bytes)}, changed ${parts.agoOf(snapshot, nowMs)}. Snapshot <code>${snapshot}</code></p>
 <nav class="tabs" aria-label="${repository}">${tab('tags', 'Tags')} ${tab('history', 'History')}</nav>
 ${content}`,
   );

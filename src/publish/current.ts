@@ -6,6 +6,7 @@ import { DropdockError, hasErrno } from '../errors.js';
 import { isDigest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
+import type { CurrentSnapshot } from '../publisher/target.js';
 import { SNAPSHOT_FILE } from '../snapshot/render.js';
 import { parseHeader, parseSnapshot, type StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
@@ -90,6 +91,19 @@ export function readSnapshot(
 ): StoredSnapshot {
   const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
   return parseSnapshot(readFile(disk, path, Number.MAX_SAFE_INTEGER), path);
+}
+
+/** See `Target.current`. */
+export function currentSnapshot(
+  disk: Disk,
+  { roots, id }: { readonly roots: TreeRoots; readonly id: RepositoryId },
+): CurrentSnapshot | undefined {
+  return readThroughPivot(disk, roots, id, (snapshot) => {
+    const { state, base } = readSnapshot(disk, roots, id, snapshot);
+    const { repository, removed = false } = state;
+    const tags = new Map([...state.tags].map(([tag, { digest }]) => [tag, digest]));
+    return { repository, snapshot, base: base as Timestamp | null, removed, tags };
+  });
 }
 
 /** What a snapshot was built on; reads its first lines alone, however many tags it has. */

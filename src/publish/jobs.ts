@@ -1,98 +1,38 @@
 /** What publishing asks of the worker threads. Each takes the disk and one value. */
 import type { Disk } from '../disk/disk.js';
-import { ensureDirectory } from '../disk/durable.js';
 import { ingestRequest } from '../disk/into-store.js';
-import { syncFile } from '../disk/left-sync.js';
 import { checkSpace } from '../disk/space.js';
-import { hasErrno, type PlainError, toPlainError } from '../errors.js';
+import { type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
-import type { Origin } from '../snapshot/state.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { readBoards, removeBoards, writeBoard } from './boards.js';
 import { browseJobs } from './browse.js';
-import { buildSnapshot, checkMerge } from './build.js';
-import { buildEdit } from './build-edit.js';
+import { buildSnapshot, checkDrop } from './build.js';
 import { carriedBy } from './carried.js';
 import { takeCensus } from './census.js';
 import { type CleanRequest, cleanRepository, emptyTrash, moveToTrash, planClean } from './clean.js';
-import { readPivot } from './current.js';
+import { currentSnapshot, readPivot } from './current.js';
 import { rememberElsewhere } from './elsewhere.js';
 import { type FlipRequest, flip, placeAppLink } from './flip.js';
 import { type FlipRecord, recordFlip } from './history.js';
-import {
-  findBroken,
-  listRepositories,
-  type MendRequest,
-  mendRepository,
-  trashAbandonedWork,
-} from './mend.js';
+import { findBroken, listRepositories, mendRepository, trashAbandonedWork } from './mend.js';
 import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
-import { snapshotPath, type TreeRoots, workPath } from './paths.js';
+import { snapshotPath, type TreeRoots } from './paths.js';
 import { prepareTree } from './prepare.js';
-import { prepareNext } from './prepare-next.js';
-import { discardPrepared } from './prepared-tree.js';
-import { findPublished, type PublishedBefore } from './published-before.js';
 import { finishRemoval, isOver } from './removal.js';
 import { repairRepository } from './repair.js';
+import { readLocalText, restage, restageNeeds } from './restage.js';
+import { discardSpareTrees, makeSpareTree } from './spare-tree.js';
 import { planSweep, sweep } from './sweep.js';
+import { begin, end, type Transaction, workOwners } from './transaction.js';
 import { verifyContent, verifyLinks, verifyRepository, verifyTrash } from './verify.js';
-import { workOwners } from './work-owners.js';
 
 export interface Place {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
 }
 
-export interface Transaction {
-  readonly roots: TreeRoots;
-  readonly transaction: string;
-}
-
-/**
- * Its name is synced although nobody looks for it after a crash: a tree is built below it and renamed
- * out of it, and btrfs (Linux 6.18) cannot replay its log where it knows the one and not the other: a
- * power cut then leaves what cannot be mounted (test/crash/power-cut, 6 of 12 seeds).
- */
-export function begin(disk: Disk, { roots, transaction }: Transaction): void {
-  ensureDirectory(disk, workPath(roots, transaction));
-}
-
-export interface OpenRequest extends MendRequest, Transaction {
-  /** Drops that may have been published by an earlier try. */
-  readonly drops: readonly Origin[];
-}
-
-export interface Opened {
-  readonly mended: readonly string[];
-  /** What the pivot names now. */
-  readonly base: Timestamp | null;
-  /** In the order of the drops. */
-  readonly before: readonly (PublishedBefore | null)[];
-}
-
-/** Step 3 and what comes before it, in one go: mends, makes room under work/, reads the pivot. */
-export function openTurn(disk: Disk, request: OpenRequest): Opened {
-  const { roots, id } = request;
-  // First, so that what it names is in the history before anything is built on it: another host that
-  // was taken for dead may flip between two of these steps.
-  const base = readPivot(disk, roots, id);
-  const mended = mendRepository(disk, request);
-  begin(disk, request);
-  return { mended, base, before: findPublished(disk, request) };
-}
-
-export function end(disk: Disk, { roots, transaction }: Transaction): void {
-  const path = workPath(roots, transaction);
-  try {
-    disk.removeDirectory(path);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return;
-    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
-    moveToTrash(disk, roots, path, `work@${transaction}`);
-  }
-}
-
-/** Step 13; what lies under work/ goes even when that fails. */
+/** Step 12; what lies under work/ goes even when that fails. */
 function cleanAndEnd(disk: Disk, request: CleanRequest & Transaction): Timestamp[] {
   try {
     return clean(disk, request);
@@ -141,18 +81,16 @@ export const publishJobs = {
   afterFlip,
   flip: flipJob,
   ingest: ingestRequest,
-  syncFile,
   checkSpace,
-  build: buildSnapshot,
-  checkMerge,
-  buildEdit,
-  openTurn,
+  buildSnapshot,
+  checkDrop,
+  currentSnapshot,
   rememberElsewhere,
   readPivot: (disk: Disk, { roots, id }: Place) => readPivot(disk, roots, id),
   mend: mendRepository,
   findBroken,
-  prepareNext,
-  discardPrepared,
+  makeSpareTree,
+  discardSpareTrees,
   listRepositories,
   workOwners,
   trashAbandonedWork,
@@ -175,6 +113,9 @@ export const publishJobs = {
   readBoards,
   removeBoards,
   repositoryHistory,
+  readLocalText,
+  restageNeeds,
+  restage,
   ...browseJobs,
   emptyTrash,
   census: takeCensus,

@@ -1,28 +1,16 @@
 /** What status and history tell of a repository. Reads only. */
 import type { Disk } from '../disk/disk.js';
 import type { RepositoryId } from '../image/names.js';
+import type { HistoryEntry, RepositoryOverview } from '../publisher/target.js';
 import type { RepositoryState } from '../snapshot/state.js';
 import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
 import { ifThere, listSnapshots, readPivot, readSnapshot, readThroughPivot } from './current.js';
-import { type FlipRecord, readHistory } from './history.js';
+import { readHistory } from './history.js';
 import type { TreeRoots } from './paths.js';
 
 export interface OverviewRequest {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
-}
-
-export interface RepositoryOverview {
-  readonly repository: string;
-  readonly id: string;
-  readonly snapshot: string;
-  /** It was removed: only pulls under way are still served, and `rollback` brings it back. */
-  readonly removed: boolean;
-  readonly snapshots: number;
-  readonly tags: readonly { readonly tag: string; readonly digest: string }[];
-  readonly manifests: number;
-  /** Bytes of all content the current snapshot serves, each digest counted once. */
-  readonly bytes: number;
 }
 
 /** Undefined where there is no such repository. */
@@ -72,12 +60,6 @@ function addSizes({ manifests }: RepositoryState, sizes: Map<string, number>): v
     sizes.set(digest, size);
     for (const blob of blobs) sizes.set(blob.digest, blob.size);
   }
-}
-
-export interface HistoryEntry extends Omit<FlipRecord, 'clock'> {
-  /** Whether the snapshot can still be rolled back to. */
-  readonly kept: boolean;
-  readonly current: boolean;
 }
 
 /** Newest first. */

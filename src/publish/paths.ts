@@ -129,13 +129,13 @@ export function transactionOwner(transaction: string): string {
   return transaction.split('-')[0] ?? '';
 }
 
-/** What is made ready for the next publish of a repository; see prepared-tree.ts. */
-export function preparedPath(roots: TreeRoots, owner: string, id: RepositoryId): string {
-  return workPath(roots, `${owner}-ready-${id}`);
+/** Where a process keeps the spare tree of a repository; see spare-tree.ts. */
+export function sparePath(roots: TreeRoots, owner: string, id: RepositoryId): string {
+  return workPath(roots, `${owner}-spare-${id}`);
 }
 
-export function isPreparedName(name: string): boolean {
-  return name.split('-')[1] === 'ready';
+export function isSpareName(name: string): boolean {
+  return name.split('-')[1] === 'spare';
 }
 
 export function trashPath(roots: TreeRoots, name: string): string {

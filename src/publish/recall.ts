@@ -1,42 +1,37 @@
 /**
- * The snapshot that this thread built or read last, so that the next publish of a repository with
- * 50,000 tags need not read 40 MB of text first, nor write all of it anew. One only, and gone with its
- * thread when that idles.
+ * The snapshots that this thread built or read last, so that the next publish of a repository with
+ * 50,000 tags need not parse 40 MB of text first, nor render all of it anew.
  */
 import { join } from 'node:path';
+import { LRUCache } from 'lru-cache';
 import type { Disk } from '../disk/disk.js';
 import type { RepositoryId } from '../image/names.js';
 import { SNAPSHOT_FILE } from '../snapshot/render.js';
-import type { FileChange, Rendering } from '../snapshot/rendering.js';
+import type { Rendering } from '../snapshot/rendering.js';
 import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import { readSnapshot } from './current.js';
-import { snapshotPath, type TreeRoots } from './paths.js';
+import { snapshotPath, snapshotsDirectory, type TreeRoots } from './paths.js';
 
-/** What a snapshot had, and what the next one had otherwise. */
-export interface Step {
-  /** As `snapshotVersion` says. */
-  readonly version: string;
-  /** Of its inventory. */
-  readonly sum: string;
-  readonly change: FileChange;
-}
+/** Of text; what is made of it takes some times as much. */
+const BYTES_MAX = 128 * 1024 * 1024;
+/** A thread may live as long as its process. */
+const REMEMBERED_MS = 60_000;
 
 interface Remembered {
-  /** Where it is, and which very one. */
-  readonly place: string;
+  /** Which very snapshot it is. */
   readonly version: string;
   readonly stored: StoredSnapshot;
   /** Unless it was read from its file. */
-  readonly rendering?: Rendering;
-  /** The steps that led to it, oldest first, as far as they are known. */
-  readonly steps: readonly Step[];
+  readonly rendering?: Rendering | undefined;
 }
 
-/** Trees made ahead are not older than that, unless they are of no use. */
-const STEPS_MAX = 8;
-
-let last: Remembered | undefined;
+/** One snapshot of each repository, the last. */
+const remembered = new LRUCache<string, Remembered>({
+  maxSize: BYTES_MAX,
+  ttl: REMEMBERED_MS,
+  ttlAutopurge: true,
+});
 
 /** As `readSnapshot`, for a publisher; those who look for damage read the file itself. */
 export function recallSnapshot(
@@ -45,22 +40,25 @@ export function recallSnapshot(
   id: RepositoryId,
   snapshot: Timestamp,
 ): StoredSnapshot {
-  const place = snapshotPath(roots, id, snapshot);
   const version = snapshotVersion(disk, roots, id, snapshot);
-  if (last?.place === place && last.version === version) return last.stored;
+  const known = remembered.get(snapshotsDirectory(roots, id));
+  if (known?.version === version) return known.stored;
   const stored = readSnapshot(disk, roots, id, snapshot);
-  last = { place, version, stored, steps: [] };
+  rememberSnapshot(disk, roots, id, stored);
   return stored;
 }
 
-/** @returns how that very snapshot was rendered, and what led to it */
+/** How that very snapshot was rendered, where this is known. */
 export function recallRendering(
+  roots: TreeRoots,
   stored: StoredSnapshot | undefined,
-): Pick<Remembered, 'rendering' | 'steps'> {
-  return last && last.stored === stored ? last : { steps: [] };
+): Rendering | undefined {
+  if (stored === undefined) return undefined;
+  const known = remembered.get(snapshotsDirectory(roots, stored.state.id));
+  return known?.stored === stored ? known.rendering : undefined;
 }
 
-/** @param stored what was just written as this snapshot */
+/** @param stored what was just read from this snapshot, or written as it */
 export function rememberSnapshot(
   disk: Disk,
   roots: TreeRoots,
@@ -69,17 +67,9 @@ export function rememberSnapshot(
   rendering?: Rendering,
 ): void {
   const snapshot = stored.snapshot as Timestamp;
-  const place = snapshotPath(roots, id, snapshot);
   const version = snapshotVersion(disk, roots, id, snapshot);
-  const steps = rendering?.change ? stepsFrom(last, rendering.change) : [];
-  last = { place, version, stored, steps, ...(rendering && { rendering }) };
-}
-
-/** @param from what `change` leads away from: a rendering with a change was made of the last one */
-function stepsFrom(from: Remembered | undefined, change: FileChange): Step[] {
-  if (from?.rendering === undefined) return [];
-  const { version, rendering, steps } = from;
-  return [...steps, { version, sum: rendering.inventory.sum, change }].slice(-STEPS_MAX);
+  const { size } = disk.stat(join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE));
+  remembered.set(snapshotsDirectory(roots, id), { version, stored, rendering }, { size });
 }
 
 /** Names the very snapshot: its name may have been another's before, its file's inode too. */

@@ -27,7 +27,7 @@ import { expectedFiles, type RedirectSettings } from './expected.js';
 import { turnPivot } from './flip.js';
 import { readHistory } from './history.js';
 import { contentPath, snapshotPath, type TreeRoots } from './paths.js';
-import { discardPrepared, TREE_DIRECTORY_MODE } from './prepared-tree.js';
+import { discardSpareTrees, TREE_DIRECTORY_MODE } from './spare-tree.js';
 
 export interface RepairRequest {
   readonly roots: TreeRoots;
@@ -42,7 +42,7 @@ export function repairRepository(disk: Disk, request: RepairRequest): string[] {
   repair.pivot();
   for (const name of repair.snapshots) repair.snapshot(name);
   // They may hold what was bad.
-  discardPrepared(disk, { roots: request.roots });
+  discardSpareTrees(disk, { roots: request.roots });
   return repair.mended;
 }
 

@@ -31,7 +31,7 @@ import { emptyTrash } from './clean.js';
 import {
   contentDirectory,
   contentPath,
-  isPreparedName,
+  isSpareName,
   masterDirectory,
   snapshotPath,
   type TreeRoots,
@@ -111,7 +111,7 @@ export interface PlanSweepRequest extends SweepRequest {
 /** What `sweep` would remove once these snapshots are in the trash. Reads only. */
 export function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
   const { roots, going, renewing } = request;
-  const held = heldBy(disk, roots, [...trashed(disk, roots), ...ready(disk, roots), ...going]);
+  const held = heldBy(disk, roots, [...trashed(disk, roots), ...spares(disk, roots), ...going]);
   for (const place of renewing) {
     const expiredMs = Number.POSITIVE_INFINITY;
     const leaves = leavesNextTime(disk, { roots, ...place, expiredMs });
@@ -279,7 +279,7 @@ function nameOf(path: string): string {
 function transactions(disk: Disk, roots: TreeRoots): string[] {
   return listIfThere(disk, workDirectory(roots))
     .map(({ name }) => name)
-    .filter((name) => !isPreparedName(name));
+    .filter((name) => !isSpareName(name));
 }
 
 /** How a sighting names unused content: touched, it is something else. */
@@ -330,10 +330,10 @@ function trashed(disk: Disk, roots: TreeRoots): string[] {
     .map(({ name }) => trashPath(roots, name));
 }
 
-/** What is made ready for the next publishes is thrown away by a cleaning. */
-function ready(disk: Disk, roots: TreeRoots): string[] {
+/** Spare trees are discarded by a cleaning. */
+function spares(disk: Disk, roots: TreeRoots): string[] {
   return listIfThere(disk, workDirectory(roots))
-    .filter(({ name }) => isPreparedName(name))
+    .filter(({ name }) => isSpareName(name))
     .flatMap(({ name }) =>
       listIfThere(disk, workPath(roots, name)).map((tree) =>
         join(workPath(roots, name), tree.name),

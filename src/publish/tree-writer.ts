@@ -14,13 +14,12 @@ import {
   withOpen,
 } from '../disk/durable.js';
 import { FreshFiles } from '../disk/fresh-files.js';
-import { removeTree } from '../disk/remove-tree.js';
 import { STORED_MODE } from '../disk/stored.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
-import type { ContentFile } from '../snapshot/content-files.js';
+import { type ContentFile, renderContent, unmovedTags } from '../snapshot/content-files.js';
 import type { Rendering } from '../snapshot/rendering.js';
 import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
@@ -32,10 +31,7 @@ import {
   transactionOwner,
   workPath,
 } from './paths.js';
-import { TREE_DIRECTORY_MODE } from './prepared-tree.js';
-import { recallRendering } from './recall.js';
-import { PREPARED_DIRECTORIES, type Taken, takePrepared } from './take-prepared.js';
-import { treeWork } from './tree-work.js';
+import { SPARE_DIRECTORIES, TREE_DIRECTORY_MODE, takeSpareTree } from './spare-tree.js';
 
 export interface TreeToWrite {
   readonly roots: TreeRoots;
@@ -45,6 +41,8 @@ export interface TreeToWrite {
   readonly base: Timestamp | null;
   /** What `base` names. */
   readonly stored: StoredSnapshot | undefined;
+  /** How `stored` was rendered, where that is known. */
+  readonly last: Rendering | undefined;
   readonly rendering: Rendering;
   readonly freshTime: number;
 }
@@ -53,11 +51,13 @@ export interface TreeToWrite {
 export function writeTree(disk: Disk, tree: TreeToWrite): void {
   const root = join(workPath(tree.roots, tree.transaction), 'tree');
   // 6. Build it under work/.
-  const taken = takeTree(disk, tree, root);
-  const directories = arrangeDirectories(disk, root, tree.rendering, taken !== undefined);
-  const { gone, put, isFresh } = treeWork(tree, taken);
-  for (const path of gone) removeIfThere(disk, `${root}/${path}`);
-  const { texts } = tree.rendering;
+  const { state, redirectOci, texts, change } = tree.rendering;
+  const spare = takeSpare(disk, tree, root) ? change : undefined;
+  for (const path of spare?.gone ?? []) removeIfThere(disk, `${root}/${path}`);
+  const put = spare?.put ?? renderContent(state, redirectOci);
+  const isFresh = isFreshIn(tree, put);
+  const paths = [...put, ...texts].map(({ path }) => path);
+  const directories = arrangeDirectories(disk, root, paths, spare !== undefined);
   const expected = texts.length + put.filter(isFresh).length;
   FreshFiles.use(disk, { place: root, expected }, (fresh) => {
     for (const file of put) putContent(disk, { tree, root, fresh }, file, isFresh(file));
@@ -92,37 +92,60 @@ function moveToItsName(disk: Disk, root: string, { roots, id, snapshot }: TreeTo
   }
 }
 
-function takeTree(disk: Disk, tree: TreeToWrite, root: string): Taken {
-  const { roots, id, base, stored, rendering } = tree;
-  const owner = transactionOwner(tree.transaction);
-  const last = recallRendering(stored);
-  // A change can only be applied to what it leads away from.
-  const known = rendering.change && last.rendering;
-  const sum = known?.inventory.sum;
-  return takePrepared(disk, { roots, id, owner, base, sum, steps: known ? last.steps : [] }, root);
+/** A change can only be applied to what it leads away from. */
+function takeSpare(disk: Disk, tree: TreeToWrite, root: string): boolean {
+  const { roots, id, transaction, base, last, rendering } = tree;
+  if (rendering.change === undefined || last === undefined || base === null) return false;
+  const owner = transactionOwner(transaction);
+  return takeSpareTree(disk, { roots, id, owner }, { base, files: last.files }, root);
+}
+
+/** @returns whether a file is a tag that is new or has moved; what is no tag never is */
+function isFreshIn(
+  { stored, rendering: { change } }: TreeToWrite,
+  put: readonly ContentFile[],
+): (file: ContentFile) => boolean {
+  if (change === undefined) {
+    const unmoved = unmovedTags(put, stored);
+    return (file) => 'tagged' in file && !unmoved.has(file.path);
+  }
+  const moved = new Set(change.put.flatMap((file) => ('tagged' in file ? file.path : [])));
+  return ({ path }) => moved.has(path);
 }
 
 /**
- * Makes the directories of the tree that are not there, and takes away what it is not to have.
- * @returns them, below `root`, leaves before what holds them
+ * Makes the directories that are not there; those of a spare tree that nothing is left in go.
+ * @param paths of files that will be put into the tree
+ * @returns all, below `root`, leaves before what holds them
  */
 function arrangeDirectories(
   disk: Disk,
   root: string,
-  { inventory, texts }: Rendering,
-  isTaken: boolean,
+  paths: readonly string[],
+  isSpare: boolean,
 ): string[] {
-  const wanted = new Set<string>(['.', 'blobs', 'manifests', 'tags', ...inventory.directories]);
-  for (const { path } of texts) wanted.add(dirname(path));
+  const wanted = new Set(['.', 'blobs', 'manifests', 'tags']);
+  for (const path of paths) wanted.add(dirname(path));
+  for (const directory of isSpare ? SPARE_DIRECTORIES : []) {
+    if (wanted.has(directory) || !removeIfEmpty(disk, `${root}/${directory}`))
+      wanted.add(directory);
+  }
   const sorted = [...wanted].sort();
   for (const directory of sorted) {
-    if (isTaken && PREPARED_DIRECTORIES.has(directory)) continue;
+    if (isSpare && SPARE_DIRECTORIES.has(directory)) continue;
     makeDirectory(disk, join(root, directory), TREE_DIRECTORY_MODE);
   }
-  for (const directory of isTaken ? PREPARED_DIRECTORIES : []) {
-    if (!wanted.has(directory)) removeTree(disk, `${root}/${directory}`);
-  }
   return sorted.reverse();
+}
+
+function removeIfEmpty(disk: Disk, path: string): boolean {
+  try {
+    disk.removeDirectory(path);
+    return true;
+  } catch (error) {
+    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+    return false;
+  }
 }
 
 interface PutContext {

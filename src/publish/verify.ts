@@ -9,6 +9,7 @@ import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import { digestOfBytes } from '../image/manifest-digest.js';
 import { manifestKind } from '../image/media-types.js';
 import type { RepositoryId } from '../image/names.js';
+import type { VerifyFinding, VerifyResult } from '../publisher/target.js';
 import { checkRecord, type RecordProblem } from '../snapshot/check-record.js';
 import { type RenderedFile, SNAPSHOT_FILE } from '../snapshot/render.js';
 import type { ManifestRecord, RepositoryState } from '../snapshot/state.js';
@@ -27,22 +28,9 @@ import {
 } from './paths.js';
 import { eachStored } from './sweep.js';
 
-export interface Finding {
-  readonly problem: 'damaged' | 'missing' | 'foreign' | 'wrong-link' | 'unreadable' | 'leftover';
-  /** Below the published tree or the state. */
-  readonly path: string;
-  readonly detail: string;
-}
-
-export interface VerifyResult {
-  readonly findings: readonly Finding[];
-  /** Files whose bytes were read and hashed. */
-  readonly files: number;
-}
-
 export interface RepositoryCheck extends VerifyResult {
   /** Those about its links, which a publish may be about to place. */
-  readonly links: readonly Finding[];
+  readonly links: readonly VerifyFinding[];
 }
 
 /**
@@ -68,8 +56,8 @@ export interface VerifyRequest {
 /** Checks the pivot and the link for Crane of one repository. */
 export function verifyLinks(disk: Disk, { roots, id }: VerifyRequest): VerifyResult {
   const app = appLinkPath(roots, id);
-  const findings: Finding[] = [];
-  const find = (problem: Finding['problem'], path: string, detail: string) =>
+  const findings: VerifyFinding[] = [];
+  const find = (problem: VerifyFinding['problem'], path: string, detail: string) =>
     findings.push({ problem, path: relative(roots.published, path), detail });
   try {
     const current = readPivot(disk, roots, id);
@@ -93,7 +81,7 @@ export function verifyLinks(disk: Disk, { roots, id }: VerifyRequest): VerifyRes
 
 /** Checks that each file of the content store holds what its name says. */
 export function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots }): VerifyResult {
-  const findings: Finding[] = [];
+  const findings: VerifyFinding[] = [];
   let files = 0;
   const root = contentDirectory(roots);
   eachStored(disk, roots, (path) => {
@@ -129,7 +117,7 @@ export function verifyTrash(
   disk: Disk,
   { roots, nowMs }: { readonly roots: TreeRoots; readonly nowMs: number },
 ): VerifyResult {
-  const findings = listIfThere(disk, trashDirectory(roots)).flatMap(({ name }): Finding[] => {
+  const findings = listIfThere(disk, trashDirectory(roots)).flatMap(({ name }): VerifyFinding[] => {
     const path = trashPath(roots, name);
     const stat = disk.statIfThere(path);
     if (stat === undefined || nowMs - stat.ctimeMs < TRASH_MS) return [];
@@ -143,7 +131,7 @@ export function verifyTrash(
 const NO_SETTINGS = { urlTemplate: '', protected: false };
 
 class SnapshotCheck implements VerifyResult {
-  findings: Finding[] = [];
+  findings: VerifyFinding[] = [];
   files = 0;
   /** Digests by file: snapshots share files, and each is read once. */
   readonly #digests = new Map<string, Digest>();
@@ -157,7 +145,7 @@ class SnapshotCheck implements VerifyResult {
     readonly id: RepositoryId,
   ) {}
 
-  find(problem: Finding['problem'], path: string, detail: string): void {
+  find(problem: VerifyFinding['problem'], path: string, detail: string): void {
     this.findings.push({ problem, path: relative(this.roots.published, path), detail });
   }
 

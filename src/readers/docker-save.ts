@@ -16,28 +16,11 @@ import {
   SAVED_IMAGES_MAX,
 } from '../image/limits.js';
 import { MEDIA_TYPES } from '../image/media-types.js';
-import type { BlobSource, Missing } from '../image/staged-content.js';
+import type { Missing } from '../image/staged-content.js';
 import type { Bundle } from './bundle.js';
 import { SAVE_MANIFEST } from './format.js';
 import { memberPath } from './member-path.js';
-import { missingFile } from './reading.js';
-
-/** An image as the archive describes it; its layers are not read yet. */
-export interface SavedImage {
-  /** Full references: `registry/app:1.0`. */
-  readonly names: readonly string[];
-  readonly config: Buffer;
-  readonly configDigest: Digest;
-  readonly layers: readonly SavedLayer[];
-}
-
-export interface SavedLayer {
-  readonly path: string;
-  readonly source: BlobSource;
-  readonly size: number;
-  /** What the layer's uncompressed bytes hash to. */
-  readonly diffId: Digest;
-}
+import { missingFile, type SavedImage } from './reading.js';
 
 const saveManifest = v.pipe(
   v.array(

@@ -1,13 +1,31 @@
 /** What a reader finds before its images are given their tags. */
+import type { Digest } from '../image/digest.js';
 import type {
+  BlobSource,
   LeftOut,
   Missing,
   Reading,
   StagedBlob,
   StagedManifest,
 } from '../image/staged-content.js';
-import type { SavedImage } from './docker-save.js';
 import { type NamedRoot, nameRoots, type WantedName } from './name-roots.js';
+
+/** An image as the archive describes it; its layers are not read yet. */
+export interface SavedImage {
+  /** Full references: `registry/app:1.0`. */
+  readonly names: readonly string[];
+  readonly config: Buffer;
+  readonly configDigest: Digest;
+  readonly layers: readonly SavedLayer[];
+}
+
+export interface SavedLayer {
+  readonly path: string;
+  readonly source: BlobSource;
+  readonly size: number;
+  /** What the layer's uncompressed bytes hash to. */
+  readonly diffId: Digest;
+}
 
 export interface UnnamedReading {
   /** The images the drop names. */

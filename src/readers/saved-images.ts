@@ -12,13 +12,13 @@ import { DOCKER_SAVE_MANIFEST_BYTES_MAX, MANIFEST_BYTES_MAX } from '../image/lim
 import { parseImageReference } from '../image/names.js';
 import type { LeftOut, StagedBlob, StagedManifest } from '../image/staged-content.js';
 import type { Bundle, PublishedContent } from './bundle.js';
-import { readDockerSave, type SavedEntry, type SavedImage } from './docker-save.js';
+import { readDockerSave, type SavedEntry } from './docker-save.js';
 import { isSaveManifest, SAVE_MANIFEST, savePaths } from './format.js';
 import { readGraph } from './graph.js';
 import { filesBelow, findHeldBlobs, type HeldBlobs, heldLeftOut, listed } from './held-blobs.js';
 import type { NamedRoot } from './name-roots.js';
 import { blobPlace, readLayoutImages, readLayoutIndex } from './oci-layout.js';
-import { missingFile, NOTHING_READ, type UnnamedReading } from './reading.js';
+import { missingFile, NOTHING_READ, type SavedImage, type UnnamedReading } from './reading.js';
 
 const BUILT_WARNING =
   'docker save of old keeps no manifest: the digest is not that of the registry it came from';

@@ -3,11 +3,11 @@
  * fresh and what a Range header asks for is judged by `fresh` and `range-parser`, as in Express.
  */
 import { randomBytes } from 'node:crypto';
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import fresh from 'fresh';
 import parseRange from 'range-parser';
-import type { OpenFile } from '../disk/serving.js';
 import type { Digest } from '../image/digest.js';
+import type { Body, Part } from './body.js';
 import { type Refusal, refusalBody } from './refusal.js';
 import type { ServedBlob } from './source.js';
 
@@ -16,20 +16,6 @@ export interface Answer {
   /** A list is sent as a line each. */
   readonly headers: Readonly<Record<string, string | number | string[]>>;
   readonly body: Body | undefined;
-}
-
-export type Body =
-  | Buffer
-  | ({ readonly file: OpenFile } & Part)
-  /** So many bytes, read while they are sent. */
-  | { readonly pieces: AsyncIterable<Buffer>; readonly bytes: number }
-  /** Goes on until the client has gone or it is ended; resolves then. */
-  | { readonly live: (response: ServerResponse) => Promise<void> };
-
-/** Of a file: first and last byte. */
-export interface Part {
-  readonly start: number;
-  readonly end: number;
 }
 
 /** How long something may be kept, and by whom. */

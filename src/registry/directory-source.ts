@@ -25,7 +25,7 @@ import {
 } from '../publish/paths.js';
 import { SnapshotLookup } from '../snapshot/lookup.js';
 import { REMOVED_MARK, SNAPSHOT_FILE, TAGS_LIST } from '../snapshot/render.js';
-import type { Body, Part } from './answer.js';
+import type { Body, Part } from './body.js';
 import { Memory } from './memory.js';
 import type {
   Browse,

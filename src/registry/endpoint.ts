@@ -9,7 +9,6 @@ import { parseBearer } from '../access/htpasswd.js';
 import { type Access, CATALOG_ACCESS, includesAccess, pullAccess } from '../access/scope.js';
 import { SERVICE, type Tokens } from '../access/tokens.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
-import { BLOBS } from '../objects/layout.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
@@ -31,6 +30,7 @@ import { answerToken } from './token-endpoint.js';
 export interface EndpointOptions {
   readonly source: Source;
   readonly settings: Settings;
+  readonly blobsBy: BlobsBy;
   readonly gate: Gate;
   /** Undefined where there are no passwords: then nobody is asked who he is. */
   readonly tokens?: Tokens | undefined;
@@ -55,13 +55,10 @@ interface Asker {
 }
 
 export class Endpoint {
-  readonly #blobsBy: BlobsBy;
   readonly #permission: Permission;
 
   constructor(readonly options: EndpointOptions) {
-    const { settings } = options;
-    this.#blobsBy = blobsBy(settings);
-    this.#permission = new Permission(settings);
+    this.#permission = new Permission(options.settings);
   }
 
   async answer(request: IncomingMessage): Promise<Answer> {
@@ -258,7 +255,7 @@ export class Endpoint {
       case 'manifest':
         return answerManifest(snapshot, route, asked);
       case 'blob':
-        return answerBlob(snapshot, route, this.#blobsBy, asked);
+        return answerBlob(snapshot, route, this.options.blobsBy, asked);
       case 'tags':
         return answerTags(snapshot, route, asked);
       case 'referrers':
@@ -346,15 +343,4 @@ const AWAY = 'the object store this registry reads cannot be reached; come again
 
 function vary({ headers }: Answer): string {
   return [headers.Vary, 'Authorization'].filter(Boolean).join(', ');
-}
-
-function blobsBy({ registry, targets }: Settings): BlobsBy {
-  const { target, blobs, blobsUrl, accelPrefix } = registry;
-  const store = targets[target];
-  if (blobs === 'redirect' || (blobs === 'auto' && store?.type === 's3')) {
-    const publicUrl = store?.type === 's3' ? store.publicUrl : undefined;
-    const objects = publicUrl && `${publicUrl.replace(/\/*$/, '')}/${BLOBS}{digest}`;
-    return { how: 'redirect', url: blobsUrl ?? objects };
-  }
-  return blobs === 'x-accel' ? { how: 'x-accel', prefix: accelPrefix } : { how: 'stream' };
 }

@@ -7,7 +7,7 @@ import type { Digest } from '../image/digest.js';
 import { blobKey } from '../objects/layout.js';
 import { patiently } from '../objects/patience.js';
 import type { ObjectStore } from '../objects/store.js';
-import type { Body, Part } from './answer.js';
+import type { Body, Part } from './body.js';
 import type { ServedBlob } from './source.js';
 
 export type BlobStore = Pick<ObjectStore, 'get' | 'open'>;

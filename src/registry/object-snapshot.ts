@@ -7,11 +7,18 @@ import { digestOfBytes, manifestDigest } from '../image/manifest-digest.js';
 import type { ManifestKind } from '../image/media-types.js';
 import type { RepositoryName, Tag } from '../image/names.js';
 import { manifestKey, snapshotKey } from '../objects/layout.js';
-import type { FoundForm } from '../snapshot/lookup.js';
+import type { FoundForm, SnapshotLookup } from '../snapshot/lookup.js';
 import { type BlobPlace, damaged, ObjectBlob } from './object-blob.js';
-import type { Loaded } from './object-source.js';
 import type { Named } from './pointers.js';
 import type { ServedBlob, ServedManifest, ServedSnapshot, ServedText } from './source.js';
+
+/** A snapshot as it was read. */
+export interface Loaded {
+  readonly lookup: SnapshotLookup;
+  readonly bytes: Buffer;
+  /** What was made of it for clients, by name. */
+  readonly texts: Map<string, ServedText>;
+}
 
 /** Where a snapshot is read from. */
 export interface Place extends BlobPlace {

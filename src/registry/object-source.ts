@@ -13,10 +13,10 @@ import { parseSnapshot } from '../snapshot/snapshot-file.js';
 import { Memory } from './memory.js';
 import { type BlobStore, damaged } from './object-blob.js';
 import { browseObjects } from './object-browse.js';
-import { ObjectSnapshot } from './object-snapshot.js';
+import { type Loaded, ObjectSnapshot } from './object-snapshot.js';
 import { Pointers } from './pointers.js';
 import { SignedUrls } from './signed-urls.js';
-import type { Browse, ServedSnapshot, ServedText, Source } from './source.js';
+import type { Browse, ServedSnapshot, Source } from './source.js';
 
 export interface ObjectSourceOptions {
   readonly store: Pick<ObjectStore, 'get' | 'list' | 'presign'>;
@@ -31,14 +31,6 @@ export interface ObjectSourceOptions {
   /** Milliseconds, of a clock that is never set. */
   readonly monotonicMs: () => number;
   readonly onAway: (trouble: Error | undefined) => void;
-}
-
-/** A snapshot as it was read. */
-export interface Loaded {
-  readonly lookup: SnapshotLookup;
-  readonly bytes: Buffer;
-  /** What was made of it for clients, by name. */
-  readonly texts: Map<string, ServedText>;
 }
 
 const SNAPSHOTS_BYTES = 256 * 1024 * 1024;

@@ -2,7 +2,9 @@
  * What the page shows of the published tree. Snapshots never change, so what was made of one is
  * remembered; large ones are read on a thread of their own, each once, however many ask for it.
  */
+
 import { LRUCache } from 'lru-cache';
+import pTimeout from 'p-timeout';
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { platformName } from '../image/manifest.js';
@@ -85,20 +87,12 @@ export class PageReader {
   async factsOf(
     ids: readonly RepositoryId[],
   ): Promise<(SnapshotFacts | 'damaged' | 'unread' | undefined)[]> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'unread'>((resolve) => {
-      timer = setTimeout(resolve, FACTS_MS, 'unread');
-    });
-    const all = ids.map(async (id) => {
+    const read = async (id: RepositoryId) => {
       const snapshot = await this.current(id);
       return snapshot && this.facts(snapshot).catch(unreadIfBusy);
-    });
-    for (const each of all) each.catch(() => {});
-    try {
-      return await Promise.all(all.map((each) => Promise.race([each, late])));
-    } finally {
-      clearTimeout(timer);
-    }
+    };
+    const limit = { milliseconds: FACTS_MS, fallback: () => 'unread' as const };
+    return Promise.all(ids.map((id) => pTimeout(read(id), limit)));
   }
 
   async facts({ path, of }: ServedSnapshot): Promise<SnapshotFacts | 'damaged' | undefined> {

@@ -3,7 +3,9 @@
  * moment ago is believed; many who ask at once are one request. While the store is away, what was
  * known last is told for a while; that something is not there is only ever said by the store itself.
  */
+
 import { LRUCache } from 'lru-cache';
+import pTimeout from 'p-timeout';
 import { DropdockError } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import { pointerKey } from '../objects/layout.js';
@@ -124,20 +126,15 @@ export class Pointers {
 
   /** What is asked for, or what was known before where the store does not answer, or not soon. */
   async #unlessAway(asked: Promise<Known | undefined>, known: Known): Promise<Known | undefined> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<Known>((resolve) => {
-      timer = setTimeout(() => {
-        this.#leaveAlone();
-        resolve(known);
-      }, PATIENCE_MS);
-    });
+    const late = () => {
+      this.#leaveAlone();
+      return known;
+    };
     try {
-      return await Promise.race([asked, late]);
+      return await pTimeout(asked, { milliseconds: PATIENCE_MS, fallback: late });
     } catch (error) {
       if (!isAway(error)) throw error;
       return known;
-    } finally {
-      clearTimeout(timer);
     }
   }
 

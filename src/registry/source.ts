@@ -9,7 +9,7 @@ import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { SnapshotChanges } from '../publish/browse.js';
 import type { SnapshotFacts, SnapshotSummary } from '../snapshot/summary.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
-import type { Body, Part } from './answer.js';
+import type { Body, Part } from './body.js';
 
 export interface Source {
   /** The snapshot that is current now; undefined where no repository has this id. */

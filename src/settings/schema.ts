@@ -18,7 +18,7 @@ import {
   some,
   text,
 } from './shapes.js';
-import { LOCAL_TARGET, targets } from './targets.js';
+import { allTargets, targets } from './targets.js';
 
 const repository = only({
   mode: v.optional(v.picklist(['merge', 'replace'])),
@@ -131,7 +131,7 @@ function* wrongTogether({
   repositories,
   targets,
 }: v.InferOutput<typeof sections>): Iterable<Complaint> {
-  const known = [LOCAL_TARGET, ...Object.keys(targets)];
+  const known = Object.keys(allTargets({ targets }));
   if (!known.includes(registry.target)) {
     const message = `there is no target ${registry.target}; there are ${known.join(', ')}`;
     yield { path: ['registry', 'target'], message };

@@ -7,6 +7,34 @@ import { absolutePath, agree, filled, HTTP, url } from './shapes.js';
 /** The published tree below `paths`; it is always there. */
 export const LOCAL_TARGET = 'local';
 
+/** The settings of all targets by name, the directory first: it need not stand among them. */
+export function allTargets({
+  targets,
+}: {
+  readonly targets: Readonly<Record<string, TargetSettings>>;
+}): Readonly<Record<string, TargetSettings>> {
+  return { [LOCAL_TARGET]: { type: 'directory' }, ...targets };
+}
+
+/** How output and logs name a target: undefined for the directory, which goes without saying. */
+export function shownTarget(name: string): string | undefined {
+  return name === LOCAL_TARGET ? undefined : name;
+}
+
+/** True for a repository that is published to the directory alone. */
+export function isLocalOnly({ targets }: { readonly targets: readonly string[] }): boolean {
+  return targets.length === 1 && targets[0] === LOCAL_TARGET;
+}
+
+/** The targets of a repository that is not published to the directory; undefined where it is. */
+export function elsewhereOf({
+  targets,
+}: {
+  readonly targets: readonly string[];
+}): readonly string[] | undefined {
+  return targets.includes(LOCAL_TARGET) ? undefined : targets;
+}
+
 const endpoint = v.pipe(
   url(HTTP, 'expected a URL such as https://s3.example.com'),
   v.check((text) => !URL.parse(text)?.username, 'credentials go into credentialsFile'),
@@ -57,7 +85,11 @@ const name = v.pipe(
   v.regex(/^[a-z0-9][a-z0-9._-]*$/, 'expected a name of lower-case letters and digits'),
 );
 
-const all = mapOf(name, v.variant('type', [directory, store]));
+/** One for each kind of target. */
+const target = v.variant('type', [directory, store]);
+export type TargetSettings = v.InferOutput<typeof target>;
+
+const all = mapOf(name, target);
 
 export const targets = v.optional(
   v.pipe(all, agree<v.InferOutput<typeof all>>(directoriesElsewhere)),

@@ -25,24 +25,15 @@ export interface Converted {
   readonly record: ManifestRecord;
 }
 
-/** A Docker form that is in the store by now. */
-export type StoredForm = Pick<Converted, 'digest' | 'record'>;
-
 export interface ConversionInput {
   readonly manifests: ReadonlyMap<Digest, ManifestRecord>;
   /** The bytes of a manifest the snapshot holds. */
   readonly load: (digest: Digest) => Buffer;
-  /** Those that are read by now; the others are loaded. */
-  readonly parsed?: ReadonlyMap<Digest, Manifest>;
-  /** Made before, by the digest of the original. */
-  readonly ready?: ReadonlyMap<Digest, StoredForm>;
 }
 
 export interface ConversionResult {
   readonly conversions: ReadonlyMap<Digest, Digest | null>;
   readonly made: readonly Converted[];
-  /** Those of `ready` that were wanted. */
-  readonly found: readonly StoredForm[];
   readonly leftOut: readonly LeftOut[];
 }
 
@@ -77,13 +68,12 @@ export function convertAll(
 ): ConversionResult {
   const run = new Conversion(new Map(known), input);
   for (const digest of wanted) run.convert(digest);
-  const { conversions, made, found, leftOut } = run;
-  return { conversions, made, found, leftOut };
+  const { conversions, made, leftOut } = run;
+  return { conversions, made, leftOut };
 }
 
 class Conversion {
   readonly #made = new Map<Digest, Converted>();
-  readonly #found = new Map<Digest, StoredForm>();
   readonly leftOut: LeftOut[] = [];
 
   constructor(
@@ -95,10 +85,6 @@ class Conversion {
     return [...this.#made.values()];
   }
 
-  get found(): StoredForm[] {
-    return [...this.#found.values()];
-  }
-
   /** @returns the digest of the Docker form; null where there is none */
   convert(digest: Digest): Digest | null {
     const record = this.input.manifests.get(digest);
@@ -108,12 +94,6 @@ class Conversion {
     if (kind !== 'oci' && kind !== 'oci-index') return null;
     const known = this.conversions.get(digest);
     if (known !== undefined && this.#stillHolds(record, known)) return known;
-    const ready = this.input.ready?.get(digest);
-    if (ready !== undefined) {
-      this.#found.set(ready.digest, ready);
-      this.conversions.set(digest, ready.digest);
-      return ready.digest;
-    }
     const converted = isIndexKind(kind)
       ? this.#convertIndex(digest, record)
       : this.#convertImage(digest, record);
@@ -122,7 +102,7 @@ class Conversion {
   }
 
   #convertImage(digest: Digest, record: ManifestRecord): Digest | undefined {
-    const manifest = this.input.parsed?.get(digest) ?? this.#parse(digest, record);
+    const manifest = this.#parse(digest, record);
     if (manifest === undefined) return undefined;
     const document = this.#toSchema2(manifest, digest);
     const named = new Set([manifest.config, ...manifest.layers].map((each) => each?.digest));
@@ -229,8 +209,7 @@ class Conversion {
   }
 
   #recordOf(digest: Digest): ManifestRecord | undefined {
-    const form = this.#made.get(digest) ?? this.#found.get(digest);
-    return form?.record ?? this.input.manifests.get(digest);
+    return this.#made.get(digest)?.record ?? this.input.manifests.get(digest);
   }
 
   #kindOf(digest: Digest): ManifestKind | undefined {

@@ -13,7 +13,6 @@ import {
   renderContent,
   tagFiles,
 } from './content-files.js';
-import { Inventory, isInLarge } from './inventory.js';
 import { hasLine, type LineChanges, type Lines, readTables } from './lines.js';
 import { nextSnapshotText } from './next-text.js';
 import { amd64Line, nameLine, nextRedirect, REDIRECT_TABLES } from './redirect.js';
@@ -48,8 +47,8 @@ export interface Rendering {
   readonly redirectOci: RedirectOci;
   /** The redirect file is the last. */
   readonly texts: readonly FreshText[];
-  /** All of its files in large directories. */
-  readonly inventory: Inventory;
+  /** How many content files it has, and texts among them. */
+  readonly files: number;
   /** From the last one, where that was known. */
   readonly change?: FileChange;
   readonly kept: Kept;
@@ -62,7 +61,7 @@ interface Kept {
   /** Sorted. */
   readonly tags: readonly Tag[];
   readonly amd64: ReadonlyMap<string, Digest>;
-  /** Paths of texts in large directories. */
+  /** Paths of texts that lie among the manifests. */
   readonly texts: readonly string[];
 }
 
@@ -83,20 +82,18 @@ function renderWhole(state: RepositoryState, options: RenderOptions): Rendering 
   const redirect = Buffer.from(renderRedirectFile(state, options));
   const tags = [...state.tags.keys()].sort();
   const referrers = renderReferrerFiles(state);
-  const inventory = new Inventory();
-  for (const { path } of renderContent(state, redirectOci)) inventory.add(path);
-  for (const { path } of referrers) inventory.add(path);
+  const among = textsAmongManifests(referrers);
   return {
     state,
     redirectOci,
     texts: textFiles(state, { referrers, tags, snapshot: [snapshot], redirect: [redirect] }),
-    inventory,
+    files: renderContent(state, redirectOci).length + among.length,
     kept: {
       snapshot: readTables(snapshot, TABLES),
       redirect: readTables(redirect, REDIRECT_TABLES),
       tags,
       amd64: amd64Tags(state),
-      texts: largeTexts(referrers),
+      texts: among,
     },
   };
 }
@@ -107,7 +104,8 @@ function renderNext(last: Rendering, state: RepositoryState, options: RenderOpti
   const { pieces: snapshot, tables } = nextSnapshotText(kept.snapshot, state, options, change);
   const referrers = renderReferrerFiles(state);
   const files = fileChange(last, state, change);
-  const gone = new Set(files.gone);
+  const gone = [...files.gone, ...kept.texts];
+  const among = textsAmongManifests(referrers);
   // Looked up again for all lists: the image of one may have come later than itself.
   const lists = kept.redirect.get('manifest_list_data') ?? [];
   const hasLists = lists.length > 0 || files.put.some(({ path }) => path.startsWith(LISTS));
@@ -120,22 +118,19 @@ function renderNext(last: Rendering, state: RepositoryState, options: RenderOpti
     manifest_list_data: changedNames(files, LISTS),
     schema2_data: changedNames(files, 'manifests/2/'),
   });
-  const inventory = new Inventory(last.inventory);
-  for (const path of [...gone, ...kept.texts]) inventory.remove(path);
-  for (const { path } of [...files.put, ...referrers]) inventory.add(path);
   const tags = nextTags(kept.tags, change.tags, state.tags);
   return {
     state,
     redirectOci,
     texts: textFiles(state, { referrers, tags, snapshot, redirect: redirect.pieces }),
-    inventory,
-    change: { gone: [...gone, ...kept.texts.filter((path) => !gone.has(path))], put: files.put },
+    files: last.files - gone.length + files.put.length + among.length,
+    change: { gone, put: files.put },
     kept: {
       snapshot: tables,
       redirect: redirect.tables,
       tags,
       amd64,
-      texts: largeTexts(referrers),
+      texts: among,
     },
   };
 }
@@ -156,8 +151,8 @@ function textFiles(state: RepositoryState, { referrers, tags, ...made }: Texts):
   ];
 }
 
-function largeTexts(files: readonly TextFile[]): string[] {
-  return files.map(({ path }) => path).filter(isInLarge);
+function textsAmongManifests(files: readonly TextFile[]): string[] {
+  return files.map(({ path }) => path).filter((path) => path.startsWith('manifests/'));
 }
 
 const LISTS = 'manifests/list/';

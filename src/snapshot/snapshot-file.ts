@@ -4,6 +4,7 @@ import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { RedirectOci } from './content-files.js';
 import type { ManifestRecord, Origin, RepositoryState } from './state.js';
+import type { Timestamp } from './timestamp.js';
 
 export const VERSION = 1;
 
@@ -26,6 +27,12 @@ export interface SnapshotHeader {
 
 export interface StoredSnapshot extends SnapshotHeader {
   readonly state: RepositoryState;
+}
+
+/** A snapshot by its own description, which names all that it has. */
+export interface SnapshotText {
+  readonly snapshot: Timestamp;
+  readonly text: Uint8Array;
 }
 
 interface Document {

@@ -12,7 +12,6 @@ import type { Bundle } from '../readers/bundle.js';
 import { directoryBundle } from '../readers/directory-bundle.js';
 import { recogniseDirectory } from '../readers/format.js';
 import { readBundle } from '../readers/recognise.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
 import { endsInZeros, openPlainTar, packingOf } from './archive.js';
 
 const NOTHING_PUBLISHED = { sizeOf: () => undefined, readManifest: () => undefined };
@@ -35,8 +34,6 @@ export interface Finding {
   readonly verdict: Verdict;
   /** What was read of a directory that is whole. */
   readonly reading?: Reading;
-  /** The snapshot that holds what it leaves out; undefined where none was asked. */
-  readonly base?: Timestamp | null | undefined;
 }
 
 /** Is the drop whole? What can never be is found again, with its reason, when it is published. */
@@ -51,15 +48,12 @@ export function examineDirectory(
     if (recogniseDirectory(bundle.entries()) === undefined) {
       return { verdict: incomplete('index.json') };
     }
-    const { roots, id, tag, elsewhere } = request;
-    const base =
-      id === undefined || elsewhere !== undefined ? undefined : readPivot(disk, roots, id);
-    const published = publishedOf(disk, request, base);
-    const options = { published, isEndKnown: false };
+    const { id, tag } = request;
+    const options = { published: publishedOf(disk, request), isEndKnown: false };
     const reading = readBundle(bundle, { tag, fromInside: id === undefined }, options);
     const verdict = verdictOf(reading.missing);
-    // Layers that have to be compressed are stored in its turn.
-    return reading.unnamed.saved.length > 0 ? { verdict } : { verdict, reading, base };
+    // Layers that have to be compressed take long: they are stored by a job of their own.
+    return reading.unnamed.saved.length > 0 ? { verdict } : { verdict, reading };
   });
 }
 
@@ -111,19 +105,14 @@ function incomplete(what: string): Verdict {
   return { kind: 'incomplete', missing: [missing] };
 }
 
-/**
- * What a drop may leave out.
- * @param base for a look that must be at one snapshot to its end
- */
+/** What a drop may leave out: what the current snapshot of its repository serves, one snapshot to the end. */
 export function publishedOf(
   disk: Disk,
   { roots, id, elsewhere }: Pick<ExamineRequest, 'roots' | 'id' | 'elsewhere'>,
-  base?: Timestamp | null,
 ): ReturnType<typeof publishedContent> {
   if (id === undefined) return NOTHING_PUBLISHED;
   if (elsewhere !== undefined) return publishedElsewhere(disk, roots, id, elsewhere);
-  const snapshot = base === undefined ? readPivot(disk, roots, id) : base;
-  return publishedContent(disk, roots, id, snapshot);
+  return publishedContent(disk, roots, id, readPivot(disk, roots, id));
 }
 
 function verdictOf(missing: readonly Missing[]): Verdict {

@@ -4,7 +4,7 @@ import { clockOwners, listClaims } from '../inbox/claim.js';
 import { hasRetired } from '../inbox/let-go.js';
 import type { Claim } from '../inbox/paths.js';
 import type { TreeRoots } from '../publish/paths.js';
-import { workOwners } from '../publish/work-owners.js';
+import { workOwners } from '../publish/transaction.js';
 
 export interface Leftovers {
   readonly claims: readonly Claim[];

@@ -11,14 +11,14 @@ import type { LeftOut, Missing, StagedBlob, StagedManifest } from '../image/stag
 import { describeMissing } from '../inbox/settle.js';
 import type { StageRequest } from '../publish/drop.js';
 import { contentPath, workPath } from '../publish/paths.js';
+import { buildManifest, type StoredLayer } from '../readers/docker-save.js';
+import type { NamedRoot } from '../readers/name-roots.js';
 import {
-  buildManifest,
+  type BundleReading,
+  nameReading,
   type SavedImage,
   type SavedLayer,
-  type StoredLayer,
-} from '../readers/docker-save.js';
-import type { NamedRoot } from '../readers/name-roots.js';
-import { type BundleReading, nameReading } from '../readers/reading.js';
+} from '../readers/reading.js';
 import { ExpansionBudget, storeLayer } from './store-layer.js';
 
 /**

@@ -5,7 +5,7 @@ import type { Disk } from '../disk/disk.js';
 import { InsideDirectory } from '../disk/inside.js';
 import { IntoStore } from '../disk/into-store.js';
 import { adoptSpooled, type Ingested, nothingIngested } from '../disk/stored.js';
-import { DropdockError, toPlainError } from '../errors.js';
+import { DropdockError } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
 import type {
   BlobSource,
@@ -14,13 +14,7 @@ import type {
   StagedContent,
   StagedManifest,
 } from '../image/staged-content.js';
-import type {
-  DropToPublish,
-  StageAnswer,
-  StageRequest,
-  StageResult,
-  StageTogetherRequest,
-} from '../publish/drop.js';
+import type { DropToPublish, StageRequest, StageResult } from '../publish/drop.js';
 import { contentPath, workPath } from '../publish/paths.js';
 import { directoryBundle } from '../readers/directory-bundle.js';
 import type { BundleReading } from '../readers/reading.js';
@@ -62,36 +56,6 @@ export async function stage(disk: Disk, request: StageRequest): Promise<StageRes
   );
 }
 
-/** For each directory of a turn the same, and one wait for the disk for all: they are small. */
-export function stageTogether(
-  disk: Disk,
-  { drops, ...turn }: StageTogetherRequest,
-): readonly StageAnswer[] {
-  const { roots, transaction } = turn;
-  const options = { place: workPath(roots, transaction), expected: drops.length };
-  try {
-    return IntoStore.use(disk, options, (into) =>
-      drops.map((drop): StageAnswer => {
-        try {
-          checkThere(disk, drop);
-          const request = { ...turn, drop };
-          const bring = (reading: BundleReading, inside: InsideDirectory): StageAnswer =>
-            reading.unnamed.saved.length > 0
-              ? { isToStageAlone: true }
-              : bringReading(request, reading, into, inside);
-          return into.together(() => readDirectory(disk, request, bring));
-        } catch (error) {
-          return { error: toPlainError(error) };
-        }
-      }),
-    );
-  } catch (error) {
-    if (drops.length === 1) return [{ error: toPlainError(error) }];
-    // What one of them does to the disk must not hold up the others.
-    return drops.flatMap((drop) => stageTogether(disk, { ...turn, drops: [drop] }));
-  }
-}
-
 const wantedOf = ({ tag, fromInside }: DropToPublish) => ({ tag, fromInside: fromInside === true });
 
 function readDirectory<T>(
@@ -109,12 +73,12 @@ function readDirectory<T>(
 }
 
 function readingOptions(disk: Disk, request: StageRequest): ReadingOptions {
-  const { drop, base } = request;
-  return { published: publishedOf(disk, request, base), isEndKnown: isEndKnown(drop) };
+  const { drop } = request;
+  return { published: publishedOf(disk, request), isEndKnown: isEndKnown(drop) };
 }
 
 /** @throws claim.lost */
-export function checkThere(disk: Disk, { path, name }: DropToPublish): void {
+function checkThere(disk: Disk, { path, name }: DropToPublish): void {
   if (disk.statIfThere(path) !== undefined) return;
   throw new DropdockError('claim.lost', `${name} is not where it was.`, { path: name });
 }

@@ -19,7 +19,8 @@ import {
   READ_CHUNK_BYTES,
 } from '../image/limits.js';
 import { decompress, type LayerCompression } from '../readers/decompress.js';
-import type { SavedLayer, StoredLayer } from '../readers/docker-save.js';
+import type { StoredLayer } from '../readers/docker-save.js';
+import type { SavedLayer } from '../readers/reading.js';
 import { recogniseArchive } from '../readers/recognise.js';
 
 /** Fast; a higher level makes images 5 % smaller in twice the time (measured). */

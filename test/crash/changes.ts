@@ -9,16 +9,15 @@ import { readdirSync, renameSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startDaemon } from '#src/daemon/daemon.js';
-import { publishContext, type Services } from '#src/daemon/services.js';
+import type { Services } from '#src/daemon/services.js';
 import { cleanAll } from '#src/daemon/upkeep.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { lockFileSystem } from '#src/disk/lock-files.js';
 import { bootId } from '#src/disk/owner.js';
 import { DropdockError } from '#src/errors.js';
-import { parseRepositoryName } from '#src/image/names.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
+import type { Edit } from '#src/publisher/target.js';
 import { deliver, dropPath, SWEEP_YAML } from '../support/deliver.js';
+import { editRepository } from '../support/edit-repository.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository, readSnapshots } from '../support/outside-reader.js';
 import { passTime, receipts, testDaemon, testServices } from '../support/service.js';
@@ -63,12 +62,7 @@ const LATER_MS = 2 * 3_600_000;
 /** Where the drop for the running daemon waits; on the inbox's filesystem, and no drop yet. */
 const ASIDE = '.aside';
 
-const edit = (services: Services, what: Edit) =>
-  editRepository(
-    publishContext(services),
-    resolveRepository(services.settings, parseRepositoryName(CHANGED)),
-    what,
-  );
+const edit = (services: Services, what: Edit) => editRepository(services, CHANGED, what);
 
 const clean = (services: Services) => {
   passTime(services, LATER_MS);

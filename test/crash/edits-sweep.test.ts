@@ -8,13 +8,11 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { publishContext } from '#src/daemon/services.js';
 import { cleanAll } from '#src/daemon/upkeep.js';
 import { nodeDisk } from '#src/disk/disk.js';
-import { parseRepositoryName } from '#src/image/names.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
+import type { Edit } from '#src/publisher/target.js';
 import { deliver, dropPath, SWEEP_YAML } from '../support/deliver.js';
+import { editRepository } from '../support/edit-repository.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
@@ -34,12 +32,7 @@ interface Change {
   readonly after: readonly string[] | undefined;
 }
 
-const edit = (services: TestServices, what: Edit) =>
-  editRepository(
-    publishContext(services),
-    resolveRepository(services.settings, parseRepositoryName('app')),
-    what,
-  );
+const edit = (services: TestServices, what: Edit) => editRepository(services, 'app', what);
 
 const CHANGES: Record<string, Change> = {
   rollback: {

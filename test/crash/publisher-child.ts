@@ -4,12 +4,11 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { publishContext } from '#src/daemon/services.js';
+import { onceContext } from '#src/daemon/daemon.js';
 import { faultOf } from '#src/errors.js';
 import { parseRepositoryName } from '#src/image/names.js';
 import type { DropToPublish } from '#src/publish/drop.js';
-import { publishRepository } from '#src/publish/publish.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
+import { publishOnce } from '#src/publisher/publish-once.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';
 import { makeLayout } from '../support/make-image.js';
 import { makeRandom } from '../support/random.js';
@@ -37,7 +36,6 @@ for (let n = 0; n < Number(merges); n++) {
 await services.close();
 
 async function publish(repository: string, path: string): Promise<void> {
-  const policy = resolveRepository(services.settings, parseRepositoryName(repository));
   const drop: DropToPublish = {
     name: path,
     path,
@@ -50,10 +48,10 @@ async function publish(repository: string, path: string): Promise<void> {
   };
   for (;;) {
     try {
-      const result = await publishRepository(publishContext(services), policy, [drop]);
-      const [outcome] = result.outcomes;
-      if (outcome?.status === 'published' || outcome?.status === 'unchanged') return;
-      if (outcome?.status === 'rejected') throw outcome.error;
+      const given = { drop, repository: parseRepositoryName(repository), namespace: '' };
+      const [part] = (await publishOnce(onceContext(services), given)).parts;
+      if (part?.outcome.status !== 'rejected') return;
+      throw part.outcome.error;
     } catch (error) {
       if (faultOf(error) !== 'system') throw error;
     }

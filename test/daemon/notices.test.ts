@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { startDaemon } from '#src/daemon/daemon.js';
 import { Postman } from '#src/daemon/postman.js';
-import { openServices, publishContext, type Services } from '#src/daemon/services.js';
+import { openServices, type Services } from '#src/daemon/services.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { DropdockError } from '#src/errors.js';
-import { type Change, editRepository } from '#src/publish/edit.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
+import type { TargetChange } from '#src/publisher/target.js';
 import { loadSettings } from '#src/settings/settings.js';
 import { dropdock } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
+import { editRepository } from '../support/edit-repository.js';
 import { makeLayout } from '../support/make-image.js';
 import { type Behaviour, Receiver } from '../support/receiver.js';
 import {
@@ -111,17 +111,16 @@ describe('being told', function () {
     makeLayout(drop);
     await command('publish', drop, '--as', 'team/app:1.0');
     expect(told()).to.deep.equal([]);
-    const services = await daemon();
+    await daemon();
     await toldOf('published');
     // As the commands do; one of them as a process is enough.
     const other = await open();
-    const policy = resolveRepository(services.settings, 'team/app' as never);
-    const edit = (what: Change) => editRepository(publishContext(other), policy, what);
+    const edit = (what: TargetChange) => editRepository(other, 'team/app', what);
     await edit({ kind: 'untag', tags: ['1.0'] });
     await toldOf('untagged');
     // Its grace is over: no tag changes by that, and nobody is told.
     passTime(other, 2 * 3_600_000);
-    expect((await edit({ kind: 'clean' })).snapshot).to.be.a('string');
+    expect((await edit({ kind: 'expire' })).snapshot).to.be.a('string');
     passTime(other, -2 * 3_600_000);
     await edit({ kind: 'rollback', to: undefined });
     await command('remove', 'team/app');

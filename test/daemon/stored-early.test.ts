@@ -1,22 +1,28 @@
 /**
- * Goal: what a daemon stores before a drop's turn is kept until that turn, and no longer; and a turn
- * that fails is tried again with the drop itself, for by then the sweep may have been there.
+ * Goal: what a daemon stores of a drop when it claims it is kept until the drop has its receipt, and no longer:
+ * a publish that fails is tried again with it, and where it is gone all the same, with the drop itself.
  */
-import { on } from 'node:events';
-import { existsSync, readdirSync, renameSync, rmSync, statSync, watch } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { startDaemon } from '#src/daemon/daemon.js';
-import { nodeDisk } from '#src/disk/disk.js';
-import type { ScanResult } from '#src/inbox/scan.js';
+import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import type { Digest } from '#src/image/digest.js';
+import { contentPath } from '#src/publish/paths.js';
+import type { ClaimBatchRequest } from '#src/threads/claim-batch.js';
 import { type DiskOperation, interfereWith, systemError } from '../support/faulty-disk.js';
-import { makeLayout } from '../support/make-image.js';
+import { blobPath, layerBytes, makeLayout, sha256 } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
-import { receipts, testDaemon, testServices } from '../support/service.js';
+import { receipts, type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
-describe('what a daemon stores early', () => {
+interface Job {
+  readonly job: string;
+  readonly request: unknown;
+}
+
+describe('what a daemon stores when it claims a drop', () => {
   let root: string;
   let stop: () => Promise<void>;
   beforeEach(() => {
@@ -29,108 +35,138 @@ describe('what a daemon stores early', () => {
 
   const work = () => readdirSync(join(root, 'state', 'work')).filter((name) => !isReady(name));
   const isReady = (name: string) => name.includes('ready');
-  const isPublished = () =>
-    existsSync(join(root, 'inbox', '.receipts')) && receipts(root).length > 0;
+  const isPublished = (count = 1) =>
+    existsSync(join(root, 'inbox', '.receipts')) && receipts(root).length >= count;
   const watching = (look: (operation: DiskOperation) => void) => interfereWith(nodeDisk, look);
+  const isBuilt = ({ verb, paths }: DiskOperation) =>
+    verb === 'rename' && /\/master\/app\/\S+$/.test(paths);
+  const tags = () => Object.keys(readRepository(join(root, 'published'), 'app')?.tags ?? {});
 
-  it('is kept until the drop has had its turn, and no longer', async () => {
-    const atFlip: number[] = [];
-    const disk = watching(({ verb, paths }) => {
-      if (verb === 'rename' && paths.endsWith('/web/app')) atFlip.push(work().length);
-    });
-    ({ stop } = await testDaemon(root, { disk }));
-    makeLayout(join(root, 'inbox', 'app:1'));
-    await waitFor('the receipt', isPublished);
-    // The turn's own, and the one that keeps what was stored.
-    expect(atFlip).to.deep.equal([2]);
-    await waitFor('nothing to be left of it', () => work().length === 0);
-  });
-
-  it('makes one snapshot of all that a look has found of a repository', async () => {
-    const drops = Array.from({ length: 6 }, (_none, at) => `app:${at}`);
-    for (const name of drops)
-      makeLayout(join(root, 'inbox', name), { layers: [name], tag: name.slice(4) });
-    const last = join(root, 'inbox', 'app:5', 'index.json');
-    await waitFor('silence', () => Date.now() - statSync(last).ctimeMs > 200);
-    const services = await testServices(root, { disk: nodeDisk });
+  /**
+   * @param before called before each job
+   * @returns its services, and the jobs that it gives to the workers from now on
+   */
+  async function start(
+    disk: Disk = nodeDisk,
+    before: (job: string, services: TestServices) => void = () => {},
+  ): Promise<{ services: TestServices; jobs: Job[] }> {
+    const services = await testServices(root, { disk });
     const { run } = services;
-    let jobs = 0;
-    let isTurn = false;
-    // The second job that takes some of them ends when a turn has begun without these, or after a while.
-    const slowly = async (job: string, request: unknown) => {
-      if (job === 'readAndBuild') isTurn = true;
-      if (job === 'takeTogether' && ++jobs === 2) {
-        await waitFor('a turn', () => isTurn, 300).catch(() => {});
-      }
+    const jobs: Job[] = [];
+    const noted = (job: string, request: unknown) => {
+      jobs.push({ job, request });
+      before(job, services);
       return run(job as never, request as never);
     };
-    const daemon = await startDaemon(Object.assign(services, { run: slowly as typeof run }));
+    const daemon = await startDaemon(Object.assign(services, { run: noted as typeof run }));
     stop = async () => {
       await daemon.stop();
       await services.close();
     };
-    await waitFor('all receipts', () => isPublished() && receipts(root).length === drops.length);
-    expect(jobs).to.equal(2);
-    expect(new Set(receipts(root).map(({ snapshot }) => snapshot)).size).to.equal(1);
+    return { services, jobs };
+  }
+  const retries = ({ lines }: TestServices) =>
+    lines.filter(({ event }) => event === 'publish.retry').map(({ fields }) => fields.code);
+
+  it('is kept until the drop has its receipt, and no longer', async () => {
+    const atFlip: number[] = [];
+    const atReceipt: number[] = [];
+    const disk = watching(({ verb, paths }) => {
+      if (verb !== 'rename') return;
+      if (paths.endsWith('/web/app')) atFlip.push(work().length);
+      if (/\/\.receipts\/\S+$/.test(paths)) atReceipt.push(work().length);
+    });
+    const { jobs } = await start(disk);
+    makeLayout(join(root, 'inbox', 'app:1'));
+    await waitFor('the receipt', isPublished);
+    // The publish's own, and the one that keeps what was stored.
+    expect({ atFlip, atReceipt }).to.deep.equal({ atFlip: [2], atReceipt: [1] });
+    await waitFor('nothing to be left of it', () => work().length === 0);
+    expect(jobs.map(({ job }) => job)).not.to.include('stage');
   });
 
-  it('makes one snapshot of what comes right behind a crowd, too', async () => {
-    const inbox = join(root, 'inbox');
-    const names = Array.from({ length: 14 }, (_none, at) => `app:${at}`);
-    for (const name of names)
-      makeLayout(join(root, 'outside', name), { layers: [name], tag: name.slice(4) });
-    const last = join(root, 'outside', 'app:13', 'index.json');
+  it('is one snapshot for all that a scan has found of a repository', async () => {
+    const names = Array.from({ length: 6 }, (_none, at) => `app:${at}`);
+    // Two jobs share what a scan has found.
+    for (const name of [...names, 'other:1', 'third:1']) {
+      const tag = name.slice(name.indexOf(':') + 1);
+      makeLayout(join(root, 'inbox', name), { layers: [name], tag });
+    }
+    const last = join(root, 'inbox', 'third:1', 'index.json');
     await waitFor('silence', () => Date.now() - statSync(last).ctimeMs > 200);
-    const services = await testServices(root, { disk: nodeDisk });
-    const { run } = services;
-    const drop = (some: readonly string[]) => {
-      for (const name of some) renameSync(join(root, 'outside', name), join(inbox, name));
-    };
-    const behind = names.slice(10);
-    // When a look has found the first ten, the others come, and the daemon hears of it.
-    const whileLooking = async (job: string, request: unknown) => {
-      const result: unknown = await run(job as never, request as never);
-      if (job !== 'scan' || (result as ScanResult).drops.length < 10) return result;
-      const coming = behind.splice(0);
-      if (coming.length === 0) return result;
-      const watcher = watch(inbox);
-      drop(coming);
-      for await (const [, name] of on(watcher, 'change')) if (name === coming.at(-1)) break;
-      watcher.close();
-      return result;
-    };
-    const daemon = await startDaemon(Object.assign(services, { run: whileLooking as typeof run }));
-    stop = async () => {
-      await daemon.stop();
-      await services.close();
-    };
-    // By then its watch is there.
-    makeLayout(join(inbox, 'other:1'));
-    await waitFor('the first receipt', isPublished);
-    drop(names.slice(0, 10));
-    await waitFor('all receipts', () => receipts(root).length === names.length + 1);
-    expect(behind).to.have.length(0);
+    const { jobs } = await start();
+    await waitFor('all receipts', () => isPublished(names.length + 2));
+    const claimed = jobs
+      .filter(({ job }) => job === 'claimBatch')
+      .map(({ request }) => (request as ClaimBatchRequest).drops.map(({ take }) => take.path));
+    expect(claimed.filter((paths) => names.some((name) => paths.includes(name)))).to.have.length(1);
     const ours = receipts(root).filter(({ repository }) => repository === 'app');
+    expect(ours).to.have.length(names.length);
     expect(new Set(ours.map(({ snapshot }) => snapshot)).size).to.equal(1);
   });
 
-  it('is not gone by when a turn is tried again', async () => {
+  it('is kept while its publish is tried again: the drop is not read again', async () => {
+    const kept: number[] = [];
+    const disk = watching((operation) => {
+      if (!isBuilt(operation)) return;
+      kept.push(work().length);
+      if (kept.length < 3) throw systemError('EIO', operation);
+    });
+    const { services, jobs } = await start(disk);
+    makeLayout(join(root, 'inbox', 'app:1'), { layers: ['one'] });
+    await waitFor('the receipt', isPublished);
+    expect(kept).to.deep.equal([2, 2, 2]);
+    expect(retries(services)).to.deep.equal(['EIO', 'EIO']);
+    expect(jobs.map(({ job }) => job)).not.to.include('stage');
+    expect(receipts(root)[0]?.status).to.equal('published');
+    expect(tags()).to.have.length(1);
+    await waitFor('nothing to be left of it', () => work().length === 0);
+  });
+
+  it('is read again from the drop where it is gone when its publish is tried again', async () => {
     let failed = 0;
     const disk = watching((operation) => {
-      const { verb, paths } = operation;
-      if (failed > 0 || verb !== 'rename' || !/\/master\/app\/\S+$/.test(paths)) return;
+      if (failed > 0 || !isBuilt(operation)) return;
       failed++;
       rmSync(join(root, 'state', 'content'), { recursive: true });
       throw systemError('EIO', operation);
     });
-    ({ stop } = await testDaemon(root, { disk }));
+    const { services, jobs } = await start(disk);
     makeLayout(join(root, 'inbox', 'app:1'), { layers: ['one'] });
     await waitFor('the receipt', isPublished);
     expect(failed).to.equal(1);
+    expect(retries(services)).to.deep.equal(['EIO', 'content.vanished']);
+    expect(jobs.filter(({ job }) => job === 'stage')).to.have.length(1);
     expect(receipts(root)[0]?.status).to.equal('published');
-    expect(Object.keys(readRepository(join(root, 'published'), 'app')?.tags ?? {})).to.have.length(
-      1,
-    );
-    await stop();
+    expect(tags()).to.have.length(1);
+    await waitFor('nothing to be left of it', () => work().length === 0);
+  });
+
+  it('is no drop that leaves out what is gone by now: that is rejected, and the others published', async () => {
+    makeLayout(join(root, 'inbox', 'app:zero'), { layers: ['base'], tag: 'zero' });
+    const base = sha256(layerBytes('base'));
+    let builds = 0;
+    const { services } = await start(nodeDisk, (job, { roots }) => {
+      if (job === 'buildSnapshot' && ++builds === 2) rmSync(contentPath(roots, base as Digest));
+    });
+    await waitFor('the first receipt', isPublished);
+    // Moved into the inbox together: one scan finds both.
+    for (const tag of ['one', 'two']) {
+      const layers = tag === 'one' ? ['base', tag] : [tag];
+      makeLayout(join(root, 'outside', tag), { layers, tag });
+    }
+    rmSync(blobPath(join(root, 'outside', 'one'), base));
+    for (const tag of ['one', 'two']) {
+      renameSync(join(root, 'outside', tag), join(root, 'inbox', `app:${tag}`));
+    }
+    await waitFor('all receipts', () => isPublished(3));
+    const told = receipts(root).map(({ drop, status, code }) => [drop, status, code]);
+    expect(told).to.have.deep.members([
+      ['app:zero', 'published', undefined],
+      ['app:two', 'published', undefined],
+      ['app:one', 'rejected', 'content.missing'],
+    ]);
+    expect(tags()).to.have.members(['zero', 'two']);
+    expect(retries(services)).to.deep.equal(['content.vanished']);
   });
 });

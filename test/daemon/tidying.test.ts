@@ -23,7 +23,8 @@ describe('what is to be deleted', () => {
       });
     };
     const log = (_level: string, event: string) => void warned.push(event);
-    const services = { inbox: '/i', roots: {}, run, log } as unknown as Services;
+    const events = { emit: () => {} };
+    const services = { inbox: '/i', roots: {}, run, log, events } as unknown as Services;
     return new Tidying(services, () => busy);
   };
   /** What runs comes to its end. */

@@ -8,8 +8,10 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { finished } from 'node:stream/promises';
 import { expect } from 'chai';
 import { LogFile } from '#src/disk/log-file.js';
+import { openLog } from '#src/log.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { tool } from '../support/tools.js';
 import { waitFor } from '../support/wait-for.js';
@@ -25,7 +27,7 @@ describe('a log file', () => {
     changes = [];
     file = new LogFile({
       path,
-      wayRound: (text) => {
+      fallback: (text) => {
         around += text;
       },
       onChange: (error) => changes.push((error as NodeJS.ErrnoException | undefined)?.code),
@@ -34,8 +36,9 @@ describe('a log file', () => {
   beforeEach(() => {
     path = join(tempDir(), 'some.log');
   });
+  const close = () => finished(file.end());
   afterEach(async () => {
-    await file.close();
+    await close();
     removeTempDirs();
   });
   const text = () => (existsSync(path) ? readFileSync(path, 'utf8') : '');
@@ -44,11 +47,11 @@ describe('a log file', () => {
   it('holds all lines in their order, after those of the process before', async () => {
     open();
     file.write('a\n');
-    await file.close();
+    await close();
     open();
     const many = Array.from({ length: 1000 }, (_none, at) => `${at}\n`);
     for (const line of many) file.write(line);
-    await file.close();
+    await close();
     expect(text()).to.equal(`a\n${many.join('')}`);
     expect(statSync(path).mode & 0o777).to.equal(0o640);
     expect(around).to.equal('');
@@ -107,6 +110,14 @@ describe('a log file', () => {
     expect(changes).to.deep.equal(['ENOENT', undefined]);
   });
 
+  it('sends what is written after its end to the fallback', async () => {
+    open();
+    await close();
+    file.reopen();
+    file.write('late\n');
+    expect(around).to.equal('late\n');
+  });
+
   it('keeps no more than some lines for a disk that hangs, and ends all the same', async () => {
     // Nobody reads: to open a FIFO for writing waits for ever.
     await tool('mkfifo', path);
@@ -115,7 +126,7 @@ describe('a log file', () => {
     for (let count = 0; count < 8; count++) file.write(line);
     expect(around.length).to.be.within(line.length, 4 * line.length);
     const began = performance.now();
-    await file.close();
+    await openLog({ level: 'info', format: 'text' }, { stream: file }).close();
     expect(performance.now() - began).to.be.below(5000);
     // Lets the thread that waits in open(2) go, or this process would not end.
     await tool('cp', path, '/dev/null');

@@ -12,10 +12,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { formatBytes } from '#src/commands/context.js';
 import { describeProgress } from '#src/commands/progress-line.js';
 import type { RepositoryId } from '#src/image/names.js';
 import { lockRepository } from '#src/publish/lock.js';
+import { formatBytes } from '#src/units.js';
 import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
 import { makeLayout, sha256, TestContent } from '../support/make-image.js';
 import { dockerSaveMembers, makeTar } from '../support/make-tar.js';
@@ -252,10 +252,10 @@ describe('dropdock', function () {
   it('shows progress with bytes, rate and what it is doing', () => {
     const gib = 1024 ** 3;
     expect(describeProgress('reading', gib, 2 * gib, 2000)).to.equal(
-      'reading [############------------] 1.0 GiB of 2.0 GiB, 512.0 MiB/s',
+      'reading [############------------] 1 GiB of 2 GiB, 512 MiB/s',
     );
     expect(describeProgress('receiving', 1024, undefined, 1000)).to.equal(
-      'receiving 1.0 KiB, 1.0 KiB/s',
+      'receiving 1 KiB, 1 KiB/s',
     );
   });
 });

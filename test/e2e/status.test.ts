@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { showStatus } from '#src/commands/show-status.js';
-import { type Status, toInboxStatus } from '#src/commands/status.js';
+import { type HostStatus, type Status, showStatus } from '#src/commands/show-status.js';
+import { toInboxStatus } from '#src/commands/status.js';
 import type { Timestamp } from '#src/snapshot/timestamp.js';
 import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
 import { blobPath, makeLayout } from '../support/make-image.js';
@@ -37,7 +37,7 @@ describe('status', function () {
     removeTempDirs();
   });
 
-  const status = async (...given: string[]): Promise<Status> =>
+  const status = async (...given: string[]): Promise<Status & HostStatus> =>
     JSON.parse((await dropdock('status', '--json', '--root', root, ...given)).stdout);
   const drop = (name: string, ...layers: string[]) =>
     makeLayout(join(root, 'inbox', name), { layers });
@@ -144,11 +144,9 @@ describe('status', function () {
         waiting: 100,
         rejected: [REJECTED],
       },
-      { one: false, nowMs },
+      { one: false, columns: [], nowMs },
     );
-    expect(text).to.match(
-      /big +publishing +10s +reading \[#{12}-{12}\] 512\.0 MiB of 1\.0 GiB, 51\.2/,
-    );
+    expect(text).to.match(/big +publishing +10s +reading \[#{12}-{12}\] 512 MiB of 1 GiB, 51\.2/);
     expect(text).to.match(/app +waiting +2h/);
     expect(text).to.contain('and 81 more');
     expect(text).to.match(

@@ -123,7 +123,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
     expect([here(), checkStore(eu)]).to.deep.equal([['1', '2'], ['1']]);
     const { json: history } = await run('history', ['team/app'], { target: 'eu' });
     const why = history.map((each: { why: string }) => each.why);
-    expect(why).to.deep.equal(['publish', 'publish', 'rollback']);
+    expect(why, 'newest first').to.deep.equal(['rollback', 'publish', 'publish']);
     const named = await run('rollback', ['team/app', history[1].snapshot]);
     expect(named.code).to.include('say --target local or eu');
     await run('rollback', ['team/app', history[1].snapshot], { target: 'eu' });

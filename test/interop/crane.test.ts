@@ -7,11 +7,8 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { publishContext } from '#src/daemon/services.js';
-import { parseRepositoryName } from '#src/image/names.js';
-import { editRepository } from '#src/publish/edit.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
 import { crane } from '../support/crane-server.js';
+import { editRepository } from '../support/edit-repository.js';
 import { ENGINES, type Pulled, pull } from '../support/engine.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -147,8 +144,7 @@ for (const files of ['Apache', 'dropdock']) {
       await look();
       expect(await failure('none', 'docker')).to.match(/^manifest unknown: /);
       const { services } = registry;
-      const policy = resolveRepository(services.settings, parseRepositoryName('team/app'));
-      await editRepository(publishContext(services), policy, { kind: 'remove' });
+      await editRepository(services, 'team/app', { kind: 'remove' });
       for (const engine of Object.keys(ENGINES)) {
         expect(await failure('1', engine), engine).to.match(/^manifest unknown: /);
       }

@@ -35,7 +35,7 @@ describe('readiness', () => {
     nowMs += 100_000;
     expect(await problems()).to.deep.equal([]);
     nowMs += 1000;
-    expect(await problems()).to.deep.equal(['scanner: silent for 101 s']);
+    expect(await problems()).to.deep.equal(['scanner: silent for 1m 41s']);
     health.scanned(5);
     expect(await problems()).to.deep.equal([]);
   });
@@ -45,7 +45,7 @@ describe('readiness', () => {
     nowMs += 290_000;
     expect(await problems()).to.deep.equal([]);
     nowMs += 11_000;
-    expect(await problems()).to.deep.equal(['scanner: silent for 301 s']);
+    expect(await problems()).to.deep.equal(['scanner: silent for 5m 1s']);
   });
 
   it('names what cannot be reached, and no path', async () => {

@@ -3,9 +3,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { routeOf } from '#src/daemon/monitor.js';
+import { DropdockError } from '#src/errors.js';
+import type { RepositoryName } from '#src/image/names.js';
 import { endpointMetrics, publishMetrics } from '#src/metrics/definitions.js';
 import { Health } from '#src/metrics/health.js';
 import { Metrics, type MetricsOptions } from '#src/metrics/metrics.js';
+import type { PublishEvent } from '#src/publisher/events.js';
+import type { PublishedOutcome } from '#src/publisher/target.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -24,6 +28,21 @@ function metrics(more: Partial<MetricsOptions> = {}): Metrics {
   });
 }
 
+const A = 'a' as RepositoryName;
+
+/** As far as it is measured. */
+const done = (
+  repository: string,
+  tookMs: number,
+  status: PublishedOutcome['status'] = 'published',
+): PublishEvent => ({
+  type: 'publish.done',
+  drop: 'd',
+  repository: repository as RepositoryName,
+  outcome: { status } as PublishedOutcome,
+  tookMs,
+});
+
 /** The samples of one metric, by their labels. */
 async function samples(of: Metrics, name: string): Promise<Record<string, number>> {
   const lines = (await of.text()).split('\n').filter((line) => line.startsWith(name));
@@ -38,12 +57,19 @@ async function samples(of: Metrics, name: string): Promise<Record<string, number
 describe('metrics', () => {
   it('are made of events: what became of drops, and why', async () => {
     const of = metrics();
-    of.event('info', 'publish.done', { repo: 'a', took: '0.123s' });
-    of.event('info', 'publish.unchanged', { repo: 'a', took: '0.1s' });
-    of.event('warn', 'drop.rejected', { repo: 'a', code: 'tag.invalid' });
-    of.event('warn', 'publish.retry', { repo: 'a', code: 'ENOSPC' });
-    of.event('warn', 'publish.retry', { repo: 'a', code: 'ENOSPC' });
-    of.event('info', 'notify.sent', {});
+    of.hear(done('a', 123));
+    of.hear(done('a', 100, 'unchanged'));
+    const invalid = new DropdockError('tag.invalid', 'made up');
+    of.hear({ type: 'drop.rejected', drop: 'd', repository: A, error: invalid });
+    const full = Object.assign(new Error('made up'), { code: 'ENOSPC', syscall: 'write' });
+    const retry = { drop: 'd', repository: A, target: undefined, error: full, nextMs: 1 };
+    for (const attempt of [1, 2]) of.hear({ type: 'publish.retry', ...retry, attempt });
+    // What is counted of the log is its lines, whoever wrote them.
+    of.logged('info', 'publish.done');
+    of.logged('warn', 'drop.rejected');
+    for (let k = 0; k < 2; k++) of.logged('warn', 'publish.retry');
+    of.logged('error', 'daemon.warning');
+    of.logged('info', 'notify.sent');
     expect(await samples(of, 'dropdock_publishes_total')).to.deep.equal({
       ...{ 'result="published"': 1, 'result="unchanged"': 1 },
       ...{ 'result="rejected"': 1, 'result="retried"': 2 },
@@ -55,25 +81,26 @@ describe('metrics', () => {
     expect(await samples(of, 'dropdock_publish_seconds_sum')).to.deep.equal({ '': 0.123 });
     expect(await samples(of, 'dropdock_warnings_total')).to.deep.equal({
       ...{ 'event="drop.rejected"': 1, 'event="publish.retry"': 2 },
+      ...{ 'event="daemon.warning"': 1 },
     });
     expect(await samples(of, 'dropdock_notices_total')).to.include({ 'result="sent"': 1 });
   });
 
-  it('are made of jobs: steps, bytes hashed, flips, what the cleaning found', async () => {
+  it('are made of events: steps, bytes hashed, flips, what the cleaning found', async () => {
     const of = metrics();
-    of.job('ingest', { blobs: [{ size: 60 }, { size: 40 }] }, ['copied', 'linked'], 20);
-    const blob = (digest: string, source: unknown) => ({ digest, size: 10, source });
-    const content = { blobs: [blob('a', {}), blob('b', {}), blob('c', 'published')] };
-    of.job('stage', {}, { content, blobs: [{ digest: 'a' }] }, 5);
-    of.job('flip', {}, [], 3000);
-    of.job('clean', {}, ['x', 'y'], 1);
-    of.job('sweep', {}, { files: 1, bytes: 50, stays: { files: 4, bytes: 400 } }, 1);
-    // 'a' is hashed by a job of its own, 'c' is not in the drop.
+    for (const bytes of [100, 10]) of.hear({ type: 'content.hashed', bytes });
+    of.hear({ type: 'step.done', step: 'flip', tookMs: 3000 });
+    of.hear({ type: 'flip.done', id: 'a' as never, snapshot: 'x' as never, files: 1 });
+    of.hear({ type: 'snapshots.removed', count: 2 });
+    of.hear({ type: 'lock.waited', tookMs: 500 });
+    of.hear({ type: 'content.swept', bytes: 50, stays: { files: 4, bytes: 400 } });
     expect(await samples(of, 'dropdock_hashed_bytes_total')).to.deep.equal({ '': 110 });
     expect(await samples(of, 'dropdock_flips_total')).to.deep.equal({ '': 1 });
     expect(await samples(of, 'dropdock_step_seconds_sum')).to.include({ 'step="flip"': 3 });
     expect(await samples(of, 'dropdock_snapshots_removed_total')).to.deep.equal({ '': 2 });
+    expect(await samples(of, 'dropdock_lock_wait_seconds_sum')).to.deep.equal({ '': 0.5 });
     expect(await samples(of, 'dropdock_store_bytes')).to.deep.equal({ '': 400 });
+    expect(await samples(of, 'dropdock_store_files')).to.deep.equal({ '': 4 });
     expect(await samples(of, 'dropdock_swept_bytes_total')).to.deep.equal({ '': 50 });
   });
 
@@ -82,7 +109,7 @@ describe('metrics', () => {
     const claims = ['app:1@20261123T115950.000Z', 'odd'];
     const of = metrics({ nowMs: () => nowMs, claims: () => claims });
     const scan = (...paths: string[]) =>
-      of.job('scan', {}, { drops: paths.map((path) => ({ path })), ignored: [1] }, 1);
+      of.hear({ type: 'inbox.scanned', drops: paths, ignored: 1, tookMs: 1 });
     scan('a', 'b');
     nowMs += 5000;
     scan('b', 'c');
@@ -103,8 +130,7 @@ describe('metrics', () => {
     const count = async (of: Metrics) =>
       (await of.text()).split('\n').filter((l) => /^drop/.test(l)).length;
     const [one, many] = [metrics(), metrics()];
-    const publish = (of: Metrics, k: number) =>
-      of.event('info', 'publish.done', { repo: `team/app${k}`, took: '1s', drop: `d${k}` });
+    const publish = (of: Metrics, k: number) => of.hear(done(`team/app${k}`, 1000));
     publish(one, 0);
     for (let k = 0; k < 5000; k++) publish(many, k);
     expect(await count(many)).to.equal(await count(one));
@@ -112,7 +138,7 @@ describe('metrics', () => {
       'result="published"': 5000,
     });
     const asked = metrics({ isTold: (name) => name.startsWith('team/') });
-    asked.event('info', 'publish.done', { repo: 'other', took: '1s' });
+    asked.hear(done('other', 1000));
     for (let k = 0; k < 5000; k++) publish(asked, k);
     publish(asked, 0);
     const told = await samples(asked, 'dropdock_repository_publishes_total');
@@ -145,6 +171,14 @@ describe('metrics', () => {
     const names = metrics({ publishes: false }).names();
     expect(names).to.include('dropdock_requests_total');
     expect(names).not.to.include('dropdock_publishes_total');
+  });
+
+  it('of an endpoint alone hear events of which they count nothing', async () => {
+    const of = metrics({ publishes: false });
+    of.hear(done('a', 1));
+    of.hear({ type: 'step.done', step: 'flip', tookMs: 1 });
+    of.hear({ type: 'content.swept', bytes: 1, stays: { files: 1, bytes: 1 } });
+    expect(await of.text()).not.to.match(/^dropdock_(publishes|step|store)/m);
   });
 
   const routes = {

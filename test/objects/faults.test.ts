@@ -5,8 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { faultOf } from '#src/errors.js';
-import type { StagedDrop } from '#src/objects/publish-drops.js';
 import type { ObjectStore } from '#src/objects/store.js';
+import type { StagedDrop } from '#src/publisher/target.js';
 import { openDouble } from '../support/object-stores.js';
 import { type DoubleObject, S3Double, type Trouble } from '../support/s3-double.js';
 import { checkStore, readStore, StorePublisher } from '../support/store-publisher.js';

@@ -11,6 +11,8 @@ import { GATEWAY_TOOLS, Gateway } from '../support/radosgw.js';
 import { makeRandom } from '../support/random.js';
 import { lookAtStore, StorePublisher } from '../support/store-publisher.js';
 import { tortureStore } from '../support/store-torture.js';
+import { itIsATarget } from '../support/target-conformance.js';
+import { storeUnderTest } from '../support/targets-under-test.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { needTools } from '../support/tools.js';
 
@@ -44,6 +46,14 @@ describe('objects: the RADOS Gateway', function () {
     });
     after(() => store.close());
     itIsAStore(() => store);
+  });
+
+  describe('is a target', () => {
+    beforeEach(async () => {
+      store = await openBucket();
+    });
+    afterEach(() => store.close());
+    itIsATarget(() => storeUnderTest(store));
   });
 
   describe('is published to', () => {

@@ -2,12 +2,10 @@
 
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { publishContext } from '#src/daemon/services.js';
 import { nodeDisk } from '#src/disk/disk.js';
-import { editStore } from '#src/objects/edit.js';
 import { verifyStore } from '#src/objects/look.js';
 import type { ObjectStore } from '#src/objects/store.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
+import type { Edit } from '#src/publisher/target.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { makeLayout } from '../support/make-image.js';
 import { beforeEachCall, openDouble } from '../support/object-stores.js';
@@ -85,8 +83,8 @@ describe('objects: a store beside publishers', () => {
     const pick = (count: number) => Math.floor(random() * count);
     publisher.policy = { ...APP, keep: 100 };
     const done: string[] = [];
-    const here = (edit: Edit) => editRepository(publishContext(services), publisher.policy, edit);
-    const there = (edit: Edit) => editStore(publisher.turn, edit);
+    const here = (edit: Edit) => services.targets.local.publish(publisher.policy, edit);
+    const there = (edit: Edit) => publisher.change(edit);
     const tried = (work: Promise<unknown>) =>
       work.then(
         () => 'done',

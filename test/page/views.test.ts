@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { Html } from '#src/page/html.js';
 import { type InboxDrop, inboxBrief, inboxFull, inboxPage } from '#src/page/inbox.js';
 import { notice } from '#src/page/layout.js';
-import { formatAge, formatSize, plural, shortenDigests } from '#src/page/parts.js';
+import { describeAge, plural, shortenDigests } from '#src/page/parts.js';
 import { repositoriesPage } from '#src/page/repositories.js';
 import { historyPage, tagsPage } from '#src/page/repository.js';
 import { SCRIPT } from '#src/page/script.js';
@@ -154,29 +154,15 @@ describe('the views', () => {
   it('show times for people and for machines, and survive what is no time', () => {
     const { tags = { text: '' } } = VIEWS;
     expect(tags.text).to.contain(
-      '<time datetime="2026-11-24T11:00:00.000Z" title="2026-11-24 11:00:00 UTC">1 h ago</time>',
+      '<time datetime="2026-11-24T11:00:00.000Z" title="2026-11-24 11:00:00 UTC">1h ago</time>',
     );
     expect(tags.text).to.contain('unknown');
-    const ages = [0, 12_000, 60_000, 3_599_999, 3_600_000, 86_400_000 * 3].map(formatAge);
-    expect(ages).to.deep.equal([
-      'just now',
-      '12 s ago',
-      '1 min ago',
-      '59 min ago',
-      '1 h ago',
-      '3 d ago',
-    ]);
-    expect(formatAge(-5000)).to.equal('just now');
+    const ages = [0, 12_000, 60_000, 3_599_999, 3_600_000, 86_400_000 * 3].map(describeAge);
+    expect(ages).to.deep.equal(['just now', '12s ago', '1m ago', '59m ago', '1h ago', '3d ago']);
+    expect(describeAge(-5000)).to.equal('just now');
   });
 
-  it('write sizes and counts as people do', () => {
-    expect([0, 1023, 1024, 15_000, 3 * 1024 ** 3].map(formatSize)).to.deep.equal([
-      '0 B',
-      '1023 B',
-      '1.0 KiB',
-      '15 KiB',
-      '3.0 GiB',
-    ]);
+  it('write counts as people do', () => {
     expect([plural(0, 'tag'), plural(1, 'tag'), plural(5000, 'tag')]).to.deep.equal([
       'no tags',
       '1 tag',

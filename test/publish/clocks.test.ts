@@ -8,13 +8,10 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { publishContext } from '#src/daemon/services.js';
 import { cleanAll } from '#src/daemon/upkeep.js';
 import { nodeDisk } from '#src/disk/disk.js';
-import { parseRepositoryName } from '#src/image/names.js';
-import { editRepository } from '#src/publish/edit.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
 import { deliver, dropPath } from '../support/deliver.js';
+import { editRepository } from '../support/edit-repository.js';
 import { makeLayout } from '../support/make-image.js';
 import { makeRandom } from '../support/random.js';
 import { type TestServices, testServices } from '../support/service.js';
@@ -124,12 +121,11 @@ class World {
   }
 
   async #edit(kind: 'untag' | 'rollback'): Promise<void> {
-    const policy = resolveRepository(this.services.settings, parseRepositoryName('app'));
     const edit =
       kind === 'untag'
         ? ({ kind, tags: [String(this.pick(3))] } as const)
         : ({ kind, to: undefined } as const);
-    await editRepository(publishContext(this.services), policy, edit);
+    await editRepository(this.services, 'app', edit);
   }
 
   #web(): string {

@@ -5,15 +5,13 @@
 import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { publishContext } from '#src/daemon/services.js';
 import { cleanAll } from '#src/daemon/upkeep.js';
 import { nodeDisk } from '#src/disk/disk.js';
-import { parseRepositoryName } from '#src/image/names.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
 import { finishRemoval } from '#src/publish/removal.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
+import type { Edit } from '#src/publisher/target.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';
 import { deliver, dropPath } from '../support/deliver.js';
+import { editRepository } from '../support/edit-repository.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout, sha256 } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
@@ -46,8 +44,7 @@ describe('a change by hand', () => {
     return digest;
   };
   const edit = async (what: Edit) => {
-    const policy = resolveRepository(services.settings, parseRepositoryName('app'));
-    const result = await editRepository(publishContext(services), policy, what);
+    const result = await editRepository(services, 'app', what);
     clockMs += 1000;
     return result;
   };

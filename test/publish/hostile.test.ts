@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { Taking } from '#src/daemon/taking.js';
+import { Claiming } from '#src/daemon/claiming.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { removeTree } from '#src/disk/remove-tree.js';
 import { deliver, dropPath } from '../support/deliver.js';
@@ -78,8 +78,10 @@ describe('hostile neighbours', () => {
     const [seen] = drops;
     if (seen === undefined) throw new Error('not seen');
     for (const isDue of [false, true]) {
-      const taken = await new Taking(services).take(seen, isDue).catch((error: Error) => error);
-      expect(taken).to.include({ code: 'path.outside' });
+      const claimed = await new Claiming(services)
+        .claim(seen, isDue)
+        .catch((error: Error) => error);
+      expect(claimed).to.include({ code: 'path.outside' });
     }
     expect(existsSync(join(secret, 'image/index.json'))).to.equal(true);
     expect(

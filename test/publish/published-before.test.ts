@@ -5,15 +5,16 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { publishContext } from '#src/daemon/services.js';
+import { onceContext } from '#src/daemon/daemon.js';
 import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { parseRepositoryName } from '#src/image/names.js';
 import type { DropToPublish } from '#src/publish/drop.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
-import { type Finish, publishRepository } from '#src/publish/publish.js';
-import { publishBundle } from '#src/publish/publish-bundle.js';
+import { publishOnce } from '#src/publisher/publish-once.js';
+import { partsOf, stageDrop } from '#src/publisher/staging.js';
+import type { DropOutcome, Edit, StagedDrop } from '#src/publisher/target.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';
+import { editRepository } from '../support/edit-repository.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
@@ -60,15 +61,23 @@ describe('a drop that comes again after its flip', () => {
     } as const;
     return { name, path, kind: 'directory', at: toTimestamp(++clockMs), ...given, digest };
   }
-  const publish = async (drop: DropToPublish, finish: Finish) =>
-    (await publishRepository(publishContext(services), policyOf('app'), [drop], finish))
-      .outcomes[0];
-  const noReceipt: Finish = async (outcomes) => {
-    const error = systemError('EIO', { number: 0, verb: 'rename', paths: '.receipts' });
-    return new Map(outcomes.map(({ drop }) => [drop, error]));
-  };
-  const withReceipt: Finish = async () => new Map();
-  const edit = (what: Edit) => editRepository(publishContext(services), policyOf('app'), what);
+  /** Reads it; what is stored of it is kept until the services are closed. */
+  async function stage(drop: DropToPublish): Promise<StagedDrop> {
+    const { roots, uid, run, events, transactions } = services;
+    const { repository, id } = policyOf('app');
+    const transaction = transactions.next();
+    await run('begin', { roots, transaction });
+    const context = { roots, uid, run, emit: events.emit };
+    const stored = await stageDrop(context, { id, transaction, drop });
+    const [part] = partsOf({ ...drop, repository, namespace: '' }, stored).parts;
+    if (part === undefined) throw new Error('no part');
+    return part.staged;
+  }
+  async function publish(...drops: readonly StagedDrop[]): Promise<DropOutcome | undefined> {
+    const change = { kind: 'publish', drops } as const;
+    return (await services.targets.local.publish(policyOf('app'), change)).outcomes[0];
+  }
+  const edit = (what: Edit) => editRepository(services, 'app', what);
   const tags = () => readRepository(join(root, 'published'), 'app')?.tags;
 
   const EDITS: Record<string, Edit> = {
@@ -81,10 +90,11 @@ describe('a drop that comes again after its flip', () => {
       const how = forgets ? ', its flip not yet in the history' : '';
       it(`does not undo an operator's ${name}${how}`, async () => {
         const old = claimed('app', 'old');
-        await publish(old, withReceipt);
+        await publish(await stage(old));
         const drop = claimed('app', 'new');
+        const staged = await stage(drop);
         isForgetful = forgets;
-        expect((await publish(drop, noReceipt))?.status).to.equal('retry');
+        expect((await publish(staged))?.status).to.equal('published');
         isForgetful = false;
         expect(tags()).to.deep.equal({ 1: drop.digest });
         await edit(what);
@@ -92,7 +102,7 @@ describe('a drop that comes again after its flip', () => {
         expect(after).to.deep.equal(name === 'rollback' ? { 1: old.digest } : {});
         // Nothing of it is read again: it may be gone, and its repository may lack its base by now.
         rmSync(drop.path, { recursive: true });
-        const outcome = await publish(drop, withReceipt);
+        const outcome = await publish(staged);
         expect(outcome).to.include({ status: 'published' });
         expect(outcome)
           .to.have.property('moves')
@@ -108,29 +118,45 @@ describe('a drop that comes again after its flip', () => {
       ['team~app=1', 'team/app=1'],
       ['team/app=2', 'team~app=2'],
     ] as const) {
-      const drop = { ...claimed('app', first, again), name: first };
-      await publish(drop, noReceipt);
+      const staged = await stage({ ...claimed('app', first, again), name: first });
+      await publish(staged);
       await edit(EDITS.untag as Edit);
-      await publish({ ...drop, name: again }, withReceipt);
+      await publish({ ...staged, origin: { ...staged.origin, drop: again } });
       expect(tags(), `${first}, then ${again}`).to.deep.equal({});
     }
   });
 
   it('is another drop when it was claimed at another time', async () => {
     const drop = claimed('app', 'one');
-    await publish(drop, withReceipt);
+    const staged = await stage(drop);
+    await publish(staged);
     await edit(EDITS.untag as Edit);
-    await publish({ ...drop, at: toTimestamp(++clockMs) }, withReceipt);
+    await publish({ ...staged, origin: { ...staged.origin, at: toTimestamp(++clockMs) } });
     expect(tags()).to.deep.equal({ 1: drop.digest });
   });
 
   it('as a bundle publishes only what it had not published', async () => {
     const drop = claimed('@all', 'one');
-    const bundle = { drop: { ...drop, fromInside: true }, namespace: '', policyOf };
-    await publishBundle(publishContext(services), bundle);
+    const bundle = { drop: { ...drop, fromInside: true }, repository: undefined, namespace: '' };
+    await publishOnce(onceContext(services), bundle);
+    expect(tags()).to.deep.equal({ 1: drop.digest });
     await edit(EDITS.untag as Edit);
-    const again = await publishBundle(publishContext(services), bundle);
-    expect(again.status).to.equal('published');
+    const { parts, refused } = await publishOnce(onceContext(services), bundle);
+    expect(parts.map(({ outcome }) => outcome.status)).to.deep.equal(['published']);
+    expect(refused).to.deep.equal([]);
     expect(tags()).to.deep.equal({});
+  });
+
+  it('is told from the others of its batch, which are published', async () => {
+    const staged = await stage(claimed('app', 'one'));
+    await publish(staged);
+    await edit(EDITS.untag as Edit);
+    const path = join(root, 'drops', 'two');
+    makeLayout(path, { layers: ['two'], tag: '2' });
+    const two = await stage({ ...claimed('app', 'other'), path });
+    const change = { kind: 'publish', drops: [staged, two] } as const;
+    const { outcomes } = await services.targets.local.publish(policyOf('app'), change);
+    expect(outcomes.map(({ status }) => status)).to.deep.equal(['published', 'published']);
+    expect(tags()).to.have.keys('2');
   });
 });

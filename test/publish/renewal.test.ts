@@ -5,16 +5,14 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { publishContext } from '#src/daemon/services.js';
 import { cleanAll } from '#src/daemon/upkeep.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
-import { parseRepositoryName } from '#src/image/names.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
 import { contentPath } from '#src/publish/paths.js';
-import { resolveRepository } from '#src/settings/repository-policy.js';
+import type { Edit } from '#src/publisher/target.js';
 import { deliver, dropPath } from '../support/deliver.js';
+import { editRepository } from '../support/edit-repository.js';
 import { makeLayout } from '../support/make-image.js';
 import { readRepository } from '../support/outside-reader.js';
 import { overwrite } from '../support/published-file.js';
@@ -59,8 +57,7 @@ describe('what a snapshot carries for too long', () => {
     return digest as Digest;
   };
   const edit = async (what: Edit) => {
-    const policy = resolveRepository(services.settings, parseRepositoryName('app'));
-    const result = await editRepository(publishContext(services), policy, what);
+    const result = await editRepository(services, 'app', what);
     clockMs += 1000;
     return result;
   };
@@ -110,12 +107,12 @@ describe('what a snapshot carries for too long', () => {
     await publish('1', 'one');
     await publish('1', 'two');
     await clean();
-    expect(asked).to.include('carriedBy').and.not.to.include('buildEdit');
+    expect(asked).to.include('carriedBy').and.not.to.include('buildSnapshot');
     await clean();
     expect(asked).not.to.include('carriedBy');
     clockMs += HOUR;
     await clean();
-    expect(asked.filter((job) => job === 'buildEdit')).to.have.length(1);
+    expect(asked.filter((job) => job === 'buildSnapshot')).to.have.length(1);
     const made = current();
     await clean();
     clockMs += 24 * HOUR;
@@ -152,7 +149,7 @@ describe('what a snapshot carries for too long', () => {
     await edit({ kind: 'remove' });
     clockMs += HOUR / 2;
     await clean();
-    expect(asked).not.to.include('buildEdit');
+    expect(asked).not.to.include('buildSnapshot');
     clockMs += HOUR / 2;
     await clean();
     expect(existsSync(web())).to.equal(false);

@@ -20,8 +20,8 @@ import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
 import {
   contentPath,
-  preparedPath,
   snapshotPath,
+  sparePath,
   transactionName,
   trashDirectory,
   unusedPath,
@@ -113,13 +113,13 @@ describe('sweep', () => {
 
   it('is told beforehand, to the byte', async () => {
     // Made ready when the old one was current.
-    const ready = preparedPath(services.roots, 'p1x1', ID);
+    const ready = sparePath(services.roots, 'p1x1', ID);
     mkdirSync(join(ready, 'version', 'manifests', 'oci'), { recursive: true });
     linkSync(stored(), join(ready, 'version', 'manifests', 'oci', old.digest));
     await isUntouched();
     const planned = await plan();
     expect(existsSync(stored())).to.equal(true);
-    await services.run('discardPrepared', { roots: services.roots });
+    await services.run('discardSpareTrees', { roots: services.roots });
     await clean();
     expect(await services.run('sweep', request())).to.deep.equal(planned);
     expect(planned.files).to.equal(4);

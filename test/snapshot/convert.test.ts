@@ -2,7 +2,6 @@ import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import { parseManifest } from '#src/image/manifest.js';
 import { type ConversionResult, convertAll } from '#src/snapshot/convert.js';
-import { convertImages } from '#src/snapshot/convert-drop.js';
 import { type RepositoryState, toManifestRecord } from '#src/snapshot/state.js';
 import { sha256, TestContent, type TestDescriptor } from '../support/make-image.js';
 import { removeTempDirs } from '../support/temp-dir.js';
@@ -82,31 +81,6 @@ describe('the Docker form of an image', () => {
     const sizes = new Map(made.record.blobs.map((blob) => [blob.digest, blob.size]));
     const read = toManifestRecord({ manifest, size: made.bytes.length }, sizes);
     expect(made.record).to.deep.equal(read);
-  });
-
-  it('is made of a drop that was just read as well, and not a second time', () => {
-    const image = content.image({ layers: ['one'] });
-    const { made, conversions } = convert(image);
-    const drop = staged(content, [{ image, tag: '1.0' }]);
-    const forms = convertImages(drop);
-    expect([...forms]).to.deep.equal([[image.digest, made[0]]]);
-    const never = () => expect.fail('it was read again');
-    const input = { manifests: state.manifests, load: never, ready: forms };
-    const again = convertAll([digest(image)], new Map(), input);
-    expect(again.made).to.deep.equal([]);
-    expect(again.found).to.deep.equal([made[0]]);
-    expect([...again.conversions]).to.deep.equal([...conversions]);
-  });
-
-  it('is not made of a drop’s indexes, artifacts and images without a tag', () => {
-    const image = content.image({ layers: ['two'] });
-    const roots = [
-      { image: content.index([content.image()]), tag: 'index' },
-      { image: content.image({ configType: 'application/vnd.oci.empty.v1+json' }), tag: 'thing' },
-      { image: content.image({ docker: true }), tag: 'docker' },
-      { image },
-    ];
-    expect([...convertImages(staged(content, roots))]).to.deep.equal([]);
   });
 
   it('names a foreign layer as Docker does', () => {

@@ -2,71 +2,97 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { toClaimedDrop } from '#src/daemon/intake-hooks.js';
-import { isUnfinished } from '#src/daemon/outcome.js';
-import { type ClaimedDrop, publishClaimed } from '#src/daemon/publisher.js';
-import { publishContext, type Services } from '#src/daemon/services.js';
-import { Taking } from '#src/daemon/taking.js';
+import { toClaimedDrop } from '#src/daemon/claimed-drop.js';
+import { Claiming } from '#src/daemon/claiming.js';
+import { publisherContext } from '#src/daemon/daemon.js';
+import type { Services } from '#src/daemon/services.js';
 import { nodeDisk } from '#src/disk/disk.js';
-import type { DropOutcome } from '#src/publish/drop.js';
+import type { ClaimedDrop } from '#src/publisher/delivery.js';
+import type { PublishEvent } from '#src/publisher/events.js';
+import { Publisher } from '#src/publisher/publisher.js';
+import type { PublishedOutcome } from '#src/publisher/target.js';
 import { makeLayout, sha256, TestContent } from './make-image.js';
 import { dockerSaveMembers, makeTar, tarMembers } from './make-tar.js';
 import { oldOrNew, readRepository } from './outside-reader.js';
 import { testServices } from './service.js';
 import { tempDir } from './temp-dir.js';
 
+/** What became of a drop that was delivered. */
+export type DeliveredDrop =
+  | PublishedOutcome
+  | { readonly status: 'rejected'; readonly error: Error };
+
 /**
- * Takes and publishes the drop as the daemon does, by the same code, but does not wait until it is still:
- * it is examined and, where it is whole, claimed and stored at once; else it is taken as if its time were up.
- * @returns undefined where it cannot be taken now: the daemon would look again later
+ * Claims and publishes the drop as the daemon does, by the same code, but does not wait until it is quiet:
+ * it is examined and, where it is complete, claimed and stored at once; else it is claimed as if its time were up.
+ * @returns undefined where it cannot be claimed now: the daemon would look again later
  * @throws what a step throws; the daemon would try again
  */
-export async function deliver(services: Services, path: string): Promise<DropOutcome | undefined> {
+export async function deliver(
+  services: Services,
+  path: string,
+): Promise<DeliveredDrop | undefined> {
   const { inbox, run, roots } = services;
   const { drops } = await run('scan', { inbox, marker: undefined });
   const seen = drops.find((drop) => drop.path === path);
   if (seen === undefined) return undefined;
-  const taking = new Taking(services);
-  let taken = await taking.take(seen);
-  const tolerateAbsent = taken.claim === undefined;
-  if (tolerateAbsent) taken = await taking.take(seen, true);
-  const { claim, early } = taken;
-  if (claim === undefined || typeof claim === 'string') return undefined;
+  const claiming = new Claiming(services);
+  let claimed = await claiming.claim(seen);
+  const tolerateAbsent = claimed.claim === undefined;
+  if (tolerateAbsent) claimed = await claiming.claim(seen, true);
+  const { claim, held } = claimed;
+  if (claim === undefined || typeof claim === 'string') {
+    await held?.release();
+    return undefined;
+  }
   const { kind } = seen;
-  const look = undefined;
-  let outcome: DropOutcome | undefined;
-  try {
-    const claimed = toClaimedDrop(services, claim, { path, kind, look, tolerateAbsent, early });
-    outcome = await publishOne(services, claimed);
-    // Its end has not come, and will not: it lies in the inbox again, and its time is up.
-    if (outcome.status === 'rejected' && isUnfinished(claimed.drop, outcome.error)) {
-      const again = await taking.take(seen, true);
-      if (typeof again.claim !== 'object') return undefined;
-      const due = { path, kind, look, tolerateAbsent: true };
-      outcome = await publishOne(services, toClaimedDrop(services, again.claim, due));
-    }
-  } finally {
-    early?.release();
+  const given = { path, kind, look: undefined, tolerateAbsent, held };
+  let outcome = await publishOne(services, toClaimedDrop(services, claim, given));
+  // Its end has not come, and will not: it lies in the inbox again, and its time is up.
+  if (outcome === 'returned') {
+    const again = await claiming.claim(seen, true);
+    if (typeof again.claim !== 'object') return undefined;
+    const due = { path, kind, look: undefined, tolerateAbsent: true };
+    outcome = await publishOne(services, toClaimedDrop(services, again.claim, due));
   }
   await run('deleteRetired', { inbox });
   await run('emptyTrash', { roots });
-  if (outcome.status === 'retry') throw outcome.error;
-  return outcome;
+  return outcome === 'returned' ? undefined : outcome;
 }
 
-async function publishOne(services: Services, claimed: ClaimedDrop): Promise<DropOutcome> {
-  const { inbox, run, owner } = services;
-  const { policy, drop, claim, name } = claimed;
-  if (policy === undefined) throw new Error('no repository');
-  const lock = { staleMs: 2000, waitMs: 0, kernel: true, owner: owner.token };
-  const context = { ...publishContext(services), lock };
-  const byDrop = new Map([[drop, claimed]]);
-  const { outcomes } = await publishClaimed(services, context, policy, byDrop, () =>
-    run('returnClaim', { inbox, claim }),
-  );
-  const [outcome] = outcomes;
-  if (outcome === undefined) throw new Error(`no outcome for ${name}`);
-  return outcome;
+/**
+ * The daemon's own publisher, for one drop, and stopped at the first thing it would try again.
+ * @throws what it would be tried again for
+ */
+export async function publishOne(
+  services: Services,
+  claimed: ClaimedDrop,
+): Promise<DeliveredDrop | 'returned'> {
+  let publisher: Publisher | undefined;
+  let unsubscribe = () => {};
+  try {
+    return await new Promise((resolve, reject) => {
+      let outcome: DeliveredDrop | undefined;
+      const heard = (event: PublishEvent) => {
+        if (!('drop' in event) || event.drop !== claimed.name) return;
+        if (event.type === 'publish.done') outcome = event.outcome;
+        if (event.type === 'drop.rejected') outcome = { status: 'rejected', error: event.error };
+        if (event.type === 'publish.retry' || event.type === 'drop.lost') reject(event.error);
+      };
+      unsubscribe = services.events.subscribe(heard);
+      publisher = new Publisher(publisherContext(services), {
+        onBug: reject,
+        onPublished: () => {},
+        onReturned: () => resolve('returned'),
+        onFinished: () => outcome && resolve(outcome),
+      });
+      publisher.add(claimed);
+    });
+  } finally {
+    unsubscribe();
+    await publisher?.stop();
+    await claimed.held?.release();
+  }
 }
 
 export function dropPath(root: string, path: string): string {

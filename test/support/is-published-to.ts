@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { cleanStore } from '#src/objects/clean.js';
-import { editStore } from '#src/objects/edit.js';
 import { probeStore } from '#src/objects/probe.js';
 import type { ObjectStore } from '#src/objects/store.js';
 import { beforeEachCall } from './object-stores.js';
@@ -43,7 +42,7 @@ export function itPublishes(
     const drop = await publisher.stage('1');
     await publisher.publish(drop);
     const first = (await look()).pointer?.snapshot;
-    await publisher.change({ edit: { kind: 'untag', tags: ['1'] }, restored: undefined });
+    await publisher.change({ kind: 'untag', tags: ['1'] });
     const { outcomes } = await publisher.publish(drop, await publisher.stage('2'));
     expect(outcomes[0]).to.include({ status: 'published', snapshot: first });
     expect(outcomes[1]?.status).to.equal('published');
@@ -96,18 +95,20 @@ export function itPublishes(
     await publisher.publish(await publisher.stage('1'));
     const [first] = (await look()).pointer?.history ?? [];
     await publisher.publish(await publisher.stage('2'));
-    await editStore(publisher.turn, { kind: 'untag', tags: ['1'] });
+    await publisher.change({ kind: 'untag', tags: ['1'] });
     expect((await look()).tags).to.deep.equal(['2']);
-    const back = await editStore(publisher.turn, { kind: 'rollback', to: undefined });
+    const back = await publisher.change({ kind: 'rollback', to: undefined });
     expect((await look()).tags).to.deep.equal(['1', '2']);
-    expect(back.changed).to.equal(true);
-    await editStore(publisher.turn, { kind: 'rollback', to: first?.snapshot });
+    expect(back.snapshot).not.to.equal(null);
+    await publisher.change({ kind: 'rollback', to: first?.snapshot });
     expect((await look()).tags).to.deep.equal(['1']);
-    await editStore(publisher.turn, { kind: 'remove' });
+    await publisher.change({ kind: 'remove' });
     expect((await look()).pointer).to.include({ removed: true, tags: 0, generation: 6 });
     await publisher.publish(await publisher.stage('3'));
     expect((await look()).tags).to.deep.equal(['3']);
-    const error = await editStore(publisher.turn, { kind: 'untag', tags: ['9'] }).catch((e) => e);
+    const error = await publisher
+      .change({ kind: 'untag', tags: ['9'] })
+      .catch((failure) => failure);
     expect(error.code).to.equal('tag.unknown');
   });
 

@@ -1,18 +1,15 @@
 /** Who makes a moving tree move: publishes into the directory, or to an object store. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { publishEverywhere } from '#src/daemon/everywhere.js';
-import { publishContext } from '#src/daemon/services.js';
+import { onceContext } from '#src/daemon/daemon.js';
 import { parseRepositoryName } from '#src/image/names.js';
-import { pointerKey, snapshotKey } from '#src/objects/layout.js';
-import { parsePointer } from '#src/objects/pointer.js';
-import { changeStore } from '#src/objects/publish.js';
-import { type Edit, editRepository } from '#src/publish/edit.js';
-import { newTransaction } from '#src/publish/turn.js';
+import { publishOnce } from '#src/publisher/publish-once.js';
+import type { Edit } from '#src/publisher/target.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
 import { parseSnapshot, type StoredSnapshot } from '#src/snapshot/snapshot-file.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';
 import { deliver, dropPath } from './deliver.js';
+import { editRepository } from './edit-repository.js';
 import type { TestContent, TestDescriptor } from './make-image.js';
 import type { TestServices } from './service.js';
 import { tempDir } from './temp-dir.js';
@@ -37,8 +34,7 @@ export function directoryHands(root: string, services: TestServices): MovingHand
       await deliver(services, path);
     },
     edit: async (repository, edit) => {
-      const policy = resolveRepository(services.settings, parseRepositoryName(repository));
-      await editRepository(publishContext(services), policy, edit);
+      await editRepository(services, repository, edit);
     },
     current: async (repository) => {
       const path = join(root, 'published', 'web', repository, '.snapshot.json');
@@ -49,7 +45,7 @@ export function directoryHands(root: string, services: TestServices): MovingHand
 
 /** @param target the only one that the repositories are published to */
 export function storeHands(services: TestServices, target: string): MovingHands {
-  const { settings, stores } = services;
+  const { settings } = services;
   const policyOf = (repository: string) =>
     resolveRepository(settings, parseRepositoryName(repository));
   let serial = 0;
@@ -61,33 +57,19 @@ export function storeHands(services: TestServices, target: string): MovingHands 
       const at = toTimestamp(Date.now());
       const drop = { name, path, kind: 'directory', at, tag: undefined } as const;
       const how = { tolerateAbsent: true, ingest: 'copy', compress: 'none' } as const;
-      const policy = policyOf(repository);
-      const { outcomes } = await publishEverywhere(services, publishContext(services), policy, {
-        ...drop,
-        ...how,
-      });
-      const [outcome] = outcomes;
-      if (outcome?.status === 'rejected' || outcome?.status === 'retry') throw outcome.error;
+      const given = { drop: { ...drop, ...how }, namespace: '' };
+      const of = parseRepositoryName(repository);
+      const { parts } = await publishOnce(onceContext(services), { ...given, repository: of });
+      for (const { outcome } of parts) if (outcome.status === 'rejected') throw outcome.error;
     },
     edit: async (repository, edit) => {
-      const { roots, run } = services;
-      const transaction = newTransaction(publishContext(services));
-      await run('begin', { roots, transaction });
-      const context = await stores.open(target);
-      const turn = { context, policy: policyOf(repository), transaction };
-      await changeStore(turn, () => ({ edit, restored: undefined }));
-      await run('end', { roots, transaction });
+      await services.targets.get(target).publish(policyOf(repository), edit);
     },
     current: async (repository) => {
-      const { store } = await stores.open(target);
       const { id } = policyOf(repository);
-      const read = async (key: string) => {
-        const found = await store.get(key);
-        if (found === undefined || found === 'same') throw new Error(`there is no ${key}`);
-        return found.body;
-      };
-      const { snapshot } = parsePointer(await read(pointerKey(id)), id);
-      return parseSnapshot(await read(snapshotKey(id, snapshot)), id);
+      const found = await services.targets.get(target).currentText(id);
+      if (found === undefined) throw new Error(`there is no ${repository}`);
+      return parseSnapshot(Buffer.from(found.text), id);
     },
   };
 }

@@ -4,7 +4,7 @@
  * that an answer can be judged: was this the truth at some instant of the request?
  */
 import type { Digest } from '#src/image/digest.js';
-import type { Edit } from '#src/publish/edit.js';
+import type { Edit } from '#src/publisher/target.js';
 import { TestContent } from './make-image.js';
 import { directoryHands, type MovingHands } from './moving-hands.js';
 import { type TestServices, testServices } from './service.js';

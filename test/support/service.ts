@@ -6,7 +6,7 @@ import { openServices, type Services } from '#src/daemon/services.js';
 import type { Disk } from '#src/disk/disk.js';
 import type { Log, LogFields } from '#src/log.js';
 import { loadSettings } from '#src/settings/settings.js';
-import { jobs } from '#src/threads/jobs.js';
+import { jobs } from './jobs.js';
 
 export interface LogLine {
   readonly level: string;

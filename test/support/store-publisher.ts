@@ -4,20 +4,27 @@ import { readClock } from '#src/disk/clock.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import type { RunJob } from '#src/disk/hands.js';
 import { parseRepositoryName, type Tag } from '#src/image/names.js';
+import { Budget } from '#src/objects/budget.js';
 import type { StoreContext } from '#src/objects/context.js';
 import { readCurrent, StoreMemory } from '#src/objects/current.js';
 import { neededObjects } from '#src/objects/needed.js';
+import { ObjectStoreTarget } from '#src/objects/object-store-target.js';
 import { type Pointer, parsePointer } from '#src/objects/pointer.js';
-import { type Change, changeStore } from '#src/objects/publish.js';
-import { publishDrops, type StagedDrop } from '#src/objects/publish-drops.js';
 import type { ObjectStore } from '#src/objects/store.js';
-import type { RepositoryPolicy } from '#src/publish/next-snapshot.js';
 import { allDirectories } from '#src/publish/paths.js';
-import { stageAndIngest } from '#src/publish/stage-drops.js';
+import { TransactionNames } from '#src/publish/transaction.js';
+import { stageDrop } from '#src/publisher/staging.js';
+import type {
+  PublishResult,
+  RepositoryPolicy,
+  StagedDrop,
+  TargetChange,
+} from '#src/publisher/target.js';
 import { liveManifests } from '#src/snapshot/merge.js';
 import { parseSnapshot, type StoredSnapshot } from '#src/snapshot/snapshot-file.js';
 import { toTimestamp } from '#src/snapshot/timestamp.js';
-import { type Jobs, jobs } from '#src/threads/jobs.js';
+import type { Jobs } from '#src/threads/jobs.js';
+import { jobs } from './jobs.js';
 import { type ImageOptions, makeLayout } from './make-image.js';
 import type { S3Double } from './s3-double.js';
 import { tempDir } from './temp-dir.js';
@@ -52,6 +59,7 @@ export class StorePublisher {
       roots,
       run,
       memory: new StoreMemory(),
+      budget: new Budget(128 * 1024 * 1024),
       isSingleWriter: false,
       longestMs: 3_600_000,
       nowMs: () => Date.now(),
@@ -86,25 +94,33 @@ export class StorePublisher {
       ingest: 'copy',
       compress: 'none',
     } as const;
-    const place = { id: undefined, base: null, transaction: this.transaction };
-    const times = { nowMs: () => Date.now(), clock: readClock };
-    const hands = { roots, owner: 'me', uid: 0, run, ...times };
-    const lock = { staleMs: 5000, waitMs: 1000, kernel: true, owner: 'me' };
-    const request = { ...place, drop: { ...drop, ...given } };
-    const { content } = await stageAndIngest({ ...hands, lock }, request);
-    return { content, origin: { drop: name, at: drop.at } };
+    const { transaction } = this;
+    const context = { roots, uid: 0, run, emit: () => {} };
+    const request = { id: undefined, transaction, drop: { ...drop, ...given } };
+    const { content, ingested } = await stageDrop(context, request);
+    return { content, ingested, path, origin: { drop: name, at: drop.at } };
   }
 
-  publish(...drops: readonly StagedDrop[]) {
-    return publishDrops(this.turn, drops);
+  publish(...drops: readonly StagedDrop[]): Promise<PublishResult> {
+    return this.change({ kind: 'publish', drops });
   }
 
-  change(change: Change) {
-    return changeStore(this.turn, () => change);
+  change(change: TargetChange): Promise<PublishResult> {
+    return this.target.publish(this.policy, change);
   }
 
-  get turn() {
-    return { context: this.context, policy: this.policy, transaction: this.transaction };
+  get target(): ObjectStoreTarget {
+    const transactions = new TransactionNames(`p${++serial}`, () => Date.now());
+    return new ObjectStoreTarget({
+      name: 'store',
+      owner: transactions.owner,
+      uid: 0,
+      open: async () => this.context,
+      transactions,
+      policyOf: () => this.policy,
+      graceMs: () => this.policy.graceMs,
+      cleanEveryMs: 0,
+    });
   }
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Gate } from '#src/access/gate.js';
 import { KeyRing } from '#src/access/key-ring.js';
 import { Tokens } from '#src/access/tokens.js';
+import { blobsBy } from '#src/daemon/targets.js';
 import { nodeDisk } from '#src/disk/disk.js';
 import { tokenKeysPath } from '#src/publish/paths.js';
 import type { DaemonView } from '#src/registry/daemon-view.js';
@@ -107,7 +108,8 @@ export class TestRegistry {
         monotonicMs: () => performance.now(),
         onError: (error) => void registry.errors.push(error),
       });
-    const endpoint = new Endpoint({ source, settings, gate, tokens, page, onRefused });
+    const given = { source, settings, gate, tokens, page, onRefused };
+    const endpoint = new Endpoint({ ...given, blobsBy: blobsBy(settings) });
     const server = new RegistryServer({
       answer: (request) => endpoint.answer(request),
       certificate: undefined,

@@ -1,9 +1,8 @@
-/** Large blobs on real threads: hashed by one, synced and named by another. */
+/** Blobs of many megabytes on real threads. */
 import { existsSync, linkSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import type { BlobToIngest } from '#src/disk/blob-bytes.js';
-import { LEFT_BYTES_MIN } from '#src/disk/left-sync.js';
 import type { Digest } from '#src/image/digest.js';
 import { ThreadPool } from '#src/threads/pool.js';
 import { IngestFixture } from '../disk/ingest-fixture.js';
@@ -19,7 +18,7 @@ describe('ThreadPool', () => {
   });
   after(() => pool.close());
 
-  const size = LEFT_BYTES_MIN + 1;
+  const size = 64 * 1024 * 1024 + 1;
   const large = (change: Partial<BlobToIngest> = {}): BlobToIngest => {
     truncateSync(given.file, size);
     const digest = sha256(Buffer.concat([Buffer.from('the bytes of a layer')], size)) as Digest;
@@ -27,7 +26,7 @@ describe('ThreadPool', () => {
   };
   const isTidy = () => readdirSync(dirname(given.blob.temporary)).length === 0;
 
-  it('has a large blob copied, and named when it is told of', async () => {
+  it('has a large blob copied, and named by the time it answers', async () => {
     const blob = large({ ingest: 'copy' });
     const [way] = await pool.run('ingest', { blobs: [blob] });
     expect(way).to.be.oneOf(['copied', 'cloned']);
@@ -56,7 +55,7 @@ describe('ThreadPool', () => {
     expect(isTidy()).to.equal(true);
   });
 
-  it('refuses a large blob of other bytes, though its sync has begun', async () => {
+  it('refuses a large blob of other bytes', async () => {
     const blob = large({ digest: sha256('other') as Digest });
     const { code } = await refusalOf(pool.run('ingest', { blobs: [blob] }));
     expect(code).to.equal('digest.mismatch');
@@ -64,7 +63,7 @@ describe('ThreadPool', () => {
     expect(isTidy()).to.equal(true);
   });
 
-  it('fails a job whose blob cannot be named by the thread that was to', async () => {
+  it('fails a job whose blob cannot be given its name', async () => {
     const blob = large({ destination: join(given.file, 'below', 'a file') });
     const failed = await pool.run('ingest', { blobs: [blob] }).catch((error) => error.code);
     expect(failed).to.equal('ENOTDIR');

@@ -1,0 +1,63 @@
+/** From an observation in the inbox to a claimed drop, as the publisher gets it. */
+import { newProgress } from '../disk/progress.js';
+import { type DropName, parseDropName } from '../image/names.js';
+import type { ClaimRequest } from '../inbox/claim.js';
+import { type Claim, claimPath } from '../inbox/paths.js';
+import type { Observation } from '../inbox/scan.js';
+import type { ClaimedDrop } from '../publisher/delivery.js';
+import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
+import type { Settings } from '../settings/schema.js';
+import type { Services } from './services.js';
+
+/** What is known of a drop that has been claimed. */
+export interface TakenDrop extends Partial<Pick<ClaimedDrop, 'look' | 'held'>> {
+  readonly path: string;
+  readonly kind: Observation['kind'];
+  readonly tolerateAbsent: boolean;
+}
+
+/** What a drop's name says. @throws name.invalid, tag.invalid */
+export function resolveDrop(
+  settings: Settings,
+  path: string,
+  kind: Observation['kind'],
+): { policy: ResolvedRepository | undefined; name: DropName } {
+  const name = parseDropName(path, kind === 'file');
+  const { repository } = name;
+  return { name, policy: repository && resolveRepository(settings, repository) };
+}
+
+export function claimRequest(
+  { inbox, owner, nowMs, settings, claimMoments }: Services,
+  { path, signature }: Observation,
+): ClaimRequest {
+  const marker = settings.settle.marker ?? undefined;
+  const at = claimMoments.next(path, nowMs());
+  return { inbox, path, signature, owner: owner.token, nowMs: at, marker };
+}
+
+/** @throws name.invalid, tag.invalid */
+export function toClaimedDrop(
+  { settings, inbox, monotonicMs }: Services,
+  claim: Claim,
+  { path, kind, tolerateAbsent, look, held }: TakenDrop,
+): ClaimedDrop {
+  const { policy, name } = resolveDrop(settings, path, kind);
+  const { ingest, archives } = settings;
+  const drop = {
+    name: path,
+    // Where a claim lies is where its drop is read from.
+    path: claimPath(inbox, claim),
+    kind,
+    at: claim.at,
+    tag: name.tag,
+    fromInside: policy === undefined,
+    tolerateAbsent,
+    ingest,
+    progress: newProgress(),
+    compress: archives.compress,
+  };
+  const { namespace } = name;
+  const claimedMs = monotonicMs();
+  return { claim, name: path, policy, namespace, drop, claimedMs, look, held };
+}

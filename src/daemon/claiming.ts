@@ -1,0 +1,197 @@
+/**
+ * Quiet drops on their way to being claims: many are looked at, claimed and stored by one job. What is stored
+ * stays in the store until each of them has its receipt.
+ */
+import { crash } from '../crash.js';
+import { faultOf, fromPlainError } from '../errors.js';
+import type { Observation } from '../inbox/scan.js';
+import type { Verdict } from '../inbox/settle.js';
+import type { StoredDrop } from '../publish/drop.js';
+import { endTransaction } from '../publish/transaction.js';
+import type { Held } from '../publisher/delivery.js';
+import { hashedBytes } from '../publisher/staging.js';
+import { elsewhereOf } from '../settings/targets.js';
+import type { ClaimAnswer, ClaimedOne, DropToClaim } from '../threads/claim-batch.js';
+import { claimRequest, resolveDrop } from './claimed-drop.js';
+import type { Services } from './services.js';
+
+/** Many wait for the disk once, and none waits for many more than these. */
+const BATCH_MAX = 250;
+/** Jobs at once: more wait here, so that publishing has its share of the threads. */
+const JOBS_MAX = 2;
+/** Each keeps some 10 KB of what was read until its receipt; where there are more, others are read later. */
+const HELD_MAX = 2000;
+
+export interface Claimed extends Partial<Pick<ClaimedOne, 'claim'>> {
+  readonly verdict: Verdict;
+  /** What was stored of it. */
+  readonly held?: Held;
+}
+
+interface Asked {
+  readonly request: DropToClaim;
+  readonly resolve: (claimed: Claimed) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Claiming {
+  readonly #services: Services;
+  readonly #waiting: Asked[] = [];
+  #running = 0;
+  #held = 0;
+  #isPlanned = false;
+
+  constructor(services: Services) {
+    this.#services = services;
+  }
+
+  /**
+   * A drop that turns out to be complete is claimed by the same job.
+   * @param isDue its time is up: it is claimed whatever is missing
+   * @throws system errors, and bugs
+   */
+  claim(seen: Observation, isDue = false): Promise<Claimed> {
+    const request = requestOf(this.#services, seen, isDue);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ request, resolve, reject });
+      this.#plan();
+    });
+  }
+
+  /** All that one scan has found goes together. */
+  #plan(): void {
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    queueMicrotask(() => {
+      this.#isPlanned = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    while (this.#waiting.length > 0 && this.#running < JOBS_MAX) {
+      this.#run(this.#nextBatch()).catch(crash);
+    }
+  }
+
+  /** Its share of what waits. Drops of one repository stay in one batch: they make one snapshot. */
+  #nextBatch(): Asked[] {
+    const waiting = this.#waiting.splice(0);
+    const share = Math.ceil(waiting.length / (JOBS_MAX - this.#running));
+    const size = Math.min(share, BATCH_MAX);
+    const batch: Asked[] = [];
+    // In the order in which they came; a group is taken as a whole as far as there is room.
+    for (const group of groupByRepository(waiting)) {
+      const room = batch.length < size ? BATCH_MAX - batch.length : 0;
+      batch.push(...group.slice(0, room));
+      this.#waiting.push(...group.slice(room));
+    }
+    return batch;
+  }
+
+  async #run(asked: readonly Asked[]): Promise<void> {
+    const { roots, uid, run, transactions } = this.#services;
+    const transaction = transactions.next();
+    const isRoom = this.#held < HELD_MAX;
+    const drops = asked.map(({ request }) =>
+      isRoom ? request : { ...request, ingest: undefined },
+    );
+    const end = () =>
+      endTransaction(run, { roots, transaction }).catch(() => {
+        // It is tried again.
+      });
+    this.#running++;
+    try {
+      const { answers, isLeft } = await run('claimBatch', { roots, uid, transaction, drops });
+      if (isLeft) await end();
+      const holder = new Holder(end, (change) => {
+        this.#held += change;
+      });
+      for (const answer of answers) this.#tell(answer);
+      for (const [at, answer] of answers.entries()) settle(asked[at] as Asked, answer, holder);
+      this.#waiting.unshift(...asked.slice(answers.length));
+    } catch (error) {
+      // What it began with may lie there.
+      await end();
+      for (const each of asked) each.reject(error as Error);
+    } finally {
+      this.#running--;
+      this.#start();
+    }
+  }
+
+  #tell(answer: ClaimAnswer): void {
+    if ('error' in answer) return;
+    const { emit } = this.#services.events;
+    for (const step of ['examine', 'claim', 'read'] as const) {
+      emit({ type: 'step.done', step, tookMs: answer.steps[step] });
+    }
+    if (answer.stored) emit({ type: 'content.hashed', bytes: hashedBytes(answer.stored) });
+  }
+}
+
+/** Groups in the order in which their first one came; a bundle is a group of its own. */
+function groupByRepository(all: readonly Asked[]): Asked[][] {
+  const groups = new Map<unknown, Asked[]>();
+  for (const asked of all) {
+    const key = asked.request.examine?.id ?? asked;
+    const group = groups.get(key);
+    if (group) group.push(asked);
+    else groups.set(key, [asked]);
+  }
+  return [...groups.values()];
+}
+
+/** Removes what keeps the content of a batch from the sweep when the last of its drops is done. */
+class Holder {
+  readonly #held = new Set<object>();
+
+  /** @param count called with each that is held, and with each that is not any more */
+  constructor(
+    readonly end: () => Promise<void>,
+    readonly count: (change: 1 | -1) => void,
+  ) {}
+
+  hold(stored: StoredDrop): Held {
+    this.#held.add(stored);
+    this.count(1);
+    return { stored, release: () => this.#release(stored) };
+  }
+
+  async #release(stored: StoredDrop): Promise<void> {
+    if (!this.#held.delete(stored)) return;
+    this.count(-1);
+    if (this.#held.size === 0) await this.end();
+  }
+}
+
+function settle({ resolve, reject }: Asked, answer: ClaimAnswer, holder: Holder): void {
+  if ('error' in answer) reject(fromPlainError(answer.error));
+  else if (answer.stored === undefined) resolve({ verdict: answer.verdict, claim: answer.claim });
+  else resolve({ ...answer, held: holder.hold(answer.stored) });
+}
+
+function requestOf(services: Services, seen: Observation, isDue: boolean): DropToClaim {
+  const { roots, inbox, settings } = services;
+  const { path, kind } = seen;
+  const take = claimRequest(services, seen);
+  const resolved = isDue ? undefined : resolveOrRefuse(services, seen);
+  if (!resolved) return { examine: undefined, take, ingest: undefined };
+  const { policy, name } = resolved;
+  const elsewhere = policy && elsewhereOf(policy);
+  const examine = { roots, inbox, id: policy?.id, path, kind, tag: name.tag, elsewhere };
+  return { examine, take, ingest: kind === 'directory' ? settings.ingest : undefined };
+}
+
+/** Undefined for a name that can never be one: that is told when it is claimed. */
+function resolveOrRefuse(
+  { settings }: Services,
+  { path, kind }: Observation,
+): ReturnType<typeof resolveDrop> | undefined {
+  try {
+    return resolveDrop(settings, path, kind);
+  } catch (error) {
+    if (faultOf(error) === 'content') return undefined;
+    throw error;
+  }
+}

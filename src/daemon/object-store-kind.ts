@@ -1,0 +1,107 @@
+/** A bucket of an object store, as a target and as what the registry endpoint answers from. */
+import type { StoreContext } from '../objects/context.js';
+import { StoreMemory } from '../objects/current.js';
+import { BLOBS } from '../objects/layout.js';
+import { ObjectStoreTarget } from '../objects/object-store-target.js';
+import { openStore } from '../objects/s3-store.js';
+import { ObjectSource } from '../registry/object-source.js';
+import { NOBODYS_ID } from '../registry/permission.js';
+import { errorFields } from '../report.js';
+import { resolveRepositoryById } from '../settings/repository-policy.js';
+import type { StoreSettings } from '../settings/targets.js';
+import type { OpenSource, SourceOptions, TargetContext, TargetKind } from './target-kind.js';
+
+/** What a client waits for is small; a store that takes longer for it is as good as away. */
+const SMALL_MS_MAX = 10_000;
+
+export const objectStoreKind: TargetKind<StoreSettings> = {
+  openTarget(name, own, context) {
+    const { settings, owner, transactions } = context.services;
+    let opened: Promise<StoreContext> | undefined;
+    const open = () => {
+      opened ??= openContext(name, own, context).catch((error) => {
+        opened = undefined;
+        throw error;
+      });
+      return opened;
+    };
+    const target = new ObjectStoreTarget({
+      name,
+      open,
+      transactions,
+      owner: owner.token,
+      uid: process.getuid?.() ?? 0,
+      policyOf: (id) => resolveRepositoryById(settings, id),
+      graceMs: () => settings.retention.grace,
+      cleanEveryMs: own.clean,
+      onPublished: (id, current) => context.onPublished(name, id, current),
+    });
+    const close = async () => {
+      const found = await opened?.catch(() => undefined);
+      found?.store.close();
+    };
+    return { target, close };
+  },
+
+  openSource: openObjects,
+
+  blobPlace: ({ publicUrl }) => ({
+    url: publicUrl && `${publicUrl.replace(/\/*$/, '')}/${BLOBS}{digest}`,
+  }),
+
+  // A store that is away takes no endpoint away: what is known is answered.
+  readPlaces: () => [],
+};
+
+async function openContext(
+  name: string,
+  own: StoreSettings,
+  { services, budget }: TargetContext,
+): Promise<StoreContext> {
+  const { singleWriter: isSingleWriter, longest: longestMs, timeout: timeoutMs } = own;
+  return {
+    store: await openStore({ ...own, target: name, timeoutMs }),
+    roots: services.roots,
+    run: (job, request) => services.run(job, request),
+    memory: new StoreMemory(),
+    budget,
+    isSingleWriter,
+    longestMs,
+    nowMs: () => services.nowMs(),
+    monotonicMs: () => services.monotonicMs(),
+    clock: () => services.clock(),
+  };
+}
+
+async function openObjects(
+  target: string,
+  own: StoreSettings,
+  { settings, log }: SourceOptions,
+): Promise<OpenSource> {
+  const { signedFor, pointerAge, staleFor, connections } = settings.registry;
+  const given = { ...own, target, timeoutMs: Math.min(own.timeout, SMALL_MS_MAX) };
+  // Of their own: clients that are slow must not keep the small requests of others waiting.
+  const [small, blobs] = await Promise.all([
+    openStore(given),
+    openStore({ ...given, sockets: connections }),
+  ]);
+  const source = new ObjectSource({
+    store: small,
+    blobs,
+    signedSeconds: Math.floor(signedFor / 1000),
+    pointerAgeMs: pointerAge,
+    staleMs: staleFor,
+    monotonicMs: () => performance.now(),
+    onAway: (trouble) => {
+      if (trouble === undefined) log('info', 'registry.back', { target });
+      else log('error', 'registry.away', { target, ...errorFields(trouble) });
+    },
+  });
+  // Said at once, if it cannot be reached: no repository has this id, and no request waits for it.
+  source.current(NOBODYS_ID).catch(() => {});
+  const close = () => {
+    small.close();
+    blobs.close();
+  };
+  return { source, close };
+}

@@ -1,0 +1,75 @@
+/** Has spare trees made for large repositories that are published to often, while nobody waits. */
+import { crash } from '../crash.js';
+import type { RepositoryId } from '../image/names.js';
+import { errorFields } from '../report.js';
+import type { Services } from './services.js';
+
+/** Fewer files are linked in less than 30 ms. */
+const FILES_MIN = 2000;
+/** Publishes that follow one another at once do not compete with it. */
+const REST_MS = 250;
+/** A tree is spared for a repository that was published to no longer ago than that. */
+const OFTEN_MS = 10 * 60_000;
+
+type SpareTreeServices = Pick<Services, 'run' | 'roots' | 'owner' | 'log' | 'monotonicMs'>;
+
+export class SpareTrees {
+  readonly #services: SpareTreeServices;
+  /** When each was published to last, on the monotonic clock. */
+  readonly #lastMs = new Map<RepositoryId, number>();
+  readonly #timers = new Map<RepositoryId, NodeJS.Timeout>();
+  #isStopped = false;
+
+  readonly #unsubscribe: () => void;
+
+  constructor(services: SpareTreeServices & Pick<Services, 'events'>) {
+    this.#services = services;
+    this.#unsubscribe = services.events.subscribe((event) => {
+      if (event.type === 'repository.changing') this.publishing(event.id);
+      if (event.type === 'flip.done') this.published(event.id, event.files);
+    });
+  }
+
+  /** A publish begins: a tree of what is current now would be of no use. */
+  publishing(id: RepositoryId): void {
+    this.#forget(id);
+  }
+
+  /** @param files of the snapshot that is current now */
+  published(id: RepositoryId, files: number): void {
+    if (files < FILES_MIN || this.#isStopped) return;
+    const nowMs = this.#services.monotonicMs();
+    for (const [each, ms] of this.#lastMs) if (nowMs - ms > OFTEN_MS) this.#lastMs.delete(each);
+    const isOften = this.#lastMs.has(id);
+    this.#lastMs.set(id, nowMs);
+    if (!isOften) return;
+    this.#forget(id);
+    const make = () => {
+      this.#timers.delete(id);
+      this.#make(id).catch(crash);
+    };
+    this.#timers.set(id, setTimeout(make, REST_MS));
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#unsubscribe();
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+  }
+
+  #forget(id: RepositoryId): void {
+    clearTimeout(this.#timers.get(id));
+    this.#timers.delete(id);
+  }
+
+  async #make(id: RepositoryId): Promise<void> {
+    const { run, roots, owner, log } = this.#services;
+    try {
+      await run('makeSpareTree', { roots, id, owner: owner.token });
+    } catch (error) {
+      if (this.#isStopped) return;
+      const what = 'making a spare tree';
+      log('warn', 'daemon.warning', { what, id, ...errorFields(error as Error) });
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/** The targets of the settings, and what the endpoint reads: the only place that knows their kinds. */
+import { DropdockError, faultOf } from '../errors.js';
+import type { RepositoryId } from '../image/names.js';
+import type { HealthOptions } from '../metrics/health.js';
+import { Budget } from '../objects/budget.js';
+import type { FlipObserver } from '../publish/directory-target.js';
+import type { Target } from '../publisher/target.js';
+import type { BlobsBy } from '../registry/blobs.js';
+import { type ResolvedRepository, resolveRepositoryById } from '../settings/repository-policy.js';
+import type { Settings } from '../settings/schema.js';
+import { allTargets, elsewhereOf, LOCAL_TARGET, type TargetSettings } from '../settings/targets.js';
+import type { SnapshotText } from '../snapshot/snapshot-file.js';
+import { directoryKind } from './directory-kind.js';
+import { objectStoreKind } from './object-store-kind.js';
+import type {
+  OpenSource,
+  OpenTarget,
+  SourceOptions,
+  TargetContext,
+  TargetKind,
+  TargetServices,
+} from './target-kind.js';
+
+type OfType<Type> = Extract<TargetSettings, { readonly type: Type }>;
+
+/** The kinds of targets, by the `type` of their settings. */
+const KINDS: { readonly [Type in TargetSettings['type']]: TargetKind<OfType<Type>> } = {
+  directory: directoryKind,
+  s3: objectStoreKind,
+};
+
+/** Bytes in memory on their way to all targets together. */
+const BUDGET_BYTES = 128 * 1024 * 1024;
+
+export class Targets {
+  readonly #services: TargetServices;
+  readonly #context: TargetContext;
+  readonly #opened = new Map<string, OpenTarget>();
+  /** Which snapshots are remembered, by target and id. */
+  readonly #remembered = new Map<string, SnapshotText['snapshot']>();
+
+  /** Opens each target when it is first needed. */
+  constructor(services: TargetServices, observer?: FlipObserver) {
+    this.#services = services;
+    const onPublished = this.#remember.bind(this);
+    this.#context = { services, observer, budget: new Budget(BUDGET_BYTES), onPublished };
+  }
+
+  /** Of all targets; the directory first. */
+  get names(): string[] {
+    return Object.keys(allTargets(this.#services.settings));
+  }
+
+  /** The published tree of this host. */
+  get local(): Target {
+    return this.get(LOCAL_TARGET);
+  }
+
+  /** @throws usage.invalid for a name that the settings do not have */
+  readonly get = (name: string): Target => {
+    const opened = this.#opened.get(name) ?? this.#open(name);
+    this.#opened.set(name, opened);
+    return opened.target;
+  };
+
+  #open(name: string): OpenTarget {
+    const own = targetSettings(this.#services.settings, name);
+    return kindOf(own).openTarget(name, own, this.#context);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#opened.values()].map((each) => each.close()));
+  }
+
+  /**
+   * Brings up to date what is remembered of the targets of a repository that is not published to the
+   * directory: others may have published. A target that is away is judged by what it was seen to have.
+   */
+  readonly lookAgain = async (policy: ResolvedRepository): Promise<void> => {
+    for (const target of elsewhereOf(policy) ?? []) {
+      try {
+        const current = await this.get(target).currentText(policy.id);
+        if (current) await this.#remember(target, policy.id, current);
+      } catch (error) {
+        if (faultOf(error) === 'bug') throw error;
+      }
+    }
+  };
+
+  /** For thin drops to a repository that the directory knows nothing of. */
+  async #remember(target: string, id: RepositoryId, current: SnapshotText): Promise<void> {
+    const { settings, run, roots } = this.#services;
+    const key = `${target}/${id}`;
+    if (this.#remembered.get(key) === current.snapshot) return;
+    if (elsewhereOf(resolveRepositoryById(settings, id)) === undefined) return;
+    await run('rememberElsewhere', { roots, target, id, text: current.text });
+    this.#remembered.set(key, current.snapshot);
+  }
+}
+
+/** What the endpoint answers from, by the settings. */
+export function openSource(options: SourceOptions): Promise<OpenSource> {
+  const { settings } = options;
+  const { target } = settings.registry;
+  const own = targetSettings(settings, target);
+  return kindOf(own).openSource(target, own, options);
+}
+
+/** How the endpoint answers requests for blobs. */
+export function blobsBy(settings: Settings): BlobsBy {
+  const { target, blobs, blobsUrl, accelPrefix } = settings.registry;
+  const own = targetSettings(settings, target);
+  const place = kindOf(own).blobPlace(own);
+  if (blobs === 'redirect' || (blobs === 'auto' && place)) {
+    return { how: 'redirect', url: blobsUrl ?? place?.url };
+  }
+  return blobs === 'x-accel' ? { how: 'x-accel', prefix: accelPrefix } : { how: 'stream' };
+}
+
+/** The places of this host without which a process that only serves is not ready. */
+export function readPlaces(settings: Settings): HealthOptions['places'] {
+  return kindOf(targetSettings(settings, settings.registry.target)).readPlaces(settings);
+}
+
+/** Checks the name of a target; the directory where none is given. @throws usage.invalid */
+export function targetNamed(settings: Settings, name: string | undefined): string {
+  if (name === undefined) return LOCAL_TARGET;
+  targetSettings(settings, name);
+  return name;
+}
+
+/** @throws usage.invalid for a name that the settings do not have */
+function targetSettings(settings: Settings, name: string): TargetSettings {
+  const all = allTargets(settings);
+  const own = Object.hasOwn(all, name) ? all[name] : undefined;
+  if (own !== undefined) return own;
+  const known = Object.keys(all).join(', ');
+  throw new DropdockError('usage.invalid', `There is no target ${name}; there are ${known}.`);
+}
+
+function kindOf<Own extends TargetSettings>({ type }: Own): TargetKind<Own> {
+  return KINDS[type] as TargetKind<TargetSettings>;
+}

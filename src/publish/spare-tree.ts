@@ -1,0 +1,176 @@
+/**
+ * A spare tree: links to everything the current snapshot of a repository holds, made by the daemon
+ * after a publish, while nobody waits. The next publish takes it with one rename and changes what
+ * differs: for 10,000 tags that saves 50,000 links. It is bound to the very snapshot it was made of; a
+ * publish on top of another snapshot begins with an empty tree.
+ *
+ *   work/<owner>-spare-<id>/making               incomplete
+ *   work/<owner>-spare-<id>/<version>=<files>    complete, with so many files; see snapshotVersion
+ */
+import { join } from 'node:path';
+import type { Disk } from '../disk/disk.js';
+import {
+  discard,
+  ensureDirectory,
+  listIfThere,
+  makeDirectory,
+  syncDirectory,
+} from '../disk/durable.js';
+import { hasErrno } from '../errors.js';
+import { isDigest } from '../image/digest.js';
+import type { RepositoryId } from '../image/names.js';
+import type { Timestamp } from '../snapshot/timestamp.js';
+import { moveToTrash } from './clean.js';
+import { readPivot } from './current.js';
+import {
+  contentPath,
+  isSpareName,
+  snapshotPath,
+  sparePath,
+  type TreeRoots,
+  transactionOwner,
+  workDirectory,
+  workPath,
+} from './paths.js';
+import { snapshotVersion } from './recall.js';
+
+export const TREE_DIRECTORY_MODE = 0o755;
+
+const MAKING = 'making';
+
+/** Where a snapshot has its many files. */
+const LARGE_DIRECTORIES = [
+  'blobs',
+  'manifests/oci',
+  'manifests/oci-index',
+  'manifests/1',
+  'manifests/2',
+  'manifests/list',
+] as const;
+
+/** All directories of a spare tree. */
+export const SPARE_DIRECTORIES: ReadonlySet<string> = new Set([
+  '.',
+  'manifests',
+  ...LARGE_DIRECTORIES,
+]);
+
+export interface SparePlace {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly owner: string;
+}
+
+/**
+ * Makes the spare tree of a repository, unless it is there. Holds no lock: a publish meanwhile only
+ * makes it useless. @returns whether one was made
+ */
+export function makeSpareTree(disk: Disk, place: SparePlace): boolean {
+  const { roots, id, owner } = place;
+  const home = sparePath(roots, owner, id);
+  try {
+    const base = readPivot(disk, roots, id);
+    const version = base && snapshotVersion(disk, roots, id, base);
+    const trees = listIfThere(disk, home).map(({ name }) => name);
+    for (const name of trees) {
+      if (version !== null && name.startsWith(`${version}=`)) return false;
+      throwAway(disk, roots, join(home, name));
+    }
+    if (base === null) return false;
+    // As for every transaction: see `begin` in jobs.ts.
+    ensureDirectory(disk, home);
+    const files = copyLinks(disk, roots, snapshotPath(roots, id, base), join(home, MAKING));
+    disk.rename(join(home, MAKING), join(home, `${version}=${files}`));
+    return true;
+  } catch (error) {
+    discard(() => throwAway(disk, roots, join(home, MAKING)));
+    // The snapshot was cleaned away, or the tree discarded, or a file has as many names as it may.
+    if (hasErrno(error, 'ENOENT', 'EEXIST', 'EMLINK')) return false;
+    throw error;
+  }
+}
+
+/**
+ * Moves the spare tree of the snapshot `base` to `root`, where there is one with so many files: not
+ * where somebody has put something into the snapshot. @returns whether there was one
+ */
+export function takeSpareTree(
+  disk: Disk,
+  { roots, id, owner }: SparePlace,
+  { base, files }: { readonly base: Timestamp; readonly files: number },
+  root: string,
+): boolean {
+  const home = sparePath(roots, owner, id);
+  if (disk.statIfThere(home) === undefined) return false;
+  try {
+    disk.rename(join(home, `${snapshotVersion(disk, roots, id, base)}=${files}`), root);
+    return true;
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error;
+    return false;
+  }
+}
+
+/**
+ * Throws spare trees away: after a repair, for they may link what was bad, and before a sweep, for
+ * content that only they link would never be unused. @returns how many repositories had one
+ */
+export function discardSpareTrees(
+  disk: Disk,
+  { roots, owner }: { readonly roots: TreeRoots; readonly owner?: string },
+): number {
+  const names = listIfThere(disk, workDirectory(roots))
+    .map(({ name }) => name)
+    .filter((name) => isSpareName(name))
+    .filter((name) => owner === undefined || transactionOwner(name) === owner);
+  for (const name of names) throwAway(disk, roots, workPath(roots, name));
+  return names.length;
+}
+
+function throwAway(disk: Disk, roots: TreeRoots, path: string): void {
+  const name = path.slice(workDirectory(roots).length + 1).replaceAll('/', '@');
+  moveToTrash(disk, roots, path, `work@${name}`);
+}
+
+function copyLinks(disk: Disk, roots: TreeRoots, from: string, to: string): number {
+  let files = 0;
+  for (const directory of SPARE_DIRECTORIES) {
+    makeDirectory(disk, join(to, directory), TREE_DIRECTORY_MODE);
+  }
+  for (const directory of LARGE_DIRECTORIES) {
+    const [source, target] = [`${from}/${directory}`, `${to}/${directory}`];
+    for (const { name, kind } of listIfThere(disk, source)) {
+      if (kind !== 'file') continue;
+      linkFile(disk, roots, { source, target, name });
+      files++;
+    }
+    syncDirectory(disk, target);
+  }
+  return files;
+}
+
+interface LinkToMake {
+  readonly source: string;
+  readonly target: string;
+  readonly name: string;
+}
+
+/**
+ * As a publish would: what is named by a digest from the store, the rest from the snapshot. Below
+ * manifests/1 a digest may name other bytes than what is stored under it.
+ */
+function linkFile(disk: Disk, roots: TreeRoots, { source, target, name }: LinkToMake): void {
+  const isContent = isDigest(name) && !source.endsWith('manifests/1');
+  if (isContent && linkIfThere(disk, contentPath(roots, name), `${target}/${name}`)) return;
+  disk.link(`${source}/${name}`, `${target}/${name}`);
+}
+
+function linkIfThere(disk: Disk, existing: string, path: string): boolean {
+  try {
+    disk.link(existing, path);
+    return true;
+  } catch (error) {
+    if (!hasErrno(error, 'EMLINK', 'ENOENT')) throw error;
+    return false;
+  }
+}

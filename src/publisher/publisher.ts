@@ -1,0 +1,593 @@
+/**
+ * From claimed drops to receipts. Each drop is staged once, and then published to every target of its
+ * repository: each target has a queue of its own, so none waits for another. The one place that knows what is
+ * tried again, how a batch is split when one of its drops is refused, and what is said about it.
+ */
+import PQueue from 'p-queue';
+import type { RunJob } from '../disk/hands.js';
+import { DropdockError, faultOf, fromPlainError } from '../errors.js';
+import type { RepositoryName } from '../image/names.js';
+import type { InboxJobs } from '../inbox/jobs.js';
+import { claimKey } from '../inbox/paths.js';
+import type { StoredDrop } from '../publish/drop.js';
+import type { TreeRoots } from '../publish/paths.js';
+import {
+  type begin,
+  type end,
+  endTransaction,
+  type TransactionNames,
+} from '../publish/transaction.js';
+import { formatReceipt, heldBack, type ReceiptFrame, rejectedReceipt } from '../report.js';
+import type { ResolvedRepository } from '../settings/repository-policy.js';
+import { elsewhereOf, isLocalOnly } from '../settings/targets.js';
+import { toTimestamp } from '../snapshot/timestamp.js';
+import { BatchQueue, InOrder } from './batch-queue.js';
+import {
+  type ClaimedDrop,
+  type Delivery,
+  isDelivered,
+  newPart,
+  overallOf,
+  overallOutcome,
+  type Part,
+} from './delivery.js';
+import { type EmitEvent, timed } from './events.js';
+import { partsOf, type StagingJobs, stageDrop } from './staging.js';
+import type { DropOutcome, PublishedOutcome, PublishResult, Target } from './target.js';
+
+type PublisherJobs = InboxJobs &
+  StagingJobs & { readonly begin: typeof begin; readonly end: typeof end };
+
+export interface PublisherContext {
+  readonly inbox: string;
+  readonly roots: TreeRoots;
+  readonly uid: number;
+  readonly run: RunJob<PublisherJobs>;
+  readonly transactions: TransactionNames;
+  readonly emit: EmitEvent;
+  readonly target: (name: string) => Target;
+  readonly policyOf: (repository: RepositoryName) => ResolvedRepository;
+  /** Brings up to date what is known of the repository's targets, before a thin drop is judged by it. */
+  readonly lookAgain: (policy: ResolvedRepository) => Promise<void>;
+  /** How long to wait before the first retry, and at most (ms). */
+  readonly retry: () => { readonly first: number; readonly most: number };
+  /** Claims that are worked on, by `claimKey`. */
+  readonly liveClaims: Set<string>;
+  readonly nowMs: () => number;
+  /** A clock that is never set. */
+  readonly monotonicMs: () => number;
+  /** Writes down what is owed for a rejection before it is done. Must not throw. */
+  readonly beforeRejection: (receipt: string) => Promise<void>;
+}
+
+export interface PublisherHooks {
+  readonly onBug: (error: unknown) => void;
+  /** A target shows something new. */
+  readonly onPublished: () => void;
+  /** A drop lies in the inbox again: it is not complete. */
+  readonly onReturned: (drop: ClaimedDrop) => void;
+  /** A drop has its receipt; what is left of it can be deleted. */
+  readonly onFinished: () => void;
+}
+
+/** For each target. */
+const BATCHES = {
+  /** At once; more would only hold more locks. */
+  parallel: 8,
+  /** Drops published in one snapshot. */
+  batch: 500,
+} as const;
+/** Drops that are read at once; each may hash on all threads. */
+const STAGING_PARALLEL = 8;
+
+interface Item {
+  readonly delivery: Delivery;
+  readonly part: Part;
+}
+
+export class Publisher {
+  readonly #context: PublisherContext;
+  readonly #hooks: PublisherHooks;
+  readonly #staging = new PQueue({ concurrency: STAGING_PARALLEL });
+  readonly #order = new InOrder<Delivery>((delivery) => this.#enqueueAll(delivery));
+  readonly #queues = new Map<string, BatchQueue<Item>>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #stopping = new AbortController();
+  /** What runs outside of the queues. */
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(context: PublisherContext, hooks: PublisherHooks) {
+    this.#context = context;
+    this.#hooks = hooks;
+  }
+
+  /** It will get its receipt, or lie in the inbox again. */
+  add(claimed: ClaimedDrop): void {
+    const { claim, name: drop, policy, held } = claimed;
+    const { path, progress } = claimed.drop;
+    if (progress) {
+      this.#context.emit({ type: 'drop.queued', drop, key: claimKey(claim), path, progress });
+    }
+    const releases = held ? [held.release] : [];
+    const delivery: Delivery = {
+      claimed,
+      parts: [],
+      refused: [],
+      releases,
+      attempts: 0,
+      startedMs: undefined,
+    };
+    if (this.#isStopping) return;
+    if (policy) this.#order.announce(policy.id, delivery);
+    this.#stageSoon(delivery);
+  }
+
+  /** More than the batch that is about to end runs or waits. */
+  get isBusy(): boolean {
+    const queues = [...this.#queues.values()];
+    const running = queues.reduce((sum, each) => sum + each.running, this.#staging.pending);
+    return running > 1 || this.#staging.size > 0 || queues.some(({ waiting }) => waiting > 0);
+  }
+
+  /** Running publishes end; what waits stays claimed for the next start. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#staging.pause();
+    await Promise.all([
+      this.#staging.onPendingZero(),
+      ...[...this.#queues.values()].map((queue) => queue.stop()),
+      ...this.#running,
+    ]);
+  }
+
+  get #isStopping(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  // Staging: once for each drop, without a lock.
+
+  #stageSoon(delivery: Delivery): void {
+    // What was stored when it was claimed is not read again, unless something failed since.
+    const held = delivery.attempts === 0 ? delivery.claimed.held : undefined;
+    const done = held
+      ? this.#stage(delivery, held.stored)
+      : this.#staging.add(() => this.#stage(delivery));
+    this.#track(done);
+  }
+
+  async #stage(delivery: Delivery, stored?: StoredDrop): Promise<void> {
+    if (stored === undefined) this.#start(delivery);
+    try {
+      await this.#staged(delivery, stored ?? (await this.#read(delivery)));
+    } catch (error) {
+      this.#withdraw(delivery);
+      await this.#unread(delivery, error as Error);
+    }
+  }
+
+  /** Reads the drop, and stores what it brings; that stays in the store until the drop is finished. */
+  async #read(delivery: Delivery): Promise<StoredDrop> {
+    const { roots, run, transactions, lookAgain } = this.#context;
+    const { drop, policy } = delivery.claimed;
+    const transaction = transactions.next();
+    delivery.releases.push(() =>
+      endTransaction(run, { roots, transaction }).catch(() => {
+        // It is tried again.
+      }),
+    );
+    await run('begin', { roots, transaction });
+    if (policy) await lookAgain(policy);
+    const elsewhere = policy && elsewhereOf(policy);
+    return stageDrop(this.#context, { id: policy?.id, transaction, drop, elsewhere });
+  }
+
+  async #staged(delivery: Delivery, stored: StoredDrop): Promise<void> {
+    const { policyOf } = this.#context;
+    const { policy } = delivery.claimed;
+    const { parts, refused } = partsOf(toSplit(delivery.claimed), stored);
+    delivery.refused = refused;
+    delivery.parts = parts.map(({ repository, staged }) =>
+      newPart(policy ?? policyOf(repository), staged),
+    );
+    if (policy) return this.#order.ready(policy.id, delivery);
+    // Nothing of a bundle is published when one of its repositories refuses its part.
+    for (const part of delivery.parts) await this.#check(part);
+    this.#enqueueAll(delivery);
+  }
+
+  /** @throws what the first of its targets would refuse it for */
+  async #check({ policy, staged }: Part): Promise<void> {
+    for (const name of policy.targets) {
+      await this.#context.target(name).check(policy, staged);
+    }
+  }
+
+  /** What came of reading a drop that was not read to its end. */
+  async #unread(delivery: Delivery, error: Error): Promise<void> {
+    const fault = faultOf(error);
+    const { drop } = delivery.claimed;
+    if (fault === 'bug') this.#hooks.onBug(error);
+    else if (fault !== 'content') this.#stageLater(delivery, error);
+    else if (isUnfinished(drop, error)) await this.#return(delivery);
+    else await this.#reject(delivery, error);
+  }
+
+  #stageLater(delivery: Delivery, error: Error): void {
+    this.#release(delivery);
+    delivery.startedMs = undefined;
+    this.#retryLater(delivery, undefined, error, ++delivery.attempts, () => {
+      const { policy } = delivery.claimed;
+      if (policy) this.#order.announce(policy.id, delivery);
+      this.#stageSoon(delivery);
+    });
+  }
+
+  /** A compressed archive tells only when it is read that its end has not come yet. */
+  async #return(delivery: Delivery): Promise<void> {
+    const { inbox, run, liveClaims } = this.#context;
+    const { claimed } = delivery;
+    const { claim } = claimed;
+    try {
+      await run('returnClaim', { inbox, claim });
+    } catch (error) {
+      if (faultOf(error) === 'bug') return this.#hooks.onBug(error);
+      return this.#stageLater(delivery, error as Error);
+    }
+    liveClaims.delete(claimKey(claim));
+    this.#release(delivery, () => this.#hooks.onReturned(claimed));
+  }
+
+  #withdraw(delivery: Delivery): void {
+    const { policy } = delivery.claimed;
+    if (policy) this.#order.withdraw(policy.id, delivery);
+  }
+
+  /** What was stored of it is no longer kept from being swept. */
+  #release({ releases }: Delivery, then = () => {}): void {
+    Promise.all(releases.splice(0).map((release) => release()))
+      .then(then)
+      .catch(this.#hooks.onBug);
+  }
+
+  // Publishing: for each target and repository one batch at a time.
+
+  #enqueueAll(delivery: Delivery): void {
+    for (const part of delivery.parts) {
+      for (const target of part.policy.targets) this.#enqueue(target, { delivery, part });
+    }
+  }
+
+  #enqueue(target: string, item: Item): void {
+    if (this.#isStopping) return;
+    const publish = (items: Item[]) => this.#publishBatch(target, items);
+    const queue = this.#queues.get(target) ?? new BatchQueue(BATCHES, publish, this.#hooks.onBug);
+    this.#queues.set(target, queue);
+    queue.add(item.part.policy.id, item);
+  }
+
+  async #publishBatch(name: string, items: readonly Item[]): Promise<void> {
+    const [first] = items;
+    if (first === undefined) return;
+    for (const { delivery } of items) this.#start(delivery);
+    const { policy } = first.part;
+    const drops = items.map(({ part }) => part.staged);
+    let result: PublishResult;
+    try {
+      const target = this.#context.target(name);
+      result = await target.publish(policy, { kind: 'publish', drops }, this.#waiting(items));
+    } catch (error) {
+      return this.#refuseBatch(name, items, error as Error);
+    }
+    await this.#settle(name, items, result.outcomes);
+    this.#report(name, policy, result);
+  }
+
+  /** Nothing of the batch was published. */
+  async #refuseBatch(name: string, items: readonly Item[], error: Error): Promise<void> {
+    const fault = faultOf(error);
+    if (fault === 'bug') return this.#hooks.onBug(error);
+    // Refused only when everything is put together: the others are published without it.
+    if (fault === 'content' && items.length > 1) {
+      for (const item of items) await this.#publishBatch(name, [item]);
+      return;
+    }
+    const status = fault === 'content' ? 'rejected' : 'retry';
+    await this.#settle(
+      name,
+      items,
+      items.map(() => ({ status, error })),
+    );
+  }
+
+  /** A daemon has time: it waits for other publishers until it is told to stop. */
+  #waiting(items: readonly Item[]) {
+    const { emit } = this.#context;
+    const onBusy = () => {
+      for (const { delivery, part } of items) {
+        const { repository } = part.policy;
+        emit({ type: 'publish.waiting', drop: delivery.claimed.name, repository });
+      }
+    };
+    return { waitMs: Number.POSITIVE_INFINITY, signal: this.#stopping.signal, onBusy };
+  }
+
+  async #settle(
+    target: string,
+    items: readonly Item[],
+    outcomes: readonly DropOutcome[],
+  ): Promise<void> {
+    const complete = new Set<Delivery>();
+    for (const [at, item] of items.entries()) {
+      const outcome = outcomes[at];
+      const { delivery, part } = item;
+      if (outcome === undefined) throw new Error(`no outcome for ${delivery.claimed.name}`);
+      if (outcome.status === 'retry') this.#publishLater(target, item, outcome.error);
+      else {
+        part.delivered.set(target, { outcome, retries: part.attempts.get(target) ?? 0 });
+        this.#tellTarget(target, item, outcome);
+        if (delivery.parts.every(isDelivered)) complete.add(delivery);
+      }
+    }
+    await this.#finish([...complete]);
+    if (outcomes.some(({ status }) => status === 'published')) this.#hooks.onPublished();
+  }
+
+  #tellTarget(
+    target: string,
+    { delivery, part }: Item,
+    outcome: Exclude<DropOutcome, { readonly status: 'retry' }>,
+  ): void {
+    const { policy } = part;
+    if (isLocalOnly(policy)) return;
+    const { repository } = policy;
+    const about = { drop: delivery.claimed.name, repository, target };
+    const tookMs = this.#tookMs(delivery);
+    this.#context.emit({ type: 'publish.target', ...about, outcome, tookMs });
+  }
+
+  #publishLater(target: string, item: Item, error: Error): void {
+    const { delivery, part } = item;
+    const attempt = (part.attempts.get(target) ?? 0) + 1;
+    part.attempts.set(target, attempt);
+    const isGone = error instanceof DropdockError && error.code === 'content.vanished';
+    const shown = isLocalOnly(part.policy) ? undefined : target;
+    this.#retryLater(delivery, shown, error, attempt, () => {
+      if (part.policy.targets.length === 1) delivery.startedMs = undefined;
+      if (isGone) this.#track(this.#stageAgain(target, item));
+      else this.#enqueue(target, item);
+    });
+  }
+
+  /** What was stored of it, or what it left out, is gone: it is read again, for this target. */
+  async #stageAgain(target: string, item: Item): Promise<void> {
+    const { delivery, part } = item;
+    try {
+      const { parts } = partsOf(toSplit(delivery.claimed), await this.#read(delivery));
+      const again = parts.find(({ repository }) => repository === part.policy.repository);
+      if (again) part.staged = again.staged;
+      this.#enqueue(target, item);
+    } catch (error) {
+      const fault = faultOf(error);
+      if (fault === 'bug') throw error;
+      const status = fault === 'content' ? 'rejected' : 'retry';
+      await this.#settle(target, [item], [{ status, error: error as Error }]);
+    }
+  }
+
+  #report(name: string, policy: ResolvedRepository, result: PublishResult): void {
+    const { emit } = this.#context;
+    const { repository } = policy;
+    const target = isLocalOnly(policy) ? undefined : name;
+    for (const what of result.mended) {
+      emit({ type: 'repository.recovered', repository, target, what });
+    }
+    for (const error of result.later) emit({ type: 'publish.later', repository, target, error });
+    const snapshots = result.removed.length;
+    if (snapshots > 0) emit({ type: 'repository.cleaned', repository, target, snapshots });
+  }
+
+  // Receipts: when every target has the drop or refuses it.
+
+  /** What was published gets its receipts together, what was refused each for itself. */
+  async #finish(deliveries: readonly Delivery[]): Promise<void> {
+    const published: Finished[] = [];
+    const rejected: Finished[] = [];
+    for (const delivery of deliveries) {
+      const { status, receipt } = overallOf(delivery, this.#frameOf(delivery));
+      const finished = { delivery, receipt: formatReceipt(receipt) };
+      if (status === 'rejected') rejected.push(finished);
+      else published.push(finished);
+    }
+    await Promise.all([
+      this.#finishPublished(published),
+      ...rejected.map((each) => this.#finishRejected(each)),
+    ]);
+  }
+
+  async #finishPublished(all: readonly Finished[]): Promise<void> {
+    if (all.length === 0) return;
+    const { inbox, run, emit } = this.#context;
+    const drops = all.map(({ delivery, receipt }) => ({ claim: delivery.claimed.claim, receipt }));
+    try {
+      const failures = await timed(emit, 'receipt', () => run('letGoTogether', { inbox, drops }));
+      for (const [at, { delivery }] of all.entries()) {
+        const failure = failures[at];
+        if (failure) this.#finishLater(delivery, fromPlainError(failure));
+        else this.#finished(delivery);
+      }
+    } catch (error) {
+      for (const { delivery } of all) this.#finishLater(delivery, error as Error);
+    }
+  }
+
+  async #finishRejected({ delivery, receipt }: Finished): Promise<void> {
+    const { claim } = delivery.claimed;
+    try {
+      await this.#letGoRejected(claim, receipt);
+      this.#finished(delivery);
+    } catch (error) {
+      this.#finishLater(delivery, error as Error);
+    }
+  }
+
+  /** @throws claim.lost, system errors: it stays claimed */
+  async #letGoRejected(claim: ClaimedDrop['claim'], receipt: string): Promise<void> {
+    const { inbox, run, emit, beforeRejection } = this.#context;
+    await beforeRejection(receipt);
+    await timed(emit, 'receipt', () => run('letGoRejected', { inbox, claim, receipt }));
+  }
+
+  #finishLater(delivery: Delivery, error: Error): void {
+    if (faultOf(error) === 'bug') {
+      this.#hooks.onBug(error);
+      return;
+    }
+    this.#retryLater(delivery, undefined, error, ++delivery.attempts, () => {
+      this.#track(this.#finish([delivery]));
+    });
+  }
+
+  #finished(delivery: Delivery): void {
+    const { name: drop } = delivery.claimed;
+    this.#end(delivery);
+    const tookMs = this.#tookMs(delivery);
+    const { emit } = this.#context;
+    for (const part of delivery.parts) {
+      const { repository } = part.policy;
+      const outcome = overallOutcome(part);
+      if (outcome.status === 'rejected') {
+        emit({ type: 'drop.rejected', drop, repository, error: outcome.error });
+      } else emit({ type: 'publish.done', drop, repository, outcome, tookMs });
+    }
+    this.#tellLeftOut(delivery);
+    for (const { error } of delivery.refused) {
+      emit({ type: 'drop.rejected', drop, repository: undefined, error });
+    }
+  }
+
+  /** It is no claim of ours any more. */
+  #end(delivery: Delivery): void {
+    this.#context.liveClaims.delete(claimKey(delivery.claimed.claim));
+    this.#release(delivery, this.#hooks.onFinished);
+  }
+
+  /** Once for each thing, however many repositories it went to. */
+  #tellLeftOut({ claimed, parts }: Delivery): void {
+    const { emit } = this.#context;
+    const repository = claimed.policy?.repository;
+    const published = parts
+      .map(overallOutcome)
+      .filter((each): each is PublishedOutcome => each.status !== 'rejected');
+    const said = new Set<string>();
+    for (const what of published.flatMap(heldBack)) {
+      const key = `${what.what} ${what.why}`;
+      if (said.has(key)) continue;
+      said.add(key);
+      emit({ type: 'publish.left-out', drop: claimed.name, repository, what });
+    }
+  }
+
+  /** It was refused before any target was asked. */
+  async #reject(delivery: Delivery, error: Error): Promise<void> {
+    const { claim, name: drop, policy } = delivery.claimed;
+    const receipt = formatReceipt(rejectedReceipt(error, this.#frameOf(delivery)));
+    try {
+      await this.#letGoRejected(claim, receipt);
+    } catch (failure) {
+      if (faultOf(failure) === 'bug') return this.#hooks.onBug(failure);
+      return this.#stageLater(delivery, failure as Error);
+    }
+    this.#end(delivery);
+    const repository = policy?.repository;
+    this.#context.emit({ type: 'drop.rejected', drop, repository, error });
+  }
+
+  /** For a drop whose name cannot be read: it never gets to a repository. @throws system errors */
+  async refuse(claim: ClaimedDrop['claim'], name: string, error: DropdockError): Promise<void> {
+    const { liveClaims, nowMs, emit } = this.#context;
+    const none = { repository: null, id: null, tookMs: 0 };
+    const times = { claimedAt: claim.at, finishedAt: toTimestamp(nowMs()) };
+    const frame = { drop: name, claim: claim.name, ...none, ...times };
+    await this.#letGoRejected(claim, formatReceipt(rejectedReceipt(error, frame)));
+    liveClaims.delete(claimKey(claim));
+    emit({ type: 'drop.rejected', drop: name, repository: undefined, error });
+  }
+
+  // What all of them need.
+
+  /** What it throws is a bug; the end waits for it. */
+  #track(work: Promise<void>): void {
+    const running = work.catch(this.#hooks.onBug).finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  #start(delivery: Delivery): void {
+    if (delivery.startedMs !== undefined) return;
+    const { monotonicMs, emit } = this.#context;
+    delivery.startedMs = monotonicMs();
+    const { name: drop, policy } = delivery.claimed;
+    emit({ type: 'publish.started', drop, repository: policy?.repository });
+  }
+
+  #tookMs({ startedMs }: Delivery): number {
+    const nowMs = this.#context.monotonicMs();
+    return nowMs - (startedMs ?? nowMs);
+  }
+
+  #frameOf({ claimed }: Delivery): ReceiptFrame {
+    const { nowMs, monotonicMs } = this.#context;
+    const { claim, name, policy, claimedMs } = claimed;
+    return {
+      drop: name,
+      repository: policy?.repository ?? null,
+      id: policy?.id ?? null,
+      claim: claim.name,
+      claimedAt: claim.at,
+      finishedAt: toTimestamp(nowMs()),
+      tookMs: Math.round(monotonicMs() - claimedMs),
+    };
+  }
+
+  /** Nothing is lost: the drop stays claimed and is tried again, later and later. */
+  #retryLater(
+    delivery: Delivery,
+    target: string | undefined,
+    error: Error,
+    attempt: number,
+    again: () => void,
+  ): void {
+    if (this.#isStopping) return;
+    const { emit, retry } = this.#context;
+    const { name: drop, policy } = delivery.claimed;
+    if (error instanceof DropdockError && error.code === 'claim.lost') {
+      this.#end(delivery);
+      emit({ type: 'drop.lost', drop, error });
+      return;
+    }
+    const { first, most } = retry();
+    const nextMs = Math.min(first * 2 ** (attempt - 1), most);
+    const repository = policy?.repository;
+    emit({ type: 'publish.retry', drop, repository, target, error, attempt, nextMs });
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      again();
+    }, nextMs);
+    this.#timers.add(timer);
+  }
+}
+
+interface Finished {
+  readonly delivery: Delivery;
+  readonly receipt: string;
+}
+
+function toSplit({ drop, policy, namespace }: ClaimedDrop): Parameters<typeof partsOf>[0] {
+  return { ...drop, repository: policy?.repository, namespace };
+}
+
+/** Refused only because its end has not come yet; its time is not up. */
+export function isUnfinished(drop: ClaimedDrop['drop'], error: unknown): boolean {
+  const isTruncated = error instanceof DropdockError && error.code === 'archive.truncated';
+  return isTruncated && !drop.tolerateAbsent;
+}
