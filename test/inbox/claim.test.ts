@@ -264,7 +264,9 @@ describe('a path', () => {
     return all[0] as T;
   };
 
-  it('is kept through claim, crash, takeover, return and the next claim', () => {
+  it('is kept through claim, crash, takeover, return and the next claim', function () {
+    // A few thousand syncs: 2 s on a tmpfs, more than 20 on a busy disk.
+    this.timeout(120_000);
     const seed = Math.floor(Math.random() * 2 ** 31);
     const random = makeRandom(seed);
     for (let n = 0; n < 150; n++) {
