@@ -197,7 +197,9 @@ function buildNext(disk: Disk, request: BuildRequest, base: Timestamp | null): B
   const { freshTime } = options;
   const tree = { roots, id, transaction, snapshot, base, stored, last, rendering, freshTime };
   writeTree(disk, tree);
-  rememberSnapshot(disk, roots, id, { ...options, state }, rendering);
+  const { reason, redirectOci } = options;
+  const written = { snapshot, base, reason, freshTime, redirectOci, state };
+  rememberSnapshot(disk, roots, id, written, rendering);
   return { ...plan, to, snapshot, files: rendering.files };
 }
 
