@@ -47,7 +47,7 @@ export class Claiming {
 
   /**
    * A drop that turns out to be complete is claimed by the same job.
-   * @param isDue its time is up: it is claimed whatever is missing
+   * @param isDue its time is up: it is claimed although something is missing
    * @throws system errors, and bugs
    */
   claim(seen: Observation, isDue = false): Promise<Claimed> {

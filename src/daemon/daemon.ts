@@ -119,38 +119,31 @@ function lookForDeadMs({ lock }: Settings): number {
   return lock.kernel ? lock.stale : lock.stale / 4;
 }
 
-/** What the publisher of these services works with; clocks and settings are asked each time. */
-export function publisherContext(services: Services): PublisherContext {
-  const { inbox, roots, uid, transactions, settings, liveClaims, notices } = services;
-  return {
-    inbox,
-    roots,
-    uid,
-    transactions,
-    liveClaims,
-    run: (job, request) => services.run(job, request),
-    emit: services.events.emit,
-    target: services.targets.get,
-    policyOf: (repository) => resolveRepository(settings, repository),
-    lookAgain: services.targets.lookAgain,
-    retry: () => settings.retry,
-    nowMs: () => services.nowMs(),
-    monotonicMs: () => services.monotonicMs(),
-    beforeRejection: (receipt) => notices.beforeRejection(receipt),
-  };
-}
-
-/** What a command publishes one drop with. */
+/** What a command publishes one drop with, and the publisher all of them; settings are asked each time. */
 export function onceContext(services: Services): OnceContext {
-  const { roots, uid, run, transactions, settings, targets, events } = services;
+  const { roots, uid, transactions, settings, targets, events } = services;
   return {
     roots,
     uid,
-    run,
     transactions,
+    run: (job, request) => services.run(job, request),
     emit: events.emit,
     target: targets.get,
     policyOf: (repository) => resolveRepository(settings, repository),
     lookAgain: targets.lookAgain,
+  };
+}
+
+export function publisherContext(services: Services): PublisherContext {
+  const { inbox, settings, liveClaims, notices } = services;
+  return {
+    ...onceContext(services),
+    inbox,
+    liveClaims,
+    run: (job, request) => services.run(job, request),
+    retry: () => settings.retry,
+    nowMs: () => services.nowMs(),
+    monotonicMs: () => services.monotonicMs(),
+    beforeRejection: (receipt) => notices.beforeRejection(receipt),
   };
 }

@@ -1,4 +1,4 @@
-/** Has spare trees made for large repositories that are published to often, while nobody waits. */
+/** Has spare trees made in the background, for large repositories that are published to often. */
 import { crash } from '../crash.js';
 import type { RepositoryId } from '../image/names.js';
 import { errorFields } from '../report.js';

@@ -1,6 +1,6 @@
 /**
  * A spare tree: links to everything the current snapshot of a repository holds, made by the daemon
- * after a publish, while nobody waits. The next publish takes it with one rename and changes what
+ * in the background after a publish. The next publish takes it with one rename and changes what
  * differs: for 10,000 tags that saves 50,000 links. It is bound to the very snapshot it was made of; a
  * publish on top of another snapshot begins with an empty tree.
  *
@@ -77,7 +77,7 @@ export function makeSpareTree(disk: Disk, place: SparePlace): boolean {
       throwAway(disk, roots, join(home, name));
     }
     if (base === null) return false;
-    // As for every transaction: see `begin` in jobs.ts.
+    // As for every transaction: see `begin` in transaction.ts.
     ensureDirectory(disk, home);
     const files = copyLinks(disk, roots, snapshotPath(roots, id, base), join(home, MAKING));
     disk.rename(join(home, MAKING), join(home, `${version}=${files}`));
@@ -92,7 +92,7 @@ export function makeSpareTree(disk: Disk, place: SparePlace): boolean {
 
 /**
  * Moves the spare tree of the snapshot `base` to `root`, where there is one with so many files: not
- * where somebody has put something into the snapshot. @returns whether there was one
+ * where another program has put something into the snapshot. @returns whether there was one
  */
 export function takeSpareTree(
   disk: Disk,

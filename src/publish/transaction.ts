@@ -22,7 +22,7 @@ export interface Transaction {
 }
 
 /**
- * Its name is synced although nobody looks for it after a crash: a tree is built below it and renamed
+ * Its name is synced although nothing looks for it after a crash: a tree is built below it and renamed
  * out of it, and btrfs (Linux 6.18) cannot replay its log where it knows the one and not the other: a
  * power cut then leaves what cannot be mounted (test/crash/power-cut, 6 of 12 seeds).
  */

@@ -99,7 +99,7 @@ export class InOrder<Item> {
     waiting.push({ item, isReady: false });
   }
 
-  /** It is passed on as soon as those before it are ready or withdrawn. */
+  /** Passes it on as soon as those before it are ready or withdrawn. */
   ready(key: string, item: Item): void {
     const entry = this.#announced.get(key)?.find((each) => each.item === item);
     if (entry) entry.isReady = true;

@@ -150,10 +150,10 @@ export class Publisher {
   #stageSoon(delivery: Delivery): void {
     // What was stored when it was claimed is not read again, unless something failed since.
     const held = delivery.attempts === 0 ? delivery.claimed.held : undefined;
-    const done = held
-      ? this.#stage(delivery, held.stored)
-      : this.#staging.add(() => this.#stage(delivery));
-    this.#track(done);
+    // Tracked once it runs: what waits in the queue when the daemon stops never does.
+    const stage = () => this.#track(this.#stage(delivery, held?.stored));
+    const done = held ? stage() : this.#staging.add(stage);
+    done.catch(this.#hooks.onBug);
   }
 
   async #stage(delivery: Delivery, stored?: StoredDrop): Promise<void> {
@@ -354,7 +354,7 @@ export class Publisher {
     const shown = isLocalOnly(part.policy) ? undefined : target;
     this.#retryLater(delivery, shown, error, attempt, () => {
       if (part.policy.targets.length === 1) delivery.startedMs = undefined;
-      if (isGone) this.#track(this.#stageAgain(target, item));
+      if (isGone) this.#track(this.#stageAgain(target, item)).catch(this.#hooks.onBug);
       else this.#enqueue(target, item);
     });
   }
@@ -444,7 +444,7 @@ export class Publisher {
       return;
     }
     this.#retryLater(delivery, undefined, error, ++delivery.attempts, () => {
-      this.#track(this.#finish([delivery]));
+      this.#track(this.#finish([delivery])).catch(this.#hooks.onBug);
     });
   }
 
@@ -516,10 +516,11 @@ export class Publisher {
 
   // What all of them need.
 
-  /** What it throws is a bug; the end waits for it. */
-  #track(work: Promise<void>): void {
+  /** What it throws is a bug; `stop` waits for it. */
+  #track(work: Promise<void>): Promise<void> {
     const running = work.catch(this.#hooks.onBug).finally(() => this.#running.delete(running));
     this.#running.add(running);
+    return running;
   }
 
   #start(delivery: Delivery): void {

@@ -13,7 +13,7 @@ import type { PublishJobs } from '../publish/jobs.js';
 /**
  * Jobs of one pool do not wait for those of another.
  *
- * - `fast`: somebody waits for it, and it is short. A flip must not queue behind 50 GB to hash.
+ * - `fast`: short, and a drop or a request waits for it. A flip must not queue behind 50 GB to hash.
  * - `hash`: reads, hashes and unpacks content.
  * - `background`: takes long, and a publish does not wait for it.
  */
@@ -49,7 +49,7 @@ const stage = () => import('./stage.js');
 
 type JobEntries = { readonly [Name in JobName]: JobEntry<Name> };
 
-/** Whoever adds a job to one of the types above must add it here: it does not compile otherwise. */
+/** Every job of the types above must stand here; otherwise it does not compile. */
 const TABLE = {
   // The inbox
   prepareInbox: { pool: 'fast', load: inbox },

@@ -227,4 +227,21 @@ describe('the order of drops', () => {
       ]);
     });
   });
+
+  it('does not wait at its end for drops whose reading has not begun', async () => {
+    const begun: string[] = [];
+    beforeReading = (drop) => {
+      begun.push(drop);
+      return new Promise<void>((goOn) => held.push(goOn));
+    };
+    for (let at = 0; at < 12; at++) {
+      dropArchive(`app${at}:1.tar`, `layer ${at}`);
+      publisher.add(await claim(`app${at}:1.tar`));
+    }
+    await waitFor('all that are read at once', () => begun.length === 8);
+    const stopped = publisher.stop();
+    for (const goOn of held.splice(0)) goOn();
+    await stopped;
+    expect(begun).to.have.length(8);
+  });
 });
