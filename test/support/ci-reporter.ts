@@ -1,15 +1,21 @@
-/** Mocha's spec reporter, and one line with the counts, for the CI to print last. */
+/** Mocha's spec reporter; for the end of the CI's output also the counts, and what failed and why. */
 import { writeFileSync } from 'node:fs';
 import Mocha from 'mocha';
 
 export default class CiReporter extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
     super(runner, options);
+    const failed: string[] = [];
+    runner.on('fail', (test, error) => {
+      failed.push(`${test.fullTitle()}\n${error.stack ?? error.message}\n\n`);
+    });
     runner.once('end', () => {
       const { passes, failures, pending } = this.stats;
       const skipped = pending > 0 ? `, ${pending} skipped` : '';
       const output = (options.reporterOptions as { output?: string } | undefined)?.output;
-      if (output) writeFileSync(output, `${passes} passed, ${failures} failed${skipped}\n`);
+      if (!output) return;
+      writeFileSync(`${output}.failed`, failed.join(''));
+      writeFileSync(output, `${passes} passed, ${failures} failed${skipped}\n`);
     });
   }
 }
