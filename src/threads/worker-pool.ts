@@ -70,9 +70,11 @@ export class WorkerPool {
     });
     // A thread died that had no job.
     piscina.on('error', (error: Error) => {
+      // Of a pool that was ended: the answer of a job that ended at that very moment, too.
+      if (piscina !== this.#piscina) return;
       if (hadStarted) crash(error);
       // It could not start. Where there is no other thread, what waits would wait for ever.
-      else if (piscina.threads.length === 0 && piscina === this.#piscina) {
+      else if (piscina.threads.length === 0) {
         this.#startError = error;
         this.#destroy();
       }

@@ -117,6 +117,18 @@ describe('WorkerPool', () => {
     expect(await code(pool.run(odd('answer')))).to.equal('done');
   });
 
+  it('is closed at the very moment a job ends: nothing else fails', async () => {
+    pool = new WorkerPool({ threads: 1 });
+    await pool.run(small());
+    const running = code(pool.run(small()));
+    // Its answer comes meanwhile, and is read after the end.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    await pool.close();
+    expect(await running).to.equal('thread.failed');
+    // Mocha fails the test on an error that nobody catches.
+    await pause(50);
+  });
+
   it('says that a job failed only when its thread has ended', async () => {
     pool = new WorkerPool({ threads: 1, worker: ODD_WORKER });
     const place = tempDir();
