@@ -1,13 +1,14 @@
 /** Has spare trees made in the background, for large repositories that are published to often. */
 import { crash } from '../crash.js';
 import type { RepositoryId } from '../image/names.js';
+import type { StopFlag } from '../publish/spare-tree.js';
 import { errorFields } from '../report.js';
 import type { Services } from './services.js';
 
 /** Fewer files are linked in less than 30 ms. */
 const FILES_MIN = 2000;
-/** Publishes that follow one another at once do not compete with it. */
-const REST_MS = 250;
+/** What follows a flip, above all the receipt, does not compete with it. */
+const REST_MS = 50;
 /** A tree is spared for a repository that was published to no longer ago than that. */
 const OFTEN_MS = 10 * 60_000;
 
@@ -18,6 +19,8 @@ export class SpareTrees {
   /** When each was published to last, on the monotonic clock. */
   readonly #lastMs = new Map<RepositoryId, number>();
   readonly #timers = new Map<RepositoryId, NodeJS.Timeout>();
+  /** Of those that are being made: 1 stops it. */
+  readonly #stopFlags = new Map<RepositoryId, StopFlag>();
   #isStopped = false;
 
   readonly #unsubscribe: () => void;
@@ -30,7 +33,7 @@ export class SpareTrees {
     });
   }
 
-  /** A publish begins: a tree of what is current now would be of no use. */
+  /** A publish begins: it takes what there is, and making more would only hold it up. */
   publishing(id: RepositoryId): void {
     this.#forget(id);
   }
@@ -54,22 +57,27 @@ export class SpareTrees {
   stop(): void {
     this.#isStopped = true;
     this.#unsubscribe();
-    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const id of [...this.#timers.keys(), ...this.#stopFlags.keys()]) this.#forget(id);
   }
 
   #forget(id: RepositoryId): void {
     clearTimeout(this.#timers.get(id));
     this.#timers.delete(id);
+    this.#stopFlags.get(id)?.fill(1);
   }
 
   async #make(id: RepositoryId): Promise<void> {
     const { run, roots, owner, log } = this.#services;
+    const stop = new Int32Array(new SharedArrayBuffer(4));
+    this.#stopFlags.set(id, stop);
     try {
-      await run('makeSpareTree', { roots, id, owner: owner.token });
+      await run('makeSpareTree', { roots, id, owner: owner.token, stop });
     } catch (error) {
       if (this.#isStopped) return;
       const what = 'making a spare tree';
       log('warn', 'daemon.warning', { what, id, ...errorFields(error as Error) });
+    } finally {
+      if (this.#stopFlags.get(id) === stop) this.#stopFlags.delete(id);
     }
   }
 }

@@ -1,11 +1,12 @@
 /**
- * A spare tree: links to everything the current snapshot of a repository holds, made by the daemon
- * in the background after a publish. The next publish takes it with one rename and changes what
- * differs: for 10,000 tags that saves 50,000 links. It is bound to the very snapshot it was made of; a
- * publish on top of another snapshot begins with an empty tree.
+ * A spare tree: links to what the current snapshot of a repository holds, made by the daemon in the
+ * background after a publish. The next publish takes it with one rename and changes what differs:
+ * for 10,000 tags that saves 50,000 links. It is bound to the very snapshot it was made of; a
+ * publish on top of another snapshot begins with an empty tree. When a publish begins earlier, the
+ * tree is left as far as it is, and the publish adds what it lacks.
  *
- *   work/<owner>-spare-<id>/making               incomplete
- *   work/<owner>-spare-<id>/<version>=<files>    complete, with so many files; see snapshotVersion
+ *   work/<owner>-spare-<id>/making               somebody makes it
+ *   work/<owner>-spare-<id>/<version>=<files>    with so many files; see snapshotVersion
  */
 import { join } from 'node:path';
 import type { Disk } from '../disk/disk.js';
@@ -61,12 +62,19 @@ export interface SparePlace {
   readonly owner: string;
 }
 
+/** Shared between threads: whoever makes a spare tree stops when its one element is not 0. */
+export type StopFlag = Int32Array;
+
+export interface MakeSpareTreeRequest extends SparePlace {
+  readonly stop?: StopFlag;
+}
+
 /**
  * Makes the spare tree of a repository, unless it is there. Holds no lock: a publish meanwhile only
  * makes it useless. @returns whether one was made
  */
-export function makeSpareTree(disk: Disk, place: SparePlace): boolean {
-  const { roots, id, owner } = place;
+export function makeSpareTree(disk: Disk, request: MakeSpareTreeRequest): boolean {
+  const { roots, id, owner, stop } = request;
   const home = sparePath(roots, owner, id);
   try {
     const base = readPivot(disk, roots, id);
@@ -79,7 +87,8 @@ export function makeSpareTree(disk: Disk, place: SparePlace): boolean {
     if (base === null) return false;
     // As for every transaction: see `begin` in transaction.ts.
     ensureDirectory(disk, home);
-    const files = copyLinks(disk, roots, snapshotPath(roots, id, base), join(home, MAKING));
+    const [from, to] = [snapshotPath(roots, id, base), join(home, MAKING)];
+    const files = copyLinks(disk, roots, { from, to, stop });
     disk.rename(join(home, MAKING), join(home, `${version}=${files}`));
     return true;
   } catch (error) {
@@ -91,24 +100,31 @@ export function makeSpareTree(disk: Disk, place: SparePlace): boolean {
 }
 
 /**
- * Moves the spare tree of the snapshot `base` to `root`, where there is one with so many files: not
- * where another program has put something into the snapshot. @returns whether there was one
+ * Moves the spare tree of the snapshot `base` to `root`.
+ * @returns how many files it has, which may be fewer than the snapshot has, and more where another program has
+ *   put something into the snapshot; undefined where there is no tree
  */
 export function takeSpareTree(
   disk: Disk,
   { roots, id, owner }: SparePlace,
-  { base, files }: { readonly base: Timestamp; readonly files: number },
+  base: Timestamp,
   root: string,
-): boolean {
+): number | undefined {
   const home = sparePath(roots, owner, id);
-  if (disk.statIfThere(home) === undefined) return false;
-  try {
-    disk.rename(join(home, `${snapshotVersion(disk, roots, id, base)}=${files}`), root);
-    return true;
-  } catch (error) {
-    if (!hasErrno(error, 'ENOENT')) throw error;
-    return false;
-  }
+  const names = listIfThere(disk, home).map(({ name }) => name);
+  if (names.length === 0) return undefined;
+  const prefix = `${snapshotVersion(disk, roots, id, base)}=`;
+  const name = names.find((each) => each.startsWith(prefix));
+  if (name === undefined) return undefined;
+  disk.rename(join(home, name), root);
+  return Number(name.slice(prefix.length));
+}
+
+/** The paths of all files of a spare tree. */
+export function listSpareTree(disk: Disk, root: string): string[] {
+  return LARGE_DIRECTORIES.flatMap((directory) =>
+    listIfThere(disk, join(root, directory)).map(({ name }) => `${directory}/${name}`),
+  );
 }
 
 /**
@@ -132,7 +148,14 @@ function throwAway(disk: Disk, roots: TreeRoots, path: string): void {
   moveToTrash(disk, roots, path, `work@${name}`);
 }
 
-function copyLinks(disk: Disk, roots: TreeRoots, from: string, to: string): number {
+interface CopyToMake {
+  readonly from: string;
+  readonly to: string;
+  readonly stop: StopFlag | undefined;
+}
+
+/** @returns how many were made */
+function copyLinks(disk: Disk, roots: TreeRoots, { from, to, stop }: CopyToMake): number {
   let files = 0;
   for (const directory of SPARE_DIRECTORIES) {
     makeDirectory(disk, join(to, directory), TREE_DIRECTORY_MODE);
@@ -140,6 +163,7 @@ function copyLinks(disk: Disk, roots: TreeRoots, from: string, to: string): numb
   for (const directory of LARGE_DIRECTORIES) {
     const [source, target] = [`${from}/${directory}`, `${to}/${directory}`];
     for (const { name, kind } of listIfThere(disk, source)) {
+      if (stop && Atomics.load(stop, 0) !== 0) return files;
       if (kind !== 'file') continue;
       linkFile(disk, roots, { source, target, name });
       files++;

@@ -20,7 +20,7 @@ import type { Digest } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
 import type { RepositoryId } from '../image/names.js';
 import { type ContentFile, renderContent, unmovedTags } from '../snapshot/content-files.js';
-import type { Rendering } from '../snapshot/rendering.js';
+import type { FileChange, Rendering } from '../snapshot/rendering.js';
 import type { StoredSnapshot } from '../snapshot/snapshot-file.js';
 import type { Timestamp } from '../snapshot/timestamp.js';
 import {
@@ -31,7 +31,12 @@ import {
   transactionOwner,
   workPath,
 } from './paths.js';
-import { SPARE_DIRECTORIES, TREE_DIRECTORY_MODE, takeSpareTree } from './spare-tree.js';
+import {
+  listSpareTree,
+  SPARE_DIRECTORIES,
+  TREE_DIRECTORY_MODE,
+  takeSpareTree,
+} from './spare-tree.js';
 
 export interface TreeToWrite {
   readonly roots: TreeRoots;
@@ -51,8 +56,8 @@ export interface TreeToWrite {
 export function writeTree(disk: Disk, tree: TreeToWrite): void {
   const root = join(workPath(tree.roots, tree.transaction), 'tree');
   // 6. Build it under work/.
-  const { state, redirectOci, texts, change } = tree.rendering;
-  const spare = takeSpare(disk, tree, root) ? change : undefined;
+  const { state, redirectOci, texts } = tree.rendering;
+  const spare = takeSpare(disk, tree, root);
   for (const path of spare?.gone ?? []) removeIfThere(disk, `${root}/${path}`);
   const put = spare?.put ?? renderContent(state, redirectOci);
   const isFresh = isFreshIn(tree, put);
@@ -92,12 +97,31 @@ function moveToItsName(disk: Disk, root: string, { roots, id, snapshot }: TreeTo
   }
 }
 
-/** A change can only be applied to what it leads away from. */
-function takeSpare(disk: Disk, tree: TreeToWrite, root: string): boolean {
+/** @returns what makes the snapshot of the spare tree that is at `root` now; undefined where there was none */
+function takeSpare(disk: Disk, tree: TreeToWrite, root: string): FileChange | undefined {
   const { roots, id, transaction, base, last, rendering } = tree;
-  if (rendering.change === undefined || last === undefined || base === null) return false;
+  if (base === null) return undefined;
   const owner = transactionOwner(transaction);
-  return takeSpareTree(disk, { roots, id, owner }, { base, files: last.files }, root);
+  const files = takeSpareTree(disk, { roots, id, owner }, base, root);
+  if (files === undefined) return undefined;
+  if (rendering.change && files === last?.files) return rendering.change;
+  return changeFrom(listSpareTree(disk, root), tree);
+}
+
+/** From a part of the last snapshot, and perhaps files that another program put into it. */
+function changeFrom(paths: readonly string[], tree: TreeToWrite): FileChange {
+  const { state, redirectOci } = tree.rendering;
+  const all = renderContent(state, redirectOci);
+  const isFresh = isFreshIn(tree, all);
+  const there = new Set(paths);
+  // Below manifests/1 a digest may name other bytes than before.
+  const isKept = (file: ContentFile) =>
+    there.has(file.path) && !isFresh(file) && !file.path.startsWith('manifests/1/');
+  const kept = new Set(all.filter(isKept).map(({ path }) => path));
+  return {
+    gone: paths.filter((path) => !kept.has(path)),
+    put: all.filter(({ path }) => !kept.has(path)),
+  };
 }
 
 /** @returns whether a file is a tag that is new or has moved; what is no tag never is */

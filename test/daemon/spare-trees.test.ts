@@ -7,6 +7,7 @@ describe('SpareTrees', () => {
   const open = (fail = false) => {
     const made: string[] = [];
     const said: string[] = [];
+    const stops: Int32Array[] = [];
     const clock = { nowMs: 0 };
     const spares = new SpareTrees({
       roots: { published: '/p', state: '/s' },
@@ -14,15 +15,17 @@ describe('SpareTrees', () => {
       log: (_level, event) => said.push(event),
       events: new Events(),
       monotonicMs: () => clock.nowMs,
-      run: (async (job: string, { id }: { id: string }) => {
+      run: (async (job: string, { id, stop }: { id: string; stop: Int32Array }) => {
         made.push(`${job} ${id}`);
+        stops.push(stop);
         if (fail) throw new Error('EIO');
+        await waitFor('the end', () => stop[0] === 1, 1000).catch(() => {});
       }) as never,
     });
     const publish = (id: string, files = 5000, times = 2) => {
       for (let n = 0; n < times; n++) spares.published(id as never, files);
     };
-    return { spares, publish, made, said, clock };
+    return { spares, publish, made, said, stops, clock };
   };
 
   it('makes one for a large repository, once after several publishes', async () => {
@@ -54,6 +57,18 @@ describe('SpareTrees', () => {
     await waitFor('the other', () => made.length === 1);
     expect(made).to.deep.equal(['makeSpareTree idle']);
     spares.stop();
+  });
+
+  it('stops making one when the next publish begins, and when all ends', async () => {
+    const { spares, publish, made, stops } = open();
+    publish('a');
+    publish('b');
+    await waitFor('both', () => made.length === 2);
+    expect(stops.map(([flag]) => flag)).to.deep.equal([0, 0]);
+    spares.publishing('a' as never);
+    expect(stops.map(([flag]) => flag)).to.deep.equal([1, 0]);
+    spares.stop();
+    expect(stops.map(([flag]) => flag)).to.deep.equal([1, 1]);
   });
 
   it('begins nothing once it is stopped', async () => {

@@ -29,8 +29,8 @@ describe('a spare tree', () => {
     await services.run('prepareInbox', { inbox: services.inbox });
     return { root, services };
   };
-  const make = ({ run, roots, owner }: TestServices, id: never = ID) =>
-    run('makeSpareTree', { roots, id, owner: owner.token });
+  const make = ({ run, roots, owner }: TestServices, id: never = ID, stop = newStopFlag()) =>
+    run('makeSpareTree', { roots, id, owner: owner.token, stop });
   const spares = (root: string) =>
     readdirSync(join(root, 'state/work'))
       .filter((name) => name.includes('-spare-'))
@@ -45,19 +45,32 @@ describe('a spare tree', () => {
       .map((entry) => join(entry.parentPath, entry.name).slice(current(root).length))
       .sort();
 
-  for (const mode of ['merge', 'replace']) {
-    it(`gives the same files as none, ${mode}`, async () => {
+  for (const [mode, isStopped] of [
+    ['merge', false],
+    ['replace', false],
+    ['merge', true],
+    ['replace', true],
+  ] as const) {
+    it(`gives the same files as none, ${mode}${isStopped ? ', made in part' : ''}`, async () => {
       console.info(`      seed ${SEED}`);
       const random = makeRandom(SEED);
       const yaml = `settle: {quiet: 50ms}\nretention: {grace: 0s, keep: 2}\nrepositories: {app: {mode: ${mode}}}\n`;
-      const [spare, plain] = [await open(yaml), await open(yaml)];
+      const links = { left: Number.POSITIVE_INFINITY, stop: newStopFlag() };
+      const stopping = interfereWith(nodeDisk, ({ verb }) => {
+        if (verb === 'link' && --links.left === 0) links.stop.fill(1);
+      });
+      const [spare, plain] = [await open(yaml, stopping), await open(yaml)];
+      let stoppedCount = 0;
       let isUnchanged = false;
       for (let n = 0; n < 12; n++) {
         const what = `drop ${n}, seed ${SEED}`;
         const write = randomDrop(random);
         for (const { root } of [spare, plain]) write(dropPath(root, 'app'));
         // What changed nothing has left the tree where it was.
-        const isMade = n > 0 ? await make(spare.services) : undefined;
+        links.left = isStopped ? 1 + Math.floor(random() * 12) : Number.POSITIVE_INFINITY;
+        links.stop = newStopFlag();
+        const isMade = n > 0 ? await make(spare.services, ID, links.stop) : undefined;
+        stoppedCount += links.stop[0] ?? 0;
         if (isMade !== undefined) expect(isMade).to.equal(!isUnchanged);
         const before = n > 0 ? inodesOfTags(spare.root) : new Map();
         const outcome = await deliver(spare.services, 'app');
@@ -80,6 +93,7 @@ describe('a spare tree', () => {
           if (before.has(path)) expect(inode === before.get(path)).to.equal(!moved.has(tag), path);
         }
       }
+      expect(stoppedCount > 0).to.equal(isStopped);
       await Promise.all([spare.services.close(), plain.services.close()]);
     });
   }
@@ -219,6 +233,8 @@ describe('a spare tree', () => {
     return { root, look, error };
   }
 });
+
+const newStopFlag = () => new Int32Array(new SharedArrayBuffer(4));
 
 /** @returns what writes the same drop anywhere */
 function randomDrop(random: () => number): (path: string) => void {
