@@ -82,7 +82,7 @@ async function repairTarget(
   target: string,
   id: RepositoryId | undefined,
 ): Promise<RepairResult | undefined> {
-  const services = await openServices(settings, log);
+  const services = await openServices(() => settings, log);
   try {
     return await services.targets.get(target).repair(id);
   } finally {

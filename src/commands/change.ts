@@ -53,7 +53,7 @@ async function change(
     const message = `A snapshot is one target's: say --target ${targets.join(' or ')}.`;
     throw new DropdockError('usage.invalid', message);
   }
-  const services = await openServices(context.settings, log);
+  const services = await openServices(() => context.settings, log);
   const failures: unknown[] = [];
   try {
     for (const each of targets) {

@@ -19,7 +19,7 @@ export async function clean(
   { dryRun, target }: CleanOptions,
 ): Promise<ExitCode> {
   const named = target === undefined ? undefined : targetNamed(context.settings, target);
-  const { targets, close } = await openServices(context.settings, log);
+  const { targets, close } = await openServices(() => context.settings, log);
   const cleaned = new Map<string | undefined, CleanResult>();
   const failures: unknown[] = [];
   try {

@@ -61,8 +61,7 @@ export async function readTarget<T>(
   work: (target: TargetReader) => Promise<T>,
 ): Promise<T> {
   const nowMs = () => Date.now();
-  const targets = new Targets({
-    settings: context.settings,
+  const targets = new Targets(() => context.settings, {
     roots: rootsOf(context),
     run: runHere,
     nowMs,

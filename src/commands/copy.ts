@@ -28,7 +28,7 @@ export async function copy(
   const from = targetNamed(context.settings, source);
   const to = targetNamed(context.settings, destination);
   if (from === to) throw new DropdockError('usage.invalid', `${from} is the same target.`);
-  const services = await openServices(context.settings, log);
+  const services = await openServices(() => context.settings, log);
   const done: object[] = [];
   const failures: Error[] = [];
   try {

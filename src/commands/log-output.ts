@@ -5,8 +5,8 @@ import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
 
 export interface LogOutput extends Pick<OpenLog, 'log' | 'close'> {
-  /** Applies the settings as they are now and opens the file again (after logrotate renamed it). */
-  reopen(): void;
+  /** Applies the level and the format, and opens the file again (after logrotate renamed it). */
+  reopen(settings: Settings['log']): void;
 }
 
 export interface LogOutputOptions {
@@ -29,8 +29,8 @@ export function openLogOutput(
   return {
     log,
     close,
-    reopen: () => {
-      configure(settings);
+    reopen: (next) => {
+      configure(next);
       file?.reopen();
     },
   };

@@ -43,7 +43,7 @@ export async function publishByHand(
   }
   const text = as ?? basename(given ?? '');
   const name = parseReference(text, as !== undefined, kind === 'file');
-  const services = await openServices(context.settings, log);
+  const services = await openServices(() => context.settings, log);
   const { roots, run, transactions } = services;
   const transaction = transactions.next();
   try {

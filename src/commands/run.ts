@@ -14,7 +14,7 @@ import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
 import { Events } from '../publisher/events.js';
 import { errorFields } from '../report.js';
-import { adoptSettings } from '../settings/reload.js';
+import { CurrentSettings, type Reloaded } from '../settings/reload.js';
 import type { Settings } from '../settings/schema.js';
 import type { LoadedSettings } from '../settings/settings.js';
 import { ThreadPool } from '../threads/pool.js';
@@ -32,8 +32,8 @@ export interface Process {
   readonly manager: ManagerAddress;
   /** Reads the settings again, from where they came. @throws settings.invalid */
   readonly readSettings: () => LoadedSettings;
-  /** Opens the log's file again, and goes by the settings as they are now. */
-  readonly reopenLog: () => void;
+  /** Opens the log's file again, and applies these settings to what it writes. */
+  readonly reopenLog: (settings: Settings['log']) => void;
   /** What programs that notify runs get of ours. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Of the package. */
@@ -60,9 +60,10 @@ export async function runDaemon(
 ): Promise<ExitCode> {
   const { settings } = context;
   setFlagsFromString(COMPILED_AFTER);
+  const current = new CurrentSettings(settings);
   const events = new Events();
   const { environment, version } = outside;
-  const given = { settings, version, publishes: true, log: ownLog, events };
+  const given = { settings: current.now, version, publishes: true, log: ownLog, events };
   const monitor = await openMonitor(given);
   const { log } = monitor;
   log('debug', 'daemon.starting', { pid: process.pid });
@@ -73,18 +74,19 @@ export async function runDaemon(
   }
   warnOfMount(settings, log);
   const manager = openManager(outside, log);
-  const services = await openServices(settings, log, threadsFor(settings), events);
+  const services = await openServices(current.now, log, threadsFor(settings), events);
   let registry: Registry | undefined;
   try {
     // What is published can be pulled at once, whatever recovery finds to do.
-    const inherited = outside.inheritedSockets;
-    registry = await openRegistry({ ...services, inherited, monitor, ownsState: true }, 'retry');
+    const { roots, run, board, liveClaims, inbox } = services;
+    const shown = { settings: current.now, roots, run, log, board, monitor, ownsState: true };
+    registry = await openRegistry({ ...shown, inherited: outside.inheritedSockets }, 'retry');
     const daemon = await startDaemon(services);
     const isTelling = settings.notify.length > 0;
     const postman = isTelling ? new Postman(services, environment) : undefined;
-    monitor.watch({ ...services, noticesWaiting: () => postman?.waiting ?? 0 });
-    const status = () => statusLine(registry?.urls ?? [], services.inbox);
-    onReload({ context, log, outside, manager, status }, async () => {
+    monitor.watch({ liveClaims, run, roots, noticesWaiting: () => postman?.waiting ?? 0 });
+    const status = () => statusLine(registry?.urls ?? [], inbox);
+    onReload({ current, log, outside, manager, status }, async () => {
       await registry?.reload();
       daemon.reload();
     });
@@ -127,16 +129,19 @@ export async function serveRegistry(
   }
   const hands = new ThreadPool({ hashThreads: 1 });
   const events = new Events();
-  const given = { settings, version: outside.version, publishes: false, log: ownLog, events };
+  const current = new CurrentSettings(settings);
+  const { version } = outside;
+  const given = { settings: current.now, version, publishes: false, log: ownLog, events };
   const monitor = await openMonitor(given);
   const { log } = monitor;
   const manager = openManager(outside, log);
   try {
-    const options = { settings, roots: rootsOf(context), run: hands.run, log, monitor };
+    const { run } = hands;
+    const options = { settings: current.now, roots: rootsOf(context), run, log, monitor };
     const inherited = outside.inheritedSockets;
     const registry = await openRegistry({ ...options, inherited }, 'throw');
     const status = () => statusLine(registry.urls);
-    onReload({ context, log, outside, manager, status }, () => registry.reload());
+    onReload({ current, log, outside, manager, status }, () => registry.reload());
     // Its timers run, or this is not said.
     manager.guard(() => true);
     manager.ready(status());
@@ -160,7 +165,7 @@ function openManager({ manager }: Process, log: Log): ServiceManager {
 }
 
 interface Running {
-  readonly context: CommandContext;
+  readonly current: CurrentSettings;
   readonly log: Log;
   readonly outside: Process;
   readonly manager: ServiceManager;
@@ -169,7 +174,7 @@ interface Running {
 }
 
 /** @param after what must know that the settings, or the files they name, have changed */
-function onReload({ context, log, outside, manager, status }: Running, after: () => Promise<void>) {
+function onReload({ current, log, outside, manager, status }: Running, after: () => Promise<void>) {
   let last = Promise.resolve();
   outside.onReload(() => {
     last = last.then(reload).catch(crash);
@@ -180,7 +185,7 @@ function onReload({ context, log, outside, manager, status }: Running, after: ()
     const read = readAgain();
     // Whatever became of the settings: the log was rotated, a certificate renewed. What is said of
     // it stands in the new file.
-    outside.reopenLog();
+    outside.reopenLog(current.now().log);
     const trouble = tell(read);
     await after().catch((error) => {
       log('warn', 'daemon.warning', { what: 'reloading', ...errorFields(error as Error) });
@@ -188,9 +193,9 @@ function onReload({ context, log, outside, manager, status }: Running, after: ()
     manager.ready(trouble + status());
   }
 
-  function readAgain(): ReturnType<typeof adoptSettings> | Error {
+  function readAgain(): Reloaded | Error {
     try {
-      return adoptSettings(context.settings, outside.readSettings().settings);
+      return current.adopt(outside.readSettings().settings);
     } catch (error) {
       return error as Error;
     }

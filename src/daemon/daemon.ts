@@ -28,7 +28,7 @@ export interface Daemon {
 const LOOK_MS_MAX = 10 * 60_000;
 
 export async function startDaemon(services: Services): Promise<Daemon> {
-  const { run, inbox, log, settings } = services;
+  const { run, inbox, log } = services;
   const { failed, fail } = failure();
   await run('prepareInbox', { inbox });
 
@@ -52,15 +52,15 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     if (faultOf(error) === 'bug') fail(error);
     else if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
   };
-  const upkeep = repeat(settings.retention.interval, () => cleanAll(services), warn);
+  const upkeep = repeat(services.settings.retention.interval, () => cleanAll(services), warn);
   const lookForDead = () => takeOverFromDead(services, intake);
-  const takeover = repeat(lookForDeadMs(settings), lookForDead, warn);
+  const takeover = repeat(lookForDeadMs(services.settings), lookForDead, warn);
   log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
 
   return {
     failed,
     stop,
-    isAlive: () => intake.sinceLookMs() < LOOK_MS_MAX + settings.inbox.scan,
+    isAlive: () => intake.sinceLookMs() < LOOK_MS_MAX + services.settings.inbox.scan,
     reload: () => intake.lookWithin(0),
   };
 
@@ -74,7 +74,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     log('info', 'daemon.stopping', {});
     await keeper.stop();
     const ended = Promise.all([intake.stop(), stopPublishing(), upkeep(), takeover()]);
-    const late = { milliseconds: settings.shutdown.wait, fallback: () => 'late' };
+    const late = { milliseconds: services.settings.shutdown.wait, fallback: () => 'late' };
     const how = await pTimeout(ended, late);
     // What still runs is before its flip or after it; either way the next start finishes it.
     log('info', 'daemon.stopped', { left: how === 'late' ? 'a running publish' : undefined });
@@ -121,7 +121,7 @@ function lookForDeadMs({ lock }: Settings): number {
 
 /** What a command publishes one drop with, and the publisher all of them; settings are asked each time. */
 export function onceContext(services: Services): OnceContext {
-  const { roots, uid, transactions, settings, targets, events } = services;
+  const { roots, uid, transactions, targets, events } = services;
   return {
     roots,
     uid,
@@ -129,19 +129,18 @@ export function onceContext(services: Services): OnceContext {
     run: (job, request) => services.run(job, request),
     emit: events.emit,
     target: targets.get,
-    policyOf: (repository) => resolveRepository(settings, repository),
+    policyOf: (repository) => resolveRepository(services.settings, repository),
     lookAgain: targets.lookAgain,
   };
 }
 
 export function publisherContext(services: Services): PublisherContext {
-  const { inbox, settings, liveClaims, notices } = services;
+  const { inbox, liveClaims, notices } = services;
   return {
     ...onceContext(services),
     inbox,
     liveClaims,
-    run: (job, request) => services.run(job, request),
-    retry: () => settings.retry,
+    retry: () => services.settings.retry,
     nowMs: () => services.nowMs(),
     monotonicMs: () => services.monotonicMs(),
     beforeRejection: (receipt) => notices.beforeRejection(receipt),

@@ -22,8 +22,11 @@ export const directoryKind: TargetKind<{ readonly type: 'directory' }> = {
   readPlaces: ({ paths }) => [{ name: 'published', path: resolve(paths.published), use: 'read' }],
 };
 
-function openDirectory(name: string, { services, observer }: TargetContext): DirectoryTarget {
-  const { settings, roots, owner, owners, transactions, events } = services;
+function openDirectory(
+  name: string,
+  { settings, services, observer }: TargetContext,
+): DirectoryTarget {
+  const { roots, owner, owners, transactions, events } = services;
   return new DirectoryTarget({
     name,
     roots,
@@ -32,11 +35,11 @@ function openDirectory(name: string, { services, observer }: TargetContext): Dir
     run: (job, request) => services.run(job, request),
     emit: events.emit,
     lock: () => {
-      const { stale: staleMs, wait: waitMs, kernel } = settings.lock;
+      const { stale: staleMs, wait: waitMs, kernel } = settings().lock;
       return { staleMs, waitMs, kernel, owner: owner.token };
     },
-    policyOf: (id) => resolveRepositoryById(settings, id),
-    graceMs: () => settings.retention.grace,
+    policyOf: (id) => resolveRepositoryById(settings(), id),
+    graceMs: () => settings().retention.grace,
     isDead: (token) => owners.isDead(token),
     nowMs: () => services.nowMs(),
     clock: () => services.clock(),

@@ -10,7 +10,6 @@ import { incomplete, Settler, type SettleSettings, type Times } from '../inbox/s
 import { InboxWatch } from '../inbox/watch.js';
 import type { ClaimedDrop } from '../publisher/delivery.js';
 import { errorFields } from '../report.js';
-import type { Settings } from '../settings/schema.js';
 import { inBreaths } from './breaths.js';
 import { type TakenDrop, toClaimedDrop } from './claimed-drop.js';
 import { Claiming } from './claiming.js';
@@ -46,7 +45,7 @@ export class Intake {
     this.#hooks = hooks;
     this.#lookedMs = services.monotonicMs();
     this.#claiming = new Claiming(services);
-    this.#settler = new Settler(settleSettings(services.settings));
+    this.#settler = new Settler(settleSettings(services));
     this.#timer = new LookTimer({
       look: () => this.#look(),
       monotonicMs: services.monotonicMs,
@@ -249,14 +248,14 @@ export class Intake {
   }
 }
 
-/** Read anew each time: a reload may have changed them. */
-function settleSettings({ settle }: Settings): SettleSettings {
+/** As the settings are at each decision. */
+function settleSettings(services: Services): SettleSettings {
   return {
     get quietMs() {
-      return settle.quiet;
+      return services.settings.settle.quiet;
     },
     get timeoutMs() {
-      return settle.timeout;
+      return services.settings.settle.timeout;
     },
   };
 }

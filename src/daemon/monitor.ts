@@ -19,7 +19,7 @@ import type { Services } from './services.js';
 import { readPlaces } from './targets.js';
 
 export interface MonitorOptions {
-  readonly settings: Settings;
+  readonly settings: () => Settings;
   readonly version: string;
   /** False for `serve`, which reads only. */
   readonly publishes: boolean;
@@ -52,13 +52,12 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
   const { settings, publishes, events, log } = options;
   const health = new Health({
     places: placesOf(options),
-    // As the settings are now: a reload may have changed it.
-    scanMs: () => (publishes ? settings.inbox.scan : undefined),
+    scanMs: () => (publishes ? settings().inbox.scan : undefined),
     nowMs: () => performance.now(),
   });
   let watched: Watched | undefined;
   const metrics =
-    settings.metrics.listen === null
+    settings().metrics.listen === null
       ? undefined
       : await loadMetrics(options, health, () => watched);
   const watchedLog: Log = (level, event, fields = {}) => {
@@ -72,7 +71,7 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
     }),
   );
   const server =
-    metrics && (await serveMetrics(settings.metrics.listen, metrics, health, watchedLog));
+    metrics && (await serveMetrics(settings().metrics.listen, metrics, health, watchedLog));
   return {
     log: watchedLog,
     answerHealth: (request) => answerHealth(health, request),
@@ -100,13 +99,13 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
 
 function placesOf({ settings, publishes }: MonitorOptions): HealthOptions['places'] {
   if (publishes) {
-    const { inbox, published } = settings.paths;
+    const { inbox, published } = settings().paths;
     return [
       { name: 'inbox', path: resolve(inbox), use: 'write' },
       { name: 'published', path: resolve(published), use: 'write' },
     ];
   }
-  return readPlaces(settings);
+  return readPlaces(settings());
 }
 
 async function loadMetrics(
@@ -120,7 +119,7 @@ async function loadMetrics(
     publishes,
     health,
     isTold: (repository) =>
-      settings.metrics.repositories.some((pattern) => matchesRepository(pattern, repository)),
+      settings().metrics.repositories.some((pattern) => matchesRepository(pattern, repository)),
     census: async () => {
       const { run, roots } = watched() ?? {};
       if (run === undefined || roots === undefined) throw new Error('starting');

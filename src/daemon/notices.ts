@@ -16,7 +16,7 @@ import type { Settings } from '../settings/schema.js';
 import type { Jobs } from '../threads/jobs.js';
 
 export interface NoticesOptions {
-  readonly settings: Settings;
+  readonly settings: () => Settings;
   readonly roots: TreeRoots;
   /** The token of this process. */
   readonly owner: string;
@@ -37,7 +37,7 @@ export class Notices implements FlipObserver {
     const { settings, roots } = options;
     this.#options = options;
     this.spool = notifyDirectory(roots);
-    this.targets = settings.notify.map(targetOf);
+    this.targets = settings().notify.map(targetOf);
   }
 
   /**
@@ -94,7 +94,7 @@ export class Notices implements FlipObserver {
 
   /** Whether anybody wants to know of any change of this repository. */
   #isWanted(id: RepositoryId): boolean {
-    const { repository } = resolveRepositoryById(this.#options.settings, id);
+    const { repository } = resolveRepositoryById(this.#options.settings(), id);
     return this.targets.some(
       ({ on, repositories }) =>
         on.some((event) => event !== 'rejected') &&

@@ -16,7 +16,8 @@ const SMALL_MS_MAX = 10_000;
 
 export const objectStoreKind: TargetKind<StoreSettings> = {
   openTarget(name, own, context) {
-    const { settings, owner, transactions } = context.services;
+    const { settings } = context;
+    const { owner, transactions } = context.services;
     let opened: Promise<StoreContext> | undefined;
     const open = () => {
       opened ??= openContext(name, own, context).catch((error) => {
@@ -31,8 +32,8 @@ export const objectStoreKind: TargetKind<StoreSettings> = {
       transactions,
       owner: owner.token,
       uid: process.getuid?.() ?? 0,
-      policyOf: (id) => resolveRepositoryById(settings, id),
-      graceMs: () => settings.retention.grace,
+      policyOf: (id) => resolveRepositoryById(settings(), id),
+      graceMs: () => settings().retention.grace,
       cleanEveryMs: own.clean,
       onPublished: (id, current) => context.onPublished(name, id, current),
     });

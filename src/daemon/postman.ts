@@ -116,10 +116,11 @@ export class Postman {
 }
 
 function courierFor(
-  { settings, notices, run, log, nowMs }: Services,
+  services: Services,
   target: Target,
   environment: Readonly<Record<string, string | undefined>>,
 ): Courier {
+  const { notices, run, log, nowMs } = services;
   const { key, name: to } = target;
   const inBox = { spool: notices.spool, key };
   const about = ({ event, id }: Notice) => ({ to, what: event, id });
@@ -130,7 +131,7 @@ function courierFor(
       remove: (name) => run('removeNotice', { ...inBox, name }),
     },
     deliver: (notice, body, signal) => deliver({ target, notice, body, environment, signal }),
-    retry: () => settings.retry,
+    retry: () => services.settings.retry,
     nowMs,
     onSent: (notice, tookMs) =>
       log('info', 'notify.sent', { ...about(notice), took: formatSeconds(tookMs) }),

@@ -5,6 +5,7 @@ import type { Log } from '../log.js';
 import { type Certificate, CertificateWatch } from '../registry/certificate.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
+import type { Settings } from '../settings/schema.js';
 import { formatSeconds } from '../units.js';
 import { placeOf } from './listen.js';
 import type { Monitor } from './monitor.js';
@@ -14,7 +15,7 @@ import { openSource } from './targets.js';
 
 export interface RegistryOptions
   extends Omit<SiteOptions, 'source' | 'run'>,
-    Omit<SourceOptions, 'run'> {
+    Omit<SourceOptions, 'run' | 'settings'> {
   readonly run: SiteOptions['run'] & SourceOptions['run'];
   /** Sockets that systemd opened; they come instead of `registry.listen`. */
   readonly inherited: readonly number[];
@@ -42,13 +43,14 @@ export async function openRegistry(
   options: RegistryOptions,
   whenBusy: 'retry' | 'throw',
 ): Promise<Registry> {
-  const { settings, log } = options;
+  const { log } = options;
+  const settings = options.settings();
   const { certificate, key } = settings.registry;
   const watch = certificate && key ? new CertificateWatch({ certificate, key }) : undefined;
-  const opened = await openSource(options);
+  const opened = await openSource({ ...options, settings });
   const site = new Site({ ...options, source: opened.source });
   await site.refresh();
-  const places = placesOf(options);
+  const places = placesOf(settings, options);
   const listening = new Map<Listen, RegistryServer>();
   const complain = complainOnce(log);
   let timer: NodeJS.Timeout | undefined;
@@ -70,7 +72,7 @@ export async function openRegistry(
       clearTimeout(timer);
       site.close();
       await Promise.all(
-        [...listening.values()].map((server) => server.close(settings.shutdown.wait)),
+        [...listening.values()].map((server) => server.close(options.settings().shutdown.wait)),
       );
       opened.close();
     },
@@ -129,12 +131,13 @@ function serve(
   site: Site,
   certificate: Certificate | undefined,
 ): RegistryServer {
+  const { connections, idle } = settings().registry;
   return new RegistryServer({
     answer: async (request) =>
       (await monitor?.answerHealth(request)) ?? (await site.endpoint.answer(request)),
     certificate,
-    connections: settings.registry.connections,
-    idleMs: settings.registry.idle,
+    connections,
+    idleMs: idle,
     onSent: (sent: Sent, request) => {
       const { status, tookMs, isWhole } = sent;
       const { method, url, socket } = request;
@@ -153,8 +156,8 @@ function serve(
   });
 }
 
-function placesOf({ settings, inherited }: RegistryOptions): Listen[] {
+function placesOf({ registry }: Settings, { inherited }: RegistryOptions): Listen[] {
   if (inherited.length > 0) return inherited.map((fd) => ({ fd }));
-  const place = placeOf(settings.registry.listen);
+  const place = placeOf(registry.listen);
   return place === undefined ? [] : [place];
 }

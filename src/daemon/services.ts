@@ -20,6 +20,7 @@ import { Targets } from './targets.js';
 import { UpkeepMemory } from './upkeep-memory.js';
 
 export interface Services {
+  /** As they are now; a copy of this object keeps those of its moment. */
   readonly settings: Settings;
   readonly roots: TreeRoots;
   readonly inbox: string;
@@ -68,13 +69,17 @@ export function threadsFor({ threads }: Settings): Hands {
   return new ThreadPool({ hashThreads: threads.hash || availableParallelism() });
 }
 
-/** Makes the directories that are missing and checks that they lie on one filesystem. */
+/**
+ * Makes the directories that are missing and checks that they lie on one filesystem.
+ * @param current the settings as they are now: a reload changes what it returns
+ */
 export async function openServices(
-  settings: Settings,
+  current: () => Settings,
   log: Log,
-  hands: Hands = threadsFor(settings),
+  hands: Hands = threadsFor(current()),
   events: Events = new Events(),
 ): Promise<Services> {
+  const settings = current();
   const roots = {
     published: resolve(settings.paths.published),
     state: resolve(settings.paths.state),
@@ -94,11 +99,13 @@ export async function openServices(
     events.subscribe(logEvents(log));
     const { run } = hands;
     const { token } = owner;
-    const notices = new Notices({ settings, roots, owner: token, run, log });
+    const notices = new Notices({ settings: current, roots, owner: token, run, log });
     const clocks = { nowMs, monotonicMs, clock: readClock };
     const transactions = new TransactionNames(token, nowMs);
     const services = {
-      settings,
+      get settings() {
+        return current();
+      },
       roots,
       inbox,
       owner,
@@ -122,7 +129,7 @@ export async function openServices(
     };
     // The same object: tests set its clocks.
     const observer = notices.targets.length > 0 ? notices : undefined;
-    const opened = Object.assign(services, { targets: new Targets(services, observer) });
+    const opened = Object.assign(services, { targets: new Targets(current, services, observer) });
     return opened;
   } catch (error) {
     await hands.close();

@@ -17,7 +17,7 @@ import type { Settings } from '../settings/schema.js';
 import { blobsBy } from './targets.js';
 
 export interface SiteOptions {
-  readonly settings: Settings;
+  readonly settings: () => Settings;
   readonly source: Source;
   readonly roots: TreeRoots;
   readonly run: RunJob<AccessJobs>;
@@ -38,29 +38,34 @@ export class Site {
 
   constructor(options: SiteOptions) {
     this.#options = options;
-    this.#htpasswd = options.settings.registry.htpasswd;
-    this.#gate = openGate(options);
-    this.#keys = openKeys(options, undefined);
-    this.#page = openPage(options, this.#gate);
-    this.#endpoint = this.#openEndpoint();
+    const settings = options.settings();
+    this.#htpasswd = settings.registry.htpasswd;
+    this.#gate = openGate(settings, options);
+    this.#keys = openKeys(settings, options, undefined);
+    this.#page = openPage(settings, options, this.#gate);
+    this.#endpoint = this.#openEndpoint(settings);
   }
 
   get endpoint(): Endpoint {
     return this.#endpoint;
   }
 
-  /** Nobody is answered by new rules before the passwords that go with them are read. */
+  /**
+   * Goes by the settings as they are now. No request is answered by new rules before the passwords that go with
+   * them are read: until then endpoint and page keep the settings they were made with.
+   */
   async refresh(): Promise<void> {
-    const { htpasswd } = this.#options.settings.registry;
-    if (htpasswd !== this.#htpasswd) this.#gate = openGate(this.#options);
+    const settings = this.#options.settings();
+    const { htpasswd } = settings.registry;
+    if (htpasswd !== this.#htpasswd) this.#gate = openGate(settings, this.#options);
     this.#htpasswd = htpasswd;
     await this.#gate.refresh({ now: true });
-    this.#keys = openKeys(this.#options, this.#keys);
+    this.#keys = openKeys(settings, this.#options, this.#keys);
     await this.#keys?.refresh({ now: true });
     // Whoever watches is asked again who he is: browsers come back by themselves.
     this.#page?.close();
-    this.#page = openPage(this.#options, this.#gate);
-    this.#endpoint = this.#openEndpoint();
+    this.#page = openPage(settings, this.#options, this.#gate);
+    this.#endpoint = this.#openEndpoint(settings);
   }
 
   /** Ends what would go on: the streams of the page. */
@@ -68,8 +73,8 @@ export class Site {
     this.#page?.close();
   }
 
-  #openEndpoint(): Endpoint {
-    const { settings, source, log } = this.#options;
+  #openEndpoint(settings: Settings): Endpoint {
+    const { source, log } = this.#options;
     const [gate, keys, page] = [this.#gate, this.#keys, this.#page];
     const lifetimeMs = () => settings.registry.tokenFor;
     const tokens = keys && new Tokens({ gate, keys, lifetimeMs, clockMs: () => Date.now() });
@@ -85,7 +90,8 @@ export class Site {
  * ends no token.
  */
 function openKeys(
-  { settings, roots, run, log, ownsState = false }: SiteOptions,
+  settings: Settings,
+  { roots, run, log, ownsState = false }: SiteOptions,
   inUse: KeyRing | undefined,
 ): KeyRing | undefined {
   const { htpasswd, tokenKey } = settings.registry;
@@ -122,7 +128,7 @@ function tellOfKeys(source: KeySource, path: string, isExpected: boolean, log: L
   if (source.from === 'memory') log('info', 'registry.tokens', { key: 'memory', hint: KEY_HINT });
 }
 
-function openGate({ settings, run, log }: SiteOptions): Gate {
+function openGate(settings: Settings, { run, log }: SiteOptions): Gate {
   const { htpasswd } = settings.registry;
   return new Gate({
     htpasswd: htpasswd === null ? undefined : resolve(htpasswd),
@@ -144,7 +150,11 @@ function openGate({ settings, run, log }: SiteOptions): Gate {
   });
 }
 
-function openPage({ settings, source, log, board }: SiteOptions, gate: Gate): Page | undefined {
+function openPage(
+  settings: Settings,
+  { source, log, board }: SiteOptions,
+  gate: Gate,
+): Page | undefined {
   if (!settings.registry.page) return undefined;
   return new Page({
     settings,

@@ -19,7 +19,6 @@ import type { SnapshotText } from '../snapshot/snapshot-file.js';
 
 /** What targets share with the rest of the process. Clocks are asked each time: tests set them. */
 export interface TargetServices {
-  readonly settings: Settings;
   readonly roots: TreeRoots;
   readonly owner: { readonly token: string };
   readonly owners: { isDead(owner: string): boolean };
@@ -32,6 +31,8 @@ export interface TargetServices {
 }
 
 export interface TargetContext {
+  /** As they are now: targets outlive a reload. */
+  readonly settings: () => Settings;
   readonly services: TargetServices;
   readonly observer: FlipObserver | undefined;
   /** Of bytes in memory on their way to all targets together. */

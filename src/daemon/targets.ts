@@ -33,6 +33,7 @@ const KINDS: { readonly [Type in TargetSettings['type']]: TargetKind<OfType<Type
 const BUDGET_BYTES = 128 * 1024 * 1024;
 
 export class Targets {
+  readonly #settings: () => Settings;
   readonly #services: TargetServices;
   readonly #context: TargetContext;
   readonly #opened = new Map<string, OpenTarget>();
@@ -40,15 +41,16 @@ export class Targets {
   readonly #remembered = new Map<string, SnapshotText['snapshot']>();
 
   /** Opens each target when it is first needed. */
-  constructor(services: TargetServices, observer?: FlipObserver) {
+  constructor(settings: () => Settings, services: TargetServices, observer?: FlipObserver) {
+    this.#settings = settings;
     this.#services = services;
     const onPublished = this.#remember.bind(this);
-    this.#context = { services, observer, budget: new Budget(BUDGET_BYTES), onPublished };
+    this.#context = { settings, services, observer, budget: new Budget(BUDGET_BYTES), onPublished };
   }
 
   /** Of all targets; the directory first. */
   get names(): string[] {
-    return Object.keys(allTargets(this.#services.settings));
+    return Object.keys(allTargets(this.#settings()));
   }
 
   /** The published tree of this host. */
@@ -64,7 +66,7 @@ export class Targets {
   };
 
   #open(name: string): OpenTarget {
-    const own = targetSettings(this.#services.settings, name);
+    const own = targetSettings(this.#settings(), name);
     return kindOf(own).openTarget(name, own, this.#context);
   }
 
@@ -89,10 +91,10 @@ export class Targets {
 
   /** For thin drops to a repository that the directory knows nothing of. */
   async #remember(target: string, id: RepositoryId, current: SnapshotText): Promise<void> {
-    const { settings, run, roots } = this.#services;
+    const { run, roots } = this.#services;
     const key = `${target}/${id}`;
     if (this.#remembered.get(key) === current.snapshot) return;
-    if (elsewhereOf(resolveRepositoryById(settings, id)) === undefined) return;
+    if (elsewhereOf(resolveRepositoryById(this.#settings(), id)) === undefined) return;
     await run('rememberElsewhere', { roots, target, id, text: current.text });
     this.#remembered.set(key, current.snapshot);
   }

@@ -1,10 +1,10 @@
-/** Settings read again while the program runs: what takes effect at once, and what at a restart. */
+/** Settings read again while the program runs: which are applied at once, and which need a restart. */
 import { isDeepStrictEqual } from 'node:util';
-import { type Settings, settingPaths } from './schema.js';
+import { deepFreeze, type Settings, settingPaths } from './schema.js';
 
 /**
- * Read where they are used, each time. All others are built into what runs: threads, sockets,
- * timers, directories. config/dropdock.yaml lists those, and a test says so.
+ * A reload applies these. All others are built into what runs: threads, sockets, timers, directories.
+ * config/dropdock.yaml lists those, and a test says so.
  */
 const LIVE: readonly string[] = [
   'inbox.scan',
@@ -37,9 +37,9 @@ const LIVE: readonly string[] = [
 ];
 
 export interface Reloaded {
-  /** Dotted paths of the settings that have changed and hold from now on. */
+  /** Dotted paths of the settings that have changed and are applied. */
   readonly applied: readonly string[];
-  /** Those that have changed and wait for a restart; until then the old values hold. */
+  /** Those that have changed and need a restart; until then the old values are used. */
   readonly waiting: readonly string[];
 }
 
@@ -50,25 +50,48 @@ export function restartSettings(): string[] {
     .filter((name) => !LIVE.includes(name));
 }
 
-/** Writes into `current`, which everybody shares, what may change while it runs. */
-export function adoptSettings(current: Settings, next: Settings): Reloaded {
-  const applied: string[] = [];
-  const waiting: string[] = [];
-  for (const path of [...settingPaths(), ['targets'], ['repositories']]) {
-    const name = path.join('.');
-    const [from, to] = [get(next, path), get(current, path)];
-    if (isDeepStrictEqual(from, to)) continue;
-    if (!LIVE.includes(name)) {
-      waiting.push(name);
-      continue;
-    }
-    const leaf = path.at(-1) ?? '';
-    (get(current, path.slice(0, -1)) as Record<string, unknown>)[leaf] = from;
-    applied.push(name);
+/**
+ * The settings of a running process. Parts that outlive a reload get `now` and call it each time they need
+ * a setting. A value they keep stays as it was.
+ */
+export class CurrentSettings {
+  #value: Settings;
+
+  constructor(value: Settings) {
+    this.#value = value;
   }
-  return { applied, waiting };
+
+  /** The settings at this moment. */
+  readonly now = (): Settings => this.#value;
+
+  /** Makes a new value: of `next` what a reload applies, and the rest as it was. */
+  adopt(next: Settings): Reloaded {
+    const applied: string[] = [];
+    const waiting: string[] = [];
+    let value = this.#value;
+    for (const path of [...settingPaths(), ['targets'], ['repositories']]) {
+      const name = path.join('.');
+      const wanted = get(next, path);
+      if (isDeepStrictEqual(wanted, get(value, path))) continue;
+      if (LIVE.includes(name)) {
+        applied.push(name);
+        value = withValue(value, path, wanted);
+      } else {
+        waiting.push(name);
+      }
+    }
+    this.#value = deepFreeze(value);
+    return { applied, waiting };
+  }
 }
 
 function get(settings: Settings, path: readonly string[]): unknown {
   return path.reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], settings);
+}
+
+/** A copy that has this value at the path and shares everything else. */
+function withValue<T>(settings: T, [key, ...rest]: readonly string[], wanted: unknown): T {
+  if (key === undefined) return wanted as T;
+  const inner = (settings as Readonly<Record<string, unknown>>)[key];
+  return { ...settings, [key]: withValue(inner, rest, wanted) };
 }

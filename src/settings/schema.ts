@@ -38,7 +38,7 @@ const repository = only({
   /** Where it is published to, by name. */
   targets: v.optional(some(v.string())),
 });
-export type RepositorySettings = v.InferOutput<typeof repository>;
+export type RepositorySettings = DeepReadonly<v.InferOutput<typeof repository>>;
 
 const repositories = mapOf(v.string(), repository);
 
@@ -154,7 +154,18 @@ export const settingsSchema = v.pipe(
   agree<v.InferOutput<typeof sections>>(wrongTogether),
 );
 
-export type Settings = v.InferOutput<typeof settingsSchema>;
+/** A value: it never changes, and a reload makes another. */
+export type Settings = DeepReadonly<v.InferOutput<typeof settingsSchema>>;
+
+type DeepReadonly<T> = T extends object ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> } : T;
+
+/** Freezes the object and everything in it. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const inner of Object.values(value)) deepFreeze(inner);
+  return value;
+}
 
 /** The paths of all single settings: `settle.quiet`. Repositories and targets are maps, not settings. */
 export function settingPaths(): string[][] {

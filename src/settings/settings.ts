@@ -5,7 +5,7 @@
 import * as v from 'valibot';
 import { isMap, isScalar, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
 import { DropdockError } from '../errors.js';
-import { type Settings, settingPaths, settingsSchema } from './schema.js';
+import { deepFreeze, type Settings, settingPaths, settingsSchema } from './schema.js';
 
 type Plain = Record<string, unknown>;
 
@@ -48,7 +48,7 @@ export function loadSettings(sources: SettingsSources): LoadedSettings {
     origins.set(path.join('.'), flag);
   }
   const parsed = v.safeParse(settingsSchema, values, { abortEarly: true });
-  if (parsed.success) return { settings: parsed.output, origins };
+  if (parsed.success) return { settings: deepFreeze(parsed.output), origins };
   const [issue] = parsed.issues;
   const path = (issue.path ?? []).map(({ key }) => String(key));
   const name = path.join('.') || 'the settings';

@@ -44,7 +44,7 @@ describe('whether the daemon is alive', () => {
       }
       return (await hands.run(job, request)) as never;
     };
-    const services = await openServices(settings, log, { run, close: hands.close });
+    const services = await openServices(() => settings, log, { run, close: hands.close });
     const daemon = await startDaemon({ ...services, monotonicMs: () => nowMs });
     return {
       isAlive: daemon.isAlive,

@@ -299,13 +299,17 @@ describe('being told', function () {
       })),
     });
     const hands = handsOf(nodeDisk);
-    const services = await openServices(settings, () => {}, {
-      ...hands,
-      run: (job, request) =>
-        fails(job)
-          ? Promise.reject(new DropdockError('thread.failed', 'dead'))
-          : hands.run(job, request),
-    });
+    const services = await openServices(
+      () => settings,
+      () => {},
+      {
+        ...hands,
+        run: (job, request) =>
+          fails(job)
+            ? Promise.reject(new DropdockError('thread.failed', 'dead'))
+            : hands.run(job, request),
+      },
+    );
     await services.run('prepareInbox', { inbox: services.inbox });
     return services;
   }

@@ -267,8 +267,8 @@ repositories:
     const { services } = await start('[local, eu]');
     drop('1');
     await receipt();
-    (services.settings.repositories['team/app'] as { immutableTags?: boolean }).immutableTags =
-      true;
+    const before = services.settings.repositories['team/app'];
+    services.reload({ repositories: { 'team/app': { ...before, immutableTags: true } } });
     makeLayout(join(root, 'inbox/team/app:1'), { layers: ['moved'], tag: '1' });
     await waitFor('both', () => receipts(root).length === 2);
     const { status, code, targets } = await receipt();

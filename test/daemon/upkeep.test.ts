@@ -1,10 +1,13 @@
 /** What the daemon does by itself every now and then: trouble is tried again, a bug ends the process. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { cleanAll } from '#src/daemon/upkeep.js';
 import { nodeDisk } from '#src/disk/disk.js';
+import { deliver, dropPath } from '../support/deliver.js';
 import { type Interference, interfereWith, systemError } from '../support/faulty-disk.js';
-import { testDaemon } from '../support/service.js';
+import { makeLayout } from '../support/make-image.js';
+import { testDaemon, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -42,6 +45,27 @@ describe('the upkeep of a daemon', () => {
     const warnings = services.lines.filter(({ event }) => event === 'daemon.warning');
     expect(warnings.map(({ fields }) => fields.code)).to.deep.equal(['EIO']);
     expect(bug).to.equal(undefined);
+  });
+
+  it('goes by the settings of the last reload', async () => {
+    const root = tempDir();
+    mkdirSync(join(root, 'inbox'));
+    const services = await testServices(root, { disk: nodeDisk, yaml: 'retention: {grace: 0s}\n' });
+    const snapshots = () => readdirSync(join(root, 'published', 'master', 'app')).length;
+    try {
+      await services.run('prepareInbox', { inbox: services.inbox });
+      for (const tag of ['1', '2', '3']) {
+        makeLayout(dropPath(root, `app:${tag}`), { layers: [tag], tag });
+        await deliver(services, `app:${tag}`);
+      }
+      await cleanAll(services);
+      expect(snapshots()).to.equal(3);
+      services.reload({ retention: { ...services.settings.retention, keep: 1 } });
+      await cleanAll(services);
+      expect(snapshots()).to.equal(1);
+    } finally {
+      await services.close();
+    }
   });
 
   it('ends the daemon where it meets a bug', async () => {

@@ -2,6 +2,7 @@
 import {
   existsSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -78,6 +79,20 @@ describe('a reload', function () {
     makeLayout(join(root, 'inbox', 'app:1'), { layers: ['other'] });
     await waitFor('the second receipt', () => receipts(root).length === 2);
     expect(receipts(root)[1]).to.include({ status: 'rejected', code: 'tag.immutable' });
+  });
+
+  it('changes what the next publish does', async () => {
+    const yaml = (keep: number) =>
+      `${QUICK}registry: {${LISTEN}}\nretention: {keep: ${keep}, grace: 0s}\n`;
+    const snapshots = () => readdirSync(join(root, 'published', 'master', 'app')).length;
+    daemon = await DaemonProcess.start(root, { yaml: yaml(2) });
+    for (const tag of [1, 2, 3]) await publish(`app:${tag}`);
+    await waitFor('two snapshots', () => snapshots() === 2);
+    const said = await reload(yaml(1), 'settings.reloaded');
+    expect(said).to.match(/info {2}settings\.reloaded changed=retention\.keep\n/);
+    expect(snapshots()).to.equal(2);
+    await publish('app:4');
+    await waitFor('one snapshot', () => snapshots() === 1);
   });
 
   it('changes nothing where the settings are wrong, and says in which line', async () => {

@@ -4,13 +4,17 @@ import { copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { expect } from 'chai';
-import { openRegistry, type Registry } from '#src/daemon/registry.js';
+import { openRegistry, type Registry, type RegistryOptions } from '#src/daemon/registry.js';
 import { CertificateWatch } from '#src/registry/certificate.js';
 import { ask } from '../support/ask.js';
 import { type CertificateFiles, makeCertificate, trusting } from '../support/certificate.js';
 import { type TestServices, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { needTools } from '../support/tools.js';
+
+function registryOptions(services: TestServices): RegistryOptions {
+  return { ...services, settings: () => services.settings, inherited: [] };
+}
 
 describe('the certificate', () => {
   let made: CertificateFiles[];
@@ -99,7 +103,7 @@ describe('the certificate', () => {
       const { certificate, key } = files;
       const yaml = `registry: {listen: "127.0.0.1:0", certificate: ${certificate}, key: ${key}}`;
       services = await testServices(tempDir(), { yaml });
-      registry = await openRegistry({ ...services, inherited: [] }, 'throw');
+      registry = await openRegistry(registryOptions(services), 'throw');
     });
     afterEach(async () => {
       await registry.close();
@@ -162,7 +166,7 @@ describe('the certificate', () => {
       const { certificate, key } = files;
       const yaml = `registry: {listen: "127.0.0.1:0", certificate: ${certificate}, key: ${key}}`;
       const services = await testServices(tempDir(), { yaml });
-      const options = { ...services, inherited: [] };
+      const options = registryOptions(services);
       const failure = await openRegistry(options, 'throw').catch(
         (error: NodeJS.ErrnoException) => error.code,
       );

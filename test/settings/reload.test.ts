@@ -1,37 +1,57 @@
 import { expect } from 'chai';
-import { adoptSettings, restartSettings } from '#src/settings/reload.js';
+import { CurrentSettings, restartSettings } from '#src/settings/reload.js';
 import { settingPaths } from '#src/settings/schema.js';
 import { loadSettings } from '#src/settings/settings.js';
 
 const load = (text: string) =>
   loadSettings({ file: { name: 's.yaml', text }, environment: {}, flags: [] }).settings;
 
-describe('adoptSettings', () => {
-  it('takes over what may change, in the object that everybody shares', () => {
-    const current = load('settle: {quiet: 1s}\nlog: {level: info}\n');
-    const { settle } = current;
+describe('a reload of the settings', () => {
+  it('makes a value with what may change, and names it', () => {
+    const current = new CurrentSettings(load('settle: {quiet: 1s}\nlog: {level: info}\n'));
     const next = load('settle: {quiet: 2s}\nlog: {level: debug}\nrepositories: {app: {keep: 9}}\n');
-    expect(adoptSettings(current, next)).to.deep.equal({
+    expect(current.adopt(next)).to.deep.equal({
       applied: ['settle.quiet', 'log.level', 'repositories'],
       waiting: [],
     });
-    expect(settle.quiet).to.equal(2000);
-    expect(current).to.deep.equal(next);
+    expect(current.now()).to.deep.equal(next);
+  });
+
+  it('leaves the value before as it was', () => {
+    const text = 'settle: {quiet: 1s}\nrepositories: {app: {keep: 1}}\n';
+    const before = load(text);
+    const current = new CurrentSettings(before);
+    current.adopt(load('settle: {quiet: 2s}\nrepositories: {app: {keep: 2}}\n'));
+    expect(before).to.deep.equal(load(text));
+    expect(current.now()).not.to.equal(before);
+  });
+
+  it('makes values that nothing can write into, at any depth', () => {
+    const current = new CurrentSettings(load(''));
+    current.adopt(load('retention: {keep: 9}\nrepositories: {app: {immutableTags: [v1]}}\n'));
+    const isFrozen = (value: unknown): boolean =>
+      typeof value !== 'object' ||
+      (Object.isFrozen(value) && Object.values(value ?? {}).every(isFrozen));
+    expect(isFrozen(load('repositories: {app: {immutableTags: [v1]}}\n'))).to.equal(true);
+    expect(isFrozen(current.now())).to.equal(true);
   });
 
   it('leaves what only a restart changes as it was, and names it', () => {
-    const current = load('');
+    const current = new CurrentSettings(load(''));
     const next = load('paths: {inbox: /srv/inbox}\nthreads: {hash: 3}\nretention: {keep: 9}\n');
-    expect(adoptSettings(current, next)).to.deep.equal({
+    expect(current.adopt(next)).to.deep.equal({
       applied: ['retention.keep'],
       waiting: ['paths.inbox', 'threads.hash'],
     });
-    expect(current).to.deep.equal(load('retention: {keep: 9}\n'));
+    expect(current.now()).to.deep.equal(load('retention: {keep: 9}\n'));
   });
 
-  it('says nothing of settings that are the same', () => {
+  it('says nothing of settings that are the same, and keeps the value', () => {
     const text = 'repositories: {app: {immutableTags: [v1]}}\n';
-    expect(adoptSettings(load(text), load(text))).to.deep.equal({ applied: [], waiting: [] });
+    const before = load(text);
+    const current = new CurrentSettings(before);
+    expect(current.adopt(load(text))).to.deep.equal({ applied: [], waiting: [] });
+    expect(current.now()).to.equal(before);
   });
 
   it('takes a setting that nobody has thought of for one that needs a restart', () => {

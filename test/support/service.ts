@@ -5,6 +5,8 @@ import { type Daemon, startDaemon } from '#src/daemon/daemon.js';
 import { openServices, type Services } from '#src/daemon/services.js';
 import type { Disk } from '#src/disk/disk.js';
 import type { Log, LogFields } from '#src/log.js';
+import { CurrentSettings } from '#src/settings/reload.js';
+import type { Settings } from '#src/settings/schema.js';
 import { loadSettings } from '#src/settings/settings.js';
 import { jobs } from './jobs.js';
 
@@ -16,6 +18,8 @@ export interface LogLine {
 
 export interface TestServices extends Services {
   readonly lines: readonly LogLine[];
+  /** As a reload would: they get these, where they may change while it runs. */
+  readonly reload: (change: Partial<Settings>) => void;
 }
 
 /** @param yaml settings on top of ones that make a test quick */
@@ -37,8 +41,12 @@ export async function testServices(
   const log: Log = (level, event, fields = {}) => {
     lines.push({ level, event, fields });
   };
-  const services = await openServices(settings, log, disk && handsOf(disk));
-  return Object.assign(services, { lines });
+  const current = new CurrentSettings(settings);
+  const services = await openServices(current.now, log, disk && handsOf(disk));
+  const reload = (change: Partial<Settings>) => {
+    current.adopt({ ...current.now(), ...change });
+  };
+  return Object.assign(services, { lines, reload });
 }
 
 /** Both clocks go by this from now on: as if so much time had passed. */
