@@ -3,12 +3,12 @@
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { becomeOwner, explainDenied } from './commands/as-owner.js';
-import { complain } from './commands/complain.js';
-import { type CommandContext, EXIT, type ExitCode } from './commands/context.js';
-import { type CommandRun, defineCommands, type Given } from './commands/define.js';
-import { openLogOutput } from './commands/log-output.js';
-import type { Process } from './commands/run.js';
+import { becomeOwner, explainDenied } from './cli/as-owner.js';
+import { type CommandContext, EXIT, type ExitCode } from './cli/command-context.js';
+import { type CommandRun, defineCommands, type Given } from './cli/commands.js';
+import { openLogOutput } from './cli/log-output.js';
+import { complain } from './cli/print-error.js';
+import type { Process } from './cli/run.js';
 import { managerAddress } from './daemon/systemd.js';
 import { DropdockError, faultOf } from './errors.js';
 import type { Log } from './log.js';

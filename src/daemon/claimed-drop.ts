@@ -1,12 +1,13 @@
 /** From an observation in the inbox to a claimed drop, as the publisher gets it. */
-import { newProgress } from '../disk/progress.js';
+
 import { type DropName, parseDropName } from '../image/names.js';
 import type { ClaimRequest } from '../inbox/claim.js';
-import { type Claim, claimPath } from '../inbox/paths.js';
+import { type Claim, claimPath } from '../inbox/inbox-paths.js';
 import type { Observation } from '../inbox/scan.js';
 import type { ClaimedDrop } from '../publisher/delivery.js';
 import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
+import { newProgress } from '../storage/progress.js';
 import type { Services } from './services.js';
 
 /** What is known of a drop that has been claimed. */

@@ -6,12 +6,12 @@ import { crash } from '../crash.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { Observation } from '../inbox/scan.js';
 import type { Verdict } from '../inbox/settle.js';
-import type { StoredDrop } from '../publish/drop.js';
-import { endTransaction } from '../publish/transaction.js';
 import type { Held } from '../publisher/delivery.js';
-import { hashedBytes } from '../publisher/staging.js';
-import { elsewhereOf } from '../settings/targets.js';
-import type { ClaimAnswer, ClaimedOne, DropToClaim } from '../threads/claim-batch.js';
+import { hashedBytes } from '../publisher/stage-drop.js';
+import type { StoredDrop } from '../publisher/stored-drop.js';
+import { elsewhereOf } from '../settings/target-settings.js';
+import type { ClaimAnswer, ClaimedOne, DropToClaim } from '../staging/claim-batch.js';
+import { endTransaction } from '../storage/transaction.js';
 import { claimRequest, resolveDrop } from './claimed-drop.js';
 import type { Services } from './services.js';
 

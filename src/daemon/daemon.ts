@@ -6,10 +6,10 @@ import { Publisher, type PublisherContext } from '../publisher/publisher.js';
 import { errorFields } from '../report.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
-import { BoardKeeper } from './board-keeper.js';
+import { BoardKeeper } from './inbox-status-writer.js';
 import { Intake } from './intake.js';
 import type { Services } from './services.js';
-import { SpareTrees } from './spare-trees.js';
+import { SpareTrees } from './spare-tree-timer.js';
 import { Tidying } from './tidying.js';
 import { cleanAll, isEnding, recover, takeOverFromDead } from './upkeep.js';
 

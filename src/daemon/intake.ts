@@ -4,7 +4,7 @@
  */
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
 import type { ClaimResult } from '../inbox/claim.js';
-import { type Claim, claimKey } from '../inbox/paths.js';
+import { type Claim, claimKey } from '../inbox/inbox-paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
 import { incomplete, Settler, type SettleSettings, type Times } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
@@ -13,8 +13,8 @@ import { errorFields } from '../report.js';
 import { inBreaths } from './breaths.js';
 import { type TakenDrop, toClaimedDrop } from './claimed-drop.js';
 import { Claiming } from './claiming.js';
-import { LookTimer } from './look-timer.js';
 import { placesToWatch } from './places-to-watch.js';
+import { LookTimer } from './scan-timer.js';
 import type { Services } from './services.js';
 
 /** Hints come in crowds; one look answers all that came together, and those that come meanwhile the next. */

@@ -3,17 +3,18 @@
  * loses none. Publishing knows nothing of them but that it is observed. A notice that cannot be written holds
  * nothing back.
  */
-import type { RunJob } from '../disk/hands.js';
+
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
 import { rejectionNotice, type Target, targetOf, wants } from '../notify/notice.js';
-import type { FlipNote } from '../notify/spool.js';
-import type { FlipObserver, PendingFlip } from '../publish/directory-target.js';
-import { notifyDirectory, type TreeRoots } from '../publish/paths.js';
+import type { FlipNote } from '../notify/queue.js';
 import { errorFields } from '../report.js';
 import { matchesRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
-import type { Jobs } from '../threads/jobs.js';
+import type { RunJob } from '../storage/run-job.js';
+import { notifyDirectory, type TreeRoots } from '../storage/tree-paths.js';
+import type { FlipObserver, PendingFlip } from '../targets/directory/directory-target.js';
+import type { Jobs } from '../workers/job-table.js';
 
 export interface NoticesOptions {
   readonly settings: () => Settings;

@@ -6,16 +6,16 @@ import { type Certificate, CertificateWatch } from '../registry/certificate.js';
 import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
+import type { SourceOptions } from '../targets/target-kind.js';
 import { formatSeconds } from '../units.js';
 import { placeOf } from './listen.js';
 import type { Monitor } from './monitor.js';
 import { Site, type SiteOptions } from './site.js';
-import type { SourceOptions } from './target-kind.js';
 import { openSource } from './targets.js';
 
 export interface RegistryOptions
   extends Omit<SiteOptions, 'source' | 'run'>,
-    Omit<SourceOptions, 'run' | 'settings'> {
+    Omit<SourceOptions, 'run' | 'settings' | 'onAway'> {
   readonly run: SiteOptions['run'] & SourceOptions['run'];
   /** Sockets that systemd opened; they come instead of `registry.listen`. */
   readonly inherited: readonly number[];
@@ -45,9 +45,9 @@ export async function openRegistry(
 ): Promise<Registry> {
   const { log } = options;
   const settings = options.settings();
-  const { certificate, key } = settings.registry;
+  const { certificate, key, target } = settings.registry;
   const watch = certificate && key ? new CertificateWatch({ certificate, key }) : undefined;
-  const opened = await openSource({ ...options, settings });
+  const opened = await openSource({ ...options, settings, onAway: logAway(log, target) });
   const site = new Site({ ...options, source: opened.source });
   await site.refresh();
   const places = placesOf(settings, options);
@@ -110,6 +110,14 @@ export async function openRegistry(
       });
     }
   }
+}
+
+/** Says when the store behind the endpoint cannot be reached, and when it can again. */
+function logAway(log: Log, target: string): SourceOptions['onAway'] {
+  return (trouble) => {
+    if (trouble === undefined) log('info', 'registry.back', { target });
+    else log('error', 'registry.away', { target, ...errorFields(trouble) });
+  };
 }
 
 /** Who reads the log at night wants to see what else happens: each reason is an error once. */

@@ -1,19 +1,19 @@
 /** What every part of the running program shares, opened once and closed once. */
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { readClock } from '../disk/clock.js';
-import type { RunJob } from '../disk/hands.js';
-import { Owner, OwnerWatch } from '../disk/owner.js';
 import { ClaimMoments } from '../inbox/claim-moments.js';
 import type { Log } from '../log.js';
-import { allDirectories, ownersDirectory, type TreeRoots } from '../publish/paths.js';
-import { TransactionNames } from '../publish/transaction.js';
 import { Events } from '../publisher/events.js';
+import type { ClockReading } from '../repository/elapsed.js';
 import type { Settings } from '../settings/schema.js';
-import type { ClockReading } from '../snapshot/elapsed.js';
-import type { Jobs } from '../threads/jobs.js';
-import { ThreadPool } from '../threads/pool.js';
-import { Board } from './board.js';
+import { readClock } from '../storage/clock.js';
+import { Owner, OwnerWatch } from '../storage/owner.js';
+import type { RunJob } from '../storage/run-job.js';
+import { TransactionNames } from '../storage/transaction.js';
+import { allDirectories, ownersDirectory, type TreeRoots } from '../storage/tree-paths.js';
+import type { Jobs } from '../workers/job-table.js';
+import { ThreadPool } from '../workers/thread-pool.js';
+import { Board } from './inbox-status.js';
 import { logEvents } from './log-events.js';
 import { Notices } from './notices.js';
 import { Targets } from './targets.js';

@@ -1,19 +1,19 @@
 /** What the endpoint answers with, by the settings of the moment: the gate, the registry, the page. */
 import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
-import { Gate } from '../access/gate.js';
-import type { AccessJobs } from '../access/jobs.js';
-import { KeyRing, type KeySource } from '../access/key-ring.js';
-import { Tokens } from '../access/tokens.js';
-import type { RunJob } from '../disk/hands.js';
+import type { AccessJobs } from '../auth/auth-jobs.js';
+import { Gate } from '../auth/gate.js';
+import { KeyRing, type KeySource } from '../auth/key-ring.js';
+import { Tokens } from '../auth/tokens.js';
 import type { Log } from '../log.js';
-import { type TreeRoots, tokenKeysPath } from '../publish/paths.js';
-import type { DaemonView } from '../registry/daemon-view.js';
 import { Endpoint } from '../registry/endpoint.js';
-import { Page } from '../registry/page.js';
 import type { Source } from '../registry/source.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
+import type { RunJob } from '../storage/run-job.js';
+import { type TreeRoots, tokenKeysPath } from '../storage/tree-paths.js';
+import type { DaemonView } from '../web/daemon-view.js';
+import { Page } from '../web/page.js';
 import { blobsBy } from './targets.js';
 
 export interface SiteOptions {

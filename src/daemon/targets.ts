@@ -2,16 +2,21 @@
 import { DropdockError, faultOf } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { HealthOptions } from '../metrics/health.js';
-import { Budget } from '../objects/budget.js';
-import type { FlipObserver } from '../publish/directory-target.js';
 import type { Target } from '../publisher/target.js';
 import type { BlobsBy } from '../registry/blobs.js';
+import type { SnapshotText } from '../repository/snapshot-file.js';
 import { type ResolvedRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
-import { allTargets, elsewhereOf, LOCAL_TARGET, type TargetSettings } from '../settings/targets.js';
-import type { SnapshotText } from '../snapshot/snapshot-file.js';
-import { directoryKind } from './directory-kind.js';
-import { objectStoreKind } from './object-store-kind.js';
+import {
+  allTargets,
+  elsewhereOf,
+  LOCAL_TARGET,
+  type TargetSettings,
+} from '../settings/target-settings.js';
+import { directoryKind } from '../targets/directory/directory-kind.js';
+import type { FlipObserver } from '../targets/directory/directory-target.js';
+import { Budget } from '../targets/object-store/memory-budget.js';
+import { objectStoreKind } from '../targets/object-store/object-store-kind.js';
 import type {
   OpenSource,
   OpenTarget,
@@ -19,7 +24,7 @@ import type {
   TargetContext,
   TargetKind,
   TargetServices,
-} from './target-kind.js';
+} from '../targets/target-kind.js';
 
 type OfType<Type> = Extract<TargetSettings, { readonly type: Type }>;
 

@@ -1,11 +1,12 @@
 /** What a crash left, what has grown old: found at start and every retention.interval. */
-import { allOrFirstError } from '../disk/hands.js';
+
 import { DropdockError, faultOf } from '../errors.js';
-import { type Claim, claimKey } from '../inbox/paths.js';
-import { freeLocksOf } from '../publish/lock.js';
+import { type Claim, claimKey } from '../inbox/inbox-paths.js';
 import type { CleanResult } from '../publisher/target.js';
 import { errorFields } from '../report.js';
-import { shownTarget } from '../settings/targets.js';
+import { shownTarget } from '../settings/target-settings.js';
+import { freeLocksOf } from '../storage/repository-lock.js';
+import { allOrFirstError } from '../storage/run-job.js';
 import type { Intake } from './intake.js';
 import type { Services } from './services.js';
 

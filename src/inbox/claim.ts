@@ -3,15 +3,13 @@
  * one rename gives it back, rejects it, or begins its deletion.
  */
 import { join } from 'node:path';
-import type { Disk } from '../disk/disk.js';
-import { discard, ensureDirectory, readFile, removeIfThere } from '../disk/durable.js';
-import { InsideDirectory } from '../disk/inside.js';
 import { DropdockError, hasErrno } from '../errors.js';
 import { flatDropName, pathWithoutDirectories, returnedPaths } from '../image/names.js';
-import { type Timestamp, timestampMs, toTimestamp } from '../snapshot/timestamp.js';
-import { finishHalfReceipts, moveToRejected, retire } from './let-go.js';
-import { lookAt } from './look.js';
-import { ensureOwn, inOwn, listOwn, type OwnDirectory } from './own-directory.js';
+import { type Timestamp, timestampMs, toTimestamp } from '../repository/timestamp.js';
+import type { Disk } from '../storage/disk.js';
+import { discard, ensureDirectory, readFile, removeIfThere } from '../storage/durable.js';
+import { InsideDirectory } from '../storage/inside-directory.js';
+import { finishHalfReceipts, moveToRejected, retire } from './finish.js';
 import {
   type Claim,
   claimedDirectory,
@@ -24,7 +22,9 @@ import {
   receiptsDirectory,
   rejectedDirectory,
   rejectedFile,
-} from './paths.js';
+} from './inbox-paths.js';
+import { ensureOwn, inOwn, listOwn, type OwnDirectory } from './own-directory.js';
+import { lookAt } from './signature.js';
 
 const RECEIPT_BYTES_MAX = 64 * 1024 * 1024;
 

@@ -1,7 +1,8 @@
 /** The filesystem's own time, which is what change times are compared with. */
-import type { Disk } from '../disk/disk.js';
-import { removeIfThere } from '../disk/durable.js';
+
 import { hasErrno } from '../errors.js';
+import type { Disk } from '../storage/disk.js';
+import { removeIfThere } from '../storage/durable.js';
 import type { OwnDirectory } from './own-directory.js';
 
 /** What was found out about a directory is found out anew after so long: a server's clock may be set. */

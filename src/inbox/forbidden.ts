@@ -4,10 +4,10 @@
  * directories that only their owner may write.
  */
 import { basename, dirname, join } from 'node:path';
-import type { Disk } from '../disk/disk.js';
 import { hasErrno } from '../errors.js';
 import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
-import { within } from './look.js';
+import type { Disk } from '../storage/disk.js';
+import { within } from './signature.js';
 
 export interface ForbiddenDrop {
   readonly inbox: string;

@@ -5,10 +5,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import type { Disk, Entry } from '../disk/disk.js';
-import { ensureDirectory } from '../disk/durable.js';
 import { hasErrno } from '../errors.js';
-import { within } from './look.js';
+import type { Disk, Entry } from '../storage/disk.js';
+import { ensureDirectory } from '../storage/durable.js';
+import { within } from './signature.js';
 
 export interface OwnDirectory {
   /** A path to an entry, good for as long as the directory is in use. */

@@ -1,10 +1,11 @@
 /** What was refused and still lies there, newest first, with what its receipts say. Reads only. */
-import type { Disk } from '../disk/disk.js';
-import { readFile } from '../disk/durable.js';
+
 import { pathOfFlatName } from '../image/names.js';
-import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
+import type { Disk } from '../storage/disk.js';
+import { readFile } from '../storage/durable.js';
+import { receiptFile, receiptsDirectory, rejectedDirectory } from './inbox-paths.js';
 import { listOwn, lookInOwn } from './own-directory.js';
-import { receiptFile, receiptsDirectory, rejectedDirectory } from './paths.js';
 
 export interface RejectedDrop {
   /** Its path as it lay in the inbox; where no receipt is left, what its name there stands for. */

@@ -1,14 +1,15 @@
 /** Walks the inbox: which drops are there, what each looked like, what else lies about. */
-import type { Disk, Entry } from '../disk/disk.js';
-import { readFile } from '../disk/durable.js';
+
 import { DropdockError, isSystemError } from '../errors.js';
 import { DOCKER_SAVE_MANIFEST_BYTES_MAX, DROP_DEPTH_MAX } from '../image/limits.js';
 import { hasExtension, isBusyName, whyTooLong } from '../image/names.js';
+import type { Disk, Entry } from '../storage/disk.js';
+import { readFile } from '../storage/durable.js';
 import { filesystemNow } from './filesystem-time.js';
 import { whatForbids } from './forbidden.js';
-import { type Look, lookAtFile, lookAtTree, openDirectory, within } from './look.js';
+import { claimedDirectory, clockFile } from './inbox-paths.js';
 import { inOwn } from './own-directory.js';
-import { claimedDirectory, clockFile } from './paths.js';
+import { type Look, lookAtFile, lookAtTree, openDirectory, within } from './signature.js';
 
 /** A drop as one look at it found it. */
 export interface Observation extends Look {

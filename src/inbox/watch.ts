@@ -5,8 +5,8 @@
  */
 import { join } from 'node:path';
 import { FSWatcher } from 'chokidar';
-import { type PathWatch, watchPath } from '../disk/watch-path.js';
 import { hasErrno } from '../errors.js';
+import { type PathWatch, watchPath } from '../storage/watch-path.js';
 
 export interface Hint {
   /** The directory something happened in, below the inbox. */

@@ -1,5 +1,5 @@
 /** How many drops wait and for how long, from what each scan finds and which claims there are. */
-import { isTimestamp, timestampMs } from '../snapshot/timestamp.js';
+import { isTimestamp, timestampMs } from '../repository/timestamp.js';
 
 interface Waiting {
   readonly drops: number;

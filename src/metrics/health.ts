@@ -3,8 +3,8 @@
  * anything: which of three things is missing, never a path.
  */
 import pTimeout from 'p-timeout';
-import { type Reach, reachDirectory } from '../disk/reach.js';
 import { errorFields } from '../report.js';
+import { type Reach, reachDirectory } from '../storage/probe-directory.js';
 import { formatTime } from '../units.js';
 
 export interface HealthOptions {

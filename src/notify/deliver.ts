@@ -5,8 +5,8 @@
 import { spawn } from 'node:child_process';
 import { request as overHttp } from 'node:http';
 import { request as overHttps } from 'node:https';
-import { readConfigured } from '../disk/serving.js';
 import { isSystemError } from '../errors.js';
+import { readConfigured } from '../storage/serving.js';
 import { formatTime } from '../units.js';
 import { type Notice, noticeHeaders, noticeVariables, type Target } from './notice.js';
 

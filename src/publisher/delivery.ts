@@ -1,7 +1,6 @@
 /** A drop from its claim to its receipt, and what each target made of it. The only record of it. */
 import type { RefusedName } from '../image/bundle.js';
-import type { Claim } from '../inbox/paths.js';
-import type { DropToPublish, StoredDrop } from '../publish/drop.js';
+import type { Claim } from '../inbox/inbox-paths.js';
 import {
   bundleReceipt,
   errorFields,
@@ -13,7 +12,8 @@ import {
   rejectedReceipt,
 } from '../report.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
-import { isLocalOnly } from '../settings/targets.js';
+import { isLocalOnly } from '../settings/target-settings.js';
+import type { DropToPublish, StoredDrop } from './stored-drop.js';
 import type { DropOutcome, PublishedOutcome, StagedDrop } from './target.js';
 
 /** A claimed drop as it is handed to the publisher. */

@@ -3,10 +3,11 @@
  * page subscribe; none of them is known here. A new event is one line here and one in each subscriber that
  * wants it.
  */
-import type { Progress } from '../disk/progress.js';
+
 import type { RepositoryId, RepositoryName } from '../image/names.js';
 import type { LeftOut } from '../image/staged-content.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
+import type { Timestamp } from '../repository/timestamp.js';
+import type { Progress } from '../storage/progress.js';
 import type { PublishedOutcome } from './target.js';
 
 /** The steps of a publish that are timed. */

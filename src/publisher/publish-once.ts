@@ -1,18 +1,19 @@
 /** One drop into all targets of its repositories, now: for commands, which try nothing again. */
-import { allOrFirstError, type RunJob } from '../disk/hands.js';
+
 import type { RefusedName } from '../image/bundle.js';
 import type { RepositoryName } from '../image/names.js';
-import type { DropToPublish, StoredDrop } from '../publish/drop.js';
+import type { ResolvedRepository } from '../settings/repository-policy.js';
+import { elsewhereOf } from '../settings/target-settings.js';
+import { allOrFirstError, type RunJob } from '../storage/run-job.js';
 import {
   type begin,
   type end,
   inTransaction,
   type TransactionNames,
-} from '../publish/transaction.js';
-import type { ResolvedRepository } from '../settings/repository-policy.js';
-import { elsewhereOf } from '../settings/targets.js';
+} from '../storage/transaction.js';
 import { type Delivered, newPart, overallOutcome, type Part, targetParts } from './delivery.js';
-import { partsOf, type StagingContext, type StagingJobs, stageDrop } from './staging.js';
+import { partsOf, type StagingContext, type StagingJobs, stageDrop } from './stage-drop.js';
+import type { DropToPublish, StoredDrop } from './stored-drop.js';
 import type { RepositoryPolicy, StagedDrop, Target, TargetChange, Waiting } from './target.js';
 
 export interface OnceContext extends StagingContext {

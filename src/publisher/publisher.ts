@@ -4,23 +4,22 @@
  * tried again, how a batch is split when one of its drops is refused, and what is said about it.
  */
 import PQueue from 'p-queue';
-import type { RunJob } from '../disk/hands.js';
 import { DropdockError, faultOf, fromPlainError } from '../errors.js';
 import type { RepositoryName } from '../image/names.js';
-import type { InboxJobs } from '../inbox/jobs.js';
-import { claimKey } from '../inbox/paths.js';
-import type { StoredDrop } from '../publish/drop.js';
-import type { TreeRoots } from '../publish/paths.js';
+import type { InboxJobs } from '../inbox/inbox-jobs.js';
+import { claimKey } from '../inbox/inbox-paths.js';
+import { formatReceipt, heldBack, type ReceiptFrame, rejectedReceipt } from '../report.js';
+import { toTimestamp } from '../repository/timestamp.js';
+import type { ResolvedRepository } from '../settings/repository-policy.js';
+import { elsewhereOf, isLocalOnly } from '../settings/target-settings.js';
+import type { RunJob } from '../storage/run-job.js';
 import {
   type begin,
   type end,
   endTransaction,
   type TransactionNames,
-} from '../publish/transaction.js';
-import { formatReceipt, heldBack, type ReceiptFrame, rejectedReceipt } from '../report.js';
-import type { ResolvedRepository } from '../settings/repository-policy.js';
-import { elsewhereOf, isLocalOnly } from '../settings/targets.js';
-import { toTimestamp } from '../snapshot/timestamp.js';
+} from '../storage/transaction.js';
+import type { TreeRoots } from '../storage/tree-paths.js';
 import { BatchQueue, InOrder } from './batch-queue.js';
 import {
   type ClaimedDrop,
@@ -32,7 +31,8 @@ import {
   type Part,
 } from './delivery.js';
 import { type EmitEvent, timed } from './events.js';
-import { partsOf, type StagingJobs, stageDrop } from './staging.js';
+import { partsOf, type StagingJobs, stageDrop } from './stage-drop.js';
+import type { StoredDrop } from './stored-drop.js';
 import type { DropOutcome, PublishedOutcome, PublishResult, Target } from './target.js';
 
 type PublisherJobs = InboxJobs &

@@ -1,16 +1,17 @@
 /**
- * Where repositories are published to. One interface; `publish/directory-target.ts` and
- * `objects/object-store-target.ts` implement it, and test/support/target-conformance.ts says what it promises.
+ * Where repositories are published to. One interface; `targets/directory/directory-target.ts` and
+ * `targets/object-store/object-store-target.ts` implement it, and test/support/target-conformance.ts says what it promises.
  */
-import type { Ingested } from '../disk/stored.js';
+
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
-import type { SnapshotVerdict } from '../publish/retention.js';
-import type { TagMove } from '../snapshot/merge.js';
-import type { Change, DropToMerge, Edit, RepositoryPolicy } from '../snapshot/next-state.js';
-import type { SnapshotReason, SnapshotText } from '../snapshot/snapshot-file.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
+import type { TagMove } from '../repository/merge.js';
+import type { Change, DropToMerge, Edit, RepositoryPolicy } from '../repository/next-state.js';
+import type { SnapshotVerdict } from '../repository/retention.js';
+import type { SnapshotReason, SnapshotText } from '../repository/snapshot-file.js';
+import type { Timestamp } from '../repository/timestamp.js';
+import type { Ingested } from '../storage/stored.js';
 
 /** A drop, or the part of a bundle that is one repository's: verified, stored, and not published yet. */
 export interface StagedDrop extends DropToMerge {

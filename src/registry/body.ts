@@ -1,6 +1,6 @@
 /** What is sent to a client, as a source gives it. */
 import type { ServerResponse } from 'node:http';
-import type { OpenFile } from '../disk/serving.js';
+import type { OpenFile } from '../storage/serving.js';
 
 export type Body =
   | Buffer

@@ -1,8 +1,8 @@
 /** The certificate of the endpoint: read at the start, and again whenever its files change. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { fileVersion, readConfigured } from '../disk/serving.js';
 import { DropdockError } from '../errors.js';
+import { fileVersion, readConfigured } from '../storage/serving.js';
 
 export interface CertificateFiles {
   readonly certificate: string;

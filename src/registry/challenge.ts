@@ -10,7 +10,7 @@
  * - curl --anyauth, browsers and scripts know Basic and no Bearer. So Basic is offered wherever else
  *   something is asked for.
  */
-import { type Access, formatScope } from '../access/scope.js';
+import { type Access, formatScope } from '../auth/scope.js';
 import { BASIC_CHALLENGE, type Refusal } from './refusal.js';
 
 export interface Challenge {

@@ -4,28 +4,31 @@
  * it from one that does not exist.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Caller, Gate } from '../access/gate.js';
-import { parseBearer } from '../access/htpasswd.js';
-import { type Access, CATALOG_ACCESS, includesAccess, pullAccess } from '../access/scope.js';
-import { SERVICE, type Tokens } from '../access/tokens.js';
+import type { Caller, Gate } from '../auth/gate.js';
+import { parseBearer } from '../auth/htpasswd.js';
+import { type Access, CATALOG_ACCESS, includesAccess, pullAccess } from '../auth/scope.js';
+import { SERVICE, type Tokens } from '../auth/tokens.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
+import type { Timestamp } from '../repository/timestamp.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
 import { type Answer, answerRefusal } from './answer.js';
 import { answerBlob, type BlobsBy } from './blobs.js';
 import { challenges } from './challenge.js';
 import { answerCatalog, answerReferrers, answerTags, cutPage } from './discovery.js';
 import { type Asked, answerManifest } from './manifests.js';
-import type { Page as HumanPage } from './page.js';
-import { parsePageRoute } from './page-route.js';
 import { NOBODYS_ID, Permission } from './permission.js';
-import { isAway } from './pointers.js';
 import { isRefusal, type Refusal, refusalHeaders } from './refusal.js';
 import { registryName } from './registry-name.js';
 import { type Page, parseRoute, type Route } from './route.js';
-import type { ServedSnapshot, Source } from './source.js';
+import { isAway, type ServedSnapshot, type Source } from './source.js';
 import { answerToken } from './token-endpoint.js';
+
+/** What people see beside the registry. */
+export interface PageHandler {
+  /** @returns what answers a request for this URL; undefined where it is not the page's */
+  find(url: string): ((caller: Caller, request: IncomingMessage) => Promise<Answer>) | undefined;
+}
 
 export interface EndpointOptions {
   readonly source: Source;
@@ -35,7 +38,7 @@ export interface EndpointOptions {
   /** Undefined where there are no passwords: then nobody is asked who he is. */
   readonly tokens?: Tokens | undefined;
   /** What people see at `/`; left out where there is no page. */
-  readonly page?: HumanPage | undefined;
+  readonly page?: PageHandler | undefined;
   /** Somebody said a name and a password that are not right. */
   readonly onRefused: (user: string, request: IncomingMessage) => void;
 }
@@ -164,11 +167,11 @@ export class Endpoint {
     request: IncomingMessage,
   ): Promise<Answer | undefined> {
     const { page, gate, onRefused } = this.options;
-    const route = page && parsePageRoute(url);
-    if (route === undefined || (method !== 'GET' && method !== 'HEAD')) return undefined;
+    const answer = page?.find(url);
+    if (answer === undefined || (method !== 'GET' && method !== 'HEAD')) return undefined;
     const caller = await gate.identify(request.headers.authorization);
     if (caller.kind === 'refused') onRefused(caller.name, request);
-    return page?.answer(route, caller, request);
+    return answer(caller, request);
   }
 
   /**

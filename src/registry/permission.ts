@@ -1,5 +1,5 @@
 /** Who may read what, and what the others are told: one answer for forbidden and for absent. Pure. */
-import type { Caller } from '../access/gate.js';
+import type { Caller } from '../auth/gate.js';
 import type { RepositoryId } from '../image/names.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';

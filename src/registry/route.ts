@@ -12,7 +12,7 @@ import {
   type RepositoryName,
   type Tag,
 } from '../image/names.js';
-import { isTimestamp, type Timestamp } from '../snapshot/timestamp.js';
+import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
 import type { Refusal } from './refusal.js';
 
 export type Route =

@@ -3,12 +3,13 @@
  * this and no more. A snapshot never changes, so what was read of one may be remembered; which is
  * current is asked for every request.
  */
+import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { ManifestKind } from '../image/media-types.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
-import type { SnapshotChanges } from '../publish/browse.js';
-import type { SnapshotFacts, SnapshotSummary } from '../snapshot/summary.js';
-import type { Timestamp } from '../snapshot/timestamp.js';
+import type { SnapshotChanges } from '../repository/snapshot-changes.js';
+import type { SnapshotFacts, SnapshotSummary } from '../repository/summary.js';
+import type { Timestamp } from '../repository/timestamp.js';
 import type { Body, Part } from './body.js';
 
 export interface Source {
@@ -84,4 +85,9 @@ export interface Browse {
   summary(of: ServedSnapshot['of']): Promise<SnapshotSummary | undefined>;
   /** From this snapshot back through those it was built on, as far as they are kept. */
   changes(of: ServedSnapshot['of'], count: number): Promise<readonly SnapshotChanges[]>;
+}
+
+/** Whether a source failed because the store behind it does not answer, or refuses to. */
+export function isAway(error: unknown): boolean {
+  return error instanceof DropdockError && error.code === 'target.failed';
 }

@@ -6,10 +6,10 @@
  * forbidden.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Gate, Proof } from '../access/gate.js';
-import { type Credentials, parseAuthorization } from '../access/htpasswd.js';
-import { formatScope, parseScopes } from '../access/scope.js';
-import type { Tokens } from '../access/tokens.js';
+import type { Gate, Proof } from '../auth/gate.js';
+import { type Credentials, parseAuthorization } from '../auth/htpasswd.js';
+import { formatScope, parseScopes } from '../auth/scope.js';
+import type { Tokens } from '../auth/tokens.js';
 import type { Answer } from './answer.js';
 import type { Refusal } from './refusal.js';
 

@@ -7,7 +7,7 @@ import {
 } from '../image/names.js';
 import { matchesPattern } from '../image/pattern.js';
 import type { RepositorySettings, Settings } from './schema.js';
-import { LOCAL_TARGET } from './targets.js';
+import { LOCAL_TARGET } from './target-settings.js';
 
 export interface ResolvedRepository {
   readonly repository: RepositoryName;

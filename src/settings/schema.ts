@@ -4,8 +4,8 @@ import * as v from 'valibot';
 import { mapOf } from '../image/json.js';
 import { isRepositoryId } from '../image/names.js';
 import { duration, pause, UNITS_MS } from './duration.js';
-import { notification } from './notify.js';
-import { listen, registry } from './registry.js';
+import { notification } from './notify-settings.js';
+import { listen, registry } from './registry-settings.js';
 import {
   absolutePath,
   agree,
@@ -18,7 +18,7 @@ import {
   some,
   text,
 } from './shapes.js';
-import { allTargets, targets } from './targets.js';
+import { allTargets, targets } from './target-settings.js';
 
 const repository = only({
   mode: v.optional(v.picklist(['merge', 'replace'])),

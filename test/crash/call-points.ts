@@ -3,8 +3,9 @@
  * time with another call disturbed, and says a line for each kind of weather and each violation.
  * Given a tree and a number it does the change there once, and is killed at that call.
  */
-import { nodeDisk } from '#src/disk/disk.js';
+
 import { faultOf } from '#src/errors.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { makeRandom } from '../support/random.js';
 import { type TestServices, testServices } from '../support/service.js';
 import { removeTempDir, tempDir } from '../support/temp-dir.js';

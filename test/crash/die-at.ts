@@ -2,7 +2,7 @@
  * A process that delivers one drop and kills itself at its k-th disk operation, or at the first that
  * matches: `rename .*\/published\/web\/app$`.
  */
-import { nodeDisk } from '#src/disk/disk.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { deliver } from '../support/deliver.js';
 import { interfereWith } from '../support/faulty-disk.js';
 import { testServices } from '../support/service.js';

@@ -10,7 +10,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { nodeDisk } from '#src/disk/disk.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { prepareSweep, SWEEP_YAML, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
 import { receipts, testDaemon } from '../support/service.js';
 import { removeTempDir } from '../support/temp-dir.js';

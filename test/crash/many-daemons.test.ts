@@ -10,7 +10,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
-import { toTimestamp } from '#src/snapshot/timestamp.js';
+import { toTimestamp } from '#src/repository/timestamp.js';
 import { dropdock } from '../support/daemon-process.js';
 import { readRepository } from '../support/outside-reader.js';
 import { makeRandom } from '../support/random.js';

@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { nodeDisk } from '#src/disk/disk.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { interfereWith } from '../support/faulty-disk.js';
 import { plainPath } from '../support/plain-path.js';
 import { testServices } from '../support/service.js';

@@ -10,7 +10,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { nodeDisk } from '#src/disk/disk.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { dropdock, MAIN } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { makeLayout } from '../support/make-image.js';

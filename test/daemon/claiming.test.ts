@@ -5,11 +5,11 @@ import type { Services } from '#src/daemon/services.js';
 import { toPlainError } from '#src/errors.js';
 import { ClaimMoments } from '#src/inbox/claim-moments.js';
 import type { Observation } from '#src/inbox/scan.js';
-import type { StoredDrop } from '#src/publish/drop.js';
-import { TransactionNames } from '#src/publish/transaction.js';
 import { Events, type PublishEvent } from '#src/publisher/events.js';
+import type { StoredDrop } from '#src/publisher/stored-drop.js';
 import { loadSettings } from '#src/settings/settings.js';
-import type { ClaimAnswer, ClaimBatchRequest } from '#src/threads/claim-batch.js';
+import type { ClaimAnswer, ClaimBatchRequest } from '#src/staging/claim-batch.js';
+import { TransactionNames } from '#src/storage/transaction.js';
 import { waitFor } from '../support/wait-for.js';
 
 const STORE_YAML = `

@@ -3,12 +3,12 @@ import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { startDaemon } from '#src/daemon/daemon.js';
-import { Postman } from '#src/daemon/postman.js';
+import { Postman } from '#src/daemon/notifier.js';
 import { openServices, type Services } from '#src/daemon/services.js';
-import { nodeDisk } from '#src/disk/disk.js';
 import { DropdockError } from '#src/errors.js';
 import type { TargetChange } from '#src/publisher/target.js';
 import { loadSettings } from '#src/settings/settings.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { dropdock } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { editRepository } from '../support/edit-repository.js';

@@ -12,8 +12,8 @@ import {
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
-import { type Disk, nodeDisk } from '#src/disk/disk.js';
-import { eachStored } from '#src/publish/sweep.js';
+import { type Disk, nodeDisk } from '#src/storage/disk.js';
+import { eachStored } from '#src/targets/directory/sweep.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { blobPath, makeLayout, TestContent } from '../support/make-image.js';
 import { makeTar, tarMembers } from '../support/make-tar.js';

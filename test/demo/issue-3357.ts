@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { nodeDisk } from '#src/disk/disk.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { type DiskOperation, interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout } from '../support/make-image.js';

@@ -12,9 +12,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { describeProgress } from '#src/commands/progress-line.js';
+import { describeProgress } from '#src/cli/progress-line.js';
 import type { RepositoryId } from '#src/image/names.js';
-import { lockRepository } from '#src/publish/lock.js';
+import { lockRepository } from '#src/storage/repository-lock.js';
 import { formatBytes } from '#src/units.js';
 import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
 import { makeLayout, sha256, TestContent } from '../support/make-image.js';

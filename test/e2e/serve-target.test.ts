@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { openStore } from '#src/objects/s3-store.js';
+import { openStore } from '#src/targets/object-store/s3-store.js';
 import { ask } from '../support/ask.js';
 import { DaemonProcess } from '../support/daemon-process.js';
 import { layerBytes, sha256 } from '../support/make-image.js';

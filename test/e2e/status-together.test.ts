@@ -1,7 +1,7 @@
 /** What several daemons of one tree say together. */
 import { expect } from 'chai';
-import { dropsOf } from '#src/commands/status.js';
-import type { BoardDocument } from '#src/daemon/board-keeper.js';
+import { dropsOf } from '#src/cli/status.js';
+import type { BoardDocument } from '#src/daemon/inbox-status-writer.js';
 
 describe('status of several daemons', () => {
   const board = (at: number, ...drops: [string, string, string?][]): BoardDocument => ({

@@ -2,8 +2,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { CommandContext, ExitCode } from '#src/commands/context.js';
-import { defineCommands } from '#src/commands/define.js';
+import type { CommandContext, ExitCode } from '#src/cli/command-context.js';
+import { defineCommands } from '#src/cli/commands.js';
 import type { DropdockError } from '#src/errors.js';
 import type { Log } from '#src/log.js';
 import { loadSettings } from '#src/settings/settings.js';

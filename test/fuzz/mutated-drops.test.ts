@@ -17,8 +17,8 @@ import {
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
-import { nodeDisk } from '#src/disk/disk.js';
 import { ERROR_CODES, type ErrorCode } from '#src/errors.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { sha256, TestContent } from '../support/make-image.js';
 import { dockerSaveMembers, makeTar, tarMembers } from '../support/make-tar.js';

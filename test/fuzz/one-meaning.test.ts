@@ -7,10 +7,10 @@
  */
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { nodeDisk } from '#src/disk/disk.js';
 import { DropdockError } from '#src/errors.js';
-import { cleanStore } from '#src/objects/clean.js';
-import { verifyStore } from '#src/objects/look.js';
+import { nodeDisk } from '#src/storage/disk.js';
+import { cleanStore } from '#src/targets/object-store/clean-store.js';
+import { verifyStore } from '#src/targets/object-store/inspect-store.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { type HostileDrop, HostileWorld, STABLE_TAGS } from '../support/hostile-drops.js';
 import { openDouble } from '../support/object-stores.js';

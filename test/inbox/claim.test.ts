@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
-import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { flatDropName, parseDropName } from '#src/image/names.js';
 import {
   clockOwners,
@@ -11,7 +10,7 @@ import {
   takeOverClaims,
 } from '#src/inbox/claim.js';
 import { ClaimMoments } from '#src/inbox/claim-moments.js';
-import { deleteRetired, letGoPublished, letGoRejected } from '#src/inbox/let-go.js';
+import { deleteRetired, letGoPublished, letGoRejected } from '#src/inbox/finish.js';
 import {
   type Claim,
   claimedDirectory,
@@ -20,9 +19,10 @@ import {
   doneFile,
   newClaim,
   parseClaim,
-} from '#src/inbox/paths.js';
+} from '#src/inbox/inbox-paths.js';
 import { scanInbox } from '#src/inbox/scan.js';
-import type { Timestamp } from '#src/snapshot/timestamp.js';
+import type { Timestamp } from '#src/repository/timestamp.js';
+import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { dropPathFrom, type RandomDrop } from '../support/drop-paths.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeRandom } from '../support/random.js';

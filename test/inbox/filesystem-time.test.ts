@@ -1,9 +1,9 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type Disk, nodeDisk, type Stat } from '#src/disk/disk.js';
 import { filesystemNow, timeOfNew } from '#src/inbox/filesystem-time.js';
 import { inOwn } from '#src/inbox/own-directory.js';
+import { type Disk, nodeDisk, type Stat } from '#src/storage/disk.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 

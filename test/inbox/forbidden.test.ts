@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { nodeDisk } from '#src/disk/disk.js';
 import { whatForbids } from '#src/inbox/forbidden.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { dropPath } from '../support/deliver.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { makeLayout } from '../support/make-image.js';

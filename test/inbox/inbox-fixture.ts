@@ -1,10 +1,10 @@
 /** An inbox with drops in it, and claims on them. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Disk, nodeDisk } from '#src/disk/disk.js';
 import { prepareInbox, takeClaim } from '#src/inbox/claim.js';
-import { lookAt } from '#src/inbox/look.js';
-import { type Claim, claimPath } from '#src/inbox/paths.js';
+import { type Claim, claimPath } from '#src/inbox/inbox-paths.js';
+import { lookAt } from '#src/inbox/signature.js';
+import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 export const NOW = Date.UTC(2026, 10, 23, 15, 26, 34, 123);

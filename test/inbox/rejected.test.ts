@@ -2,8 +2,8 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { nodeDisk } from '#src/disk/disk.js';
 import { listRejected } from '#src/inbox/rejected.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 const at = (n: number) => `2026112${n}T000000.000Z`;

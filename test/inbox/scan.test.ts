@@ -10,11 +10,11 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
-import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { recogniseDirectory, savedDirectories } from '#src/formats/format.js';
 import { timeOfNew } from '#src/inbox/filesystem-time.js';
-import { lookAt } from '#src/inbox/look.js';
 import { scanInbox } from '#src/inbox/scan.js';
-import { recogniseDirectory, savedDirectories } from '#src/readers/format.js';
+import { lookAt } from '#src/inbox/signature.js';
+import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';

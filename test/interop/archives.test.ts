@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { nodeDisk } from '#src/disk/disk.js';
+import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { TestContent } from '../support/make-image.js';
 import { makeTar, tarMembers } from '../support/make-tar.js';

@@ -1,5 +1,5 @@
 /** Goal: every kind of target passes the same suite, and they agree on random histories. */
-import type { ObjectStore } from '#src/objects/store.js';
+import type { ObjectStore } from '#src/targets/object-store/object-store.js';
 import { openDouble } from '../support/object-stores.js';
 import { S3Double } from '../support/s3-double.js';
 import type { TestServices } from '../support/service.js';

@@ -2,10 +2,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type OpenFile, openFile } from '#src/disk/serving.js';
 import type { Digest } from '#src/image/digest.js';
 import { type Answer, answerBytes, answerFile, cacheControl } from '#src/registry/answer.js';
-import { FileBlob } from '#src/registry/directory-source.js';
+import { type OpenFile, openFile } from '#src/storage/serving.js';
+import { FileBlob } from '#src/targets/directory/directory-source.js';
 import { readByteRanges } from '../support/byte-ranges.js';
 import { sha256 } from '../support/make-image.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';

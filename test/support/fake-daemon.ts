@@ -1,5 +1,5 @@
 /** What the daemon would tell the page, said by a test. */
-import type { DaemonView, KnownDrop, KnownFlip } from '#src/registry/daemon-view.js';
+import type { DaemonView, KnownDrop, KnownFlip } from '#src/web/daemon-view.js';
 
 export class FakeDaemon implements DaemonView {
   known: KnownDrop[] = [];

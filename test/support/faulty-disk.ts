@@ -1,5 +1,5 @@
 /** A disk whose k-th operation fails, or ends the process, or is slow. */
-import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { plainPath } from './plain-path.js';
 
 export interface DiskOperation {

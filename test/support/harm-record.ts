@@ -1,8 +1,8 @@
 /** Snapshots as older versions wrote them: what they say of a manifest is not what its bytes say. */
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Digest } from '#src/image/digest.js';
-import { parseSnapshot, serialiseSnapshot } from '#src/snapshot/snapshot-file.js';
-import type { ManifestRecord } from '#src/snapshot/state.js';
+import { parseSnapshot, serialiseSnapshot } from '#src/repository/snapshot-file.js';
+import type { ManifestRecord } from '#src/repository/state.js';
 
 type Change = (record: ManifestRecord) => ManifestRecord | undefined;
 

@@ -1,7 +1,7 @@
 /** What a store of objects must do for us, as tests that any store can be put to. */
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
-import type { ObjectStore } from '#src/objects/store.js';
+import type { ObjectStore } from '#src/targets/object-store/object-store.js';
 import { TEXT } from './object-stores.js';
 
 const bytes = (text: string) => Buffer.from(text);

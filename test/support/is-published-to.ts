@@ -1,9 +1,9 @@
 /** What publishing to a store of objects promises, as tests that any store can be put to. */
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import { cleanStore } from '#src/objects/clean.js';
-import { probeStore } from '#src/objects/probe.js';
-import type { ObjectStore } from '#src/objects/store.js';
+import { cleanStore } from '#src/targets/object-store/clean-store.js';
+import type { ObjectStore } from '#src/targets/object-store/object-store.js';
+import { probeStore } from '#src/targets/object-store/probe-store.js';
 import { beforeEachCall } from './object-stores.js';
 import { APP, lookAtStore, StorePublisher } from './store-publisher.js';
 

@@ -5,7 +5,11 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { DropdockError } from '#src/errors.js';
-import type { ListedPage, ObjectStore, StoredObject } from '#src/objects/store.js';
+import type {
+  ListedPage,
+  ObjectStore,
+  StoredObject,
+} from '#src/targets/object-store/object-store.js';
 
 const CHUNK_BYTES = 64 * 1024;
 

@@ -4,7 +4,6 @@
  */
 import { DropdockError, faultOf, fromPlainError } from '#src/errors.js';
 import type { RepositoryId } from '#src/image/names.js';
-import { expiredUpTo, flipAges } from '#src/publish/grace.js';
 import type {
   CleanResult,
   CurrentSnapshot,
@@ -22,7 +21,8 @@ import type {
   TargetOverview,
   VerifyReport,
 } from '#src/publisher/target.js';
-import type { ClockReading } from '#src/snapshot/elapsed.js';
+import type { ClockReading } from '#src/repository/elapsed.js';
+import { expiredUpTo, flipAges } from '#src/repository/grace.js';
 import {
   type DropToMerge,
   leadsBack,
@@ -31,15 +31,15 @@ import {
   planNext,
   type RestoredSnapshot,
   rollbackOrder,
-} from '#src/snapshot/next-state.js';
-import type { RenderOptions } from '#src/snapshot/render.js';
+} from '#src/repository/next-state.js';
+import type { RenderOptions } from '#src/repository/render.js';
 import {
   type SnapshotReason,
   type SnapshotText,
   serialiseSnapshot,
-} from '#src/snapshot/snapshot-file.js';
-import type { RepositoryState } from '#src/snapshot/state.js';
-import { type Timestamp, toTimestamp } from '#src/snapshot/timestamp.js';
+} from '#src/repository/snapshot-file.js';
+import type { RepositoryState } from '#src/repository/state.js';
+import { type Timestamp, toTimestamp } from '#src/repository/timestamp.js';
 
 type Kept = RenderOptions & { readonly state: RepositoryState };
 

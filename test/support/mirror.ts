@@ -3,10 +3,20 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { manifestKind } from '#src/image/media-types.js';
 import type { RepositoryId } from '#src/image/names.js';
-import { blobKey, manifestKey, pointerKey, snapshotKey } from '#src/objects/layout.js';
-import { nextPointer, type Pointer, parsePointer, serialisePointer } from '#src/objects/pointer.js';
-import { parseSnapshot } from '#src/snapshot/snapshot-file.js';
-import type { Timestamp } from '#src/snapshot/timestamp.js';
+import { parseSnapshot } from '#src/repository/snapshot-file.js';
+import type { Timestamp } from '#src/repository/timestamp.js';
+import {
+  blobKey,
+  manifestKey,
+  pointerKey,
+  snapshotKey,
+} from '#src/targets/object-store/object-keys.js';
+import {
+  nextPointer,
+  type Pointer,
+  parsePointer,
+  serialisePointer,
+} from '#src/targets/object-store/pointer.js';
 import type { MemoryStore } from './memory-store.js';
 
 /** Brings every repository to what its pivot names; those without one lose their pointer. */

@@ -2,8 +2,12 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openStore } from '#src/objects/s3-store.js';
-import type { Attributes, ObjectStore, StoreOptions } from '#src/objects/store.js';
+import type {
+  Attributes,
+  ObjectStore,
+  StoreOptions,
+} from '#src/targets/object-store/object-store.js';
+import { openStore } from '#src/targets/object-store/s3-store.js';
 import type { S3Double } from './s3-double.js';
 import { tempDir } from './temp-dir.js';
 

@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import type { StoreOptions } from '#src/objects/store.js';
+import type { StoreOptions } from '#src/targets/object-store/object-store.js';
 import { credentialsFile } from './object-stores.js';
 import { tool } from './tools.js';
 import { waitFor } from './wait-for.js';

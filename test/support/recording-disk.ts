@@ -1,5 +1,5 @@
 /** Notes what was done to which path, in order: descriptors are named by the path they were opened at. */
-import { type Disk, nodeDisk } from '#src/disk/disk.js';
+import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { plainPath } from './plain-path.js';
 
 export interface Recorded {

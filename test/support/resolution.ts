@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SnapshotLookup } from '#src/snapshot/lookup.js';
+import { SnapshotLookup } from '#src/repository/lookup.js';
 import { sha256 } from './make-image.js';
 import type { S3Double } from './s3-double.js';
 import { payloadAsClientsCut } from './schema1.js';

@@ -3,11 +3,11 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Daemon, startDaemon } from '#src/daemon/daemon.js';
 import { openServices, type Services } from '#src/daemon/services.js';
-import type { Disk } from '#src/disk/disk.js';
 import type { Log, LogFields } from '#src/log.js';
 import { CurrentSettings } from '#src/settings/reload.js';
 import type { Settings } from '#src/settings/schema.js';
 import { loadSettings } from '#src/settings/settings.js';
+import type { Disk } from '#src/storage/disk.js';
 import { jobs } from './jobs.js';
 
 export interface LogLine {

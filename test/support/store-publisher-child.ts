@@ -1,7 +1,7 @@
 /** A publisher of its own: publishes its drops one after the other, and says which it has. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { faultOf } from '#src/errors.js';
-import { openStore } from '#src/objects/s3-store.js';
+import { openStore } from '#src/targets/object-store/s3-store.js';
 import { StorePublisher } from './store-publisher.js';
 import type { PublisherTask } from './store-torture.js';
 import { removeTempDirs } from './temp-dir.js';

@@ -1,29 +1,29 @@
 /** A publisher on an object store, with a content store of its own, without threads. */
 import { join } from 'node:path';
-import { readClock } from '#src/disk/clock.js';
-import { nodeDisk } from '#src/disk/disk.js';
-import type { RunJob } from '#src/disk/hands.js';
 import { parseRepositoryName, type Tag } from '#src/image/names.js';
-import { Budget } from '#src/objects/budget.js';
-import type { StoreContext } from '#src/objects/context.js';
-import { readCurrent, StoreMemory } from '#src/objects/current.js';
-import { neededObjects } from '#src/objects/needed.js';
-import { ObjectStoreTarget } from '#src/objects/object-store-target.js';
-import { type Pointer, parsePointer } from '#src/objects/pointer.js';
-import type { ObjectStore } from '#src/objects/store.js';
-import { allDirectories } from '#src/publish/paths.js';
-import { TransactionNames } from '#src/publish/transaction.js';
-import { stageDrop } from '#src/publisher/staging.js';
+import { stageDrop } from '#src/publisher/stage-drop.js';
 import type {
   PublishResult,
   RepositoryPolicy,
   StagedDrop,
   TargetChange,
 } from '#src/publisher/target.js';
-import { liveManifests } from '#src/snapshot/merge.js';
-import { parseSnapshot, type StoredSnapshot } from '#src/snapshot/snapshot-file.js';
-import { toTimestamp } from '#src/snapshot/timestamp.js';
-import type { Jobs } from '#src/threads/jobs.js';
+import { liveManifests } from '#src/repository/merge.js';
+import { parseSnapshot, type StoredSnapshot } from '#src/repository/snapshot-file.js';
+import { toTimestamp } from '#src/repository/timestamp.js';
+import { readClock } from '#src/storage/clock.js';
+import { nodeDisk } from '#src/storage/disk.js';
+import type { RunJob } from '#src/storage/run-job.js';
+import { TransactionNames } from '#src/storage/transaction.js';
+import { allDirectories } from '#src/storage/tree-paths.js';
+import { Budget } from '#src/targets/object-store/memory-budget.js';
+import { neededObjects } from '#src/targets/object-store/needed-objects.js';
+import type { ObjectStore } from '#src/targets/object-store/object-store.js';
+import { ObjectStoreTarget } from '#src/targets/object-store/object-store-target.js';
+import { type Pointer, parsePointer } from '#src/targets/object-store/pointer.js';
+import { readCurrent, StoreMemory } from '#src/targets/object-store/read-current.js';
+import type { StoreContext } from '#src/targets/object-store/store-context.js';
+import type { Jobs } from '#src/workers/job-table.js';
 import { jobs } from './jobs.js';
 import { type ImageOptions, makeLayout } from './make-image.js';
 import type { S3Double } from './s3-double.js';

@@ -7,8 +7,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import type { Pointer } from '#src/objects/pointer.js';
-import type { StoreOptions } from '#src/objects/store.js';
+import type { StoreOptions } from '#src/targets/object-store/object-store.js';
+import type { Pointer } from '#src/targets/object-store/pointer.js';
 import { tempDir } from './temp-dir.js';
 
 const CHILD = fileURLToPath(new URL('./store-publisher-child.js', import.meta.url));

@@ -1,8 +1,8 @@
 /** What every kind of target promises (src/publisher/target.ts), as tests. */
 import { expect } from 'chai';
 import type { PublishResult, RepositoryPolicy, StagedDrop, Target } from '#src/publisher/target.js';
-import { parseSnapshot } from '#src/snapshot/snapshot-file.js';
-import { toTimestamp } from '#src/snapshot/timestamp.js';
+import { parseSnapshot } from '#src/repository/snapshot-file.js';
+import { toTimestamp } from '#src/repository/timestamp.js';
 import { makeRandom } from './random.js';
 import { APP } from './store-publisher.js';
 

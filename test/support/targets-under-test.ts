@@ -1,11 +1,11 @@
 /** The targets that the conformance suite is run with. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { nodeDisk } from '#src/disk/disk.js';
-import type { ObjectStore } from '#src/objects/store.js';
-import type { StagingContext } from '#src/publisher/staging.js';
-import { stageDrop } from '#src/publisher/staging.js';
-import { toTimestamp } from '#src/snapshot/timestamp.js';
+import type { StagingContext } from '#src/publisher/stage-drop.js';
+import { stageDrop } from '#src/publisher/stage-drop.js';
+import { toTimestamp } from '#src/repository/timestamp.js';
+import { nodeDisk } from '#src/storage/disk.js';
+import type { ObjectStore } from '#src/targets/object-store/object-store.js';
 import { makeLayout } from './make-image.js';
 import { MemoryTarget } from './memory-target.js';
 import { handsOf, setClock, type TestServices, testServices } from './service.js';

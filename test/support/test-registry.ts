@@ -1,18 +1,18 @@
 /** The registry endpoint in this process, over a tree that real publishes made. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Gate } from '#src/access/gate.js';
-import { KeyRing } from '#src/access/key-ring.js';
-import { Tokens } from '#src/access/tokens.js';
+import { Gate } from '#src/auth/gate.js';
+import { KeyRing } from '#src/auth/key-ring.js';
+import { Tokens } from '#src/auth/tokens.js';
 import { blobsBy } from '#src/daemon/targets.js';
-import { nodeDisk } from '#src/disk/disk.js';
-import { tokenKeysPath } from '#src/publish/paths.js';
-import type { DaemonView } from '#src/registry/daemon-view.js';
-import { DirectorySource } from '#src/registry/directory-source.js';
 import { Endpoint } from '#src/registry/endpoint.js';
-import { ObjectSource, type ObjectSourceOptions } from '#src/registry/object-source.js';
-import { Page } from '#src/registry/page.js';
 import { type Listen, RegistryServer, type Sent } from '#src/registry/server.js';
+import { nodeDisk } from '#src/storage/disk.js';
+import { tokenKeysPath } from '#src/storage/tree-paths.js';
+import { DirectorySource } from '#src/targets/directory/directory-source.js';
+import { ObjectSource, type ObjectSourceOptions } from '#src/targets/object-store/object-source.js';
+import type { DaemonView } from '#src/web/daemon-view.js';
+import { Page } from '#src/web/page.js';
 import { type Asked, ask, type Reply } from './ask.js';
 import { deliver, dropPath } from './deliver.js';
 import type { TestContent, TestDescriptor } from './make-image.js';

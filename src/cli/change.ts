@@ -1,0 +1,131 @@
+/** Commands that change what is published by hand: rollback, untag, remove. */
+import { openServices } from '../daemon/services.js';
+import { targetNamed } from '../daemon/targets.js';
+import { DropdockError } from '../errors.js';
+import { parseRepositoryName } from '../image/names.js';
+import type { Log } from '../log.js';
+import type { Edit, PublishResult } from '../publisher/target.js';
+import { isTimestamp } from '../repository/timestamp.js';
+import { resolveRepository } from '../settings/repository-policy.js';
+import { isLocalOnly } from '../settings/target-settings.js';
+import { type CommandContext, EXIT, type ExitCode, printJson } from './command-context.js';
+
+/** What is changed, and where; in all of its targets where none is named. */
+export interface Changed {
+  readonly repository: string;
+  readonly target: string | undefined;
+}
+
+export function rollback(
+  context: CommandContext,
+  log: Log,
+  changed: Changed,
+  timestamp: string | undefined,
+): Promise<ExitCode> {
+  if (timestamp !== undefined && !isTimestamp(timestamp)) {
+    throw new DropdockError('usage.invalid', `"${timestamp}" names no snapshot.`, {});
+  }
+  return change(context, log, changed, { kind: 'rollback', to: timestamp });
+}
+
+export function untag(
+  context: CommandContext,
+  log: Log,
+  changed: Changed,
+  tags: readonly string[],
+): Promise<ExitCode> {
+  return change(context, log, changed, { kind: 'untag', tags: [...new Set(tags)] });
+}
+
+export function remove(context: CommandContext, log: Log, changed: Changed): Promise<ExitCode> {
+  return change(context, log, changed, { kind: 'remove' });
+}
+
+async function change(
+  context: CommandContext,
+  log: Log,
+  { repository, target }: Changed,
+  edit: Edit,
+): Promise<ExitCode> {
+  const policy = policyOf(context, repository);
+  const targets = target === undefined ? policy.targets : [targetNamed(context.settings, target)];
+  if (edit.kind === 'rollback' && edit.to !== undefined && targets.length > 1) {
+    const message = `A snapshot is one target's: say --target ${targets.join(' or ')}.`;
+    throw new DropdockError('usage.invalid', message);
+  }
+  const services = await openServices(() => context.settings, log);
+  const failures: unknown[] = [];
+  try {
+    for (const each of targets) {
+      try {
+        const result = await services.targets.get(each).publish(policy, edit);
+        report(context, { repository, target: isLocalOnly({ targets }) ? undefined : each }, edit, {
+          ...result,
+          graceMs: policy.graceMs,
+        });
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    await services.run('emptyTrash', { roots: services.roots });
+    // One target that refuses keeps no other from it.
+    if (failures.length > 0) throw failures[0];
+    return EXIT.done;
+  } finally {
+    await services.close();
+  }
+}
+
+function policyOf({ settings }: CommandContext, repository: string) {
+  try {
+    return resolveRepository(settings, parseRepositoryName(repository));
+  } catch (error) {
+    throw new DropdockError('usage.invalid', (error as Error).message, {}, error);
+  }
+}
+
+function report(
+  context: CommandContext,
+  { repository: name, target }: Changed,
+  edit: Edit,
+  { snapshot, base, moves, to, later, graceMs }: PublishResult & { readonly graceMs: number },
+): void {
+  const { print } = context;
+  if (context.json) {
+    const status = snapshot === null ? 'unchanged' : 'published';
+    const notDone = later.map(({ message }) => message);
+    const where = target === undefined ? {} : { target };
+    printJson(context, {
+      status,
+      repository: name,
+      ...where,
+      snapshot,
+      base,
+      to: to ?? null,
+      moves,
+      notDone,
+    });
+    return;
+  }
+  const repository = target === undefined ? name : `${name} in ${target}`;
+  if (snapshot === null) {
+    print(`${repository} is that already; nothing changed. To go back further:\n`);
+    print(`  dropdock history ${repository}\n  dropdock rollback ${repository} TIMESTAMP\n`);
+    return;
+  }
+  for (const { tag, from, to: now } of moves) {
+    print(`  ${tag}  ${from ?? '(not there)'} -> ${now ?? '(gone)'}\n`);
+  }
+  const done = {
+    rollback: `${repository} is again what it was at ${to}, as snapshot ${snapshot}.`,
+    untag: `${repository} is without ${moves.map(({ tag }) => tag).join(', ')} since snapshot ${snapshot}.`,
+    remove: `${repository} is removed since snapshot ${snapshot}; pulls under way end well.`,
+  };
+  print(`${done[edit.kind]}\n`);
+  const isGone = edit.kind === 'remove' && graceMs === 0;
+  if (!isGone)
+    print(
+      `Undo: dropdock rollback ${name} ${base}${target === undefined ? '' : ` --target ${target}`}\n`,
+    );
+  for (const { message } of later) print(`left to the next visit: ${message}\n`);
+}

@@ -1,0 +1,94 @@
+/** `dropdock clean`: stale snapshots, what they carry for too long, and content that nothing uses. */
+import { openServices } from '../daemon/services.js';
+import { targetNamed } from '../daemon/targets.js';
+import type { Log } from '../log.js';
+import type { CleanedRepository, CleanResult } from '../publisher/target.js';
+import { shownTarget } from '../settings/target-settings.js';
+import { formatBytes } from '../units.js';
+import {
+  type CommandContext,
+  type ExitCode,
+  exitOf,
+  formatTable,
+  printJson,
+} from './command-context.js';
+
+export interface CleanOptions {
+  readonly dryRun: boolean;
+  /** All of them where it is undefined. */
+  readonly target: string | undefined;
+}
+
+export async function clean(
+  context: CommandContext,
+  log: Log,
+  { dryRun, target }: CleanOptions,
+): Promise<ExitCode> {
+  const named = target === undefined ? undefined : targetNamed(context.settings, target);
+  const { targets, close } = await openServices(() => context.settings, log);
+  const cleaned = new Map<string | undefined, CleanResult>();
+  const failures: unknown[] = [];
+  try {
+    for (const name of named === undefined ? targets.names : [named]) {
+      try {
+        cleaned.set(shownTarget(name), await targets.get(name).clean({ dryRun }));
+      } catch (error) {
+        // A target that is away keeps no other from being cleaned.
+        failures.push(error);
+      }
+    }
+  } finally {
+    await close();
+  }
+  if (context.json) printJson(context, { dryRun, ...documentOf(cleaned) });
+  else for (const [shown, result] of cleaned) printCleaned(context, shown, result, dryRun);
+  if (failures.length > 0) throw failures[0];
+  return exitOf([...cleaned.values()].flatMap(({ notDone }) => notDone.map(({ error }) => error)));
+}
+
+/** The directory stands at the top, and the other targets below `targets`. */
+function documentOf(cleaned: ReadonlyMap<string | undefined, CleanResult>): object {
+  const targets: Record<string, object> = {};
+  let document: object = {};
+  for (const [target, result] of cleaned) {
+    const { repositories, content, uploads, stopped } = result;
+    const notDone = result.notDone.map(({ id, error: { message } }) => ({ id, message }));
+    if (target === undefined) document = { repositories, content, notDone };
+    else targets[target] = { repositories, ...content, uploads, stopped };
+  }
+  return Object.keys(targets).length > 0 ? { ...document, targets } : document;
+}
+
+function printCleaned(
+  { print }: CommandContext,
+  target: string | undefined,
+  { repositories, content, notDone, stopped }: CleanResult,
+  dryRun: boolean,
+): void {
+  if (target !== undefined) print(`${target}:\n`);
+  const rows = repositories.flatMap((each) => rowsOf(each, dryRun));
+  if (rows.length > 0) print(formatTable([['REPOSITORY', 'SNAPSHOT', '', 'RULE', ''], ...rows]));
+  for (const { id, error } of notDone) print(`not cleaned: ${id}: ${error.message}\n`);
+  const verb = dryRun ? 'would free' : 'freed';
+  print(`unused content: ${content.files} files, ${verb} ${formatBytes(content.bytes)}\n`);
+  if (stopped !== undefined) print(`It ended early: ${stopped}.\n`);
+}
+
+function rowsOf(
+  { id, snapshots, strangers = [], overdue = 0, renewed }: CleanedRepository,
+  dryRun: boolean,
+): string[][] {
+  const what = `without ${overdue} manifests that were replaced before`;
+  return [
+    ...(renewed ? [[id, renewed, 'made', 'current', what]] : []),
+    ...(dryRun && overdue > 0 ? [[id, '(a new one)', 'would be made', 'current', what]] : []),
+    ...snapshots.map(({ name, rule, remove, untilMs }) => [
+      id,
+      name,
+      remove ? (dryRun ? 'would go' : 'gone') : 'stays',
+      rule,
+      untilMs === undefined ? '' : `until ${new Date(untilMs).toISOString()}`,
+    ]),
+    ...strangers.map((name) => [id, name, 'stays', 'no snapshot of ours', '']),
+  ];
+}

@@ -1,0 +1,68 @@
+/** `dropdock copy`: fills a new target from another, or makes a diverged one the same again. */
+import { copyRepository } from '../daemon/copy-repository.js';
+import { openServices } from '../daemon/services.js';
+import { targetNamed } from '../daemon/targets.js';
+import { DropdockError } from '../errors.js';
+import type { Log } from '../log.js';
+import { errorFields } from '../report.js';
+import { addProgress, newProgress } from '../storage/progress.js';
+import { type CommandContext, EXIT, type ExitCode, idOf, printJson } from './command-context.js';
+import { ProgressLine, type ProgressOutput } from './progress-line.js';
+
+export interface CopyOptions {
+  readonly from: string | undefined;
+  readonly to: string | undefined;
+  /** All of the source where none are named. */
+  readonly repositories: readonly string[];
+  readonly progress: ProgressOutput;
+}
+
+export async function copy(
+  context: CommandContext,
+  log: Log,
+  { from: source, to: destination, repositories, progress }: CopyOptions,
+): Promise<ExitCode> {
+  if (source === undefined || destination === undefined) {
+    throw new DropdockError('usage.invalid', 'Say --from <target> and --to <target>.');
+  }
+  const from = targetNamed(context.settings, source);
+  const to = targetNamed(context.settings, destination);
+  if (from === to) throw new DropdockError('usage.invalid', `${from} is the same target.`);
+  const services = await openServices(() => context.settings, log);
+  const done: object[] = [];
+  const failures: Error[] = [];
+  try {
+    const targets = { from: services.targets.get(from), to: services.targets.get(to) };
+    const named = repositories.map((name) => idOf(context, name));
+    const ids = named.length > 0 ? named : await targets.from.repositories();
+    for (const [at, id] of ids.entries()) {
+      const copied = newProgress();
+      let line: ProgressLine | undefined;
+      const label = `copying ${at + 1}/${ids.length} ${id}`;
+      try {
+        const result = await copyRepository(services, targets, id, {
+          onTotal: (bytes) => {
+            line = new ProgressLine(progress, label, copied, bytes);
+          },
+          onBytes: (count) => addProgress(copied, count),
+        });
+        line?.end();
+        const { status = 'absent', snapshot = null, moves = [] } = result ?? {};
+        done.push({ id, status, snapshot, moves });
+        if (!context.json) context.print(`${status} ${id} ${snapshot ?? ''}\n`);
+      } catch (error) {
+        line?.end();
+        // One that fails keeps no other from it.
+        failures.push(error as Error);
+        done.push({ id, status: 'failed', ...errorFields(error as Error) });
+        if (!context.json) context.print(`failed ${id} ${(error as Error).message}\n`);
+      }
+    }
+    await services.run('emptyTrash', { roots: services.roots });
+    if (context.json) printJson(context, { from, to, repositories: done });
+    if (failures[0]) throw failures[0];
+    return EXIT.done;
+  } finally {
+    await services.close();
+  }
+}

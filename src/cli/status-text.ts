@@ -1,0 +1,165 @@
+/** What `dropdock status` tells, and the text of it. Pure. */
+import type { RejectedDrop } from '../inbox/rejected.js';
+import type { OverviewColumn, RepositoryOverview, TargetOverview } from '../publisher/target.js';
+import { isTimestamp, timestampMs } from '../repository/timestamp.js';
+import { formatAge, formatBytes } from '../units.js';
+import { formatTable } from './command-context.js';
+import { describeProgress } from './progress-line.js';
+
+/** docs/status.md describes every field; `--json` gives it as it is. */
+export interface Status extends Omit<TargetOverview, 'columns'>, Partial<HostStatus> {
+  readonly version: 1;
+  /** Left out for the directory. */
+  readonly target?: string;
+}
+
+export interface HostStatus {
+  readonly daemons: readonly {
+    readonly pid: number;
+    readonly owner: string;
+    readonly at: number;
+  }[];
+  readonly inbox: readonly InboxStatus[];
+  /** How many wait altogether; not all of them may be listed. */
+  readonly waiting: number;
+  /** The newest first. */
+  readonly rejected: readonly RejectedDrop[];
+}
+
+export interface InboxStatus {
+  readonly drop: string;
+  readonly state: 'waiting' | 'ignored' | 'claimed' | 'queued' | 'publishing' | 'retrying';
+  /** Milliseconds since the epoch; left out where no daemon tells. */
+  readonly sinceMs?: number;
+  readonly reason?: string;
+  readonly progress?: { readonly done: number; readonly total?: number | undefined };
+}
+
+export interface ShowOptions {
+  /** One repository was asked for: its tags as well. */
+  readonly one: boolean;
+  /** Of the table of repositories. */
+  readonly columns: readonly OverviewColumn[];
+  readonly nowMs: number;
+}
+
+const LISTED_MAX = 20;
+
+export function showStatus(status: Status, { one, columns, nowMs }: ShowOptions): string {
+  const { repositories, strangers = [], daemons, inbox, waiting = 0, rejected = [] } = status;
+  const [only] = repositories;
+  const tags = only?.tags;
+  const published =
+    one && only && typeof tags === 'object'
+      ? repositoryText({ ...only, tags }, nowMs)
+      : repositoriesText(repositories, columns, nowMs);
+  const foreign = strangers.map(({ id, message }) => `${id}: ${message}\n`).join('');
+  const drops = daemons && inbox ? inboxText({ daemons, inbox, waiting }, nowMs) : '';
+  return [published, foreign, drops, rejectedText(rejected, nowMs)].filter(Boolean).join('\n');
+}
+
+interface Column {
+  readonly heading: string;
+  readonly cell: (repository: RepositoryOverview, nowMs: number) => string;
+}
+
+const COLUMNS: Readonly<Record<OverviewColumn, Column>> = {
+  repository: { heading: 'REPOSITORY', cell: ({ repository }) => repository },
+  snapshot: { heading: 'SNAPSHOT', cell: ({ snapshot }) => snapshot },
+  age: { heading: 'AGE', cell: ({ snapshot }, nowMs) => ageOf(snapshot, nowMs) },
+  tags: {
+    heading: 'TAGS',
+    cell: ({ removed, tags }) => {
+      if (removed) return 'removed';
+      return String(typeof tags === 'number' ? tags : tags.length);
+    },
+  },
+  kept: { heading: 'KEPT', cell: ({ snapshots }) => String(snapshots ?? '') },
+  own: { heading: 'OWN', cell: ({ ownBytes }) => bytesText(ownBytes) },
+  shared: { heading: 'SHARED', cell: ({ sharedBytes }) => bytesText(sharedBytes) },
+  flips: { heading: 'FLIPS', cell: ({ generation }) => String(generation ?? '') },
+  since: { heading: 'SINCE', cell: ({ at }) => at ?? '' },
+};
+
+function repositoriesText(
+  found: readonly RepositoryOverview[],
+  names: readonly OverviewColumn[],
+  nowMs: number,
+): string {
+  if (found.length === 0) return 'Nothing is published yet.\n';
+  const columns = names.map((name) => COLUMNS[name]);
+  const rows = found.map((each) => columns.map(({ cell }) => cell(each, nowMs)));
+  return formatTable([columns.map(({ heading }) => heading), ...rows]);
+}
+
+function bytesText(bytes: number | undefined): string {
+  return bytes === undefined ? '' : formatBytes(bytes);
+}
+
+type OverviewWithTags = RepositoryOverview & {
+  readonly tags: Exclude<RepositoryOverview['tags'], number>;
+};
+
+function repositoryText(found: OverviewWithTags, nowMs: number): string {
+  const { repository, snapshot, snapshots, ownBytes, sharedBytes, tags, removed } = found;
+  const facts = formatTable([
+    ['  current snapshot', `${snapshot}, ${ageOf(snapshot, nowMs)} old`],
+    ...(snapshots === undefined ? [] : [['  snapshots kept', String(snapshots)]]),
+    ...(ownBytes === undefined
+      ? []
+      : [
+          ['  on disk', `${bytesText(ownBytes)} own, ${bytesText(sharedBytes)} shared with others`],
+        ]),
+    ...(removed ? [['  removed', `dropdock rollback ${repository} brings it back`]] : []),
+  ]);
+  return `${repository}\n${facts}${formatTable(tags.map(({ tag, digest }) => [`  ${tag}`, digest]))}`;
+}
+
+function inboxText(
+  { inbox, waiting, daemons }: Omit<HostStatus, 'rejected'>,
+  nowMs: number,
+): string {
+  if (inbox.length === 0 && daemons.length > 0) return '';
+  const who =
+    daemons.length > 0 ? '' : 'No daemon works on this tree; start it with: dropdock run\n';
+  if (inbox.length === 0) return who;
+  const rows = inbox
+    .slice(0, LISTED_MAX)
+    .map((each) => [
+      `  ${each.drop}`,
+      each.state,
+      each.sinceMs === undefined ? '' : formatAge(nowMs - each.sinceMs),
+      howText(each, nowMs),
+    ]);
+  const runs = inbox.filter(({ state }) => state !== 'waiting' && state !== 'ignored').length;
+  const more = waiting + runs - rows.length;
+  const rest = more > 0 ? `  and ${more} more\n` : '';
+  return `Inbox:\n${formatTable(rows)}${rest}${who}`;
+}
+
+function howText({ progress, sinceMs, reason, state }: InboxStatus, nowMs: number): string {
+  const isReading = state === 'publishing' && progress !== undefined;
+  if (!isReading || (progress.done === 0 && reason)) return shorten(reason ?? '');
+  const elapsedMs = sinceMs === undefined ? 0 : nowMs - sinceMs;
+  return describeProgress('reading', progress.done, progress.total, elapsedMs);
+}
+
+function rejectedText(rejected: HostStatus['rejected'], nowMs: number): string {
+  if (rejected.length === 0) return '';
+  const rows = rejected.map(({ drop, at, code, message, hint }) => [
+    `  ${drop}`,
+    `${ageOf(at, nowMs)} ago`,
+    code,
+    shorten([message, hint].filter(Boolean).join(' ')),
+  ]);
+  return `Rejected (inbox/.rejected/ has them whole):\n${formatTable(rows)}`;
+}
+
+/** Twelve digits of a digest are enough to find it; `--json` and the receipt have all of them. */
+function shorten(text: string): string {
+  return text.replace(/\b([0-9a-f]{12})[0-9a-f]{52,}\b/g, '$1…');
+}
+
+function ageOf(timestamp: string, nowMs: number): string {
+  return isTimestamp(timestamp) ? formatAge(nowMs - timestampMs(timestamp)) : '?';
+}

@@ -1,0 +1,153 @@
+/** `dropdock status`: what is published, what waits and why, what runs now, what was refused. */
+import { resolve } from 'node:path';
+import type { BoardDocument } from '../daemon/inbox-status-writer.js';
+import { hasErrno } from '../errors.js';
+import type { TargetReader } from '../publisher/target.js';
+import { shownTarget } from '../settings/target-settings.js';
+import { OwnerWatch } from '../storage/owner.js';
+import { ownersDirectory } from '../storage/tree-paths.js';
+import {
+  type CommandContext,
+  EXIT,
+  type ExitCode,
+  idOf,
+  printJson,
+  readTarget,
+  rootsOf,
+  runHere,
+  unknownRepository,
+} from './command-context.js';
+import { type HostStatus, type InboxStatus, type Status, showStatus } from './status-text.js';
+
+export interface StatusOptions {
+  readonly repository: string | undefined;
+  /** The directory and what this host does where it is undefined. */
+  readonly target: string | undefined;
+  /** Again every second, until it is interrupted. */
+  readonly watch: boolean;
+  readonly isTerminal: boolean;
+}
+
+const WATCH_MS = 1000;
+const REJECTED_MAX = 10;
+/** To the first column of the first line; and all below the cursor away. */
+const HOME = '\x1b[H\x1b[J';
+
+/** @throws repository.unknown, usage.invalid */
+export function status(context: CommandContext, options: StatusOptions): Promise<ExitCode> {
+  return readTarget(context, options.target, async (target) => {
+    for (;;) {
+      await lookOnce(context, options, target);
+      if (!options.watch) return EXIT.done;
+      await new Promise((next) => setTimeout(next, WATCH_MS));
+    }
+  });
+}
+
+async function lookOnce(
+  context: CommandContext,
+  { repository, watch, isTerminal }: StatusOptions,
+  target: TargetReader,
+): Promise<void> {
+  const id = repository === undefined ? undefined : idOf(context, repository);
+  const { columns, ...overview } = await target.overview(id);
+  if (repository !== undefined && overview.repositories.length === 0) {
+    throw unknownRepository(repository);
+  }
+  const shown = shownTarget(target.name);
+  // The directory is of this host, as its inbox is.
+  const found: Status =
+    shown === undefined
+      ? { version: 1, ...overview, ...(await lookAtHost(context)) }
+      : { version: 1, target: shown, ...overview };
+  if (context.json) return printJson(context, found);
+  const text = showStatus(found, { one: repository !== undefined, columns, nowMs: Date.now() });
+  context.print(watch && isTerminal ? HOME + text : text);
+}
+
+/** What this host does: its inbox, and the daemons that work on its tree. */
+async function lookAtHost(context: CommandContext): Promise<HostStatus> {
+  const roots = rootsOf(context);
+  const inbox = resolve(context.settings.paths.inbox);
+  const { stale: silenceMs, kernel } = context.settings.lock;
+  const monotonicMs = () => performance.now();
+  const owners = new OwnerWatch(ownersDirectory(roots), { silenceMs, monotonicMs, kernel });
+  const boards = (await runHere('readBoards', { roots }))
+    .filter(({ owner }) => !owners.isDead(owner))
+    .map(({ owner, text }) => ({ owner, ...(JSON.parse(text) as BoardDocument) }));
+  const rejected = await runHere('listRejected', { inbox, count: REJECTED_MAX });
+  const seen =
+    boards.length > 0
+      ? {
+          inbox: dropsOf(boards).map((drop) => toInboxStatus(drop, { inbox, ...roots })),
+          waiting: sumOf(boards),
+        }
+      : await scanned(context, inbox);
+  const daemons = boards.map(({ pid, owner, at }) => ({ pid, owner, at }));
+  return { daemons, ...seen, rejected };
+}
+
+/** Two daemons on one inbox see the same drops wait. */
+function sumOf(boards: readonly BoardDocument[]): number {
+  return Math.max(...boards.map(({ waiting }) => waiting));
+}
+
+type BoardDrop = BoardDocument['drops'][number];
+
+/** What lies in the inbox, and not with a daemon: every daemon sees it. */
+const isInInbox = ({ state }: BoardDrop) => state === 'waiting' || state === 'ignored';
+
+/**
+ * What the daemons say together: each claim is one daemon's, what waits is seen by all of them and said
+ * once, as the one that looked last says it. A daemon that looked before another one claimed a drop still
+ * sees it wait.
+ */
+export function dropsOf(boards: readonly BoardDocument[]): BoardDrop[] {
+  const newestFirst = [...boards].sort((a, b) => b.at - a.at);
+  const seen = new Set<string>();
+  const waiting: BoardDrop[] = [];
+  for (const { drops } of newestFirst) {
+    const own = drops.filter((drop) => isInInbox(drop) && !seen.has(drop.drop));
+    waiting.push(...own);
+    for (const { drop } of drops) seen.add(drop);
+  }
+  const claimed = boards.flatMap(({ drops }) => drops.filter((drop) => !isInInbox(drop)));
+  return [...claimed, ...waiting];
+}
+
+/** @param places what a board names as `<inbox>`, for it is shown to others as well */
+export function toInboxStatus(
+  { drop, state, sinceMs, reason, progress }: BoardDocument['drops'][number],
+  places: Readonly<Record<string, string>>,
+): InboxStatus {
+  const here = reason?.replace(/<(\w+)>/g, (text, name) => places[name] ?? text);
+  return {
+    drop,
+    state: state as InboxStatus['state'],
+    sinceMs,
+    ...(here !== undefined && { reason: here }),
+    ...(progress && { progress }),
+  };
+}
+
+/** Without a daemon to tell: what lies there. */
+async function scanned(
+  { settings }: CommandContext,
+  inbox: string,
+): Promise<Pick<HostStatus, 'inbox' | 'waiting'>> {
+  const marker = settings.settle.marker ?? undefined;
+  const nothing = { drops: [], ignored: [], directories: [] };
+  const { drops, ignored } = await runHere('scan', { inbox, marker }).catch((error) => {
+    if (hasErrno(error, 'ENOENT')) return nothing;
+    throw error;
+  });
+  const claims = await runHere('listClaims', { inbox }).catch(() => []);
+  return {
+    inbox: [
+      ...claims.map(({ path }) => ({ drop: path, state: 'claimed' as const })),
+      ...drops.map(({ path }) => ({ drop: path, state: 'waiting' as const })),
+      ...ignored.map(({ path, reason }) => ({ drop: path, state: 'ignored' as const, reason })),
+    ],
+    waiting: drops.length + ignored.length,
+  };
+}

@@ -1,0 +1,243 @@
+/**
+ * The state of the inbox, for people who look: it subscribes to the events and remembers the last of each
+ * drop. It decides nothing, and nothing waits for it.
+ */
+
+import { pathOfFlatName, type RepositoryId, type RepositoryName } from '../image/names.js';
+import type { InboxJobs } from '../inbox/inbox-jobs.js';
+import type { RejectedDrop } from '../inbox/rejected.js';
+import type { EmitEvent, PublishEvent } from '../publisher/events.js';
+import { errorFields } from '../report.js';
+import { timestampMs } from '../repository/timestamp.js';
+import { readProgress, resetProgress } from '../storage/progress.js';
+import type { RunJob } from '../storage/run-job.js';
+import type { TreeRoots } from '../storage/tree-paths.js';
+import type { PublishJobs } from '../targets/directory/directory-jobs.js';
+import type { DaemonView, KnownDrop, KnownFlip } from '../web/daemon-view.js';
+import type { DropState } from '../web/inbox-view.js';
+import { shownTags } from './log-events.js';
+import { repositoriesOf } from './repositories-of.js';
+
+export interface BoardOptions {
+  readonly inbox: string;
+  readonly roots: TreeRoots;
+  readonly run: RunJob<InboxJobs & PublishJobs>;
+  /** The claims that are worked on: what is not among them does not run any more. */
+  readonly liveClaims: ReadonlySet<string>;
+  readonly nowMs: () => number;
+}
+
+/** A claim that will be published. */
+interface Running
+  extends Pick<
+    Extract<PublishEvent, { type: 'drop.queued' }>,
+    'drop' | 'key' | 'path' | 'progress'
+  > {
+  /** How much there is to read; undefined until somebody has looked and it was counted. */
+  total: number | undefined;
+  isCounted: boolean;
+}
+
+/** What is known of a drop by its name. */
+interface Said {
+  readonly state: DropState;
+  readonly sinceMs: number;
+  readonly reason?: string;
+  readonly code?: string;
+}
+
+/** Its name is read once: there may be thousands, and all of them are asked for again and again. */
+interface Waiting extends Said {
+  readonly repositories: readonly RepositoryName[];
+}
+
+const PUBLISHED_MAX = 20;
+const REJECTED_MAX = 100;
+/** Whoever deletes a rejected drop tells nobody. */
+const REJECTED_LOOK_MS = 5000;
+
+export class Board implements DaemonView {
+  readonly #waiting = new Map<string, Waiting>();
+  /** By name, and of one name by claim: there may be thousands, and events tell of one name. */
+  readonly #running = new Map<string, Map<string, Running>>();
+  /** How it goes with those that run, by name. */
+  readonly #states = new Map<string, Said>();
+  #published: KnownDrop[] = [];
+  #rejected: Promise<readonly RejectedDrop[]> = Promise.resolve([]);
+  #rejectedMs = Number.NEGATIVE_INFINITY;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(readonly options: BoardOptions) {}
+
+  onChange(changed: () => void): () => void {
+    this.#listeners.add(changed);
+    return () => void this.#listeners.delete(changed);
+  }
+
+  isMoving(): boolean {
+    this.#forgetEnded();
+    return this.#running.size > 0;
+  }
+
+  /** How much there is to read only makes a bar of a number: it is counted when somebody looks. */
+  #count(running: Running): void {
+    if (running.isCounted) return;
+    running.isCounted = true;
+    this.options.run('dropBytes', { path: running.path }).then(
+      (bytes) => {
+        running.total = bytes;
+      },
+      () => {},
+    );
+  }
+
+  /** Subscribes to the events. */
+  readonly hear: EmitEvent = (event) => {
+    if (!('drop' in event)) return;
+    this.#note(event);
+    for (const changed of this.#listeners) changed();
+  };
+
+  #note(event: Extract<PublishEvent, { readonly drop: string }>): void {
+    const sinceMs = this.options.nowMs();
+    const { drop } = event;
+    switch (event.type) {
+      case 'drop.seen':
+        this.#wait(drop, { state: 'waiting', sinceMs });
+        break;
+      case 'drop.waiting':
+      case 'drop.ignored': {
+        const state = event.type === 'drop.ignored' ? 'ignored' : 'waiting';
+        const since = this.#waiting.get(drop)?.sinceMs ?? sinceMs;
+        this.#wait(drop, { state, sinceMs: since, reason: this.#plain(event.reason) });
+        break;
+      }
+      case 'drop.gone':
+        this.#waiting.delete(drop);
+        break;
+      case 'drop.claimed':
+        this.#waiting.delete(drop);
+        this.#states.set(drop, { state: 'queued', sinceMs });
+        break;
+      case 'drop.queued': {
+        const sameName = this.#running.get(drop) ?? new Map<string, Running>();
+        this.#running.set(drop, sameName);
+        sameName.set(event.key, { ...event, total: undefined, isCounted: false });
+        break;
+      }
+      case 'publish.started':
+        this.#states.set(drop, { state: 'publishing', sinceMs });
+        for (const { progress } of this.#running.get(drop)?.values() ?? []) resetProgress(progress);
+        break;
+      case 'publish.waiting': {
+        const reason = `Another publisher holds the lock of ${event.repository ?? 'a repository'}.`;
+        this.#states.set(drop, { state: 'publishing', sinceMs, reason });
+        break;
+      }
+      case 'publish.retry': {
+        const { code, message } = errorFields(event.error);
+        const next = `${(event.nextMs / 1000).toFixed(1)}s`;
+        const reason = `${this.#plain(message)} It is tried again in ${next}.`;
+        this.#states.set(drop, { state: 'retrying', sinceMs, reason, code });
+        break;
+      }
+      case 'publish.done':
+        this.#finish(event);
+        break;
+      case 'drop.rejected':
+        this.#states.delete(drop);
+        this.#rejectedMs = Number.NEGATIVE_INFINITY;
+    }
+  }
+
+  #wait(drop: string, said: Said): void {
+    const repositories = this.#waiting.get(drop)?.repositories ?? repositoriesOf(drop);
+    this.#waiting.set(drop, { ...said, repositories });
+  }
+
+  #finish({ drop, repository, outcome }: Extract<PublishEvent, { type: 'publish.done' }>): void {
+    this.#states.delete(drop);
+    const repositories = repositoriesOf(drop);
+    const tags = shownTags(outcome);
+    const what = repositories.length > 0 ? tags : [repository, tags].filter(Boolean).join(': ');
+    const done = {
+      kind: 'published' as const,
+      drop,
+      state: outcome.status,
+      sinceMs: this.options.nowMs(),
+      repositories,
+      ...(what && { reason: what }),
+    };
+    this.#published = [done, ...this.#published].slice(0, PUBLISHED_MAX);
+  }
+
+  /** Where on this host things lie is not for everybody who looks. */
+  #plain(text: string): string {
+    const { inbox, roots } = this.options;
+    return text
+      .replaceAll(inbox, '<inbox>')
+      .replaceAll(roots.published, '<published>')
+      .replaceAll(roots.state, '<state>');
+  }
+
+  async drops(): Promise<readonly KnownDrop[]> {
+    this.#forgetEnded();
+    const all = [...this.#running.values()].flatMap((sameName) => [...sameName.values()]);
+    const running = all.map((each): KnownDrop => {
+      const said = this.#states.get(each.drop) ?? {
+        state: 'queued',
+        sinceMs: this.options.nowMs(),
+      };
+      // Of what has not begun there is no progress to show.
+      if (said.state !== 'queued') this.#count(each);
+      const progress = { done: readProgress(each.progress), total: each.total };
+      const repositories = repositoriesOf(each.drop);
+      return { kind: 'running', drop: each.drop, repositories, progress, ...said };
+    });
+    const waiting = [...this.#waiting].map(
+      ([drop, said]): KnownDrop => ({ kind: 'waiting', drop, ...said }),
+    );
+    const rejected = (await this.#listRejected()).map(
+      ({ drop, claim, at, code, message, hint }): KnownDrop => ({
+        kind: 'rejected',
+        state: 'rejected',
+        drop,
+        repositories: repositoriesOfRejected(claim, drop),
+        sinceMs: timestampMs(at),
+        reason: this.#plain(message),
+        hint,
+        code,
+      }),
+    );
+    return [...running, ...waiting, ...rejected, ...this.#published];
+  }
+
+  history(id: RepositoryId): Promise<readonly KnownFlip[]> {
+    return this.options.run('repositoryHistory', { roots: this.options.roots, id });
+  }
+
+  #listRejected(): Promise<readonly RejectedDrop[]> {
+    const { run, inbox, nowMs } = this.options;
+    if (Math.abs(nowMs() - this.#rejectedMs) < REJECTED_LOOK_MS) return this.#rejected;
+    this.#rejectedMs = nowMs();
+    this.#rejected = run('listRejected', { inbox, count: REJECTED_MAX }).catch(() => []);
+    return this.#rejected;
+  }
+
+  #forgetEnded(): void {
+    for (const [name, sameName] of this.#running) {
+      for (const key of sameName.keys()) {
+        if (!this.options.liveClaims.has(key)) sameName.delete(key);
+      }
+      if (sameName.size > 0) continue;
+      this.#running.delete(name);
+      this.#states.delete(name);
+    }
+  }
+}
+
+/** A receipt that somebody else wrote makes nothing visible that the name in `.rejected` hides. */
+function repositoriesOfRejected(claim: string, drop: string): RepositoryName[] {
+  const all = [pathOfFlatName(claim), drop].map(repositoriesOf);
+  return all.some(({ length }) => length === 0) ? [] : [...new Set(all.flat())];
+}

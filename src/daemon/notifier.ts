@@ -1,0 +1,149 @@
+/** The daemon's part in telling: one courier for each target, and the flips that nobody told of. */
+
+import { crash } from '../crash.js';
+import { deliver } from '../notify/deliver.js';
+import type { Notice, Target } from '../notify/notice.js';
+import { deliveryLockPath } from '../notify/queue.js';
+import { Courier } from '../notify/sender.js';
+import { errorFields } from '../report.js';
+import { type KernelLock, tryKernelLock } from '../storage/kernel-lock.js';
+import { formatSeconds } from '../units.js';
+import type { Services } from './services.js';
+
+/** What commands leave here is seen within this; what the daemon itself does, at once. */
+const LOOK_MS = 2000;
+/** What is under way at the end gets so long; what waits is told by the next start. */
+const LAST_MS = 3000;
+
+export class Postman {
+  readonly #services: Services;
+  readonly #couriers: ReadonlyMap<string, Courier>;
+  readonly #timer: NodeJS.Timeout;
+  #waiting = 0;
+  #isPrepared = false;
+  #lock: KernelLock | undefined;
+  #looking: Promise<void> | undefined;
+  #lookAgain = false;
+
+  /**
+   * Begins at once. Nothing in here fails: what goes wrong is logged and tried again.
+   * @param environment what programs get besides their own variables
+   */
+  constructor(services: Services, environment: Readonly<Record<string, string | undefined>>) {
+    const { notices } = services;
+    this.#services = services;
+    this.#couriers = new Map(
+      notices.targets.map((target) => [target.key, courierFor(services, target, environment)]),
+    );
+    notices.onSpooled = () => this.#look();
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#look();
+  }
+
+  /** How many notices waited at the last look. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  async stop(): Promise<void> {
+    const { notices, log } = this.#services;
+    clearInterval(this.#timer);
+    notices.onSpooled = () => {};
+    await this.#looking;
+    await Promise.all([...this.#couriers.values()].map((courier) => courier.stop(LAST_MS)));
+    this.#waiting = await this.#countWaiting().catch(() => this.#waiting);
+    if (this.#waiting > 0) log('info', 'notify.waiting', { count: this.#waiting });
+    this.#lock?.release();
+  }
+
+  #look(): void {
+    this.#lookAgain = true;
+    this.#looking ??= this.#lookWhileAsked()
+      .finally(() => {
+        this.#looking = undefined;
+      })
+      .catch(crash);
+  }
+
+  async #lookWhileAsked(): Promise<void> {
+    const { log } = this.#services;
+    while (this.#lookAgain) {
+      this.#lookAgain = false;
+      try {
+        await this.#lookOnce();
+      } catch (error) {
+        log('warn', 'daemon.warning', { what: 'notices', ...errorFields(error as Error) });
+      }
+    }
+  }
+
+  async #lookOnce(): Promise<void> {
+    const { notices, owners } = this.#services;
+    if (!this.#isPrepared) await this.#prepare();
+    await notices.settleLeft((owner) => owners.isDead(owner));
+    this.#waiting = await this.#countWaiting();
+    if (this.#waiting === 0 || !this.#isOurTurn()) return;
+    for (const courier of this.#couriers.values()) courier.look();
+  }
+
+  /** Removes what a change of the settings has left behind. */
+  async #prepare(): Promise<void> {
+    const { notices, run, log } = this.#services;
+    const { spool } = notices;
+    await run('prepareSpool', { spool });
+    const count = await run('dropStrangers', { spool, keys: [...this.#couriers.keys()] });
+    const why = 'nobody in the settings is to be told any more';
+    if (count > 0) log('error', 'notify.dropped', { count, why });
+    this.#isPrepared = true;
+  }
+
+  /** Of several daemons on one spool one tells. */
+  #isOurTurn(): boolean {
+    if (this.#lock !== undefined) return true;
+    const { notices, settings } = this.#services;
+    const got = tryKernelLock(deliveryLockPath(notices.spool), settings.lock.kernel);
+    if (typeof got === 'object') this.#lock = got;
+    return got !== 'busy';
+  }
+
+  async #countWaiting(): Promise<number> {
+    const { notices, run } = this.#services;
+    const lists = await Promise.all(
+      [...this.#couriers.keys()].map((key) => run('listNotices', { spool: notices.spool, key })),
+    );
+    return lists.reduce((sum, { length }) => sum + length, 0);
+  }
+}
+
+function courierFor(
+  services: Services,
+  target: Target,
+  environment: Readonly<Record<string, string | undefined>>,
+): Courier {
+  const { notices, run, log, nowMs } = services;
+  const { key, name: to } = target;
+  const inBox = { spool: notices.spool, key };
+  const about = ({ event, id }: Notice) => ({ to, what: event, id });
+  return new Courier({
+    box: {
+      list: () => run('listNotices', inBox),
+      read: (name) => run('readNotice', { ...inBox, name }),
+      remove: (name) => run('removeNotice', { ...inBox, name }),
+    },
+    deliver: (notice, body, signal) => deliver({ target, notice, body, environment, signal }),
+    retry: () => services.settings.retry,
+    nowMs,
+    onSent: (notice, tookMs) =>
+      log('info', 'notify.sent', { ...about(notice), took: formatSeconds(tookMs) }),
+    onFailed: (notice, why, attempt, nextMs) =>
+      log('warn', 'notify.failed', {
+        ...about(notice),
+        why,
+        attempt,
+        next: `${(nextMs / 1000).toFixed(1)}s`,
+      }),
+    onDropped: (notice, why) =>
+      log('error', 'notify.dropped', { ...(notice ? about(notice) : { to }), count: 1, why }),
+    onTrouble: (error) => log('warn', 'daemon.warning', { what: 'notices', ...errorFields(error) }),
+  });
+}

@@ -1,0 +1,83 @@
+/** Has spare trees made in the background, for large repositories that are published to often. */
+import { crash } from '../crash.js';
+import type { RepositoryId } from '../image/names.js';
+import { errorFields } from '../report.js';
+import type { StopFlag } from '../targets/directory/spare-tree.js';
+import type { Services } from './services.js';
+
+/** Fewer files are linked in less than 30 ms. */
+const FILES_MIN = 2000;
+/** What follows a flip, above all the receipt, does not compete with it. */
+const REST_MS = 50;
+/** A tree is spared for a repository that was published to no longer ago than that. */
+const OFTEN_MS = 10 * 60_000;
+
+type SpareTreeServices = Pick<Services, 'run' | 'roots' | 'owner' | 'log' | 'monotonicMs'>;
+
+export class SpareTrees {
+  readonly #services: SpareTreeServices;
+  /** When each was published to last, on the monotonic clock. */
+  readonly #lastMs = new Map<RepositoryId, number>();
+  readonly #timers = new Map<RepositoryId, NodeJS.Timeout>();
+  /** Of those that are being made: 1 stops it. */
+  readonly #stopFlags = new Map<RepositoryId, StopFlag>();
+  #isStopped = false;
+
+  readonly #unsubscribe: () => void;
+
+  constructor(services: SpareTreeServices & Pick<Services, 'events'>) {
+    this.#services = services;
+    this.#unsubscribe = services.events.subscribe((event) => {
+      if (event.type === 'repository.changing') this.publishing(event.id);
+      if (event.type === 'flip.done') this.published(event.id, event.files);
+    });
+  }
+
+  /** A publish begins: it takes what there is, and making more would only hold it up. */
+  publishing(id: RepositoryId): void {
+    this.#forget(id);
+  }
+
+  /** @param files of the snapshot that is current now */
+  published(id: RepositoryId, files: number): void {
+    if (files < FILES_MIN || this.#isStopped) return;
+    const nowMs = this.#services.monotonicMs();
+    for (const [each, ms] of this.#lastMs) if (nowMs - ms > OFTEN_MS) this.#lastMs.delete(each);
+    const isOften = this.#lastMs.has(id);
+    this.#lastMs.set(id, nowMs);
+    if (!isOften) return;
+    this.#forget(id);
+    const make = () => {
+      this.#timers.delete(id);
+      this.#make(id).catch(crash);
+    };
+    this.#timers.set(id, setTimeout(make, REST_MS));
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#unsubscribe();
+    for (const id of [...this.#timers.keys(), ...this.#stopFlags.keys()]) this.#forget(id);
+  }
+
+  #forget(id: RepositoryId): void {
+    clearTimeout(this.#timers.get(id));
+    this.#timers.delete(id);
+    this.#stopFlags.get(id)?.fill(1);
+  }
+
+  async #make(id: RepositoryId): Promise<void> {
+    const { run, roots, owner, log } = this.#services;
+    const stop = new Int32Array(new SharedArrayBuffer(4));
+    this.#stopFlags.set(id, stop);
+    try {
+      await run('makeSpareTree', { roots, id, owner: owner.token, stop });
+    } catch (error) {
+      if (this.#isStopped) return;
+      const what = 'making a spare tree';
+      log('warn', 'daemon.warning', { what, id, ...errorFields(error as Error) });
+    } finally {
+      if (this.#stopFlags.get(id) === stop) this.#stopFlags.delete(id);
+    }
+  }
+}

@@ -1,0 +1,333 @@
+/**
+ * A manifest.json of `docker save`, alone or beside an OCI layout: since version 25 an archive is both,
+ * and the two need not name the same images. Nothing that either names is lost: an image of
+ * manifest.json that the index leaves out is published by its own manifest where the drop holds that,
+ * and by one that is built where it does not.
+ */
+import * as v from 'valibot';
+import { DropdockError } from '../errors.js';
+import type { Digest } from '../image/digest.js';
+import { isWholeJson, mapOf, parseJson } from '../image/json.js';
+import { DOCKER_SAVE_MANIFEST_BYTES_MAX, MANIFEST_BYTES_MAX } from '../image/limits.js';
+import { parseImageReference } from '../image/names.js';
+import type { LeftOut, StagedBlob, StagedManifest } from '../image/staged-content.js';
+import { readDockerSave, type SavedEntry } from './docker-save.js';
+import type { Bundle, PublishedContent } from './file-source.js';
+import { isSaveManifest, SAVE_MANIFEST, savePaths } from './format.js';
+import { readGraph } from './graph.js';
+import { filesBelow, findHeldBlobs, type HeldBlobs, heldLeftOut, listed } from './held-blobs.js';
+import type { NamedRoot } from './name-roots.js';
+import { blobPlace, readLayoutImages, readLayoutIndex } from './oci-layout.js';
+import { missingFile, NOTHING_READ, type SavedImage, type UnnamedReading } from './reading.js';
+
+const BUILT_WARNING =
+  'docker save of old keeps no manifest: the digest is not that of the registry it came from';
+
+export interface ReadingOptions {
+  readonly published: PublishedContent;
+  /** Nothing more will come: an archive's end mark was read, or a directory's time is up. */
+  readonly isEndKnown: boolean;
+}
+
+/** A docker-archive without an index. @throws content errors; what may still arrive is in `missing` */
+export function readSaveAlone(bundle: Bundle, options: ReadingOptions): UnnamedReading {
+  return readSave(bundle, NOTHING_READ, options);
+}
+
+/** What has an index. @throws content errors; what may still arrive is in `missing` */
+export function readLayout(bundle: Bundle, options: ReadingOptions): UnnamedReading {
+  if (!bundle.names().includes(SAVE_MANIFEST)) return readPlainLayout(bundle, options);
+  if ((bundle.size(SAVE_MANIFEST) ?? 0) > DOCKER_SAVE_MANIFEST_BYTES_MAX) {
+    const layout = readPlainLayout(bundle, options);
+    const why = `longer than ${DOCKER_SAVE_MANIFEST_BYTES_MAX} bytes, so it was not read`;
+    return { ...layout, leftOut: [...layout.leftOut, { what: SAVE_MANIFEST, why, isHeld: true }] };
+  }
+  if (!isSaveManifest(bundle)) return readPlainLayout(bundle, options);
+  const index = usableIndex(bundle);
+  if ('descriptors' in index) {
+    const layout = readLayoutImages(index.descriptors, bundle, options.published);
+    const isThere = layout.manifests.length > 0 || layout.missing.length === 0;
+    if (isThere || !options.isEndKnown) return readBoth(bundle, layout, options);
+    return readSaveInstead(bundle, 'it lists nothing that the drop holds', options);
+  }
+  const { unready, why } = index;
+  // The index of a layout may come yet; one that is beside no layout was never part of one.
+  const isAwaited = unready !== undefined && !options.isEndKnown && isOfLayout(bundle);
+  if (isAwaited) return { ...NOTHING_READ, missing: [missingFile(unready, 'the layout')] };
+  return readSaveInstead(bundle, why, options);
+}
+
+function readPlainLayout(bundle: Bundle, { published }: ReadingOptions): UnnamedReading {
+  const index = readLayoutIndex(bundle);
+  if ('unready' in index) {
+    return { ...NOTHING_READ, missing: [missingFile(index.unready, 'the layout')] };
+  }
+  const layout = readLayoutImages(index.descriptors, bundle, published);
+  if (layout.missing.some(({ tolerable }) => !tolerable)) return layout;
+  const held = findHeldBlobs(bundle, knownIn(layout));
+  return { ...layout, leftOut: [...layout.leftOut, ...heldLeftOut(held), ...imagesInside(bundle)] };
+}
+
+type UsableIndex =
+  | Extract<ReturnType<typeof readLayoutIndex>, { readonly descriptors: unknown }>
+  /** `unready` names what may still come. */
+  | { readonly unready?: string; readonly why: string };
+
+function usableIndex(bundle: Bundle): UsableIndex {
+  try {
+    const index = readLayoutIndex(bundle);
+    if ('descriptors' in index) return index;
+    const { unready, isEmpty } = index;
+    return isEmpty ? { why: 'it lists no image' } : { unready, why: `no ${unready} that is whole` };
+  } catch (error) {
+    if (error instanceof DropdockError) return { why: error.message };
+    throw error;
+  }
+}
+
+/** Its manifest.json speaks of blobs, as that of a layout does. */
+function isOfLayout(bundle: Bundle): boolean {
+  const bytes = bundle.read(SAVE_MANIFEST, DOCKER_SAVE_MANIFEST_BYTES_MAX);
+  return bytes !== undefined && savePaths(bytes).some((path) => path.startsWith('blobs/'));
+}
+
+function readSaveInstead(bundle: Bundle, why: string, options: ReadingOptions): UnnamedReading {
+  const read = readSave(bundle, NOTHING_READ, options);
+  const warning = `index.json cannot be used (${why}); ${SAVE_MANIFEST} is used instead`;
+  return { ...read, warnings: [...read.warnings, warning] };
+}
+
+/** The index counts; what only manifest.json names is added. */
+function readBoth(bundle: Bundle, layout: UnnamedReading, options: ReadingOptions): UnnamedReading {
+  if (layout.missing.some(({ tolerable }) => !tolerable)) return layout;
+  try {
+    const both = readSave(bundle, layout, options);
+    if (!options.isEndKnown) return both;
+    // The images of the index are complete; what manifest.json names besides must not hold them back.
+    const extra = both.missing.filter((each) => !layout.missing.includes(each));
+    const why = `named by ${SAVE_MANIFEST} only, and not in the drop`;
+    const absent = listed(
+      extra.map(({ path }) => path),
+      { what: 'files', why, isHeld: true },
+    );
+    return { ...both, missing: layout.missing, leftOut: [...both.leftOut, ...absent] };
+  } catch (error) {
+    if (!(error instanceof DropdockError) || error.code !== 'json.invalid') throw error;
+    const unread = { what: SAVE_MANIFEST, why: error.message, isHeld: true };
+    return { ...layout, leftOut: [...layout.leftOut, unread] };
+  }
+}
+
+/** @param layout what the index leads to; nothing where there is none */
+function readSave(
+  bundle: Bundle,
+  layout: UnnamedReading,
+  { published, isEndKnown }: ReadingOptions,
+): UnnamedReading {
+  const found = new FoundImages(bundle, layout, published);
+  const { images, missing } = readDockerSave(bundle, {
+    isEndKnown,
+    isElsewhere: (entry) => found.has(entry),
+  });
+  const { listed: roots, manifests, blobs, leftOut, held } = found;
+  const all = { listed: roots, manifests, blobs, saved: images };
+  const isWhole = missing.length === 0;
+  return {
+    ...all,
+    missing: [...layout.missing, ...missing],
+    leftOut: isWhole
+      ? [
+          ...leftOut,
+          ...heldLeftOut(withoutLayersOf(images, held)),
+          ...lostTags(bundle, roots, images),
+          ...lostConfigs(bundle, images, blobs),
+          ...imagesInside(bundle),
+        ]
+      : leftOut,
+    warnings: images.length > 0 ? [...layout.warnings, BUILT_WARNING] : layout.warnings,
+  };
+}
+
+/** Which images of a manifest.json have a manifest in the drop: in its index, or among its blobs. */
+class FoundImages {
+  readonly listed: NamedRoot[];
+  readonly manifests: StagedManifest[];
+  readonly blobs: StagedBlob[];
+  readonly leftOut: LeftOut[];
+  readonly #known: Set<string>;
+  readonly #names: Set<string>;
+  readonly #parents = new Map<Digest, Digest[]>();
+  #held: HeldBlobs | undefined;
+
+  constructor(
+    readonly bundle: Bundle,
+    layout: UnnamedReading,
+    readonly published: PublishedContent,
+  ) {
+    this.listed = [...layout.listed];
+    this.manifests = [...layout.manifests];
+    this.blobs = [...layout.blobs];
+    this.leftOut = [...layout.leftOut];
+    this.#known = knownIn(layout);
+    this.#names = new Set(layout.listed.flatMap(({ names }) => names.map(familiarName)));
+    for (const { digest, manifest } of layout.manifests) {
+      for (const child of manifest.manifests) {
+        this.#parents.set(child.digest, [...(this.#parents.get(child.digest) ?? []), digest]);
+      }
+    }
+  }
+
+  /** What lies in `blobs` and is no part of anything found. */
+  get held(): HeldBlobs {
+    this.#held ??= findHeldBlobs(this.bundle, this.#known);
+    const { manifests, others } = this.#held;
+    const isUnknown = (digest: Digest) => !this.#known.has(digest);
+    return {
+      manifests: manifests.filter(({ digest }) => isUnknown(digest)),
+      others: others.filter(isUnknown),
+    };
+  }
+
+  /** Gives the image the names it has in manifest.json only. @returns false where it has no manifest */
+  has(entry: SavedEntry): boolean {
+    const listedAs = this.#listedWith(entry.configDigest);
+    if (listedAs !== undefined) {
+      const names = entry.names.filter((name) => !this.#names.has(familiarName(name)));
+      this.#list(listedAs, names);
+      return true;
+    }
+    return this.#adopt(entry);
+  }
+
+  /** The image of the index that has this config, or leads to it. */
+  #listedWith(configDigest: Digest): Digest | undefined {
+    const own = this.manifests
+      .filter(({ manifest }) => manifest.config?.digest === configDigest)
+      .map(({ digest }) => digest);
+    const roots = new Set(this.listed.map(({ digest }) => digest));
+    const seen = new Set<Digest>();
+    for (const digest of own) {
+      if (roots.has(digest)) return digest;
+      for (const parent of this.#parents.get(digest) ?? []) {
+        if (!seen.has(parent)) own.push(parent);
+        seen.add(parent);
+      }
+    }
+    return undefined;
+  }
+
+  #adopt({ configDigest, layerCount, names }: SavedEntry): boolean {
+    const candidates = this.held.manifests.filter(
+      ({ manifest: { config, layers } }) =>
+        config?.digest === configDigest && layers.length === layerCount,
+    );
+    for (const { digest, size, manifest } of candidates) {
+      const { mediaType } = manifest;
+      const root = { descriptor: { digest, size, mediaType }, by: SAVE_MANIFEST };
+      const place = { manifest: blobPlace, blob: blobPlace };
+      const graph = readGraph([root], this.bundle, place, this.published);
+      if (graph.missing.length > 0) continue;
+      this.manifests.push(...graph.manifests);
+      this.blobs.push(...graph.blobs.filter((blob) => !this.#known.has(blob.digest)));
+      this.leftOut.push(...graph.leftOut);
+      for (const each of [...graph.manifests, ...graph.blobs]) this.#known.add(each.digest);
+      this.#list(digest, names);
+      return true;
+    }
+    return false;
+  }
+
+  #list(digest: Digest, names: readonly string[]): void {
+    // A root once more, with further names.
+    this.listed.push({ digest, names });
+    for (const name of names) this.#names.add(familiarName(name));
+  }
+}
+
+function knownIn({ manifests, blobs, leftOut }: UnnamedReading): Set<string> {
+  const digests = [...manifests, ...blobs].map(({ digest }): string => digest);
+  return new Set([...digests, ...leftOut.map(({ what }) => what)]);
+}
+
+/** An archive's layers and configs may lie in `blobs` without any manifest. */
+function withoutLayersOf(images: readonly SavedImage[], held: HeldBlobs): HeldBlobs {
+  const used = new Set(
+    images.flatMap(({ configDigest, layers }) => [
+      blobPlace(configDigest),
+      ...layers.map(({ path }) => path),
+    ]),
+  );
+  return { ...held, others: held.others.filter((digest) => !used.has(blobPlace(digest))) };
+}
+
+const tagsOfRepositories = mapOf(v.string(), mapOf(v.string(), v.string()));
+
+/** Tags that only `repositories` names: the file of docker before 1.10, which no tool reads any more. */
+function lostTags(
+  bundle: Bundle,
+  roots: readonly NamedRoot[],
+  images: readonly SavedImage[],
+): LeftOut[] {
+  const bytes = bundle.read('repositories', DOCKER_SAVE_MANIFEST_BYTES_MAX);
+  if (bytes === undefined || !isWholeJson(bytes)) return [];
+  const parsed = v.safeParse(tagsOfRepositories, JSON.parse(bytes.toString('utf8')));
+  if (!parsed.success) return [];
+  const given = new Set([...roots, ...images].flatMap(({ names }) => names.map(familiarName)));
+  const tags = Object.entries(parsed.output).flatMap(([repository, named]) =>
+    Object.keys(named).map((tag) => `${repository}:${tag}`),
+  );
+  const why = 'a tag that only the file repositories names';
+  return listed(
+    tags.filter((name) => !given.has(familiarName(name))),
+    { what: 'tags', why, isHeld: true },
+  );
+}
+
+const imageConfig = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
+
+/** Configs of images that manifest.json does not name. */
+function lostConfigs(
+  bundle: Bundle,
+  images: readonly SavedImage[],
+  blobs: readonly StagedBlob[],
+): LeftOut[] {
+  const used = new Set([...images.map(({ configDigest }) => configDigest), ...digestsOf(blobs)]);
+  const paths = filesBelow(bundle, '').filter((path) => {
+    const hex = /^(?:sha256:)?([0-9a-f]{64})(?:\.json)?$/.exec(path)?.[1];
+    if (hex === undefined || used.has(`sha256:${hex}` as Digest)) return false;
+    return isConfig(bundle, path);
+  });
+  const why = `an image that ${SAVE_MANIFEST} does not name`;
+  return listed(paths, { what: 'images', why, isHeld: true });
+}
+
+const digestsOf = (blobs: readonly StagedBlob[]) => blobs.map(({ digest }) => digest);
+
+function isConfig(bundle: Bundle, path: string): boolean {
+  if ((bundle.size(path) ?? 0) > MANIFEST_BYTES_MAX) return false;
+  const bytes = bundle.read(path, MANIFEST_BYTES_MAX);
+  if (bytes?.[0] !== 0x7b) return false;
+  try {
+    parseJson(bytes, path, imageConfig, MANIFEST_BYTES_MAX);
+    return true;
+  } catch (error) {
+    if (error instanceof DropdockError) return false;
+    throw error;
+  }
+}
+
+/** Images below the top of an archive, which the one at its top knows nothing of. */
+export function imagesInside(bundle: Bundle): LeftOut[] {
+  const directories = bundle.names().flatMap((name) => {
+    const path = /^(.+)\/(?:oci-layout|index\.json|manifest\.json)$/.exec(name)?.[1];
+    return path === undefined || path.startsWith('blobs/') ? [] : [path];
+  });
+  const why = 'another image inside the drop; drop it by itself';
+  return listed([...new Set(directories)], { what: 'directories', why, isHeld: true });
+}
+
+/** As people write it: Docker Hub, and its `library/`, are left out. */
+function familiarName(name: string): string {
+  const { repository = '', tag = '' } = parseImageReference(name);
+  return `${repository.replace(/^(?:index\.)?docker\.io\//, '').replace(/^library\//, '')}:${tag}`;
+}

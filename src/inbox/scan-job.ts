@@ -1,0 +1,11 @@
+/** A look at the inbox: every thirty seconds and at every event, so it loads little. */
+
+import { recogniseDirectory, savedDirectories } from '../formats/format.js';
+import type { Disk } from '../storage/disk.js';
+import { type ScanRequest, type ScanResult, scanInbox } from './scan.js';
+
+export function scan(disk: Disk, request: ScanRequest): ScanResult {
+  const isImage = (entries: Parameters<typeof recogniseDirectory>[0]) =>
+    recogniseDirectory(entries) !== undefined;
+  return scanInbox(disk, request, isImage, savedDirectories);
+}

@@ -1,0 +1,117 @@
+/** What a drop looks like at one moment: the same before and after it is renamed. */
+import { createHash, type Hash } from 'node:crypto';
+import { hasErrno } from '../errors.js';
+import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
+import type { Disk, Entry } from '../storage/disk.js';
+import { showsWriter } from './writers.js';
+
+export interface Look {
+  /** Changes whenever anything in the drop changes. */
+  readonly signature: string;
+  /** The filesystem's time of the newest change (ms). */
+  readonly newestMs: number;
+  /** A name inside it that a tool uses while it is writing. */
+  readonly busy: string | undefined;
+}
+
+/** A path that leads into an open directory, so that nobody can swap what lies on the way. */
+export function within(fd: number, name = '.'): string {
+  return `/proc/self/fd/${fd}/${name}`;
+}
+
+/** Undefined for what is no directory (any more) or may not be read. */
+export function openDirectory(disk: Disk, path: string): number | 'denied' | undefined {
+  try {
+    return disk.open(path, 'directory');
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
+    if (hasErrno(error, 'EACCES', 'EPERM')) return 'denied';
+    throw error;
+  }
+}
+
+/** @param path of a directory, a file, or whatever took its place; a link is not followed */
+export function lookAt(disk: Disk, path: string): Look {
+  const fd = openDirectory(disk, path);
+  if (typeof fd !== 'number') return lookAtFile(disk, path);
+  try {
+    return lookAtTree(disk, fd, disk.list(within(fd)));
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/**
+ * A file's change time is set by a rename too, so its modification time stands for it: whoever sets
+ * that back while he writes is found out when the archive is read.
+ */
+export function lookAtFile(disk: Disk, path: string): Look {
+  const { kind = 'other', size = 0, mtimeMs = 0, ino = 0 } = disk.statIfThere(path) ?? {};
+  return { signature: `${kind} ${size} ${mtimeMs} ${ino}`, newestMs: mtimeMs, busy: undefined };
+}
+
+/**
+ * Every name, size, change time and inode below a directory. The directory's own change time is
+ * left out, for a rename sets it and changes nothing inside; its modification time tells when a
+ * name was added or removed.
+ * @param entries what lies in it, as it was found a moment ago
+ */
+export function lookAtTree(disk: Disk, root: number, entries: readonly Entry[]): Look {
+  const walk: Walk = {
+    hash: createHash('sha256'),
+    newestMs: disk.statOpen(root).mtimeMs,
+    busy: undefined,
+    files: 0,
+  };
+  walkTree(disk, root, entries, '', walk);
+  return {
+    signature: walk.hash.digest('base64'),
+    newestMs: walk.newestMs,
+    busy: walk.busy,
+  };
+}
+
+interface Walk {
+  readonly hash: Hash;
+  newestMs: number;
+  busy: string | undefined;
+  files: number;
+}
+
+function walkTree(
+  disk: Disk,
+  directory: number,
+  entries: readonly Entry[],
+  below: string,
+  walk: Walk,
+  depth = 0,
+): void {
+  const sorted = [...entries].sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const { name, kind } of sorted) {
+    if (++walk.files > FILES_PER_DROP_MAX) return;
+    const stat = disk.statIfThere(within(directory, name));
+    if (stat === undefined) continue;
+    if (showsWriter(below, name)) walk.busy ??= below + name;
+    walk.newestMs = Math.max(walk.newestMs, stat.ctimeMs);
+    walk.hash.update(`${below}${name}\0${kind} ${stat.size} ${stat.ctimeMs} ${stat.ino}\n`);
+    if (kind === 'directory' && depth < DROP_DEPTH_MAX)
+      enter(disk, directory, name, below, walk, depth);
+  }
+}
+
+function enter(
+  disk: Disk,
+  parent: number,
+  name: string,
+  below: string,
+  walk: Walk,
+  depth: number,
+): void {
+  const fd = openDirectory(disk, within(parent, name));
+  if (typeof fd !== 'number') return;
+  try {
+    walkTree(disk, fd, disk.list(within(fd)), `${below}${name}/`, walk, depth + 1);
+  } finally {
+    disk.close(fd);
+  }
+}

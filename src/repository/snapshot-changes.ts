@@ -1,0 +1,68 @@
+/** What one snapshot changed, as people are shown it. Pure. */
+import type { SnapshotReason, SnapshotTags } from './snapshot-file.js';
+import { diffTags, type TagChange } from './tag-diff.js';
+import { isTimestamp, type Timestamp } from './timestamp.js';
+
+/** What one snapshot changed. */
+export interface SnapshotChanges {
+  readonly snapshot: Timestamp;
+  /** Null for the first. */
+  readonly base: Timestamp | null;
+  /** Undefined where the one before is gone: then nobody knows. */
+  readonly changes: Readonly<Record<'added' | 'moved' | 'removed', ListedChanges>> | undefined;
+  readonly why: SnapshotReason['why'];
+  readonly detail: string | undefined;
+  /** At most so many as are shown. */
+  readonly drops: readonly string[];
+}
+
+export interface ListedChanges {
+  /** Of all of them, the first. */
+  readonly listed: readonly TagChange[];
+  readonly count: number;
+}
+
+/** Of each kind; a drop may move 50,000 tags at once. */
+const LISTED_CHANGES_MAX = 50;
+const LISTED_DROPS_MAX = 5;
+
+/** @param before what it was built on, which may be gone */
+export function describeChanges(
+  snapshot: Timestamp,
+  tags: SnapshotTags,
+  before: SnapshotTags | undefined,
+): SnapshotChanges {
+  const base = toBase(tags.base);
+  const { why, detail, drops } = tags.reason;
+  return {
+    snapshot,
+    base,
+    changes: base === null || before ? changesBetween(before?.tags ?? NONE, tags.tags) : undefined,
+    why,
+    detail,
+    drops: drops.slice(0, LISTED_DROPS_MAX).map(({ drop }) => drop),
+  };
+}
+
+/** Before the first snapshot. */
+const NONE: SnapshotTags['tags'] = new Map();
+
+export function toBase(text: string | null): Timestamp | null {
+  return text !== null && isTimestamp(text) ? text : null;
+}
+
+function changesBetween(
+  before: SnapshotTags['tags'],
+  after: SnapshotTags['tags'],
+): NonNullable<SnapshotChanges['changes']> {
+  const { added, moved, removed } = diffTags(digestsOf(before), digestsOf(after));
+  const cut = (all: readonly TagChange[]) => ({
+    listed: all.slice(0, LISTED_CHANGES_MAX),
+    count: all.length,
+  });
+  return { added: cut(added), moved: cut(moved), removed: cut(removed) };
+}
+
+function digestsOf(tags: SnapshotTags['tags']): Map<string, string> {
+  return new Map([...tags].map(([tag, { digest }]) => [tag, digest]));
+}

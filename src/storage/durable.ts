@@ -1,0 +1,193 @@
+/**
+ * What the verbs of the disk make together: whole files, synced directories, replaced links,
+ * removed trees. Nothing here knows what the files mean.
+ */
+import { dirname } from 'node:path';
+import { DropdockError, hasErrno } from '../errors.js';
+import type { Disk } from './disk.js';
+import type { OpenedFile } from './inside-directory.js';
+
+/** Undefined where there is nothing, or no link, at that path. */
+export function readLinkIfThere(disk: Disk, path: string): string | undefined {
+  try {
+    return disk.readLink(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'EINVAL')) return undefined;
+    throw error;
+  }
+}
+
+/** The names in a directory; none where it does not exist. */
+export function listIfThere(disk: Disk, path: string): ReturnType<Disk['list']> {
+  try {
+    return disk.list(path);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+export function withOpen<T>(
+  disk: Disk,
+  path: string,
+  mode: Parameters<Disk['open']>[1],
+  use: (fd: number) => T,
+): T {
+  const fd = disk.open(path, mode);
+  try {
+    return use(fd);
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/** @throws limit.exceeded when the file is longer than `max` bytes */
+export function readFile(disk: Disk, path: string, max: number): Buffer {
+  return withOpen(disk, path, 'read', (fd) =>
+    readOpenFile(disk, { fd, stat: disk.statOpen(fd) }, path, max),
+  );
+}
+
+export function readOpenFile(
+  disk: Disk,
+  { fd, stat: { size } }: OpenedFile,
+  path: string,
+  max: number,
+): Buffer {
+  if (size > max) {
+    throw new DropdockError('limit.exceeded', `${path} is longer than ${max} bytes.`, { path });
+  }
+  const buffer = Buffer.allocUnsafe(size);
+  let at = 0;
+  while (at < size) {
+    const count = disk.read(fd, buffer.subarray(at), size - at, at);
+    if (count === 0) break;
+    at += count;
+  }
+  return buffer.subarray(0, at);
+}
+
+export interface NewFile {
+  readonly mode: number;
+  /** Seconds since the epoch; the clock's time where it is left out. */
+  readonly mtime?: number;
+}
+
+/** Writes a new file and syncs it; its directory entry is the caller's to sync. @throws EEXIST */
+export function writeNewFile(
+  disk: Disk,
+  path: string,
+  bytes: Uint8Array,
+  { mode, mtime }: NewFile,
+): void {
+  withOpen(disk, path, 'create', (fd) => {
+    writeAll(disk, fd, bytes, 0);
+    disk.setMode(fd, mode);
+    if (mtime !== undefined) disk.setTime(fd, mtime);
+    disk.sync(fd);
+  });
+}
+
+/** A write may be short (a full disk, a signal); what is left is written again or fails. */
+export function writeAll(disk: Disk, fd: number, bytes: Uint8Array, position: number): void {
+  let at = 0;
+  while (at < bytes.length) at += disk.write(fd, bytes, at, position + at);
+}
+
+/** Writes beside and renames over, both synced: a reader sees the old file or the new one. */
+export function replaceFile(
+  disk: Disk,
+  path: string,
+  bytes: Uint8Array,
+  temporary: string,
+  mode: number,
+): void {
+  removeIfThere(disk, temporary);
+  try {
+    writeNewFile(disk, temporary, bytes, { mode });
+    disk.rename(temporary, path);
+  } catch (error) {
+    discard(() => disk.unlink(temporary));
+    throw error;
+  }
+  syncDirectory(disk, dirname(path));
+}
+
+/** Makes a link beside and renames it over: a reader sees the old link or the new one. */
+export function replaceLink(disk: Disk, target: string, path: string, temporary: string): void {
+  makeLink(disk, target, temporary);
+  try {
+    disk.rename(temporary, path);
+  } catch (error) {
+    discard(() => disk.unlink(temporary));
+    throw error;
+  }
+}
+
+/** What lies there was left by somebody who ended before his rename. */
+function makeLink(disk: Disk, target: string, path: string): void {
+  try {
+    disk.symlink(target, path);
+  } catch (error) {
+    if (!hasErrno(error, 'EEXIST')) throw error;
+    disk.unlink(path);
+    disk.symlink(target, path);
+  }
+}
+
+export function removeIfThere(disk: Disk, path: string): void {
+  try {
+    disk.unlink(path);
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error;
+  }
+}
+
+export function syncDirectory(disk: Disk, path: string): void {
+  withOpen(disk, path, 'directory', (fd) => disk.sync(fd));
+}
+
+/**
+ * Makes a directory and what is missing above it, mode 0755 whatever the umask, and syncs each
+ * parent that got an entry. A directory that is there is left as its owner made it.
+ */
+export function ensureDirectory(disk: Disk, path: string, mode = 0o755): void {
+  if (disk.statIfThere(path)) return;
+  ensureDirectory(disk, dirname(path));
+  try {
+    disk.makeDirectory(path);
+  } catch (error) {
+    if (hasErrno(error, 'EEXIST')) return;
+    throw error;
+  }
+  withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, mode));
+  syncDirectory(disk, dirname(path));
+}
+
+/** Makes a directory, of that mode whatever the umask; its name is the caller's to sync. @throws EEXIST */
+export function makeDirectory(disk: Disk, path: string, mode: number): void {
+  disk.makeDirectory(path);
+  withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, mode));
+}
+
+/** Does what can be done for each; only then is the first failure told. */
+export function forEach<T>(items: readonly T[], work: (item: T) => void): void {
+  const failures: unknown[] = [];
+  for (const item of items) {
+    try {
+      work(item);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+/** For tidying up on the way out of a failure: the failure itself is what the caller must see. */
+export function discard(tidy: () => void): void {
+  try {
+    tidy();
+  } catch {
+    // The leftovers are found by the next start.
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * What a daemon says of the inbox while it works, as a file for `dropdock status`: a process that
+ * only looks needs no way into the daemon. Nothing depends on these files, so they are not synced.
+ */
+import { join } from 'node:path';
+import { hasErrno } from '../errors.js';
+import type { Disk } from './disk.js';
+import {
+  ensureDirectory,
+  listIfThere,
+  readFile,
+  removeIfThere,
+  withOpen,
+  writeAll,
+} from './durable.js';
+import { boardsDirectory, type TreeRoots } from './tree-paths.js';
+
+export interface BoardFile {
+  readonly owner: string;
+  readonly text: string;
+}
+
+const BOARD_BYTES_MAX = 16 * 1024 * 1024;
+
+export function writeBoard(
+  disk: Disk,
+  { roots, owner, text }: BoardFile & { readonly roots: TreeRoots },
+): void {
+  const directory = boardsDirectory(roots);
+  ensureDirectory(disk, directory);
+  const unnamed = join(directory, `.${owner}`);
+  removeIfThere(disk, unnamed);
+  withOpen(disk, unnamed, 'create', (fd) => {
+    writeAll(disk, fd, Buffer.from(text), 0);
+    disk.setMode(fd, 0o644);
+  });
+  disk.rename(unnamed, join(directory, owner));
+}
+
+/** Of all daemons that work on this tree, and of some that died. */
+export function readBoards(disk: Disk, { roots }: { readonly roots: TreeRoots }): BoardFile[] {
+  const directory = boardsDirectory(roots);
+  return listIfThere(disk, directory).flatMap(({ name: owner }) => {
+    if (owner.startsWith('.')) return [];
+    try {
+      const bytes = readFile(disk, join(directory, owner), BOARD_BYTES_MAX);
+      return [{ owner, text: bytes.toString('utf8') }];
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return [];
+      throw error;
+    }
+  });
+}
+
+/** Of processes that end, or are found dead. */
+export function removeBoards(
+  disk: Disk,
+  { roots, owners }: { readonly roots: TreeRoots; readonly owners: readonly string[] },
+): void {
+  for (const owner of owners) {
+    for (const name of [owner, `.${owner}`])
+      removeIfThere(disk, join(boardsDirectory(roots), name));
+  }
+}

@@ -1,0 +1,31 @@
+/** What is to be deleted is first moved to trash/, whole. */
+import { dirname } from 'node:path';
+import { hasErrno } from '../errors.js';
+import type { Disk } from './disk.js';
+import { ensureDirectory, forEach, listIfThere, syncDirectory } from './durable.js';
+import { removeOwnTree } from './remove-tree.js';
+import { type TreeRoots, trashDirectory, trashPath } from './tree-paths.js';
+
+/** One rename; a crash leaves the whole thing or a piece of trash, never half a snapshot. */
+export function moveToTrash(disk: Disk, roots: TreeRoots, path: string, name: string): void {
+  ensureDirectory(disk, trashDirectory(roots));
+  for (let attempt = 0; ; attempt++) {
+    try {
+      disk.rename(path, trashPath(roots, attempt === 0 ? name : `${name}.${attempt}`));
+      // Deletion must not be on disk before the rename that makes this trash.
+      syncDirectory(disk, dirname(path));
+      return;
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return;
+      if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR') || attempt > 1000)
+        throw error;
+    }
+  }
+}
+
+/** Deletes what lies in the trash; several may do so at once. @returns how many entries went */
+export function emptyTrash(disk: Disk, { roots }: { readonly roots: TreeRoots }): number {
+  const entries = listIfThere(disk, trashDirectory(roots));
+  forEach(entries, ({ name }) => removeOwnTree(disk, trashPath(roots, name)));
+  return entries.length;
+}

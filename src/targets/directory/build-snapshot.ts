@@ -1,0 +1,273 @@
+/**
+ * Steps 3 and 5 to 8 of a publish, in one job: mends, reads what is current, applies the change, and builds
+ * the next snapshot. Nothing a reader can see changes here (I3).
+ */
+import { join } from 'node:path';
+import { DropdockError, type PlainError, toPlainError } from '../../errors.js';
+import type { Digest } from '../../image/digest.js';
+import type { LeftOut, StagedContent } from '../../image/staged-content.js';
+import type { ClockReading } from '../../repository/elapsed.js';
+import { expiredUpTo, flipAges } from '../../repository/grace.js';
+import type { TagMove } from '../../repository/merge.js';
+import {
+  type Change,
+  checkOwner,
+  type DropToMerge,
+  leadsBack,
+  type MergeOutcome,
+  nextState,
+  planNext,
+  type RepositoryPolicy,
+  type RestoredSnapshot,
+  rollbackOrder,
+} from '../../repository/next-state.js';
+import { redirectFileName, renderRedirectFile } from '../../repository/render.js';
+import { render } from '../../repository/rendering.js';
+import type { SnapshotReason, StoredSnapshot } from '../../repository/snapshot-file.js';
+import type { RepositoryState } from '../../repository/state.js';
+import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
+import type { Disk } from '../../storage/disk.js';
+import { readFile } from '../../storage/durable.js';
+import { begin } from '../../storage/transaction.js';
+import { contentPath, snapshotPath, type TreeRoots } from '../../storage/tree-paths.js';
+import { convertTags } from '../convert-tags.js';
+import { readFullHistory, readHistory } from './flip-history.js';
+import {
+  listSnapshots,
+  publishedContent,
+  readPivot,
+  readSnapshot,
+  readThroughPivot,
+} from './pivot.js';
+import { findPublished, type PublishedBefore } from './published-before.js';
+import { mendRepository } from './recover.js';
+import { recallRendering, recallSnapshot, rememberSnapshot } from './snapshot-cache.js';
+import { writeTree } from './tree-writer.js';
+
+/** A drop of a publish, as it crosses to the thread that builds. */
+export interface DropToBuild extends DropToMerge {
+  /** See `StagedDrop`. */
+  readonly path: string | undefined;
+}
+
+export interface BuildRequest {
+  readonly roots: TreeRoots;
+  readonly policy: RepositoryPolicy;
+  readonly transaction: string;
+  /** The token of the process that publishes. */
+  readonly owner: string;
+  readonly nowMs: number;
+  /** What is carried on, and no longer, is judged by this. */
+  readonly clock: ClockReading;
+  readonly change: Change<DropToBuild>;
+}
+
+/** What became of one drop of a publish on its way to the next snapshot. */
+export type BuildOutcome =
+  | MergeOutcome
+  /** An earlier try published it already. */
+  | { readonly before: PublishedBefore };
+
+export interface BuildResult {
+  readonly mended: readonly string[];
+  /** What the pivot names. */
+  readonly base: Timestamp | null;
+  /** In the order of the drops. */
+  readonly outcomes: readonly BuildOutcome[];
+  readonly moves: readonly TagMove[];
+  /** The snapshot that is restored. */
+  readonly to: Timestamp | undefined;
+  /** Null when clients would see no difference: no snapshot was made. */
+  readonly snapshot: Timestamp | null;
+  readonly reason: SnapshotReason;
+  readonly leftOut: readonly LeftOut[];
+  /** How many the new snapshot has in its large directories; 0 where none was made. */
+  readonly files: number;
+  /** How long each took (ms). */
+  readonly steps: Readonly<Record<'mend' | 'build', number>>;
+}
+
+/**
+ * Under the repository's lock.
+ * @throws repository.unknown, snapshot.unknown, tag.unknown, layout.unsafe, content.vanished, system errors;
+ *   nothing but the work directory is left behind
+ */
+export function buildSnapshot(disk: Disk, request: BuildRequest): BuildResult {
+  const { roots, policy, owner, change } = request;
+  const { id } = policy;
+  const beganMs = performance.now();
+  // First, so that what it names is in the history before anything is built on it: another host that
+  // was taken for dead may flip between two of these steps.
+  const base = readPivot(disk, roots, id);
+  const mended = mendRepository(disk, { roots, id, owner });
+  begin(disk, request);
+  const mendMs = performance.now() - beganMs;
+  const { toMerge, outcomes } = sortDrops(disk, request, base);
+  const given = change.kind === 'publish' ? { ...change, drops: toMerge } : change;
+  const built = buildNext(disk, { ...request, change: given }, base);
+  const merged = [...built.outcomes];
+  const all = outcomes.map((outcome) => outcome ?? (merged.shift() as MergeOutcome));
+  const steps = { mend: mendMs, build: performance.now() - beganMs - mendMs };
+  return { ...built, mended, base, outcomes: all, steps };
+}
+
+/** Which drops are still to be merged, and what is known of the others. */
+function sortDrops(
+  disk: Disk,
+  { roots, policy: { id }, change }: BuildRequest,
+  base: Timestamp | null,
+): { toMerge: DropToBuild[]; outcomes: (BuildOutcome | undefined)[] } {
+  if (change.kind !== 'publish') return { toMerge: [], outcomes: [] };
+  const origins = change.drops.map(({ origin }) => origin);
+  const before = findPublished(disk, { roots, id, drops: origins });
+  const served = publishedContent(disk, roots, id, base);
+  const outcomes = change.drops.map((drop, at): BuildOutcome | undefined => {
+    const published = before[at];
+    if (published) return { before: published };
+    const error = whatIsGone(disk, roots, served, drop);
+    return error && { ok: false, error };
+  });
+  return { toMerge: change.drops.filter((_drop, at) => outcomes[at] === undefined), outcomes };
+}
+
+/** The drop itself, or what a thin drop left out because the repository served it (checked again, under the lock). */
+function whatIsGone(
+  disk: Disk,
+  roots: TreeRoots,
+  served: ReturnType<typeof publishedContent>,
+  { path, content, origin }: DropToBuild,
+): PlainError | undefined {
+  if (path !== undefined && disk.statIfThere(path) === undefined) {
+    const message = `${origin.drop} is not where it was.`;
+    return toPlainError(new DropdockError('claim.lost', message, { path: origin.drop }));
+  }
+  const gone = expectedContent(content).find(
+    (digest) =>
+      disk.statIfThere(contentPath(roots, digest)) === undefined &&
+      served.sizeOf(digest) === undefined &&
+      served.readManifest(digest) === undefined,
+  );
+  if (gone === undefined) return undefined;
+  const message = `${gone} was left out by ${origin.drop} and is no longer there.`;
+  return toPlainError(new DropdockError('content.vanished', message, { digest: gone }));
+}
+
+/** What a thin drop expects of its repository, by what its bytes hash to. */
+function expectedContent({ blobs, manifests }: StagedContent): Digest[] {
+  return [
+    ...manifests.map(({ digest, stored }) => stored ?? digest),
+    ...blobs.flatMap(({ digest, source }) => (source === 'published' ? digest : [])),
+  ];
+}
+
+type Built = Pick<BuildResult, 'moves' | 'to' | 'snapshot' | 'reason' | 'leftOut' | 'files'> & {
+  readonly outcomes: readonly MergeOutcome[];
+};
+
+function buildNext(disk: Disk, request: BuildRequest, base: Timestamp | null): Built {
+  const { roots, policy, change, transaction, nowMs } = request;
+  const { id } = policy;
+  const stored = base === null ? undefined : readOwn(disk, request, base);
+  const restored = restoredBy(disk, request, stored);
+  const to = restored?.snapshot;
+  const { next, ...plan } = planNext({
+    policy,
+    change,
+    stored,
+    restored,
+    nowMs,
+    taken: listSnapshots(disk, roots, id),
+    expiredMs: expiredFor(disk, request, stored?.state),
+    convert: (merged, before) => convertTags(disk, request, merged, before),
+    isRedirectRight: (options) => {
+      const name = stored?.snapshot as Timestamp;
+      const path = join(snapshotPath(roots, id, name), redirectFileName(id));
+      const wanted = Buffer.from(renderRedirectFile(stored?.state as RepositoryState, options));
+      const there = disk.statIfThere(path);
+      return there?.size === wanted.length && readFile(disk, path, wanted.length).equals(wanted);
+    },
+  });
+  if (next === undefined) return { ...plan, to, snapshot: null, files: 0 };
+  // Render: a plain list of files.
+  const { state, options } = next;
+  const snapshot = options.snapshot as Timestamp;
+  const last = recallRendering(roots, stored);
+  const rendering = render(last, state, options);
+  const { freshTime } = options;
+  const tree = { roots, id, transaction, snapshot, base, stored, last, rendering, freshTime };
+  writeTree(disk, tree);
+  const { reason, redirectOci } = options;
+  const written = { snapshot, base, reason, freshTime, redirectOci, state };
+  rememberSnapshot(disk, roots, id, written, rendering);
+  return { ...plan, to, snapshot, files: rendering.files };
+}
+
+/** See `expiredUpTo`. Only where the last snapshot carries something the history has to tell. */
+function expiredFor(
+  disk: Disk,
+  { roots, policy: { id, graceMs }, clock }: BuildRequest,
+  last: RepositoryState | undefined,
+): number {
+  if (graceMs <= 0) return Number.POSITIVE_INFINITY;
+  if (last === undefined || last.carried.size === 0) return Number.NEGATIVE_INFINITY;
+  const { flips, sightings } = readFullHistory(disk, roots, id);
+  return expiredUpTo(flips, flipAges(flips, sightings, clock), graceMs);
+}
+
+/** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */
+function readOwn(
+  disk: Disk,
+  { roots, policy }: Pick<BuildRequest, 'roots' | 'policy'>,
+  base: Timestamp,
+): StoredSnapshot {
+  const stored = recallSnapshot(disk, roots, policy.id, base);
+  checkOwner(policy, stored.state);
+  return stored;
+}
+
+/** @throws snapshot.unknown */
+function restoredBy(
+  disk: Disk,
+  { roots, policy, change }: BuildRequest,
+  stored: StoredSnapshot | undefined,
+): RestoredSnapshot | undefined {
+  if (change.kind !== 'rollback' || stored === undefined) return undefined;
+  const kept = new Set(listSnapshots(disk, roots, policy.id).filter(isTimestamp));
+  const { to } = change;
+  if (to !== undefined) {
+    if (kept.has(to))
+      return { snapshot: to, state: readSnapshot(disk, roots, policy.id, to).state };
+    throw new DropdockError(
+      'snapshot.unknown',
+      `${policy.repository} has no snapshot ${to} any more.`,
+      { path: to },
+    );
+  }
+  const flips = readHistory(disk, roots, policy.id).map(({ snapshot }) => snapshot);
+  const { snapshot, base } = stored;
+  for (const name of rollbackOrder(flips, snapshot as Timestamp, base as Timestamp | null)) {
+    if (!kept.has(name)) continue;
+    const { state } = readSnapshot(disk, roots, policy.id, name);
+    if (leadsBack(stored.state, state)) return { snapshot: name, state };
+  }
+  throw new DropdockError(
+    'snapshot.unknown',
+    `${policy.repository} keeps no earlier snapshot that serves anything else.`,
+    { path: policy.id },
+  );
+}
+
+export interface CheckRequest {
+  readonly roots: TreeRoots;
+  readonly policy: RepositoryPolicy;
+  readonly drop: DropToMerge;
+}
+
+/** Would this drop be taken? Reads only. @throws tag.immutable, manifest.ambiguous, layout.unsafe */
+export function checkDrop(disk: Disk, { roots, policy, drop }: CheckRequest): PlainError | null {
+  const read = (base: Timestamp) => readOwn(disk, { roots, policy }, base).state;
+  const current = readThroughPivot(disk, roots, policy.id, read);
+  const { outcomes } = nextState(current, { kind: 'publish', drops: [drop] }, policy);
+  const [outcome] = outcomes;
+  return outcome?.ok === false ? outcome.error : null;
+}

@@ -1,0 +1,23 @@
+/** How much there is, counted by names alone: a directory read for each repository, no file opened. */
+import { join } from 'node:path';
+import { isTimestamp } from '../../repository/timestamp.js';
+import type { Disk } from '../../storage/disk.js';
+import { listIfThere } from '../../storage/durable.js';
+import { masterDirectory, type TreeRoots, webDirectory } from '../../storage/tree-paths.js';
+
+export interface Census {
+  readonly repositories: number;
+  readonly snapshots: number;
+}
+
+export function takeCensus(disk: Disk, { roots }: { readonly roots: TreeRoots }): Census {
+  const isOurs = ({ name }: { readonly name: string }) => !name.startsWith('.');
+  const master = masterDirectory(roots);
+  return {
+    repositories: listIfThere(disk, webDirectory(roots)).filter(isOurs).length,
+    snapshots: listIfThere(disk, master)
+      .filter((entry) => isOurs(entry) && entry.kind === 'directory')
+      .flatMap(({ name }) => listIfThere(disk, join(master, name)))
+      .filter(({ name }) => isTimestamp(name)).length,
+  };
+}

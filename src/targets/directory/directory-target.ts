@@ -1,0 +1,351 @@
+/**
+ * The published tree as a target. The order of the steps of a publish is the promise (docs/design.md):
+ *
+ *    1. the drops are claimed
+ *    2. lock the repository
+ *    3. read what the pivot names now
+ *    4. (the drops were read and stored before: content is named by its digest and needs no lock)
+ *    5. apply the change, and render the next snapshot as a plain list of files
+ *    6. build it under work/
+ *    7. write the redirect file into it
+ *    8. sync files, then directories; rename it to master/<id>/<timestamp>; sync that directory
+ *    9. check that the lock is still ours and the pivot still what step 3 saw
+ *   10. flip: one rename over web/<id>; sync web/
+ *   11. put app/<id>.json in place; sync app/
+ *   12. remove stale snapshots
+ *   13. unlock
+ *   14. receipt; delete the claim
+ *
+ * Before step 10 a failure is thrown and changes nothing a reader can see (I3). After it nothing fails the
+ * publish (I4): what could not be done is in `later`, and the next visit does it.
+ */
+
+import { DropdockError, faultOf, fromPlainError } from '../../errors.js';
+import type { RepositoryId } from '../../image/names.js';
+import type {
+  CleanResult,
+  CurrentSnapshot,
+  DropOutcome,
+  Fetching,
+  HistoryEntry,
+  NeededContent,
+  PublishResult,
+  RepairResult,
+  RepositoryOverview,
+  StagedDrop,
+  StartResult,
+  Target,
+  TargetChange,
+  TargetOverview,
+  VerifyReport,
+  Waiting,
+} from '../../publisher/target.js';
+import type { DropToMerge, RepositoryPolicy } from '../../repository/next-state.js';
+import type { SnapshotReason, SnapshotText } from '../../repository/snapshot-file.js';
+import { type Timestamp, toTimestamp } from '../../repository/timestamp.js';
+import { lockRepository, type RepositoryLock } from '../../storage/repository-lock.js';
+import { nothingIngested } from '../../storage/stored.js';
+import { endTransaction, type TransactionNames } from '../../storage/transaction.js';
+import type { BuildOutcome, BuildResult } from './build-snapshot.js';
+import { DirectoryUpkeep, type DirectoryUpkeepOptions } from './directory-upkeep.js';
+
+/** A flip that is about to happen. */
+export interface PendingFlip {
+  readonly id: RepositoryId;
+  readonly snapshot: Timestamp;
+  readonly base: Timestamp | null;
+}
+
+/** Writes down what it owes for a flip before it happens, so that a crash in between loses nothing. */
+export interface FlipObserver {
+  /** Must not throw. @returns called when the flip is in the history, or did not happen; must not throw either */
+  beforeFlip(flip: PendingFlip): Promise<() => Promise<void>>;
+}
+
+export interface DirectoryTargetOptions extends DirectoryUpkeepOptions {
+  readonly name: string;
+  readonly transactions: TransactionNames;
+  readonly observer?: FlipObserver;
+}
+
+const COLUMNS = ['repository', 'snapshot', 'age', 'tags', 'kept', 'own', 'shared'] as const;
+
+export class DirectoryTarget implements Target {
+  readonly #options: DirectoryTargetOptions;
+  readonly #upkeep: DirectoryUpkeep;
+
+  constructor(options: DirectoryTargetOptions) {
+    this.#options = options;
+    this.#upkeep = new DirectoryUpkeep(options, (policy) =>
+      this.publish(policy, { kind: 'expire' }),
+    );
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  repositories(): Promise<RepositoryId[]> {
+    const { run, roots } = this.#options;
+    return run('listRepositories', { roots });
+  }
+
+  current(id: RepositoryId): Promise<CurrentSnapshot | undefined> {
+    const { run, roots } = this.#options;
+    return run('currentSnapshot', { roots, id });
+  }
+
+  history(id: RepositoryId): Promise<HistoryEntry[]> {
+    const { run, roots } = this.#options;
+    return run('repositoryHistory', { roots, id });
+  }
+
+  /** All repositories are read, also for one of them: what is shared with others is told by the others. */
+  async overview(asked?: RepositoryId): Promise<TargetOverview> {
+    const { run, roots } = this.#options;
+    const found: { overview: RepositoryOverview; sizes: ReadonlyMap<string, number> }[] = [];
+    const strangers: { id: string; message: string }[] = [];
+    const holders = new Map<string, number>();
+    for (const id of await run('listRepositories', { roots })) {
+      try {
+        const overview = await run('repositoryOverview', { roots, id });
+        const sizes = await run('repositoryContents', { roots, id });
+        for (const digest of sizes.keys()) holders.set(digest, (holders.get(digest) ?? 0) + 1);
+        if (overview === undefined || (asked !== undefined && id !== asked)) continue;
+        found.push({ overview, sizes });
+      } catch (error) {
+        // One that dropdock did not make must not hide the others.
+        if (id === asked || !(error instanceof DropdockError)) throw error;
+        strangers.push({ id, message: error.message });
+      }
+    }
+    const repositories = found.map(({ overview, sizes }) => {
+      let [sharedBytes, ownBytes] = [0, 0];
+      for (const [digest, size] of sizes) {
+        if ((holders.get(digest) ?? 0) > 1) sharedBytes += size;
+        else ownBytes += size;
+      }
+      return { ...overview, sharedBytes, ownBytes };
+    });
+    return { repositories, strangers, columns: COLUMNS };
+  }
+
+  verify(id?: RepositoryId): Promise<VerifyReport | undefined> {
+    return this.#upkeep.verify(id);
+  }
+
+  repair(id?: RepositoryId): Promise<RepairResult | undefined> {
+    return this.#upkeep.repair(id);
+  }
+
+  start(): Promise<StartResult> {
+    return this.#upkeep.start();
+  }
+
+  clean(options: { readonly dryRun: boolean }): Promise<CleanResult> {
+    return this.#upkeep.clean(options);
+  }
+
+  cleanIfDue(): Promise<CleanResult> {
+    return this.#upkeep.cleanIfDue();
+  }
+
+  currentText(id: RepositoryId): Promise<SnapshotText | undefined> {
+    const { run, roots } = this.#options;
+    return run('readLocalText', { roots, id });
+  }
+
+  /** A publish hashes and links all of it. */
+  async lacking(needs: readonly NeededContent[]): Promise<readonly NeededContent[]> {
+    return needs;
+  }
+
+  /** What is published is in the content store. */
+  async fetch(needs: readonly NeededContent[], { onBytes }: Fetching): Promise<void> {
+    for (const { size } of needs) onBytes(size);
+  }
+
+  /** The content store is where a publish finds it. */
+  async send(): Promise<void> {}
+
+  async check(policy: RepositoryPolicy, drop: DropToMerge): Promise<void> {
+    const { run, roots } = this.#options;
+    const error = await run('checkDrop', { roots, policy, drop });
+    if (error) throw fromPlainError(error);
+  }
+
+  async publish(
+    policy: RepositoryPolicy,
+    change: TargetChange,
+    waiting: Waiting = {},
+  ): Promise<PublishResult> {
+    const { roots, run, transactions, emit } = this.#options;
+    emit({ type: 'repository.changing', id: policy.id });
+    const later: Error[] = [];
+    const beganMs = performance.now();
+    const waited = () => emit({ type: 'lock.waited', tookMs: performance.now() - beganMs });
+    const options = { ...this.#options.lock(), ...waiting };
+    const lock = await lockRepository(roots, policy.id, options).finally(waited); // 2
+    try {
+      const turn = { policy, change, lock, transaction: transactions.next(), later };
+      let isEnded = false;
+      try {
+        const result = await this.#publishLocked(turn);
+        isEnded = result.removed !== undefined;
+        return { ...result, removed: result.removed ?? [] };
+      } finally {
+        const { transaction } = turn;
+        if (!isEnded) await attempt(later, () => endTransaction(run, { roots, transaction }));
+      }
+    } finally {
+      await attempt(later, () => lock.release()); // 13
+    }
+  }
+
+  async #publishLocked(
+    turn: Turn,
+  ): Promise<Omit<PublishResult, 'removed'> & { removed: Timestamp[] | undefined }> {
+    const { change, later } = turn;
+    const built = await this.#build(turn); // 3, 5 to 8
+    const { snapshot, base, moves, to, mended } = built;
+    const unsynced = snapshot === null ? undefined : await this.#flip(turn, built, snapshot); // 9 to 11
+    const drops = change.kind === 'publish' ? change.drops : [];
+    const outcomes = drops.map((drop, at) => {
+      const outcome = built.outcomes[at];
+      return outcomeOf(drop, outcome as BuildOutcome, built, unsynced);
+    });
+    // An edit is done, so it is not reported as failed: a rollback made again would lead back.
+    if (unsynced && change.kind !== 'publish') later.push(unsynced);
+    const removed = await this.#clean(turn); // 12
+    return { outcomes, snapshot, base, moves, to, mended, later, removed };
+  }
+
+  async #build({ policy, change, transaction }: Turn): Promise<BuildResult> {
+    const { roots, run, owner, nowMs, clock, emit } = this.#options;
+    const given =
+      change.kind === 'publish' ? { ...change, drops: change.drops.map(toBuild) } : change;
+    const times = { nowMs: nowMs(), clock: clock() };
+    const request = { roots, policy, transaction, owner, ...times, change: given };
+    const built = await run('buildSnapshot', request);
+    for (const step of ['mend', 'build'] as const) {
+      emit({ type: 'step.done', step, tookMs: built.steps[step] });
+    }
+    return built;
+  }
+
+  /**
+   * Steps 9 to 11: the built snapshot becomes what clients see.
+   * @returns what kept the flip from being synced
+   * @throws lock.lost, pivot.moved, system errors: then the pivot is as it was
+   */
+  async #flip(
+    { policy: { id }, lock, later }: Turn,
+    { base, reason, files }: BuildResult,
+    snapshot: Timestamp,
+  ): Promise<Error | undefined> {
+    const { roots, run, observer, emit } = this.#options;
+    const observed = await observer?.beforeFlip({ id, snapshot, base });
+    try {
+      const beganMs = performance.now();
+      let unsynced: Error | undefined;
+      try {
+        const errors = await run('flip', { roots, id, base, snapshot, lockLost: lock.lost });
+        [unsynced] = errors.map(fromPlainError);
+      } catch (error) {
+        await attempt(later, () => run('withdraw', { roots, id, snapshot }));
+        throw error;
+      }
+      emit({ type: 'step.done', step: 'flip', tookMs: performance.now() - beganMs });
+      emit({ type: 'flip.done', id, snapshot, files });
+      await this.#afterFlip(id, snapshot, reason, later);
+      return unsynced;
+    } finally {
+      await observed?.();
+    }
+  }
+
+  /** Step 11, and the record of the flip. */
+  async #afterFlip(
+    id: RepositoryId,
+    snapshot: Timestamp,
+    reason: SnapshotReason,
+    later: Error[],
+  ): Promise<void> {
+    const { roots, run, owner, nowMs, clock, emit } = this.#options;
+    // Read after the flip: what it replaced has been out of date for no longer than since this reading.
+    const reading = clock();
+    const record = { at: toTimestamp(nowMs()), snapshot, ...reason, clock: reading };
+    const beganMs = performance.now();
+    const errors = await attempt(later, () => run('afterFlip', { roots, id, owner, record }));
+    later.push(...(errors ?? []).map(fromPlainError));
+    emit({ type: 'step.done', step: 'link', tookMs: performance.now() - beganMs });
+  }
+
+  /** Step 12, and the end of what lies under work/. @returns undefined where that failed */
+  async #clean({ policy, lock, transaction, later }: Turn): Promise<Timestamp[] | undefined> {
+    const { roots, run, nowMs, clock, emit } = this.#options;
+    const { id, keep, graceMs } = policy;
+    const judged = { keep, graceMs, nowMs: nowMs(), clock: clock() };
+    const request = { roots, id, ...judged, lockLost: lock.lost, transaction };
+    const beganMs = performance.now();
+    const removed = await attempt(later, () => run('cleanAndEnd', request));
+    emit({ type: 'step.done', step: 'clean', tookMs: performance.now() - beganMs });
+    if (removed) emit({ type: 'snapshots.removed', count: removed.length });
+    return removed;
+  }
+}
+
+/** One publish, under the repository's lock. */
+interface Turn {
+  readonly policy: RepositoryPolicy;
+  readonly change: TargetChange;
+  readonly lock: RepositoryLock;
+  readonly transaction: string;
+  /** Collects what could not be done after the flip. */
+  readonly later: Error[];
+}
+
+/** What the thread that builds need not know is not copied there. */
+function toBuild({ path, content, origin }: StagedDrop) {
+  return { path, content, origin };
+}
+
+/**
+ * @param unsynced it is published, and perhaps not on disk: the drop stays until a later visit has synced it
+ */
+function outcomeOf(
+  { content, ingested }: StagedDrop,
+  outcome: BuildOutcome,
+  { snapshot, base, leftOut }: BuildResult,
+  unsynced: Error | undefined,
+): DropOutcome {
+  // What was done to the repository since (a rollback, an untag) must not be undone by publishing it once more.
+  if ('before' in outcome) {
+    return { status: 'published', ...outcome.before, ingested: nothingIngested(), leftOut: [] };
+  }
+  if (!outcome.ok) {
+    const error = fromPlainError(outcome.error);
+    return { status: faultOf(error) === 'content' ? 'rejected' : 'retry', error };
+  }
+  if (unsynced !== undefined) return { status: 'retry', error: unsynced };
+  const digests = new Set<string>(content.manifests.map(({ digest }) => digest));
+  return {
+    status: snapshot === null ? 'unchanged' : 'published',
+    snapshot: snapshot ?? base,
+    base,
+    moves: outcome.moves,
+    content,
+    ingested,
+    leftOut: [...content.leftOut, ...leftOut.filter(({ what }) => digests.has(what))],
+  };
+}
+
+/** For what may no longer fail the publish: its failure is noted, and the next visit does it. */
+async function attempt<T>(later: Error[], work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    later.push(error as Error);
+    return undefined;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Was this drop published already? A claim that outlived its flip (the receipt could not be written,
+ * the process died) comes again; its repository's history knows it by its path and claim time.
+ */
+
+import { hasErrno } from '../../errors.js';
+import { flatDropName, type RepositoryId, type Tag } from '../../image/names.js';
+import type { StagedContent } from '../../image/staged-content.js';
+import { type TagMove, tagMoves } from '../../repository/merge.js';
+import type { StoredSnapshot } from '../../repository/snapshot-file.js';
+import type { Origin } from '../../repository/state.js';
+import type { Timestamp } from '../../repository/timestamp.js';
+import type { Disk } from '../../storage/disk.js';
+import type { TreeRoots } from '../../storage/tree-paths.js';
+import { type FlipRecord, readHistory } from './flip-history.js';
+import { readSnapshot } from './pivot.js';
+
+export interface FindRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly drops: readonly Origin[];
+}
+
+/** What the snapshots of that publish still tell; nothing of the drop is read again. */
+export interface PublishedBefore {
+  readonly snapshot: Timestamp;
+  readonly base: Timestamp | null;
+  readonly moves: readonly TagMove[];
+  readonly content: StagedContent;
+}
+
+/** Under the repository's lock, after mending. Reads only. @returns in the order of `drops` */
+export function findPublished(
+  disk: Disk,
+  { roots, id, drops }: FindRequest,
+): (PublishedBefore | null)[] {
+  const records = readHistory(disk, roots, id);
+  return drops.map((origin) => {
+    const record = records.find((each) => each.drops.some((known) => isSame(known, origin)));
+    return record ? describe(disk, { roots, id }, record, origin) : null;
+  });
+}
+
+function describe(
+  disk: Disk,
+  { roots, id }: Pick<FindRequest, 'roots' | 'id'>,
+  { snapshot, drops }: FlipRecord,
+  origin: Origin,
+): PublishedBefore {
+  const kept = readIfKept(disk, roots, id, snapshot);
+  const base = (kept?.base ?? null) as Timestamp | null;
+  const before = base === null ? undefined : readIfKept(disk, roots, id, base);
+  const tags = [...(kept?.state.tags ?? [])].filter(([, { from }]) => isSame(from, origin));
+  const untagged = [...(kept?.state.untagged ?? [])].filter(([, from]) => isSame(from, origin));
+  const moves = kept ? tagMoves(before?.state.tags ?? new Map(), kept.state.tags) : [];
+  const own = new Set<Tag>(tags.map(([tag]) => tag));
+  const named = [
+    ...tags.map(([tag, { digest }]) => ({ digest, tags: [tag], names: [] })),
+    ...untagged.map(([digest]) => ({ digest, tags: [], names: [] })),
+  ];
+  return {
+    snapshot,
+    base,
+    // A tag that went did so for the only drop there was.
+    moves: moves.filter(({ tag, to }) => own.has(tag) || (to === null && drops.length === 1)),
+    content: {
+      roots: named,
+      manifests: [],
+      blobs: [],
+      leftOut: [],
+      warnings: ['It was published before its receipt was written; it was not read again.'],
+    },
+  };
+}
+
+/** Undefined for a snapshot that was cleaned away. */
+function readIfKept(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  name: Timestamp,
+): StoredSnapshot | undefined {
+  try {
+    return readSnapshot(disk, roots, id, name);
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Compared as one component: an earlier version, and a claim that an earlier version left, know a drop
+ * that was taken over by that name only.
+ */
+function isSame(a: Origin, b: Origin): boolean {
+  return a.at === b.at && flatDropName(a.drop) === flatDropName(b.drop);
+}

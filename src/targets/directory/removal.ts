@@ -1,0 +1,92 @@
+/**
+ * Ends a repository that was removed: until the grace period is over its last snapshot serves pulls
+ * under way; then its links go, its snapshots and its history.
+ */
+import { join } from 'node:path';
+import { hasErrno } from '../../errors.js';
+import type { RepositoryId } from '../../image/names.js';
+import type { ClockReading } from '../../repository/elapsed.js';
+import { flipAges } from '../../repository/grace.js';
+import { REMOVED_MARK } from '../../repository/render.js';
+import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
+import type { Disk } from '../../storage/disk.js';
+import { syncDirectory } from '../../storage/durable.js';
+import { moveToTrash } from '../../storage/trash.js';
+import {
+  historyPath,
+  masterDirectory,
+  snapshotPath,
+  snapshotsDirectory,
+  type TreeRoots,
+} from '../../storage/tree-paths.js';
+import { removeLinks } from './flip.js';
+import { readFullHistory } from './flip-history.js';
+import { listSnapshots, readPivot } from './pivot.js';
+
+export interface RemovalRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly graceMs: number;
+  readonly clock: ClockReading;
+  /** Of the lock it is done under; see `FlipRequest`. Nothing goes once it is lost. */
+  readonly lockLost?: Int32Array;
+}
+
+/** Reads only. True when a removed repository's time is over, or when its end was begun and cut short. */
+export function isOver(disk: Disk, { roots, id, graceMs, clock }: RemovalRequest): boolean {
+  const current = readPivot(disk, roots, id);
+  const all = current === null ? listSnapshots(disk, roots, id) : [current];
+  // Without a pivot the newest tells: somebody may have taken the pivot of a living one by mistake.
+  const last = all.filter(isTimestamp).at(-1);
+  if (last === undefined) {
+    return all.length === 0 && disk.statIfThere(snapshotsDirectory(roots, id)) !== undefined;
+  }
+  const mark = join(snapshotPath(roots, id, last), REMOVED_MARK);
+  if (disk.statIfThere(mark) === undefined) return false;
+  if (graceMs <= 0) return true;
+  const { flips, sightings } = readFullHistory(disk, roots, id);
+  const at = flips.findLastIndex(({ snapshot }) => snapshot === last);
+  // Its end was begun: the pivot went, and the history.
+  if (current === null && at === -1) return true;
+  return (flipAges(flips, sightings, clock)[at] ?? 0) >= graceMs;
+}
+
+/** Under the repository's lock. @returns true when the repository is gone now */
+export function finishRemoval(disk: Disk, request: RemovalRequest): boolean {
+  if (!isOver(disk, request)) return false;
+  const { roots, id } = request;
+  const removed = readPivot(disk, roots, id);
+  // What comes after this name is somebody's next snapshot.
+  const names = listSnapshots(disk, roots, id)
+    .filter(isTimestamp)
+    .filter((name) => removed === null || name <= removed);
+  // Another host may have taken the lock over and published: asked again before each step.
+  if (isLost(request)) return false;
+  if (removed !== null && !removeLinks(disk, roots, id, removed)) return false;
+  return removeRemains(disk, request, names);
+}
+
+function isLost({ lockLost }: RemovalRequest): boolean {
+  return lockLost !== undefined && Atomics.load(lockLost, 0) !== 0;
+}
+
+/** What lies under master/ for an id that has no pivot any more; strangers stay. */
+function removeRemains(disk: Disk, request: RemovalRequest, names: readonly Timestamp[]): boolean {
+  const { roots, id } = request;
+  const directory = snapshotsDirectory(roots, id);
+  const isStillOurs = () => readPivot(disk, roots, id) === null && !isLost(request);
+  if (!isStillOurs()) return false;
+  moveToTrash(disk, roots, historyPath(roots, id), `${id}.jsonl`);
+  // Oldest first: the last one has the mark by which a later visit knows what this is.
+  for (const name of names) {
+    if (!isStillOurs()) return false;
+    moveToTrash(disk, roots, snapshotPath(roots, id, name), `${id}@${name}`);
+  }
+  try {
+    disk.removeDirectory(directory);
+    syncDirectory(disk, masterDirectory(roots));
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
+  }
+  return true;
+}

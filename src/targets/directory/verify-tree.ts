@@ -1,0 +1,293 @@
+/** Reads everything that is published and stored again, and says what is not as it should be. */
+import { join, relative } from 'node:path';
+import { DropdockError, faultOf, hasErrno } from '../../errors.js';
+import { type Digest, digestAlgorithm, isDigest } from '../../image/digest.js';
+import { MANIFEST_BYTES_MAX } from '../../image/limits.js';
+import { digestOfBytes } from '../../image/manifest-digest.js';
+import { manifestKind } from '../../image/media-types.js';
+import type { RepositoryId } from '../../image/names.js';
+import type { VerifyFinding, VerifyResult } from '../../publisher/target.js';
+import { checkRecord, type RecordProblem } from '../../repository/check-record.js';
+import { type RenderedFile, SNAPSHOT_FILE } from '../../repository/render.js';
+import type { ManifestRecord, RepositoryState } from '../../repository/state.js';
+import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
+import type { Disk, Stat } from '../../storage/disk.js';
+import { listIfThere, readFile, readLinkIfThere } from '../../storage/durable.js';
+import { digestOfFile } from '../../storage/hash-file.js';
+import {
+  appLinkPath,
+  appLinkTarget,
+  contentDirectory,
+  contentPath,
+  snapshotPath,
+  type TreeRoots,
+  trashDirectory,
+  trashPath,
+} from '../../storage/tree-paths.js';
+import { renderExpected } from './expected-files.js';
+import { ifThere, listSnapshots, readPivot, readSnapshot } from './pivot.js';
+import { eachStored } from './sweep.js';
+
+export interface RepositoryCheck extends VerifyResult {
+  /** Those about its links, which a publish may be about to place. */
+  readonly links: readonly VerifyFinding[];
+}
+
+/**
+ * Checks one repository: its links, and every file of every snapshot that is kept. It may be published to
+ * and cleaned meanwhile.
+ */
+export function verifyRepository(disk: Disk, { roots, id }: VerifyRequest): RepositoryCheck {
+  const links = verifyLinks(disk, { roots, id });
+  const check = new SnapshotCheck(disk, roots, id);
+  for (const name of listSnapshots(disk, roots, id)) {
+    if (isTimestamp(name)) check.snapshot(name);
+    else check.find('foreign', join(roots.published, 'master', id, name), 'no snapshot');
+  }
+  const findings = [...links.findings, ...check.findings];
+  return { findings, files: check.files, links: links.findings };
+}
+
+export interface VerifyRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+}
+
+/** Checks the pivot and the link for Crane of one repository. */
+export function verifyLinks(disk: Disk, { roots, id }: VerifyRequest): VerifyResult {
+  const app = appLinkPath(roots, id);
+  const findings: VerifyFinding[] = [];
+  const find = (problem: VerifyFinding['problem'], path: string, detail: string) =>
+    findings.push({ problem, path: relative(roots.published, path), detail });
+  try {
+    const current = readPivot(disk, roots, id);
+    const link = readLinkIfThere(disk, app);
+    if (current === null) {
+      if (link !== undefined) find('wrong-link', app, 'leads to a repository that is gone');
+      return { findings, files: 0 };
+    }
+    if (link !== appLinkTarget(id)) find('wrong-link', app, `leads to ${link ?? 'nothing'}`);
+    const path = snapshotPath(roots, id, current);
+    // A pivot that has moved on may have left it to a cleaning.
+    if (!disk.statIfThere(path) && readPivot(disk, roots, id) === current) {
+      find('missing', path, 'the pivot leads to nothing');
+    }
+  } catch (error) {
+    if (!(error instanceof DropdockError)) throw error;
+    find('wrong-link', String(error.details.path ?? app), error.message);
+  }
+  return { findings, files: 0 };
+}
+
+/** Checks that each file of the content store holds what its name says. */
+export function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots }): VerifyResult {
+  const findings: VerifyFinding[] = [];
+  let files = 0;
+  const root = contentDirectory(roots);
+  eachStored(disk, roots, (path) => {
+    const [algorithm, , hex] = relative(root, path).split('/');
+    const digest = `${algorithm}:${hex}`;
+    const shown = relative(roots.state, path);
+    if (!isDigest(digest)) {
+      findings.push({ problem: 'foreign', path: shown, detail: 'not named by a digest' });
+      return;
+    }
+    const kind = disk.statIfThere(path)?.kind;
+    if (kind === undefined) return;
+    if (kind !== 'file') {
+      findings.push({ problem: 'damaged', path: shown, detail: `a ${kind} is in its place` });
+      return;
+    }
+    const found = ifThere(() => digestOfFile(disk, path, digestAlgorithm(digest)));
+    // Swept meanwhile.
+    if (found === undefined) return;
+    files++;
+    if (found !== digest) {
+      findings.push({ problem: 'damaged', path: shown, detail: `its bytes are ${found}` });
+    }
+  });
+  return { findings, files };
+}
+
+/** Longer than anything lies in the trash while somebody empties it (ms). */
+const TRASH_MS = 60_000;
+
+/** What was to be deleted and was not: it takes up room, and the next start or `--repair` ends it. */
+export function verifyTrash(
+  disk: Disk,
+  { roots, nowMs }: { readonly roots: TreeRoots; readonly nowMs: number },
+): VerifyResult {
+  const findings = listIfThere(disk, trashDirectory(roots)).flatMap(({ name }): VerifyFinding[] => {
+    const path = trashPath(roots, name);
+    const stat = disk.statIfThere(path);
+    if (stat === undefined || nowMs - stat.ctimeMs < TRASH_MS) return [];
+    const detail = 'deleting it was not finished';
+    return [{ problem: 'leftover', path: relative(roots.state, path), detail }];
+  });
+  return { findings, files: 0 };
+}
+
+/** For a redirect file that cannot be read: then it is not as it should be in any case. */
+const NO_SETTINGS = { urlTemplate: '', protected: false };
+
+class SnapshotCheck implements VerifyResult {
+  findings: VerifyFinding[] = [];
+  files = 0;
+  /** Digests by file: snapshots share files, and each is read once. */
+  readonly #digests = new Map<string, Digest>();
+  /** What is in the store, and what is not and was said to be missing. */
+  readonly #storeSeen = new Set<Digest>();
+  readonly #judged = new Map<Digest, { said: string; problems: readonly RecordProblem[] }>();
+
+  constructor(
+    readonly disk: Disk,
+    readonly roots: TreeRoots,
+    readonly id: RepositoryId,
+  ) {}
+
+  find(problem: VerifyFinding['problem'], path: string, detail: string): void {
+    this.findings.push({ problem, path: relative(this.roots.published, path), detail });
+  }
+
+  /**
+   * A snapshot goes with one rename, and its name does not come back: when it is there in the end, it was
+   * there all the time, and what is missing from it is missing.
+   */
+  snapshot(name: Timestamp): void {
+    const { disk, roots, id } = this;
+    const root = snapshotPath(roots, id, name);
+    const [before, stored] = [this.findings, new Set(this.#storeSeen)];
+    this.findings = [];
+    this.#snapshot(root, name);
+    const isGone = this.findings.length > 0 && disk.statIfThere(root) === undefined;
+    if (!isGone) this.findings = [...before, ...this.findings];
+    else {
+      this.findings = before;
+      // What was missing with it, another one may miss in earnest.
+      this.#storeSeen.clear();
+      for (const digest of stored) this.#storeSeen.add(digest);
+    }
+  }
+
+  #snapshot(root: string, name: Timestamp): void {
+    const { disk, roots, id } = this;
+    let files: RenderedFile[];
+    let state: RepositoryState;
+    try {
+      const stored = readSnapshot(disk, roots, id, name);
+      files = renderExpected(disk, roots, { id, name }, stored, NO_SETTINGS);
+      state = stored.state;
+    } catch (error) {
+      if (!(error instanceof DropdockError) && !hasErrno(error, 'ENOENT')) throw error;
+      this.find('unreadable', root, (error as Error).message);
+      return;
+    }
+    for (const file of files) {
+      const checked = ifThere(() => this.#file(root, file));
+      if (checked === undefined) this.find('missing', join(root, file.path), 'not there');
+    }
+    this.#records(root, state);
+    this.#strangers(root, new Set(files.map(({ path }) => path)));
+  }
+
+  /** @throws ENOENT @returns that it was checked */
+  #file(root: string, file: RenderedFile): true {
+    const path = join(root, file.path);
+    const stat = this.disk.statIfThere(path);
+    if (stat?.kind !== 'file') {
+      this.find('missing', path, stat ? `a ${stat.kind} is in its place` : 'not there');
+      return true;
+    }
+    this.#readable(path, stat.mode, 0o444);
+    if ('text' in file) {
+      const same =
+        readFile(this.disk, path, Number.MAX_SAFE_INTEGER).toString('utf8') === file.text;
+      if (!same) this.find('damaged', path, 'other text than its snapshot says');
+    } else {
+      const digest = 'content' in file ? file.content : file.tagged;
+      const found = this.#digestOf(path, stat, digest);
+      if (found !== digest) this.find('damaged', path, `its bytes are ${found}`);
+      this.#stored(digest);
+    }
+    return true;
+  }
+
+  /**
+   * What a snapshot says of its manifests is held against their bytes, which is what clients go by. A file
+   * that is missing, or whose bytes are others, was reported with the files.
+   */
+  #records(root: string, { tags, manifests }: RepositoryState): void {
+    for (const [tag, { digest }] of tags) {
+      if (manifests.has(digest)) continue;
+      this.find('missing', join(root, SNAPSHOT_FILE), `the tag ${tag} leads to ${digest}`);
+    }
+    for (const [digest, record] of manifests) {
+      const path = join(root, 'manifests', manifestKind(record.mediaType) ?? 'unknown', digest);
+      for (const { problem, blob, detail } of this.#recordProblems(path, digest, record)) {
+        this.find(problem, blob === undefined ? path : join(root, 'blobs', blob), detail);
+      }
+    }
+  }
+
+  /** Most snapshots say the same of the same manifest: each is judged once. */
+  #recordProblems(path: string, digest: Digest, record: ManifestRecord): readonly RecordProblem[] {
+    const said = JSON.stringify(record);
+    const known = this.#judged.get(digest);
+    if (known?.said === said) return known.problems;
+    const bytes = this.#readIfThere(path);
+    const stored = record.stored ?? digest;
+    if (bytes === undefined || digestOfBytes(digestAlgorithm(stored), bytes) !== stored) return [];
+    const problems = checkRecord(digest, record, bytes);
+    this.#judged.set(digest, { said, problems });
+    return problems;
+  }
+
+  #readIfThere(path: string): Buffer | undefined {
+    try {
+      return readFile(this.disk, path, MANIFEST_BYTES_MAX);
+    } catch (error) {
+      const isNoManifest =
+        hasErrno(error, 'ENOENT', 'EISDIR', 'ELOOP') || faultOf(error) === 'content';
+      if (isNoManifest) return undefined;
+      throw error;
+    }
+  }
+
+  /** Thin drops leave out what is published only where the store has it too. */
+  #stored(digest: Digest): void {
+    const path = contentPath(this.roots, digest);
+    if (this.#storeSeen.has(digest)) return;
+    this.#storeSeen.add(digest);
+    if (this.disk.statIfThere(path) !== undefined) return;
+    const detail = 'a snapshot has it and the store does not';
+    this.findings.push({ problem: 'missing', path: relative(this.roots.state, path), detail });
+  }
+
+  /** A web server is another user. */
+  #readable(path: string, mode: number, wanted: number): void {
+    if ((mode & wanted) === wanted) return;
+    this.find('unreadable', path, `its mode is ${mode.toString(8)}: a web server cannot read it`);
+  }
+
+  #digestOf(path: string, { dev, ino, size, mtimeMs }: Stat, expected: Digest): Digest {
+    const algorithm = digestAlgorithm(expected);
+    // The number of a file that was deleted meanwhile is given to another.
+    const key = `${algorithm}:${dev}:${ino}:${size}:${mtimeMs}`;
+    const known = this.#digests.get(key);
+    if (known) return known;
+    const digest = digestOfFile(this.disk, path, algorithm);
+    this.#digests.set(key, digest);
+    this.files++;
+    return digest;
+  }
+
+  #strangers(root: string, expected: ReadonlySet<string>, below = ''): void {
+    const itself = this.disk.statIfThere(join(root, below));
+    if (itself?.kind === 'directory') this.#readable(join(root, below), itself.mode, 0o555);
+    for (const { name, kind } of listIfThere(this.disk, join(root, below))) {
+      const path = join(below, name);
+      if (kind === 'directory') this.#strangers(root, expected, path);
+      else if (!expected.has(path)) this.find('foreign', join(root, path), 'not of this snapshot');
+    }
+  }
+}

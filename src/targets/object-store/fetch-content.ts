@@ -1,0 +1,66 @@
+/** Brings what a store's snapshot needs into the content store of this machine, checked. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { receiveStream } from '../../storage/receive.js';
+import type { RunJob } from '../../storage/run-job.js';
+import { openFile } from '../../storage/serving.js';
+import { contentPath, workPath } from '../../storage/tree-paths.js';
+import type { PublishJobs } from '../directory/directory-jobs.js';
+import { eachOf } from './bring-content.js';
+import type { NeededObject } from './needed-objects.js';
+import { cutOff } from './object-store.js';
+import { lostObject } from './read-current.js';
+import { patiently } from './retry-request.js';
+import type { StoreContext } from './store-context.js';
+
+const PARALLEL = 4;
+
+export interface FetchOptions {
+  readonly run: RunJob<PublishJobs>;
+  readonly transaction: string;
+  readonly uid: number;
+  /** Told of bytes as they come. */
+  readonly onBytes: (count: number) => void;
+}
+
+/** What is here already is not fetched again. @throws target.damaged, target.failed, system errors */
+export async function fetchContent(
+  { store, roots }: StoreContext,
+  objects: readonly NeededObject[],
+  { run, transaction, uid, onBytes }: FetchOptions,
+): Promise<void> {
+  const root = workPath(roots, transaction);
+  const missing: NeededObject[] = [];
+  await eachOf(objects, PARALLEL, async (object) => {
+    const file = await openFile(contentPath(roots, object.digest));
+    await file?.close();
+    if (file?.size === object.size) onBytes(object.size);
+    else missing.push(object);
+  });
+  const blobs = missing.map((each) => ({ ...each, destination: contentPath(roots, each.digest) }));
+  await run('checkSpace', {
+    place: roots.state,
+    blobs: blobs.map((blob) => ({
+      ...blob,
+      root,
+      path: 'to come',
+      temporary: '',
+      ingest: 'copy',
+      uid,
+    })),
+  });
+  await eachOf(blobs, PARALLEL, async ({ key, digest, size, destination }) => {
+    const path = await patiently(async () => {
+      const name = randomBytes(8).toString('hex');
+      const opened = await store.open(key);
+      if (opened === undefined) throw lostObject(store.target, key);
+      await receiveStream(opened.body, join(root, name), onBytes).catch((error) => {
+        throw cutOff(store.target, key, error);
+      });
+      return name;
+    });
+    const temporary = join(root, `${path}.stored`);
+    const blob = { digest, size, root, path, destination, temporary, ingest: 'auto', uid } as const;
+    await run('ingest', { blobs: [blob] });
+  });
+}

@@ -1,0 +1,84 @@
+/**
+ * `repos/<id>/current`: the one object that says which snapshot is current. It is replaced last, on
+ * the condition that it is still what the publisher read: the flip and the fence in one request.
+ */
+import { DropdockError } from '../../errors.js';
+import type { RepositoryId, RepositoryName } from '../../image/names.js';
+import type { SnapshotReason } from '../../repository/snapshot-file.js';
+import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
+
+const VERSION = 1;
+/** Flips a pointer remembers, and drops named in them: a receipt may be late by so many. */
+export const FLIPS_KEPT = 100;
+const DROPS_KEPT = 1000;
+
+export interface PointerFlip extends SnapshotReason {
+  readonly snapshot: Timestamp;
+  /** When it became current, by the publisher's clock. */
+  readonly at: Timestamp;
+}
+
+export interface Pointer {
+  readonly repository: RepositoryName;
+  readonly id: RepositoryId;
+  readonly snapshot: Timestamp;
+  readonly base: Timestamp | null;
+  /** Grows by one with each flip, so no two bodies are ever the same. */
+  readonly generation: number;
+  /** SHA-256 of the redirect file that goes with it. */
+  readonly redirectHash: string;
+  /** How many tags it has, for lists. */
+  readonly tags: number;
+  /** It was removed, and only keeps what pulls under way may ask for. */
+  readonly removed?: true;
+  /** Newest last; the last one is this flip. */
+  readonly history: readonly PointerFlip[];
+}
+
+export function serialisePointer(pointer: Pointer): Buffer {
+  const { history, ...rest } = pointer;
+  const lines = history.map((flip) => `  ${JSON.stringify(flip)}`).join(',\n');
+  const head = JSON.stringify({ version: VERSION, ...rest }).slice(1, -1);
+  return Buffer.from(`{${head},\n "history": [\n${lines}\n ]}\n`);
+}
+
+/** @throws layout.unsafe */
+export function parsePointer(bytes: Buffer, where: string): Pointer {
+  try {
+    const { version, ...pointer } = JSON.parse(bytes.toString('utf8')) as Pointer & {
+      version: number;
+    };
+    if (version !== VERSION) throw new Error(`it is of version ${version}`);
+    if (!isTimestamp(pointer.snapshot)) throw new Error('it names no snapshot');
+    return pointer;
+  } catch (cause) {
+    throw new DropdockError('layout.unsafe', `${where} is damaged.`, { path: where }, cause);
+  }
+}
+
+/** What replaces `before`; its history grows by `flip`. */
+export function nextPointer(
+  before: Pointer | undefined,
+  flip: PointerFlip,
+  facts: Pick<Pointer, 'repository' | 'id' | 'tags' | 'removed' | 'redirectHash'>,
+): Pointer {
+  return {
+    ...facts,
+    snapshot: flip.snapshot,
+    base: before?.snapshot ?? null,
+    generation: (before?.generation ?? 0) + 1,
+    history: shorten([...(before?.history ?? []), flip]),
+  };
+}
+
+function shorten(history: readonly PointerFlip[]): PointerFlip[] {
+  let drops = 0;
+  return history
+    .slice(-FLIPS_KEPT)
+    .reverse()
+    .map((flip) => {
+      drops += flip.drops.length;
+      return drops > DROPS_KEPT && drops > flip.drops.length ? { ...flip, drops: [] } : flip;
+    })
+    .reverse();
+}

@@ -1,6 +1,0 @@
-/** A process that owns something until it is killed. */
-import { Owner } from '#src/disk/owner.js';
-
-const owner = new Owner(process.argv[2] ?? '', { heartbeatMs: 60_000, kernel: true });
-process.stdout.write(`${owner.token}\n`);
-process.stdin.resume();

@@ -1,0 +1,161 @@
+/**
+ * Whatever only reads a tree goes on beside a daemon that publishes and cleans. Method: at disk
+ * operations of a reader the production cleaning runs in between, once with a snapshot that is stale and
+ * once with the one that was current a moment ago; nothing is thrown, and nothing that is well is called
+ * a problem. What is really missing still is one.
+ */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import type { RepositoryId } from '#src/image/names.js';
+import type { Timestamp } from '#src/repository/timestamp.js';
+import { readClock } from '#src/storage/clock.js';
+import { type Disk, nodeDisk } from '#src/storage/disk.js';
+import { snapshotPath, type TreeRoots } from '#src/storage/tree-paths.js';
+import { cleanRepository } from '#src/targets/directory/clean-snapshots.js';
+import { turnPivot } from '#src/targets/directory/flip.js';
+import { sweep } from '#src/targets/directory/sweep.js';
+import { deliver, dropPath } from '../../support/deliver.js';
+import { countingDisk, interfereWith } from '../../support/faulty-disk.js';
+import { jobs } from '../../support/jobs.js';
+import { makeLayout } from '../../support/make-image.js';
+import { makeRandom } from '../../support/random.js';
+import { testServices } from '../../support/service.js';
+import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
+
+const ID = 'app' as RepositoryId;
+/** So many operations of each reader, evenly spread. */
+const MOMENTS = Number(process.env.DROPDOCK_TEST_MOMENTS ?? 15);
+
+interface Given {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly snapshot: Timestamp;
+}
+
+const later = () => ({ nowMs: Date.now() + 1000, clock: readClock(), graceMs: 0 });
+const findingsOf = (result: { findings: readonly unknown[] }) => result.findings;
+
+/** Each returns what is wrong, as far as it says so. */
+const READERS: Record<string, (disk: Disk, given: Given) => unknown> = {
+  'verify of a repository': (disk, given) => findingsOf(jobs.verifyRepository(disk, given)),
+  'verify of the store': (disk, given) => findingsOf(jobs.verifyContent(disk, given)),
+  'verify of the trash': (disk, { roots }) =>
+    findingsOf(jobs.verifyTrash(disk, { roots, nowMs: Date.now() })),
+  status: (disk, given) => {
+    const overview = jobs.repositoryOverview(disk, given);
+    expect(overview?.tags).to.have.length(1);
+    expect(jobs.repositoryContents(disk, given).size).to.be.greaterThan(0);
+    return [];
+  },
+  history: (disk, given) => {
+    expect(jobs.repositoryHistory(disk, given)).to.have.length.at.least(2);
+    return [];
+  },
+  'clean --dry-run': (disk, { roots, id }) => {
+    const { current } = jobs.planClean(disk, { roots, id, keep: 1, ...later() });
+    const renewing = [{ id, snapshot: current as Timestamp }];
+    jobs.planSweep(disk, { roots, ...later(), going: [], renewing });
+    return [];
+  },
+  'the page': (disk, given) => {
+    jobs.snapshotFacts(disk, given);
+    jobs.snapshotSummary(disk, given);
+    jobs.snapshotChanges(disk, { ...given, count: 10 });
+    jobs.carriedBy(disk, given);
+    jobs.census(disk, given);
+    return [];
+  },
+  copy: (disk, given) => {
+    expect(jobs.readLocalText(disk, given)?.text.length).to.be.greaterThan(100);
+    return [];
+  },
+};
+
+describe('reading a tree while it is cleaned', () => {
+  const seed = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 1_000_000_000);
+  const random = makeRandom(seed);
+  let made: string;
+  let names: Timestamp[];
+
+  before(async () => {
+    made = join(tempDir(), 'made');
+    const yaml = 'retention: {grace: 0s, keep: 5}\n';
+    const services = await testServices(made, { disk: nodeDisk, yaml });
+    await services.run('prepareInbox', { inbox: services.inbox });
+    for (const layer of ['one', 'two']) {
+      makeLayout(dropPath(made, 'app:1'), { layers: ['base', layer] });
+      await deliver(services, 'app:1');
+    }
+    await services.close();
+    names = readdirSync(join(made, 'published/master/app')).sort() as Timestamp[];
+    expect(names).to.have.length(2);
+  });
+  after(removeTempDirs);
+
+  /** With its hard links. */
+  const copy = (n: number) => {
+    const root = join(made, '..', `copy ${n}`);
+    rmSync(root, { recursive: true, force: true });
+    execFileSync('cp', ['-a', made, root]);
+    return { published: join(root, 'published'), state: join(root, 'state') };
+  };
+  /** What a cleaning does, under the lock and after it. */
+  const clean = (roots: TreeRoots) => {
+    const gone = cleanRepository(nodeDisk, { roots, id: ID, keep: 1, ...later() });
+    expect(gone).to.have.length(1);
+    sweep(nodeDisk, { roots, ...later() });
+  };
+  const flipAndClean = (roots: TreeRoots) => {
+    const [first] = names as [Timestamp];
+    turnPivot(nodeDisk, roots, ID, { to: first, owner: 'other' });
+    clean(roots);
+  };
+
+  for (const [name, read] of Object.entries(READERS)) {
+    for (const [what, meanwhile, at] of [
+      ['a stale snapshot goes', clean, 0],
+      ['the current one is replaced and goes', flipAndClean, 1],
+    ] as const) {
+      it(`${name} goes on while ${what} (seed ${seed})`, () => {
+        const counted = countingDisk();
+        const whole = copy(0);
+        read(counted.disk, { roots: whole, id: ID, snapshot: names[at] as Timestamp });
+        const stride = Math.ceil(counted.count() / MOMENTS);
+        for (let k = 1 + Math.floor(random() * stride); k <= counted.count(); k += stride) {
+          const roots = copy(k);
+          let isDone = false;
+          const disk = interfereWith(nodeDisk, ({ number }) => {
+            if (number !== k) return;
+            isDone = true;
+            meanwhile(roots);
+          });
+          const given = { roots, id: ID, snapshot: names[at] as Timestamp };
+          expect(read(disk, given), `operation ${k}`).to.deep.equal([]);
+          expect(isDone).to.equal(true);
+          rmSync(join(roots.state, '..'), { recursive: true });
+        }
+      }).timeout(120_000);
+    }
+  }
+
+  it('a file that is missing from a snapshot that is there is a problem, whatever goes meanwhile', () => {
+    const roots = copy(0);
+    const [, current] = names as [Timestamp, Timestamp];
+    const blobs = join(snapshotPath(roots, ID, current), 'blobs');
+    const [lost] = readdirSync(blobs);
+    nodeDisk.unlink(join(blobs, lost as string));
+    let isDone = false;
+    const disk = interfereWith(nodeDisk, ({ paths }) => {
+      if (isDone || !paths.includes(`${names[0]}/blobs`)) return;
+      isDone = true;
+      clean(roots);
+    });
+    const { findings } = jobs.verifyRepository(disk, { roots, id: ID });
+    expect(isDone).to.equal(true);
+    expect(readlinkSync(join(roots.published, 'web/app'))).to.contain(current);
+    const wrong = findings.map(({ problem, path }) => [problem, path]);
+    expect(wrong).to.deep.equal([['missing', `master/app/${current}/blobs/${lost}`]]);
+  });
+});
