@@ -113,9 +113,9 @@ export class CleaningWorld {
   /** Somebody pulls and somebody publishes for as long as it takes. */
   async watched(run: () => Promise<void>): Promise<Watched> {
     const seen = none();
-    let isOver = false;
+    let isExpired = false;
     const each = async (everyMs: number, once: () => Promise<void>) => {
-      while (!isOver) {
+      while (!isExpired) {
         await once();
         await pause(everyMs);
       }
@@ -134,7 +134,7 @@ export class CleaningWorld {
       if (drop) seen.dropsMs.push(await this.#dropOne(drop));
     });
     await run();
-    isOver = true;
+    isExpired = true;
     await Promise.all([pulls, publishes]);
     return seen;
   }

@@ -131,8 +131,8 @@ export class Daemon {
 
   /** Waits until nothing is claimed any more: what comes after a flip is done. */
   async idle(): Promise<void> {
-    const isOver = () => namesIn(join(this.inbox, '.claimed')).length === 0;
-    await until('the claims to go', isOver, { everyMs: 2 });
+    const isExpired = () => namesIn(join(this.inbox, '.claimed')).length === 0;
+    await until('the claims to go', isExpired, { everyMs: 2 });
   }
 
   /** Waits until there is a spare tree of the current snapshot (spare-tree.ts). */

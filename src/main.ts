@@ -7,7 +7,7 @@ import { becomeOwner, explainDenied } from './cli/as-owner.js';
 import { type CommandContext, EXIT, type ExitCode } from './cli/command-context.js';
 import { type CommandRun, defineCommands, type Given } from './cli/commands.js';
 import { openLogOutput } from './cli/log-output.js';
-import { complain } from './cli/print-error.js';
+import { printError } from './cli/print-error.js';
 import type { Process } from './cli/run.js';
 import { managerAddress } from './daemon/systemd.js';
 import { DropdockError, faultOf } from './errors.js';
@@ -117,7 +117,7 @@ async function main(argv: string[]): Promise<ExitCode> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    return complain(error, argv.includes('--json'), (text) => void process.stderr.write(text));
+    return printError(error, argv.includes('--json'), (text) => void process.stderr.write(text));
   }
 }
 
@@ -164,7 +164,7 @@ function endOnBug(log: Log, closeLog: () => Promise<void>, json: boolean): void 
     isEnding = true;
     const { stack, message } = error;
     log('error', 'daemon.failed', { message, stack });
-    complain(error, json, (text) => void process.stderr.write(text));
+    printError(error, json, (text) => void process.stderr.write(text));
     const end = () => process.exit(EXIT.system);
     closeLog().then(end, end);
   });

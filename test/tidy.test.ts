@@ -36,7 +36,7 @@ const DOORS: Record<string, string[]> = {
   ],
   winston: ['log.ts'],
   commander: ['main.ts'],
-  bcryptjs: ['auth/auth-jobs.ts'],
+  bcryptjs: ['auth/check-password.ts'],
   jose: ['auth/tokens.ts'],
   fresh: ['registry/answer.ts'],
   'range-parser': ['registry/answer.ts'],

@@ -82,10 +82,10 @@ async function dropOne({ inbox, web }: Publisher, drop: SmallDrop | undefined): 
   const begin = performance.now();
   renameSync(path, join(inbox, `${repository}:1.0`));
   const took = (await web.moved(repository, before)) - begin;
-  const isOver = () =>
+  const isExpired = () =>
     namesIn(inbox).every((name) => name.startsWith('.')) &&
     namesIn(join(inbox, '.claimed')).length === 0;
-  await until('the drop to be gone', isOver, { everyMs: 1 });
+  await until('the drop to be gone', isExpired, { everyMs: 1 });
   await pause(REST_MS);
   return took;
 }

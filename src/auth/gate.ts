@@ -4,9 +4,9 @@
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { RunJob } from '../storage/run-job.js';
+import type { RunJob } from '../storage/job.js';
 import { fileVersion, readConfigured } from '../storage/serving.js';
-import type { AccessJobs } from './auth-jobs.js';
+import { checkPassword } from './check-password.js';
 import {
   type Credentials,
   hashOfNobody,
@@ -33,7 +33,7 @@ export type Proof =
 export interface GateOptions {
   /** Undefined: nobody has a name here, and every caller is anonymous. */
   readonly htpasswd: string | undefined;
-  readonly run: RunJob<Pick<AccessJobs, 'checkPassword'>>;
+  readonly run: RunJob;
   /** Milliseconds, of a clock that is never set. */
   readonly nowMs: () => number;
   /** The file was read: for the first time, again, or in vain (then what was read before holds). */
@@ -85,7 +85,7 @@ export class Gate {
       // An unknown name's password takes as long as a known one's.
       const cost = this.#cost;
       const request = { password, hash: hash ?? hashOfNobody(cost), cost };
-      const right = await this.options.run('checkPassword', request);
+      const right = await this.options.run(checkPassword, request);
       // Nor if the file has changed while it was compared.
       if (!right || hash === undefined || this.#passwords.get(user) !== hash) {
         return { kind: 'refused', name: user };

@@ -4,9 +4,9 @@
  */
 
 import { DropdockError } from '../errors.js';
-import type { RunJob } from '../storage/run-job.js';
+import type { RunJob } from '../storage/job.js';
 import { fileVersion, readConfigured } from '../storage/serving.js';
-import type { AccessJobs } from './auth-jobs.js';
+import { makeTokenKey } from './make-token-key.js';
 import {
   isRotationDue,
   parseTokenKeys,
@@ -19,7 +19,7 @@ export interface KeyRingOptions {
   readonly path: string;
   /** Makes the file where there is none, and puts a new key into it once in a while. */
   readonly makes: boolean;
-  readonly run: RunJob<Pick<AccessJobs, 'makeTokenKey'>>;
+  readonly run: RunJob;
   /** Milliseconds, of a clock that is never set. */
   readonly nowMs: () => number;
   /** Milliseconds since the epoch. */
@@ -75,7 +75,7 @@ export class KeyRing {
       await this.#read();
       const { makes, run, path, clockMs } = this.options;
       if (!makes || !isRotationDue(this.#keys, clockMs())) return;
-      await run('makeTokenKey', { path, nowMs: clockMs() });
+      await run(makeTokenKey, { path, nowMs: clockMs() });
       await this.#read();
     } catch (error) {
       // Read and told again once it can be.

@@ -8,6 +8,7 @@ import type { Edit, PublishResult } from '../publisher/target.js';
 import { isTimestamp } from '../repository/timestamp.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import { isLocalOnly } from '../settings/target-settings.js';
+import { emptyTrash } from '../storage/trash.js';
 import { type CommandContext, EXIT, type ExitCode, printJson } from './command-context.js';
 
 /** What is changed, and where; in all of its targets where none is named. */
@@ -67,7 +68,7 @@ async function change(
         failures.push(error);
       }
     }
-    await services.run('emptyTrash', { roots: services.roots });
+    await services.run(emptyTrash, { roots: services.roots });
     // One target that refuses keeps no other from it.
     if (failures.length > 0) throw failures[0];
     return EXIT.done;

@@ -9,10 +9,9 @@ import { resolveRepository } from '../settings/repository-policy.js';
 import type { LoadedSettings } from '../settings/settings.js';
 import { readClock } from '../storage/clock.js';
 import { nodeDisk } from '../storage/disk.js';
-import type { RunJob } from '../storage/run-job.js';
+import type { RunJob } from '../storage/job.js';
 import { TransactionNames } from '../storage/transaction.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
-import { type Jobs, loadJob } from '../workers/job-table.js';
 
 /** design.md 8. */
 export const EXIT = { done: 0, refused: 1, usage: 2, system: 3, busy: 75 } as const;
@@ -36,10 +35,8 @@ export function rootsOf({ settings }: CommandContext): TreeRoots {
 }
 
 /** Commands that only read need no threads: the process does nothing else meanwhile. */
-export const runHere: RunJob<Jobs> = async (job, request) =>
-  (await (
-    await loadJob(job)
-  )(nodeDisk, request as never)) as never;
+export const runHere: RunJob = (job, request) =>
+  Promise.resolve(request).then((given) => job(nodeDisk, given) as Awaited<ReturnType<typeof job>>);
 
 /** The id of a repository a person named. @throws name.invalid as a usage error */
 export function idOf({ settings }: CommandContext, repository: string): RepositoryId {

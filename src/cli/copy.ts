@@ -6,6 +6,7 @@ import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
 import { errorFields } from '../report.js';
 import { addProgress, newProgress } from '../storage/progress.js';
+import { emptyTrash } from '../storage/trash.js';
 import { type CommandContext, EXIT, type ExitCode, idOf, printJson } from './command-context.js';
 import { ProgressLine, type ProgressOutput } from './progress-line.js';
 
@@ -58,7 +59,7 @@ export async function copy(
         if (!context.json) context.print(`failed ${id} ${(error as Error).message}\n`);
       }
     }
-    await services.run('emptyTrash', { roots: services.roots });
+    await services.run(emptyTrash, { roots: services.roots });
     if (context.json) printJson(context, { from, to, repositories: done });
     if (failures[0]) throw failures[0];
     return EXIT.done;

@@ -4,7 +4,7 @@ import { errorFields } from '../report.js';
 import { EXIT, type ExitCode } from './command-context.js';
 
 /** @param write to standard error */
-export function complain(error: unknown, json: boolean, write: (text: string) => void): ExitCode {
+export function printError(error: unknown, json: boolean, write: (text: string) => void): ExitCode {
   const fields = errorFields(error as Error);
   if (json) write(`${JSON.stringify({ error: fields })}\n`);
   else {

@@ -13,6 +13,7 @@ import { nodeDisk } from '../storage/disk.js';
 import { addProgress, newProgress } from '../storage/progress.js';
 import { bytesBelow, receiveStream } from '../storage/receive.js';
 import { inTransaction } from '../storage/transaction.js';
+import { emptyTrash } from '../storage/trash.js';
 import { workPath } from '../storage/tree-paths.js';
 import { type CommandContext, EXIT, type ExitCode } from './command-context.js';
 import { ProgressLine, type ProgressOutput } from './progress-line.js';
@@ -54,7 +55,7 @@ export async function publishByHand(
       return publishDrop(context, services, { drop, name, options });
     });
   } finally {
-    await run('emptyTrash', { roots });
+    await run(emptyTrash, { roots });
     await services.close();
   }
 }

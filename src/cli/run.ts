@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { crash } from '../crash.js';
 import { startDaemon } from '../daemon/daemon.js';
 import { openMonitor } from '../daemon/monitor.js';
-import { Postman } from '../daemon/notifier.js';
+import { Notifier } from '../daemon/notifier.js';
 import { openRegistry, type Registry } from '../daemon/registry.js';
 import { openServices, type Services, threadsFor } from '../daemon/services.js';
 import { type ManagerAddress, ServiceManager } from '../daemon/systemd.js';
@@ -83,8 +83,8 @@ export async function runDaemon(
     registry = await openRegistry({ ...shown, inherited: outside.inheritedSockets }, 'retry');
     const daemon = await startDaemon(services);
     const isTelling = settings.notify.length > 0;
-    const postman = isTelling ? new Postman(services, environment) : undefined;
-    monitor.watch({ liveClaims, run, roots, noticesWaiting: () => postman?.waiting ?? 0 });
+    const notifier = isTelling ? new Notifier(services, environment) : undefined;
+    monitor.watch({ liveClaims, run, roots, noticesWaiting: () => notifier?.waiting ?? 0 });
     const status = () => statusLine(registry?.urls ?? [], inbox);
     onReload({ current, log, outside, manager, status }, async () => {
       await registry?.reload();
@@ -96,7 +96,7 @@ export async function runDaemon(
     await Promise.race([outside.stopRequested, daemon.failed]);
     manager.stopping('Lets running publishes and pulls end');
     await Promise.all([daemon.stop(), registry.close()]);
-    await postman?.stop();
+    await notifier?.stop();
     return EXIT.done;
   } finally {
     await monitor.close();

@@ -19,14 +19,14 @@ export interface HostStatus {
     readonly owner: string;
     readonly at: number;
   }[];
-  readonly inbox: readonly InboxStatus[];
+  readonly inbox: readonly InboxReport[];
   /** How many wait altogether; not all of them may be listed. */
   readonly waiting: number;
   /** The newest first. */
   readonly rejected: readonly RejectedDrop[];
 }
 
-export interface InboxStatus {
+export interface InboxReport {
   readonly drop: string;
   readonly state: 'waiting' | 'ignored' | 'claimed' | 'queued' | 'publishing' | 'retrying';
   /** Milliseconds since the epoch; left out where no daemon tells. */
@@ -137,7 +137,7 @@ function inboxText(
   return `Inbox:\n${formatTable(rows)}${rest}${who}`;
 }
 
-function howText({ progress, sinceMs, reason, state }: InboxStatus, nowMs: number): string {
+function howText({ progress, sinceMs, reason, state }: InboxReport, nowMs: number): string {
   const isReading = state === 'publishing' && progress !== undefined;
   if (!isReading || (progress.done === 0 && reason)) return shorten(reason ?? '');
   const elapsedMs = sinceMs === undefined ? 0 : nowMs - sinceMs;

@@ -1,9 +1,13 @@
 /** `dropdock status`: what is published, what waits and why, what runs now, what was refused. */
 import { resolve } from 'node:path';
-import type { BoardDocument } from '../daemon/inbox-status-writer.js';
+import type { InboxStatusDocument } from '../daemon/inbox-status-writer.js';
 import { hasErrno } from '../errors.js';
+import { listClaims } from '../inbox/claim.js';
+import { listRejected } from '../inbox/rejected.js';
+import { scan } from '../inbox/scan-job.js';
 import type { TargetReader } from '../publisher/target.js';
 import { shownTarget } from '../settings/target-settings.js';
+import { readInboxStatus } from '../storage/inbox-status-file.js';
 import { OwnerWatch } from '../storage/owner.js';
 import { ownersDirectory } from '../storage/tree-paths.js';
 import {
@@ -17,7 +21,7 @@ import {
   runHere,
   unknownRepository,
 } from './command-context.js';
-import { type HostStatus, type InboxStatus, type Status, showStatus } from './status-text.js';
+import { type HostStatus, type InboxReport, type Status, showStatus } from './status-text.js';
 
 export interface StatusOptions {
   readonly repository: string | undefined;
@@ -72,14 +76,14 @@ async function lookAtHost(context: CommandContext): Promise<HostStatus> {
   const { stale: silenceMs, kernel } = context.settings.lock;
   const monotonicMs = () => performance.now();
   const owners = new OwnerWatch(ownersDirectory(roots), { silenceMs, monotonicMs, kernel });
-  const boards = (await runHere('readBoards', { roots }))
+  const boards = (await runHere(readInboxStatus, { roots }))
     .filter(({ owner }) => !owners.isDead(owner))
-    .map(({ owner, text }) => ({ owner, ...(JSON.parse(text) as BoardDocument) }));
-  const rejected = await runHere('listRejected', { inbox, count: REJECTED_MAX });
+    .map(({ owner, text }) => ({ owner, ...(JSON.parse(text) as InboxStatusDocument) }));
+  const rejected = await runHere(listRejected, { inbox, count: REJECTED_MAX });
   const seen =
     boards.length > 0
       ? {
-          inbox: dropsOf(boards).map((drop) => toInboxStatus(drop, { inbox, ...roots })),
+          inbox: dropsOf(boards).map((drop) => toInboxReport(drop, { inbox, ...roots })),
           waiting: sumOf(boards),
         }
       : await scanned(context, inbox);
@@ -88,24 +92,24 @@ async function lookAtHost(context: CommandContext): Promise<HostStatus> {
 }
 
 /** Two daemons on one inbox see the same drops wait. */
-function sumOf(boards: readonly BoardDocument[]): number {
+function sumOf(boards: readonly InboxStatusDocument[]): number {
   return Math.max(...boards.map(({ waiting }) => waiting));
 }
 
-type BoardDrop = BoardDocument['drops'][number];
+type DropStatus = InboxStatusDocument['drops'][number];
 
 /** What lies in the inbox, and not with a daemon: every daemon sees it. */
-const isInInbox = ({ state }: BoardDrop) => state === 'waiting' || state === 'ignored';
+const isInInbox = ({ state }: DropStatus) => state === 'waiting' || state === 'ignored';
 
 /**
  * What the daemons say together: each claim is one daemon's, what waits is seen by all of them and said
  * once, as the one that looked last says it. A daemon that looked before another one claimed a drop still
  * sees it wait.
  */
-export function dropsOf(boards: readonly BoardDocument[]): BoardDrop[] {
+export function dropsOf(boards: readonly InboxStatusDocument[]): DropStatus[] {
   const newestFirst = [...boards].sort((a, b) => b.at - a.at);
   const seen = new Set<string>();
-  const waiting: BoardDrop[] = [];
+  const waiting: DropStatus[] = [];
   for (const { drops } of newestFirst) {
     const own = drops.filter((drop) => isInInbox(drop) && !seen.has(drop.drop));
     waiting.push(...own);
@@ -116,14 +120,14 @@ export function dropsOf(boards: readonly BoardDocument[]): BoardDrop[] {
 }
 
 /** @param places what a board names as `<inbox>`, for it is shown to others as well */
-export function toInboxStatus(
-  { drop, state, sinceMs, reason, progress }: BoardDocument['drops'][number],
+export function toInboxReport(
+  { drop, state, sinceMs, reason, progress }: InboxStatusDocument['drops'][number],
   places: Readonly<Record<string, string>>,
-): InboxStatus {
+): InboxReport {
   const here = reason?.replace(/<(\w+)>/g, (text, name) => places[name] ?? text);
   return {
     drop,
-    state: state as InboxStatus['state'],
+    state: state as InboxReport['state'],
     sinceMs,
     ...(here !== undefined && { reason: here }),
     ...(progress && { progress }),
@@ -137,11 +141,11 @@ async function scanned(
 ): Promise<Pick<HostStatus, 'inbox' | 'waiting'>> {
   const marker = settings.settle.marker ?? undefined;
   const nothing = { drops: [], ignored: [], directories: [] };
-  const { drops, ignored } = await runHere('scan', { inbox, marker }).catch((error) => {
+  const { drops, ignored } = await runHere(scan, { inbox, marker }).catch((error) => {
     if (hasErrno(error, 'ENOENT')) return nothing;
     throw error;
   });
-  const claims = await runHere('listClaims', { inbox }).catch(() => []);
+  const claims = await runHere(listClaims, { inbox }).catch(() => []);
   return {
     inbox: [
       ...claims.map(({ path }) => ({ drop: path, state: 'claimed' as const })),

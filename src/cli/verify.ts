@@ -3,9 +3,11 @@ import { resolve } from 'node:path';
 import { openServices } from '../daemon/services.js';
 import { targetNamed } from '../daemon/targets.js';
 import type { RepositoryId } from '../image/names.js';
+import { prepareInbox } from '../inbox/claim.js';
 import type { Log } from '../log.js';
 import type { RepairResult } from '../publisher/target.js';
 import { shownTarget } from '../settings/target-settings.js';
+import { prepareTree } from '../storage/prepare-tree.js';
 import { allDirectories } from '../storage/tree-paths.js';
 import {
   type CommandContext,
@@ -24,8 +26,8 @@ import {
 export async function init(context: CommandContext): Promise<ExitCode> {
   const roots = rootsOf(context);
   const inbox = resolve(context.settings.paths.inbox);
-  await runHere('prepareTree', { roots, directories: allDirectories(roots) });
-  await runHere('prepareInbox', { inbox });
+  await runHere(prepareTree, { roots, directories: allDirectories(roots) });
+  await runHere(prepareInbox, { inbox });
   if (context.json) printJson(context, { inbox, ...roots });
   else {
     context.print(

@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 const BREATH_MS = 8;
 
 /** Calls `use` with each, in order; whatever else waits has its turn in between. */
-export async function inBreaths<T>(items: Iterable<T>, use: (item: T) => void): Promise<void> {
+export async function inChunks<T>(items: Iterable<T>, use: (item: T) => void): Promise<void> {
   let sinceMs = performance.now();
   for (const item of items) {
     use(item);

@@ -4,14 +4,14 @@ import { type DropName, parseDropName } from '../image/names.js';
 import type { ClaimRequest } from '../inbox/claim.js';
 import { type Claim, claimPath } from '../inbox/inbox-paths.js';
 import type { Observation } from '../inbox/scan.js';
-import type { ClaimedDrop } from '../publisher/delivery.js';
+import type { ClaimedDrop } from '../publisher/drop-record.js';
 import { type ResolvedRepository, resolveRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { newProgress } from '../storage/progress.js';
 import type { Services } from './services.js';
 
 /** What is known of a drop that has been claimed. */
-export interface TakenDrop extends Partial<Pick<ClaimedDrop, 'look' | 'held'>> {
+export interface ClaimableDrop extends Partial<Pick<ClaimedDrop, 'look' | 'held'>> {
   readonly path: string;
   readonly kind: Observation['kind'];
   readonly tolerateAbsent: boolean;
@@ -41,7 +41,7 @@ export function claimRequest(
 export function toClaimedDrop(
   { settings, inbox, monotonicMs }: Services,
   claim: Claim,
-  { path, kind, tolerateAbsent, look, held }: TakenDrop,
+  { path, kind, tolerateAbsent, look, held }: ClaimableDrop,
 ): ClaimedDrop {
   const { policy, name } = resolveDrop(settings, path, kind);
   const { ingest, archives } = settings;

@@ -6,11 +6,16 @@ import { crash } from '../crash.js';
 import { faultOf, fromPlainError } from '../errors.js';
 import type { Observation } from '../inbox/scan.js';
 import type { Verdict } from '../inbox/settle.js';
-import type { Held } from '../publisher/delivery.js';
+import type { Held } from '../publisher/drop-record.js';
 import { hashedBytes } from '../publisher/stage-drop.js';
 import type { StoredDrop } from '../publisher/stored-drop.js';
 import { elsewhereOf } from '../settings/target-settings.js';
-import type { ClaimAnswer, ClaimedOne, DropToClaim } from '../staging/claim-batch.js';
+import {
+  type ClaimAnswer,
+  type ClaimedOne,
+  claimBatch,
+  type DropToClaim,
+} from '../staging/claim-batch.js';
 import { endTransaction } from '../storage/transaction.js';
 import { claimRequest, resolveDrop } from './claimed-drop.js';
 import type { Services } from './services.js';
@@ -102,7 +107,7 @@ export class Claiming {
       });
     this.#running++;
     try {
-      const { answers, isLeft } = await run('claimBatch', { roots, uid, transaction, drops });
+      const { answers, isLeft } = await run(claimBatch, { roots, uid, transaction, drops });
       if (isLeft) await end();
       const holder = new Holder(end, (change) => {
         this.#held += change;

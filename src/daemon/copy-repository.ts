@@ -10,6 +10,7 @@ import { toTimestamp } from '../repository/timestamp.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import { nothingIngested } from '../storage/stored.js';
 import { inTransaction } from '../storage/transaction.js';
+import { restage, restageNeeds } from '../targets/restage.js';
 import type { Services } from './services.js';
 
 export interface Copy {
@@ -50,7 +51,7 @@ async function copyInto(
 ): Promise<Copied> {
   const source = await from.currentText(id);
   if (source === undefined) return undefined;
-  const { repository, removed, needs } = await run('restageNeeds', { source });
+  const { repository, removed, needs } = await run(restageNeeds, { source });
   if (removed) return undefined;
   onTotal(bytesOf(needs));
   // Operators are not bound by immutableTags.
@@ -58,7 +59,7 @@ async function copyInto(
   const lacking = await to.lacking(needs);
   onBytes(bytesOf(needs) - bytesOf(lacking));
   await from.fetch(lacking, { transaction, onBytes });
-  const content = await run('restage', { roots, source });
+  const content = await run(restage, { roots, source });
   // A publish sends what its snapshot adds: this also replaces what the target has lost.
   await to.send(lacking);
   const origin = { drop: `copy of ${from.name}`, at: toTimestamp(nowMs()) };

@@ -1,15 +1,17 @@
 /** The daemon: what is started, in which order, and how it ends. */
 import pTimeout from 'p-timeout';
 import { faultOf } from '../errors.js';
+import { prepareInbox } from '../inbox/claim.js';
 import type { OnceContext } from '../publisher/publish-once.js';
 import { Publisher, type PublisherContext } from '../publisher/publisher.js';
 import { errorFields } from '../report.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
-import { BoardKeeper } from './inbox-status-writer.js';
+import { stage } from '../staging/stage.js';
+import { InboxStatusWriter } from './inbox-status-writer.js';
 import { Intake } from './intake.js';
 import type { Services } from './services.js';
-import { SpareTrees } from './spare-tree-timer.js';
+import { SpareTreeTimer } from './spare-tree-timer.js';
 import { Tidying } from './tidying.js';
 import { cleanAll, isEnding, recover, takeOverFromDead } from './upkeep.js';
 
@@ -30,7 +32,7 @@ const LOOK_MS_MAX = 10 * 60_000;
 export async function startDaemon(services: Services): Promise<Daemon> {
   const { run, inbox, log } = services;
   const { failed, fail } = failure();
-  await run('prepareInbox', { inbox });
+  await run(prepareInbox, { inbox });
 
   const publisher: Publisher = new Publisher(publisherContext(services), {
     onBug: fail,
@@ -39,7 +41,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     onFinished: () => tidying.want(),
   });
   const tidying = new Tidying(services, () => publisher.isBusy);
-  const spares = new SpareTrees(services);
+  const spares = new SpareTreeTimer(services);
   const intake: Intake = new Intake(services, {
     onClaimed: (drop) => publisher.add(drop),
     onRefused: (claim, name, error) => publisher.refuse(claim, name, error),
@@ -47,14 +49,14 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   });
   await recover(services, intake);
   intake.start();
-  const keeper = new BoardKeeper(services);
+  const keeper = new InboxStatusWriter(services);
   const warn = (error: unknown) => {
     if (faultOf(error) === 'bug') fail(error);
     else if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
   };
   const upkeep = repeat(services.settings.retention.interval, () => cleanAll(services), warn);
-  const lookForDead = () => takeOverFromDead(services, intake);
-  const takeover = repeat(lookForDeadMs(services.settings), lookForDead, warn);
+  const findDeadOwners = () => takeOverFromDead(services, intake);
+  const takeover = repeat(findDeadEveryMs(services.settings), findDeadOwners, warn);
   log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
 
   return {
@@ -115,7 +117,7 @@ function failure(): { failed: Promise<never>; fail: (error: unknown) => void } {
 }
 
 /** Where the kernel does not tell who lives, one must look often to notice a silence in its time. */
-function lookForDeadMs({ lock }: Settings): number {
+function findDeadEveryMs({ lock }: Settings): number {
   return lock.kernel ? lock.stale : lock.stale / 4;
 }
 
@@ -127,6 +129,7 @@ export function onceContext(services: Services): OnceContext {
     uid,
     transactions,
     run: (job, request) => services.run(job, request),
+    stage,
     emit: events.emit,
     target: targets.get,
     policyOf: (repository) => resolveRepository(services.settings, repository),

@@ -1,5 +1,6 @@
 /** Keeps the daemon's board on disk, for `dropdock status`. */
 import { crash } from '../crash.js';
+import { removeInboxStatus, writeInboxStatus } from '../storage/inbox-status-file.js';
 import type { KnownDrop } from '../web/daemon-view.js';
 import type { Services } from './services.js';
 
@@ -8,7 +9,7 @@ const EVERY_MS = 1000;
 const WAITING_MAX = 200;
 
 /** docs/status.md describes it. */
-export interface BoardDocument {
+export interface InboxStatusDocument {
   readonly version: 1;
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -18,7 +19,7 @@ export interface BoardDocument {
   readonly drops: readonly KnownDrop[];
 }
 
-export class BoardKeeper {
+export class InboxStatusWriter {
   readonly #services: Services;
   readonly #unsubscribe: () => void;
   #timer: NodeJS.Timeout | undefined;
@@ -38,7 +39,7 @@ export class BoardKeeper {
     clearTimeout(this.#timer);
     await this.#writing;
     const { run, roots, owner } = this.#services;
-    await run('removeBoards', { roots, owners: [owner.token] }).catch(() => {});
+    await run(removeInboxStatus, { roots, owners: [owner.token] }).catch(() => {});
   }
 
   #soon(): void {
@@ -63,14 +64,14 @@ export class BoardKeeper {
         ...all.filter(({ kind }) => kind === 'running'),
         ...waiting.slice(0, WAITING_MAX),
       ];
-      const document: BoardDocument = {
+      const document: InboxStatusDocument = {
         version: 1,
         at: nowMs(),
         pid: process.pid,
         waiting: waiting.length,
         drops: shown,
       };
-      await run('writeBoard', { roots, owner: owner.token, text: JSON.stringify(document) });
+      await run(writeInboxStatus, { roots, owner: owner.token, text: JSON.stringify(document) });
     } catch {
       // It is for those who look, and they are told how old it is.
     }

@@ -4,24 +4,24 @@
  */
 
 import { pathOfFlatName, type RepositoryId, type RepositoryName } from '../image/names.js';
-import type { InboxJobs } from '../inbox/inbox-jobs.js';
-import type { RejectedDrop } from '../inbox/rejected.js';
+import { listRejected, type RejectedDrop } from '../inbox/rejected.js';
 import type { EmitEvent, PublishEvent } from '../publisher/events.js';
 import { errorFields } from '../report.js';
 import { timestampMs } from '../repository/timestamp.js';
+import type { RunJob } from '../storage/job.js';
 import { readProgress, resetProgress } from '../storage/progress.js';
-import type { RunJob } from '../storage/run-job.js';
+import { dropBytes } from '../storage/receive.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
-import type { PublishJobs } from '../targets/directory/directory-jobs.js';
+import { repositoryHistory } from '../targets/directory/overview.js';
 import type { DaemonView, KnownDrop, KnownFlip } from '../web/daemon-view.js';
 import type { DropState } from '../web/inbox-view.js';
 import { shownTags } from './log-events.js';
 import { repositoriesOf } from './repositories-of.js';
 
-export interface BoardOptions {
+export interface InboxStatusOptions {
   readonly inbox: string;
   readonly roots: TreeRoots;
-  readonly run: RunJob<InboxJobs & PublishJobs>;
+  readonly run: RunJob;
   /** The claims that are worked on: what is not among them does not run any more. */
   readonly liveClaims: ReadonlySet<string>;
   readonly nowMs: () => number;
@@ -56,7 +56,7 @@ const REJECTED_MAX = 100;
 /** Whoever deletes a rejected drop tells nobody. */
 const REJECTED_LOOK_MS = 5000;
 
-export class Board implements DaemonView {
+export class InboxStatus implements DaemonView {
   readonly #waiting = new Map<string, Waiting>();
   /** By name, and of one name by claim: there may be thousands, and events tell of one name. */
   readonly #running = new Map<string, Map<string, Running>>();
@@ -67,7 +67,7 @@ export class Board implements DaemonView {
   #rejectedMs = Number.NEGATIVE_INFINITY;
   readonly #listeners = new Set<() => void>();
 
-  constructor(readonly options: BoardOptions) {}
+  constructor(readonly options: InboxStatusOptions) {}
 
   onChange(changed: () => void): () => void {
     this.#listeners.add(changed);
@@ -83,7 +83,7 @@ export class Board implements DaemonView {
   #count(running: Running): void {
     if (running.isCounted) return;
     running.isCounted = true;
-    this.options.run('dropBytes', { path: running.path }).then(
+    this.options.run(dropBytes, { path: running.path }).then(
       (bytes) => {
         running.total = bytes;
       },
@@ -213,14 +213,14 @@ export class Board implements DaemonView {
   }
 
   history(id: RepositoryId): Promise<readonly KnownFlip[]> {
-    return this.options.run('repositoryHistory', { roots: this.options.roots, id });
+    return this.options.run(repositoryHistory, { roots: this.options.roots, id });
   }
 
   #listRejected(): Promise<readonly RejectedDrop[]> {
     const { run, inbox, nowMs } = this.options;
     if (Math.abs(nowMs() - this.#rejectedMs) < REJECTED_LOOK_MS) return this.#rejected;
     this.#rejectedMs = nowMs();
-    this.#rejected = run('listRejected', { inbox, count: REJECTED_MAX }).catch(() => []);
+    this.#rejected = run(listRejected, { inbox, count: REJECTED_MAX }).catch(() => []);
     return this.#rejected;
   }
 

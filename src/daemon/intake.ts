@@ -4,17 +4,19 @@
  */
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
 import type { ClaimResult } from '../inbox/claim.js';
+import { whatForbids } from '../inbox/forbidden.js';
 import { type Claim, claimKey } from '../inbox/inbox-paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
+import { scan } from '../inbox/scan-job.js';
 import { incomplete, Settler, type SettleSettings, type Times } from '../inbox/settle.js';
 import { InboxWatch } from '../inbox/watch.js';
-import type { ClaimedDrop } from '../publisher/delivery.js';
+import type { ClaimedDrop } from '../publisher/drop-record.js';
 import { errorFields } from '../report.js';
-import { inBreaths } from './breaths.js';
-import { type TakenDrop, toClaimedDrop } from './claimed-drop.js';
+import { inChunks } from './breaths.js';
+import { type ClaimableDrop, toClaimedDrop } from './claimed-drop.js';
 import { Claiming } from './claiming.js';
 import { placesToWatch } from './places-to-watch.js';
-import { LookTimer } from './scan-timer.js';
+import { ScanTimer } from './scan-timer.js';
 import type { Services } from './services.js';
 
 /** Hints come in crowds; one look answers all that came together, and those that come meanwhile the next. */
@@ -36,7 +38,7 @@ export class Intake {
   readonly #said = new Map<string, string>();
   #watch: InboxWatch | undefined;
   readonly #claiming: Claiming;
-  readonly #timer: LookTimer;
+  readonly #timer: ScanTimer;
   #stopped = false;
   #lookedMs: number;
 
@@ -46,7 +48,7 @@ export class Intake {
     this.#lookedMs = services.monotonicMs();
     this.#claiming = new Claiming(services);
     this.#settler = new Settler(settleSettings(services));
-    this.#timer = new LookTimer({
+    this.#timer = new ScanTimer({
       look: () => this.#look(),
       monotonicMs: services.monotonicMs,
       mostMs: () => services.settings.inbox.scan,
@@ -116,17 +118,15 @@ export class Intake {
     const { run, inbox, settings, owner, monotonicMs, events } = this.#services;
     const marker = settings.settle.marker ?? undefined;
     const beganMs = performance.now();
-    const seen = await run('scan', { inbox, marker, clock: owner.token });
+    const seen = await run(scan, { inbox, marker, clock: owner.token });
     this.#tellScanned(seen, performance.now() - beganMs);
     const againMs = this.#watch?.follow(seen.directories, monotonicMs()) ?? settings.inbox.scan;
-    await inBreaths(seen.ignored, ({ path, reason }) =>
-      this.#mention(path, 'drop.ignored', reason),
-    );
+    await inChunks(seen.ignored, ({ path, reason }) => this.#mention(path, 'drop.ignored', reason));
     const paths = new Set(seen.drops.map(({ path }) => path));
     this.#settler.keepOnly(paths);
     for (const { path } of seen.ignored) paths.add(path);
     const gone = [...this.#said.keys()].filter((path) => !paths.has(path));
-    await inBreaths(gone, (drop) => {
+    await inChunks(gone, (drop) => {
       this.#said.delete(drop);
       events.emit({ type: 'drop.gone', drop });
     });
@@ -139,7 +139,7 @@ export class Intake {
     }
     const times = { filesystemMs, monotonicMs: monotonicMs() };
     const rechecks: Promise<number>[] = [];
-    await inBreaths(seen.drops, (drop) => {
+    await inChunks(seen.drops, (drop) => {
       if (this.#stopped) return;
       const recheck = this.#consider(drop, times, awaiting).catch((error) =>
         this.#warn(drop.path, error),
@@ -198,7 +198,7 @@ export class Intake {
   async #taken(
     seen: Observation,
     claim: ClaimResult,
-    how: Pick<TakenDrop, 'tolerateAbsent' | 'held'>,
+    how: Pick<ClaimableDrop, 'tolerateAbsent' | 'held'>,
   ): Promise<void> {
     const { settings, events } = this.#services;
     const { path, kind, signature } = seen;
@@ -211,7 +211,7 @@ export class Intake {
   }
 
   /** Hands a claim on: to be published, or to be refused for its name. */
-  async adopt(claim: Claim, taken: TakenDrop): Promise<void> {
+  async adopt(claim: Claim, taken: ClaimableDrop): Promise<void> {
     const { liveClaims } = this.#services;
     liveClaims.add(claimKey(claim));
     try {
@@ -234,7 +234,7 @@ export class Intake {
     const { message, code } = errorFields(error as Error);
     const { first } = settings.retry;
     const isForbidden = hasErrno(error, 'EACCES', 'EPERM');
-    const explain = () => run('whatForbids', { inbox, path: drop }).catch(() => message);
+    const explain = () => run(whatForbids, { inbox, path: drop }).catch(() => message);
     const what = isForbidden ? await explain() : message;
     const reason = `${what} (${code}), next look within ${first / 1000}s`;
     if (!this.#stopped) this.#mention(drop, 'drop.waiting', reason);

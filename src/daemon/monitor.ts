@@ -14,6 +14,7 @@ import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
 import { matchesRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
+import { countRepositories } from '../targets/directory/count-repositories.js';
 import { placeOf } from './listen.js';
 import type { Services } from './services.js';
 import { readPlaces } from './targets.js';
@@ -123,7 +124,7 @@ async function loadMetrics(
     census: async () => {
       const { run, roots } = watched() ?? {};
       if (run === undefined || roots === undefined) throw new Error('starting');
-      return run('census', { roots });
+      return run(countRepositories, { roots });
     },
     claims: () => watched()?.liveClaims ?? [],
     noticesWaiting: () => watched()?.noticesWaiting() ?? 0,

@@ -7,21 +7,21 @@
 import type { RepositoryId } from '../image/names.js';
 import type { Log } from '../log.js';
 import { rejectionNotice, type Target, targetOf, wants } from '../notify/notice.js';
-import type { FlipNote } from '../notify/queue.js';
+import { type FlipNote, listFlipNotes, noteFlip, spoolNotice } from '../notify/queue.js';
 import { errorFields } from '../report.js';
 import { matchesRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
-import type { RunJob } from '../storage/run-job.js';
+import type { RunJob } from '../storage/job.js';
 import { notifyDirectory, type TreeRoots } from '../storage/tree-paths.js';
-import type { FlipObserver, PendingFlip } from '../targets/directory/directory-target.js';
-import type { Jobs } from '../workers/job-table.js';
+import type { FlipObserver, PendingFlip } from '../targets/target-kind.js';
+import { settleFlip } from './flip-notice.js';
 
 export interface NoticesOptions {
   readonly settings: () => Settings;
   readonly roots: TreeRoots;
   /** The token of this process. */
   readonly owner: string;
-  readonly run: RunJob<Jobs>;
+  readonly run: RunJob;
   readonly log: Log;
 }
 
@@ -47,7 +47,7 @@ export class Notices implements FlipObserver {
    */
   async settleLeft(isDead: (owner: string) => boolean): Promise<void> {
     const { run, owner } = this.#options;
-    for (const note of await run('listFlipNotes', { spool: this.spool })) {
+    for (const note of await run(listFlipNotes, { spool: this.spool })) {
       const isOurs = note.owner === owner;
       if (isOurs ? this.#underWay.has(keyOf(note)) : !isDead(note.owner)) continue;
       await this.#settle(note, { isLeft: true });
@@ -60,7 +60,7 @@ export class Notices implements FlipObserver {
     const { run, owner } = this.#options;
     const note = { owner, id, snapshot, base };
     this.#underWay.set(keyOf(note), note);
-    await this.#quietly(() => run('noteFlip', { spool: this.spool, note }));
+    await this.#quietly(() => run(noteFlip, { spool: this.spool, note }));
     return () => this.#settle(note);
   }
 
@@ -68,7 +68,7 @@ export class Notices implements FlipObserver {
     const { run, roots } = this.#options;
     const { spool, targets } = this;
     await this.#quietly(async () => {
-      this.#sayDropped(await run('settleFlip', { roots, spool, note, targets, isLeft }));
+      this.#sayDropped(await run(settleFlip, { roots, spool, note, targets, isLeft }));
       this.onSpooled();
     });
     this.#underWay.delete(keyOf(note));
@@ -88,7 +88,7 @@ export class Notices implements FlipObserver {
     const keys = [...new Set(wanting.map(({ key }) => key))];
     if (notice === undefined || keys.length === 0) return;
     await this.#quietly(async () => {
-      this.#sayDropped(await run('spoolNotice', { spool: this.spool, keys, notice }));
+      this.#sayDropped(await run(spoolNotice, { spool: this.spool, keys, notice }));
       this.onSpooled();
     });
   }

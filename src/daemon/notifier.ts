@@ -1,10 +1,17 @@
-/** The daemon's part in telling: one courier for each target, and the flips that nobody told of. */
+/** The daemon's part in telling: one sender for each target, and the flips that nobody told of. */
 
 import { crash } from '../crash.js';
 import { deliver } from '../notify/deliver.js';
 import type { Notice, Target } from '../notify/notice.js';
-import { deliveryLockPath } from '../notify/queue.js';
-import { Courier } from '../notify/sender.js';
+import {
+  deleteUnknownFiles,
+  deliveryLockPath,
+  listNotices,
+  prepareSpool,
+  readNotice,
+  removeNotice,
+} from '../notify/queue.js';
+import { Sender } from '../notify/sender.js';
 import { errorFields } from '../report.js';
 import { type KernelLock, tryKernelLock } from '../storage/kernel-lock.js';
 import { formatSeconds } from '../units.js';
@@ -15,9 +22,9 @@ const LOOK_MS = 2000;
 /** What is under way at the end gets so long; what waits is told by the next start. */
 const LAST_MS = 3000;
 
-export class Postman {
+export class Notifier {
   readonly #services: Services;
-  readonly #couriers: ReadonlyMap<string, Courier>;
+  readonly #senders: ReadonlyMap<string, Sender>;
   readonly #timer: NodeJS.Timeout;
   #waiting = 0;
   #isPrepared = false;
@@ -32,8 +39,8 @@ export class Postman {
   constructor(services: Services, environment: Readonly<Record<string, string | undefined>>) {
     const { notices } = services;
     this.#services = services;
-    this.#couriers = new Map(
-      notices.targets.map((target) => [target.key, courierFor(services, target, environment)]),
+    this.#senders = new Map(
+      notices.targets.map((target) => [target.key, senderFor(services, target, environment)]),
     );
     notices.onSpooled = () => this.#look();
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
@@ -50,7 +57,7 @@ export class Postman {
     clearInterval(this.#timer);
     notices.onSpooled = () => {};
     await this.#looking;
-    await Promise.all([...this.#couriers.values()].map((courier) => courier.stop(LAST_MS)));
+    await Promise.all([...this.#senders.values()].map((sender) => sender.stop(LAST_MS)));
     this.#waiting = await this.#countWaiting().catch(() => this.#waiting);
     if (this.#waiting > 0) log('info', 'notify.waiting', { count: this.#waiting });
     this.#lock?.release();
@@ -83,15 +90,15 @@ export class Postman {
     await notices.settleLeft((owner) => owners.isDead(owner));
     this.#waiting = await this.#countWaiting();
     if (this.#waiting === 0 || !this.#isOurTurn()) return;
-    for (const courier of this.#couriers.values()) courier.look();
+    for (const sender of this.#senders.values()) sender.look();
   }
 
   /** Removes what a change of the settings has left behind. */
   async #prepare(): Promise<void> {
     const { notices, run, log } = this.#services;
     const { spool } = notices;
-    await run('prepareSpool', { spool });
-    const count = await run('dropStrangers', { spool, keys: [...this.#couriers.keys()] });
+    await run(prepareSpool, { spool });
+    const count = await run(deleteUnknownFiles, { spool, keys: [...this.#senders.keys()] });
     const why = 'nobody in the settings is to be told any more';
     if (count > 0) log('error', 'notify.dropped', { count, why });
     this.#isPrepared = true;
@@ -109,26 +116,26 @@ export class Postman {
   async #countWaiting(): Promise<number> {
     const { notices, run } = this.#services;
     const lists = await Promise.all(
-      [...this.#couriers.keys()].map((key) => run('listNotices', { spool: notices.spool, key })),
+      [...this.#senders.keys()].map((key) => run(listNotices, { spool: notices.spool, key })),
     );
     return lists.reduce((sum, { length }) => sum + length, 0);
   }
 }
 
-function courierFor(
+function senderFor(
   services: Services,
   target: Target,
   environment: Readonly<Record<string, string | undefined>>,
-): Courier {
+): Sender {
   const { notices, run, log, nowMs } = services;
   const { key, name: to } = target;
   const inBox = { spool: notices.spool, key };
   const about = ({ event, id }: Notice) => ({ to, what: event, id });
-  return new Courier({
+  return new Sender({
     box: {
-      list: () => run('listNotices', inBox),
-      read: (name) => run('readNotice', { ...inBox, name }),
-      remove: (name) => run('removeNotice', { ...inBox, name }),
+      list: () => run(listNotices, inBox),
+      read: (name) => run(readNotice, { ...inBox, name }),
+      remove: (name) => run(removeNotice, { ...inBox, name }),
     },
     deliver: (notice, body, signal) => deliver({ target, notice, body, environment, signal }),
     retry: () => services.settings.retry,

@@ -52,7 +52,7 @@ export async function openRegistry(
   await site.refresh();
   const places = placesOf(settings, options);
   const listening = new Map<Listen, RegistryServer>();
-  const complain = complainOnce(log);
+  const complain = logOnce(log);
   let timer: NodeJS.Timeout | undefined;
   await listenAll();
   const look = setInterval(() => {
@@ -121,7 +121,7 @@ function logAway(log: Log, target: string): SourceOptions['onAway'] {
 }
 
 /** Who reads the log at night wants to see what else happens: each reason is an error once. */
-function complainOnce(log: Log): (where: Listen, error: Error) => void {
+function logOnce(log: Log): (where: Listen, error: Error) => void {
   const said = new Map<Listen, string>();
   return (where, error) => {
     const isSaid = said.get(where) === error.message;

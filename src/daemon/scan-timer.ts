@@ -12,7 +12,7 @@ import { crash } from '../crash.js';
 const BREATH_SHARE = 2;
 const BREATH_MS_MAX = 50;
 
-export interface LookTimerOptions {
+export interface ScanTimerOptions {
   /** It handles what it can; what it throws is a bug. */
   readonly look: () => Promise<void>;
   /** Milliseconds of a clock that is never set. */
@@ -21,8 +21,8 @@ export interface LookTimerOptions {
   readonly mostMs: () => number;
 }
 
-export class LookTimer {
-  readonly #options: LookTimerOptions;
+export class ScanTimer {
+  readonly #options: ScanTimerOptions;
   #timer: NodeJS.Timeout | undefined;
   #next: NodeJS.Immediate | undefined;
   #dueMs = Number.POSITIVE_INFINITY;
@@ -30,7 +30,7 @@ export class LookTimer {
   #looking: Promise<void> | undefined;
   #stopped = false;
 
-  constructor(options: LookTimerOptions) {
+  constructor(options: ScanTimerOptions) {
     this.#options = options;
   }
 

@@ -7,13 +7,13 @@ import { Events } from '../publisher/events.js';
 import type { ClockReading } from '../repository/elapsed.js';
 import type { Settings } from '../settings/schema.js';
 import { readClock } from '../storage/clock.js';
+import type { RunJob } from '../storage/job.js';
 import { Owner, OwnerWatch } from '../storage/owner.js';
-import type { RunJob } from '../storage/run-job.js';
+import { prepareTree } from '../storage/prepare-tree.js';
 import { TransactionNames } from '../storage/transaction.js';
 import { allDirectories, ownersDirectory, type TreeRoots } from '../storage/tree-paths.js';
-import type { Jobs } from '../workers/job-table.js';
 import { ThreadPool } from '../workers/thread-pool.js';
-import { Board } from './inbox-status.js';
+import { InboxStatus } from './inbox-status.js';
 import { logEvents } from './log-events.js';
 import { Notices } from './notices.js';
 import { Targets } from './targets.js';
@@ -26,7 +26,7 @@ export interface Services {
   readonly inbox: string;
   readonly owner: Owner;
   readonly owners: OwnerWatch;
-  readonly run: RunJob<Jobs>;
+  readonly run: RunJob;
   readonly log: Log;
   /** All targets, the directory among them. */
   readonly targets: Targets;
@@ -35,7 +35,7 @@ export interface Services {
   /** What happens to drops and repositories. */
   readonly events: Events;
   /** Knows the state of the inbox. */
-  readonly board: Board;
+  readonly board: InboxStatus;
   /** Names what this process has under work/. */
   readonly transactions: TransactionNames;
   readonly uid: number;
@@ -61,7 +61,7 @@ export function markersOf({ paths }: Settings): string[] {
 
 /** Who does the disk work: worker threads, or whatever a test puts in their place. */
 export interface Hands {
-  readonly run: RunJob<Jobs>;
+  readonly run: RunJob;
   close(): Promise<void>;
 }
 
@@ -86,7 +86,7 @@ export async function openServices(
   };
   try {
     const markers = markersOf(settings);
-    await hands.run('prepareTree', { roots, directories: allDirectories(roots), markers });
+    await hands.run(prepareTree, { roots, directories: allDirectories(roots), markers });
     const { stale, kernel } = settings.lock;
     // Several signs of life must fit into the time after which silence means death.
     const owner = new Owner(ownersDirectory(roots), { heartbeatMs: stale / 4, kernel });
@@ -94,7 +94,7 @@ export async function openServices(
     const monotonicMs = () => performance.now();
     const inbox = resolve(settings.paths.inbox);
     const liveClaims = new Set<string>();
-    const board = new Board({ inbox, roots, run: hands.run, liveClaims, nowMs });
+    const board = new InboxStatus({ inbox, roots, run: hands.run, liveClaims, nowMs });
     events.subscribe(board.hear);
     events.subscribe(logEvents(log));
     const { run } = hands;

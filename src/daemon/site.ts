@@ -1,7 +1,6 @@
 /** What the endpoint answers with, by the settings of the moment: the gate, the registry, the page. */
 import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
-import type { AccessJobs } from '../auth/auth-jobs.js';
 import { Gate } from '../auth/gate.js';
 import { KeyRing, type KeySource } from '../auth/key-ring.js';
 import { Tokens } from '../auth/tokens.js';
@@ -10,7 +9,7 @@ import { Endpoint } from '../registry/endpoint.js';
 import type { Source } from '../registry/source.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
-import type { RunJob } from '../storage/run-job.js';
+import type { RunJob } from '../storage/job.js';
 import { type TreeRoots, tokenKeysPath } from '../storage/tree-paths.js';
 import type { DaemonView } from '../web/daemon-view.js';
 import { Page } from '../web/page.js';
@@ -20,7 +19,7 @@ export interface SiteOptions {
   readonly settings: () => Settings;
   readonly source: Source;
   readonly roots: TreeRoots;
-  readonly run: RunJob<AccessJobs>;
+  readonly run: RunJob;
   readonly log: Log;
   /** What the page shows of the inbox; left out in a process that only serves. */
   readonly board?: DaemonView;

@@ -2,7 +2,7 @@
 import { crash } from '../crash.js';
 import type { RepositoryId } from '../image/names.js';
 import { errorFields } from '../report.js';
-import type { StopFlag } from '../targets/directory/spare-tree.js';
+import { makeSpareTree, type StopFlag } from '../targets/directory/spare-tree.js';
 import type { Services } from './services.js';
 
 /** Fewer files are linked in less than 30 ms. */
@@ -14,7 +14,7 @@ const OFTEN_MS = 10 * 60_000;
 
 type SpareTreeServices = Pick<Services, 'run' | 'roots' | 'owner' | 'log' | 'monotonicMs'>;
 
-export class SpareTrees {
+export class SpareTreeTimer {
   readonly #services: SpareTreeServices;
   /** When each was published to last, on the monotonic clock. */
   readonly #lastMs = new Map<RepositoryId, number>();
@@ -71,7 +71,7 @@ export class SpareTrees {
     const stop = new Int32Array(new SharedArrayBuffer(4));
     this.#stopFlags.set(id, stop);
     try {
-      await run('makeSpareTree', { roots, id, owner: owner.token, stop });
+      await run(makeSpareTree, { roots, id, owner: owner.token, stop });
     } catch (error) {
       if (this.#isStopped) return;
       const what = 'making a spare tree';

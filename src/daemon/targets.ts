@@ -14,10 +14,11 @@ import {
   type TargetSettings,
 } from '../settings/target-settings.js';
 import { directoryKind } from '../targets/directory/directory-kind.js';
-import type { FlipObserver } from '../targets/directory/directory-target.js';
-import { Budget } from '../targets/object-store/memory-budget.js';
+import { rememberElsewhere } from '../targets/directory/published-elsewhere.js';
+import { Budget } from '../targets/memory-budget.js';
 import { objectStoreKind } from '../targets/object-store/object-store-kind.js';
 import type {
+  FlipObserver,
   OpenSource,
   OpenTarget,
   SourceOptions,
@@ -100,7 +101,7 @@ export class Targets {
     const key = `${target}/${id}`;
     if (this.#remembered.get(key) === current.snapshot) return;
     if (elsewhereOf(resolveRepositoryById(this.#settings(), id)) === undefined) return;
-    await run('rememberElsewhere', { roots, target, id, text: current.text });
+    await run(rememberElsewhere, { roots, target, id, text: current.text });
     this.#remembered.set(key, current.snapshot);
   }
 }

@@ -3,8 +3,10 @@
  * nobody up, and where many drops come at once they are published first.
  */
 import { crash } from '../crash.js';
+import { deleteMarked } from '../inbox/finish.js';
 import { timed } from '../publisher/events.js';
 import { errorFields } from '../report.js';
+import { emptyTrash } from '../storage/trash.js';
 import type { Services } from './services.js';
 
 /** What is deleted later takes room as long. */
@@ -58,8 +60,8 @@ export class Tidying {
 
   async #tidy(): Promise<void> {
     const { inbox, roots, run, log, events } = this.#services;
-    const empty = () => run('emptyTrash', { roots });
-    const work = [run('deleteRetired', { inbox }), timed(events.emit, 'delete', empty)];
+    const empty = () => run(emptyTrash, { roots });
+    const work = [run(deleteMarked, { inbox }), timed(events.emit, 'delete', empty)];
     const failed = (await Promise.allSettled(work)).flatMap((each) =>
       each.status === 'rejected' ? [each.reason as Error] : [],
     );

@@ -1,13 +1,19 @@
 /** What a crash left, what has grown old: found at start and every retention.interval. */
 
 import { DropdockError, faultOf } from '../errors.js';
+import { claimKind, takeOverClaims } from '../inbox/claim.js';
+import { deleteMarked } from '../inbox/finish.js';
 import { type Claim, claimKey } from '../inbox/inbox-paths.js';
 import type { CleanResult } from '../publisher/target.js';
 import { errorFields } from '../report.js';
 import { shownTarget } from '../settings/target-settings.js';
+import { removeInboxStatus } from '../storage/inbox-status-file.js';
+import { allOrFirstError } from '../storage/job.js';
 import { freeLocksOf } from '../storage/repository-lock.js';
-import { allOrFirstError } from '../storage/run-job.js';
+import { emptyTrash } from '../storage/trash.js';
+import { trashAbandonedWork } from '../targets/directory/recover.js';
 import type { Intake } from './intake.js';
+import { findLeftovers } from './leftovers.js';
 import type { Services } from './services.js';
 
 /**
@@ -19,7 +25,7 @@ export async function recover(services: Services, intake: Intake): Promise<void>
   await allOrFirstError(targets.names.map((name) => startTarget(services, name)));
   await takeOverFromDead(services, intake);
   // Nothing waits for it; what fails is tried again after the next publish.
-  for (const work of [run('deleteRetired', { inbox }), run('emptyTrash', { roots })]) {
+  for (const work of [run(deleteMarked, { inbox }), run(emptyTrash, { roots })]) {
     work.catch((error) => {
       if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
     });
@@ -48,17 +54,17 @@ async function startTarget({ targets, log }: Services, name: string): Promise<vo
 /** Claims and unfinished work of processes that are gone. @returns how many claims were taken over */
 export async function takeOverFromDead(services: Services, intake: Intake): Promise<number> {
   const { run, roots, inbox, owner, owners, log } = services;
-  const found = await run('findLeftovers', { inbox, roots });
-  if (found.hasRetired) await run('deleteRetired', { inbox });
+  const found = await run(findLeftovers, { inbox, roots });
+  if (found.hasMarked) await run(deleteMarked, { inbox });
   const { claims } = found;
   const tokens = new Set([...found.owners, ...owners.tokens()]);
   tokens.delete(owner.token);
   await adoptForgotten(services, intake, claims);
   const dead = [...tokens].filter((token) => owners.isDead(token));
   if (dead.length === 0) return 0;
-  const taken = await run('takeOverClaims', { inbox, owner: owner.token, dead });
-  await run('trashAbandonedWork', { roots, dead });
-  await run('removeBoards', { roots, owners: dead });
+  const taken = await run(takeOverClaims, { inbox, owner: owner.token, dead });
+  await run(trashAbandonedWork, { roots, dead });
+  await run(removeInboxStatus, { roots, owners: dead });
   freeLocksOf(roots, dead);
   owners.forget(dead);
   for (const { claim, kind } of taken) {
@@ -84,7 +90,7 @@ async function adoptForgotten(
   const again = forgotten.filter((claim) => upkeep.forgottenClaims.has(claimKey(claim)));
   upkeep.forgottenClaims = new Set(forgotten.map(claimKey));
   for (const claim of again) {
-    const kind = await run('claimKind', { inbox, claim });
+    const kind = await run(claimKind, { inbox, claim });
     if (kind === undefined) continue;
     log('info', 'daemon.recovered', { drop: claim.path, what: 'took up a claimed drop again' });
     await intake.adopt(claim, { path: claim.path, kind, tolerateAbsent: kind === 'directory' });

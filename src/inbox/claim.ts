@@ -9,7 +9,8 @@ import { type Timestamp, timestampMs, toTimestamp } from '../repository/timestam
 import type { Disk } from '../storage/disk.js';
 import { discard, ensureDirectory, readFile, removeIfThere } from '../storage/durable.js';
 import { InsideDirectory } from '../storage/inside-directory.js';
-import { finishHalfReceipts, moveToRejected, retire } from './finish.js';
+import { job } from '../storage/job.js';
+import { finishHalfReceipts, markForDeletion, moveToRejected } from './finish.js';
 import {
   type Claim,
   claimedDirectory,
@@ -24,16 +25,20 @@ import {
   rejectedFile,
 } from './inbox-paths.js';
 import { ensureOwn, inOwn, listOwn, type OwnDirectory } from './own-directory.js';
-import { lookAt } from './signature.js';
+import { signatureOf } from './signature.js';
 
 const RECEIPT_BYTES_MAX = 64 * 1024 * 1024;
 
-export function prepareInbox(disk: Disk, { inbox }: { readonly inbox: string }): void {
-  ensureDirectory(disk, inbox);
-  for (const own of [claimedDirectory, rejectedDirectory, receiptsDirectory]) {
-    ensureOwn(disk, own(inbox));
-  }
-}
+export const prepareInbox = job(
+  'fast',
+  import.meta.url,
+  function prepareInbox(disk: Disk, { inbox }: { readonly inbox: string }): void {
+    ensureDirectory(disk, inbox);
+    for (const own of [claimedDirectory, rejectedDirectory, receiptsDirectory]) {
+      ensureOwn(disk, own(inbox));
+    }
+  },
+);
 
 export interface ClaimRequest {
   readonly inbox: string;
@@ -51,7 +56,7 @@ export interface ClaimRequest {
  */
 export type ClaimResult = Claim | 'gone' | 'changed';
 
-export function takeClaim(disk: Disk, request: ClaimRequest): ClaimResult {
+export function claimDrop(disk: Disk, request: ClaimRequest): ClaimResult {
   const { inbox, path, signature, owner, nowMs, marker } = request;
   const at = freeMoment(disk, inbox, flatDropName(path), nowMs);
   const claim = newClaim({ path, owner, at });
@@ -68,7 +73,7 @@ export function takeClaim(disk: Disk, request: ClaimRequest): ClaimResult {
       if (!isTaken) return 'gone';
       let seen: string;
       try {
-        seen = lookAt(disk, claimed).signature;
+        seen = signatureOf(disk, claimed).signature;
       } catch (error) {
         // Back at once, to be looked at again; else nobody would know of it until the next takeover.
         discard(() => moveBack(disk, own, inside, taken));
@@ -107,11 +112,15 @@ interface Returned {
 }
 
 /** Gives a drop back that turned out to be still on its way. */
-export function returnClaim(disk: Disk, returned: Returned): void {
-  inOwn(disk, claimedDirectory(returned.inbox), (own) =>
-    InsideDirectory.use(disk, returned.inbox, (inside) => moveBack(disk, own, inside, returned)),
-  );
-}
+export const returnClaim = job(
+  'fast',
+  import.meta.url,
+  function returnClaim(disk: Disk, returned: Returned): void {
+    inOwn(disk, claimedDirectory(returned.inbox), (own) =>
+      InsideDirectory.use(disk, returned.inbox, (inside) => moveBack(disk, own, inside, returned)),
+    );
+  },
+);
 
 /**
  * To where it was. Where its writer has begun anew there it goes beside that, under another label; where
@@ -179,9 +188,13 @@ function moveWithoutReplacing(disk: Disk, from: string, to: string): void {
 }
 
 /** All claims, and whose they are. */
-export function listClaims(disk: Disk, { inbox }: { readonly inbox: string }): Claim[] {
-  return listOwn(disk, claimedDirectory(inbox)).flatMap(({ name }) => parseClaim(name) ?? []);
-}
+export const listClaims = job(
+  'fast',
+  import.meta.url,
+  function listClaims(disk: Disk, { inbox }: { readonly inbox: string }): Claim[] {
+    return listOwn(disk, claimedDirectory(inbox)).flatMap(({ name }) => parseClaim(name) ?? []);
+  },
+);
 
 /** Who has asked for the inbox's time and has not tidied up yet. */
 export function clockOwners(disk: Disk, { inbox }: { readonly inbox: string }): string[] {
@@ -204,24 +217,28 @@ export interface TakenClaim {
  * Takes over what dead processes had claimed. What already has its receipt is only let go of.
  * @returns the claims that are ours now and are to be published, oldest first
  */
-export function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverRequest): TakenClaim[] {
-  const taken: TakenClaim[] = [];
-  for (const left of listClaims(disk, { inbox })) {
-    if (!dead.includes(left.owner)) continue;
-    const claim = { ...left, owner };
-    if (!changeOwner(disk, inbox, left, claim)) continue;
-    const status = receiptStatus(disk, inbox, claim);
-    if (status === undefined) {
-      taken.push({ claim, kind: claimKind(disk, { inbox, claim }) ?? 'directory' });
-    } else if (status === 'rejected') moveToRejected(disk, inbox, claim);
-    else retire(disk, inbox, claim);
-  }
-  finishHalfReceipts(disk, inbox, dead);
-  inOwn(disk, claimedDirectory(inbox), (own) => {
-    for (const token of dead) removeIfThere(disk, own.at(clockFile(token)));
-  });
-  return taken.sort((a, b) => timestampMs(a.claim.at) - timestampMs(b.claim.at));
-}
+export const takeOverClaims = job(
+  'fast',
+  import.meta.url,
+  function takeOverClaims(disk: Disk, { inbox, owner, dead }: TakeOverRequest): TakenClaim[] {
+    const taken: TakenClaim[] = [];
+    for (const left of listClaims(disk, { inbox })) {
+      if (!dead.includes(left.owner)) continue;
+      const claim = { ...left, owner };
+      if (!changeOwner(disk, inbox, left, claim)) continue;
+      const status = receiptStatus(disk, inbox, claim);
+      if (status === undefined) {
+        taken.push({ claim, kind: claimKind(disk, { inbox, claim }) ?? 'directory' });
+      } else if (status === 'rejected') moveToRejected(disk, inbox, claim);
+      else markForDeletion(disk, inbox, claim);
+    }
+    finishHalfReceipts(disk, inbox, dead);
+    inOwn(disk, claimedDirectory(inbox), (own) => {
+      for (const token of dead) removeIfThere(disk, own.at(clockFile(token)));
+    });
+    return taken.sort((a, b) => timestampMs(a.claim.at) - timestampMs(b.claim.at));
+  },
+);
 
 /** @returns false when another daemon was faster */
 function changeOwner(disk: Disk, inbox: string, from: Claim, to: Claim): boolean {
@@ -237,16 +254,20 @@ function changeOwner(disk: Disk, inbox: string, from: Claim, to: Claim): boolean
 }
 
 /** Undefined for a claim that is gone. */
-export function claimKind(
-  disk: Disk,
-  { inbox, claim }: { readonly inbox: string; readonly claim: Claim },
-): TakenClaim['kind'] | undefined {
-  const stat = inOwn(disk, claimedDirectory(inbox), (own) =>
-    disk.statIfThere(own.at(claimFile(claim))),
-  );
-  if (stat === undefined) return undefined;
-  return stat.kind === 'file' ? 'file' : 'directory';
-}
+export const claimKind = job(
+  'fast',
+  import.meta.url,
+  function claimKind(
+    disk: Disk,
+    { inbox, claim }: { readonly inbox: string; readonly claim: Claim },
+  ): TakenClaim['kind'] | undefined {
+    const stat = inOwn(disk, claimedDirectory(inbox), (own) =>
+      disk.statIfThere(own.at(claimFile(claim))),
+    );
+    if (stat === undefined) return undefined;
+    return stat.kind === 'file' ? 'file' : 'directory';
+  },
+);
 
 function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefined {
   return inOwn(disk, receiptsDirectory(inbox), (own) => {

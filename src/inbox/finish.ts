@@ -21,6 +21,7 @@ import {
   writeNewFile,
 } from '../storage/durable.js';
 import { FreshFiles } from '../storage/fresh-files.js';
+import { job } from '../storage/job.js';
 import { removeTree } from '../storage/remove-tree.js';
 import {
   type Claim,
@@ -37,7 +38,7 @@ import {
 import { inOwn, listOwn, type OwnDirectory, renameInto, setAside } from './own-directory.js';
 import { within } from './signature.js';
 
-export interface LetGoRequest {
+export interface FinishRequest {
   readonly inbox: string;
   readonly claim: Claim;
   /** The receipt's text. */
@@ -49,14 +50,14 @@ export interface LetGoRequest {
  * deletes.
  * @throws claim.lost when another daemon has taken it over
  */
-export function letGoPublished(disk: Disk, { inbox, claim, receipt }: LetGoRequest): void {
-  const [failed] = letGoTogether(disk, { inbox, drops: [{ claim, receipt }] });
+export function finishPublished(disk: Disk, { inbox, claim, receipt }: FinishRequest): void {
+  const [failed] = finishPublishedBatch(disk, { inbox, drops: [{ claim, receipt }] });
   if (failed) throw fromPlainError(failed);
 }
 
-export interface LetGoTogetherRequest {
+export interface FinishBatchRequest {
   readonly inbox: string;
-  readonly drops: readonly Omit<LetGoRequest, 'inbox'>[];
+  readonly drops: readonly Omit<FinishRequest, 'inbox'>[];
 }
 
 /**
@@ -64,34 +65,40 @@ export interface LetGoTogetherRequest {
  * @returns for each what kept it from being let go; then it stays claimed
  * @throws system errors that concern them all
  */
-export function letGoTogether(
-  disk: Disk,
-  { inbox, drops }: LetGoTogetherRequest,
-): (PlainError | null)[] {
-  const lost = drops.map(({ claim }) => failureOf(() => checkOurs(disk, inbox, claim)));
-  const ours = drops.filter((_drop, at) => lost[at] === null);
-  if (ours.length === 0) return lost;
-  inOwn(disk, receiptsDirectory(inbox), (own) => {
-    const written = ours.map(({ claim, receipt }) => ({
-      claim,
-      receipt,
-      path: own.at(unnamedFile(claim)),
-    }));
-    try {
-      FreshFiles.use(disk, { place: own.at('.'), expected: ours.length }, (files) => {
-        for (const { path, receipt } of written) {
-          files.write(path, Buffer.from(receipt), { mode: 0o644 });
-        }
-      });
-      for (const { path, claim } of written) renameInto(disk, path, own, receiptFile(claim));
-    } catch (error) {
-      for (const { path } of written) discard(() => removeIfThere(disk, path));
-      throw error;
-    }
-    own.sync();
-  });
-  return drops.map(({ claim }, at) => lost[at] ?? failureOf(() => retire(disk, inbox, claim)));
-}
+export const finishPublishedBatch = job(
+  'fast',
+  import.meta.url,
+  function finishPublishedBatch(
+    disk: Disk,
+    { inbox, drops }: FinishBatchRequest,
+  ): (PlainError | null)[] {
+    const lost = drops.map(({ claim }) => failureOf(() => checkOurs(disk, inbox, claim)));
+    const ours = drops.filter((_drop, at) => lost[at] === null);
+    if (ours.length === 0) return lost;
+    inOwn(disk, receiptsDirectory(inbox), (own) => {
+      const written = ours.map(({ claim, receipt }) => ({
+        claim,
+        receipt,
+        path: own.at(unnamedFile(claim)),
+      }));
+      try {
+        FreshFiles.use(disk, { place: own.at('.'), expected: ours.length }, (files) => {
+          for (const { path, receipt } of written) {
+            files.write(path, Buffer.from(receipt), { mode: 0o644 });
+          }
+        });
+        for (const { path, claim } of written) renameInto(disk, path, own, receiptFile(claim));
+      } catch (error) {
+        for (const { path } of written) discard(() => removeIfThere(disk, path));
+        throw error;
+      }
+      own.sync();
+    });
+    return drops.map(
+      ({ claim }, at) => lost[at] ?? failureOf(() => markForDeletion(disk, inbox, claim)),
+    );
+  },
+);
 
 function failureOf(work: () => unknown): PlainError | null {
   try {
@@ -107,16 +114,20 @@ function failureOf(work: () => unknown): PlainError | null {
  * leaves the receipt unnamed, and `finishHalfReceipts` names it.
  * @throws claim.lost when another daemon has taken it over
  */
-export function letGoRejected(disk: Disk, { inbox, claim, receipt }: LetGoRequest): void {
-  checkOurs(disk, inbox, claim);
-  inOwn(disk, receiptsDirectory(inbox), (own) => {
-    const unnamed = writeUnnamed(disk, own, claim, receipt);
-    own.sync();
-    moveToRejected(disk, inbox, claim);
-    renameInto(disk, unnamed, own, receiptFile(claim));
-    own.sync();
-  });
-}
+export const finishRejected = job(
+  'fast',
+  import.meta.url,
+  function finishRejected(disk: Disk, { inbox, claim, receipt }: FinishRequest): void {
+    checkOurs(disk, inbox, claim);
+    inOwn(disk, receiptsDirectory(inbox), (own) => {
+      const unnamed = writeUnnamed(disk, own, claim, receipt);
+      own.sync();
+      moveToRejected(disk, inbox, claim);
+      renameInto(disk, unnamed, own, receiptFile(claim));
+      own.sync();
+    });
+  },
+);
 
 function writeUnnamed(disk: Disk, own: OwnDirectory, claim: Claim, receipt: string): string {
   const path = own.at(unnamedFile(claim));
@@ -130,7 +141,7 @@ function unnamedFile({ owner }: Claim): string {
 }
 
 /** It is no drop from here on. */
-export function retire(disk: Disk, inbox: string, claim: Claim): void {
+export function markForDeletion(disk: Disk, inbox: string, claim: Claim): void {
   inOwn(disk, claimedDirectory(inbox), (own) =>
     disk.rename(own.at(claimFile(claim)), own.at(doneFile(claim))),
   );
@@ -178,18 +189,22 @@ function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
 }
 
 /** Deletes what was published. @returns how many drops */
-export function hasRetired(disk: Disk, { inbox }: { readonly inbox: string }): boolean {
+export function hasMarked(disk: Disk, { inbox }: { readonly inbox: string }): boolean {
   return listOwn(disk, claimedDirectory(inbox)).some(({ name }) => isDone(name));
 }
 
-export function deleteRetired(disk: Disk, { inbox }: { readonly inbox: string }): number {
-  const retired = listOwn(disk, claimedDirectory(inbox)).filter(({ name }) => isDone(name));
-  if (retired.length === 0) return 0;
-  inOwn(disk, claimedDirectory(inbox), (own) =>
-    forEach(retired, ({ name }) => removeTree(disk, own.at(name))),
-  );
-  return retired.length;
-}
+export const deleteMarked = job(
+  'background',
+  import.meta.url,
+  function deleteMarked(disk: Disk, { inbox }: { readonly inbox: string }): number {
+    const retired = listOwn(disk, claimedDirectory(inbox)).filter(({ name }) => isDone(name));
+    if (retired.length === 0) return 0;
+    inOwn(disk, claimedDirectory(inbox), (own) =>
+      forEach(retired, ({ name }) => removeTree(disk, own.at(name))),
+    );
+    return retired.length;
+  },
+);
 
 /** Receipts that dead processes wrote and had no time to name. */
 export function finishHalfReceipts(disk: Disk, inbox: string, dead: readonly string[]): void {

@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { hasErrno } from '../errors.js';
 import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
 import type { Disk } from '../storage/disk.js';
+import { job } from '../storage/job.js';
 import { within } from './signature.js';
 
 export interface ForbiddenDrop {
@@ -16,20 +17,24 @@ export interface ForbiddenDrop {
 }
 
 /** To be asked after something was answered with EACCES or EPERM. */
-export function whatForbids(disk: Disk, { inbox, path }: ForbiddenDrop): string {
-  const drop = join(inbox, path);
-  const unreadable = firstUnreadable(disk, drop, basename(path), { files: 0 });
-  if (unreadable !== undefined) {
-    const whose = ownership(disk, join(dirname(drop), unreadable));
-    return `${unreadable} may not be read (${whose}): chmod -R g+rwX ${quoted(drop)}`;
-  }
-  const isDirectory = disk.statIfThere(drop)?.kind === 'directory';
-  const parent = dirname(drop);
-  if (isDirectory && !isForOthers(disk, drop)) {
-    return `its directory may not be taken (${ownership(disk, drop)}): chmod -R g+rwX ${quoted(drop)}`;
-  }
-  return `nothing may be taken out of its directory (${ownership(disk, parent)}): chmod g+w,-t ${quoted(parent)}`;
-}
+export const whatForbids = job(
+  'fast',
+  import.meta.url,
+  function whatForbids(disk: Disk, { inbox, path }: ForbiddenDrop): string {
+    const drop = join(inbox, path);
+    const unreadable = firstUnreadable(disk, drop, basename(path), { files: 0 });
+    if (unreadable !== undefined) {
+      const whose = ownership(disk, join(dirname(drop), unreadable));
+      return `${unreadable} may not be read (${whose}): chmod -R g+rwX ${quoted(drop)}`;
+    }
+    const isDirectory = disk.statIfThere(drop)?.kind === 'directory';
+    const parent = dirname(drop);
+    if (isDirectory && !isForOthers(disk, drop)) {
+      return `its directory may not be taken (${ownership(disk, drop)}): chmod -R g+rwX ${quoted(drop)}`;
+    }
+    return `nothing may be taken out of its directory (${ownership(disk, parent)}): chmod g+w,-t ${quoted(parent)}`;
+  },
+);
 
 /** What may not be opened, by its path from the drop's own name on; undefined where all may. */
 function firstUnreadable(

@@ -44,11 +44,11 @@ export function inOwn<T>(disk: Disk, path: string, use: (own: OwnDirectory) => T
 
 /** The entries of one of our directories; none where it is not there, or something else is. */
 export function listOwn(disk: Disk, path: string): Entry[] {
-  return lookInOwn(disk, path, (own) => own.list()) ?? [];
+  return findInOwn(disk, path, (own) => own.list()) ?? [];
 }
 
 /** For those who only look: undefined where one of our directories is not there. */
-export function lookInOwn<T>(
+export function findInOwn<T>(
   disk: Disk,
   path: string,
   use: (own: Pick<OwnDirectory, 'at' | 'list'>) => T,

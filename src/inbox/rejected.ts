@@ -4,8 +4,9 @@ import { pathOfFlatName } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
 import type { Disk } from '../storage/disk.js';
 import { readFile } from '../storage/durable.js';
+import { job } from '../storage/job.js';
 import { receiptFile, receiptsDirectory, rejectedDirectory } from './inbox-paths.js';
-import { listOwn, lookInOwn } from './own-directory.js';
+import { findInOwn, listOwn } from './own-directory.js';
 
 export interface RejectedDrop {
   /** Its path as it lay in the inbox; where no receipt is left, what its name there stands for. */
@@ -24,21 +25,25 @@ const RECEIPT_BYTES_MAX = 1024 * 1024;
 const TEXT_MAX = 2000;
 
 /** @param count of the newest so many */
-export function listRejected(
-  disk: Disk,
-  { inbox, count }: { readonly inbox: string; readonly count: number },
-): RejectedDrop[] {
-  return listOwn(disk, rejectedDirectory(inbox))
-    .flatMap(({ name }) => parseRejected(name) ?? [])
-    .sort((a, b) => (a.at > b.at ? -1 : 1))
-    .slice(0, count)
-    .map(({ claim, at }) => ({
-      drop: pathOfFlatName(claim),
-      claim,
-      at,
-      ...readReceipt(disk, inbox, claim, at),
-    }));
-}
+export const listRejected = job(
+  'background',
+  import.meta.url,
+  function listRejected(
+    disk: Disk,
+    { inbox, count }: { readonly inbox: string; readonly count: number },
+  ): RejectedDrop[] {
+    return listOwn(disk, rejectedDirectory(inbox))
+      .flatMap(({ name }) => parseRejected(name) ?? [])
+      .sort((a, b) => (a.at > b.at ? -1 : 1))
+      .slice(0, count)
+      .map(({ claim, at }) => ({
+        drop: pathOfFlatName(claim),
+        claim,
+        at,
+        ...readReceipt(disk, inbox, claim, at),
+      }));
+  },
+);
 
 function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undefined {
   const cut = file.lastIndexOf('@');
@@ -54,7 +59,7 @@ function readReceipt(
   at: Timestamp,
 ): Pick<RejectedDrop, 'code' | 'message' | 'hint'> & { drop?: string } {
   try {
-    const bytes = lookInOwn(disk, receiptsDirectory(inbox), (own) =>
+    const bytes = findInOwn(disk, receiptsDirectory(inbox), (own) =>
       readFile(disk, own.at(receiptFile({ name, at })), RECEIPT_BYTES_MAX),
     );
     const receipt = JSON.parse(bytes?.toString('utf8') ?? '') as Record<string, unknown>;

@@ -9,10 +9,16 @@ import { filesystemNow } from './filesystem-time.js';
 import { whatForbids } from './forbidden.js';
 import { claimedDirectory, clockFile } from './inbox-paths.js';
 import { inOwn } from './own-directory.js';
-import { type Look, lookAtFile, lookAtTree, openDirectory, within } from './signature.js';
+import {
+  type DropSignature,
+  fileSignature,
+  openDirectory,
+  treeSignature,
+  within,
+} from './signature.js';
 
 /** A drop as one look at it found it. */
-export interface Observation extends Look {
+export interface Observation extends DropSignature {
   /** Below the inbox. */
   readonly path: string;
   readonly kind: 'directory' | 'file';
@@ -109,7 +115,7 @@ class Scan implements ScanResult {
       else this.#ignore(path, 'directories are nested too deeply');
     } else if (kind === 'file') {
       if (isMarker(siblings, name, marker)) return;
-      const look = () => lookAtFile(this.disk, within(fd, name));
+      const look = () => fileSignature(this.disk, within(fd, name));
       this.#observe(fd, name, { path, kind: 'file', isCertain: true, look });
     } else this.#ignore(path, kind === 'symlink' ? 'a link' : 'a special file');
   }
@@ -125,7 +131,7 @@ class Scan implements ScanResult {
       const entries = this.disk.list(within(fd));
       const drop = this.#isDrop(fd, name, entries);
       if (drop !== 'no') {
-        const look = () => lookAtTree(this.disk, fd, entries);
+        const look = () => treeSignature(this.disk, fd, entries);
         this.#observe(parent, name, {
           path,
           kind: 'directory',
@@ -223,7 +229,7 @@ class Scan implements ScanResult {
     {
       look,
       ...drop
-    }: Pick<Observation, 'path' | 'kind' | 'isCertain'> & { readonly look: () => Look },
+    }: Pick<Observation, 'path' | 'kind' | 'isCertain'> & { readonly look: () => DropSignature },
   ): void {
     const { marker } = this.request;
     const isMarked =

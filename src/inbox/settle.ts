@@ -22,7 +22,7 @@ export type Verdict =
   | { readonly kind: 'incomplete'; readonly missing: readonly Missing[] };
 
 /** Whole, or never to be: what is wrong with it is told when it is published. */
-export function isToBeTaken(
+export function isClaimable(
   verdict: Verdict,
 ): verdict is Extract<Verdict, { readonly kind: 'whole' | 'refused' }> {
   return verdict.kind === 'whole' || verdict.kind === 'refused';
@@ -93,7 +93,7 @@ export class Settler {
     { timedOut, leftMs }: { timedOut: boolean; leftMs: number },
   ): Decision {
     if (verdict.kind === 'stranger') return { action: 'ignore', reason: 'no archive of an image' };
-    if (isToBeTaken(verdict)) return { action: 'take', tolerateAbsent: false };
+    if (isClaimable(verdict)) return { action: 'take', tolerateAbsent: false };
     // Publishing it finds the same things missing, and rejects it with the list.
     if (timedOut && seen.isCertain) return { action: 'take', tolerateAbsent: true };
     const recheckMs = Math.max(timedOut ? this.settings.timeoutMs : leftMs, 1);

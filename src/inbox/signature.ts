@@ -5,7 +5,7 @@ import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
 import type { Disk, Entry } from '../storage/disk.js';
 import { showsWriter } from './writers.js';
 
-export interface Look {
+export interface DropSignature {
   /** Changes whenever anything in the drop changes. */
   readonly signature: string;
   /** The filesystem's time of the newest change (ms). */
@@ -31,11 +31,11 @@ export function openDirectory(disk: Disk, path: string): number | 'denied' | und
 }
 
 /** @param path of a directory, a file, or whatever took its place; a link is not followed */
-export function lookAt(disk: Disk, path: string): Look {
+export function signatureOf(disk: Disk, path: string): DropSignature {
   const fd = openDirectory(disk, path);
-  if (typeof fd !== 'number') return lookAtFile(disk, path);
+  if (typeof fd !== 'number') return fileSignature(disk, path);
   try {
-    return lookAtTree(disk, fd, disk.list(within(fd)));
+    return treeSignature(disk, fd, disk.list(within(fd)));
   } finally {
     disk.close(fd);
   }
@@ -45,7 +45,7 @@ export function lookAt(disk: Disk, path: string): Look {
  * A file's change time is set by a rename too, so its modification time stands for it: whoever sets
  * that back while he writes is found out when the archive is read.
  */
-export function lookAtFile(disk: Disk, path: string): Look {
+export function fileSignature(disk: Disk, path: string): DropSignature {
   const { kind = 'other', size = 0, mtimeMs = 0, ino = 0 } = disk.statIfThere(path) ?? {};
   return { signature: `${kind} ${size} ${mtimeMs} ${ino}`, newestMs: mtimeMs, busy: undefined };
 }
@@ -56,7 +56,7 @@ export function lookAtFile(disk: Disk, path: string): Look {
  * name was added or removed.
  * @param entries what lies in it, as it was found a moment ago
  */
-export function lookAtTree(disk: Disk, root: number, entries: readonly Entry[]): Look {
+export function treeSignature(disk: Disk, root: number, entries: readonly Entry[]): DropSignature {
   const walk: Walk = {
     hash: createHash('sha256'),
     newestMs: disk.statOpen(root).mtimeMs,

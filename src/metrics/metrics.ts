@@ -40,7 +40,7 @@ export interface SentAnswer {
   readonly bytes: number;
 }
 
-const CENSUS_MS = 60_000;
+const COUNT_EVERY_MS = 60_000;
 const SERIES_MAX = 200;
 /** Timers that wake an idle daemon a hundred times a second measure nothing it does. */
 const LOOP_PRECISION_MS = 100;
@@ -50,7 +50,7 @@ export class Metrics {
   readonly #options: MetricsOptions;
   readonly #told = new Set<string>();
   readonly #waiting: DropsWaiting;
-  #censusMs = Number.NEGATIVE_INFINITY;
+  #countedMs = Number.NEGATIVE_INFINITY;
   readonly #of: ReturnType<typeof endpointMetrics> & Partial<ReturnType<typeof publishMetrics>>;
 
   constructor(options: MetricsOptions) {
@@ -185,12 +185,12 @@ export class Metrics {
     oldest?.set({ state: 'inbox' }, inbox.oldestSeconds);
     oldest?.set({ state: 'claimed' }, claimed.oldestSeconds);
     noticesLeft?.set(noticesWaiting());
-    if (nowMs() - this.#censusMs >= CENSUS_MS) this.count();
+    if (nowMs() - this.#countedMs >= COUNT_EVERY_MS) this.count();
   }
 
   /** Counts what there is. A scrape does not wait for it; the next one has it. */
   count(): void {
-    this.#censusMs = this.#options.nowMs();
+    this.#countedMs = this.#options.nowMs();
     this.#options.census().then(
       ({ repositories, snapshots }) => {
         this.#of.repositories?.set(repositories);

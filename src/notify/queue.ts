@@ -19,6 +19,7 @@ import {
   replaceFile,
   syncDirectory,
 } from '../storage/durable.js';
+import { job } from '../storage/job.js';
 import { formatNotice, type Notice } from './notice.js';
 
 const PRIVATE = 0o700;
@@ -44,17 +45,25 @@ interface InSpool {
 }
 
 /** Makes what is missing of the spool. */
-export function prepareSpool(disk: Disk, { spool }: InSpool): void {
-  ensureDirectory(disk, spool, PRIVATE);
-  ensureDirectory(disk, flipsDirectory(spool), PRIVATE);
-}
+export const prepareSpool = job(
+  'fast',
+  import.meta.url,
+  function prepareSpool(disk: Disk, { spool }: InSpool): void {
+    ensureDirectory(disk, spool, PRIVATE);
+    ensureDirectory(disk, flipsDirectory(spool), PRIVATE);
+  },
+);
 
 /** Before a flip: if nobody comes back to tell of it, the next start does. */
-export function noteFlip(disk: Disk, { spool, note }: InSpool & { note: FlipNote }): void {
-  prepareSpool(disk, { spool });
-  const path = notePath(spool, note);
-  replaceFile(disk, path, Buffer.from(JSON.stringify(note)), `${path}.tmp`, 0o600);
-}
+export const noteFlip = job(
+  'fast',
+  import.meta.url,
+  function noteFlip(disk: Disk, { spool, note }: InSpool & { note: FlipNote }): void {
+    prepareSpool(disk, { spool });
+    const path = notePath(spool, note);
+    replaceFile(disk, path, Buffer.from(JSON.stringify(note)), `${path}.tmp`, 0o600);
+  },
+);
 
 export function forgetFlip(disk: Disk, { spool, note }: InSpool & { note: FlipNote }): void {
   removeIfThere(disk, notePath(spool, note));
@@ -65,46 +74,62 @@ export function isNoted(disk: Disk, { spool, note }: InSpool & { note: FlipNote 
 }
 
 /** Flips that nobody has told of yet. */
-export function listFlipNotes(disk: Disk, { spool }: InSpool): FlipNote[] {
-  const directory = flipsDirectory(spool);
-  return listIfThere(disk, directory)
-    .filter(({ name }) => !name.endsWith('.tmp'))
-    .flatMap(({ name }) => {
-      const text = readIfThere(disk, join(directory, name));
-      return text === undefined ? [] : (parseNote(text) ?? []);
-    });
-}
+export const listFlipNotes = job(
+  'fast',
+  import.meta.url,
+  function listFlipNotes(disk: Disk, { spool }: InSpool): FlipNote[] {
+    const directory = flipsDirectory(spool);
+    return listIfThere(disk, directory)
+      .filter(({ name }) => !name.endsWith('.tmp'))
+      .flatMap(({ name }) => {
+        const text = readIfThere(disk, join(directory, name));
+        return text === undefined ? [] : (parseNote(text) ?? []);
+      });
+  },
+);
 
 /** @returns how many older notices had to go */
-export function spoolNotice(
-  disk: Disk,
-  { spool, keys, notice }: InSpool & { readonly keys: readonly string[]; readonly notice: Notice },
-): number {
-  let dropped = 0;
-  for (const key of keys) {
-    const directory = join(spool, key);
-    prepareSpool(disk, { spool });
-    ensureDirectory(disk, directory, PRIVATE);
-    const path = join(directory, `${notice.at}-${hashOf(notice.id)}.json`);
-    // Told of again, it is the same file.
-    const temporary = join(directory, `.${hashOf(notice.id)}.tmp`);
-    replaceFile(disk, path, Buffer.from(formatNotice(notice)), temporary, 0o600);
-    const waiting = listNotices(disk, { spool, key });
-    for (const name of waiting.slice(0, Math.max(0, waiting.length - WAITING_MAX))) {
-      removeIfThere(disk, join(directory, name));
-      dropped++;
+export const spoolNotice = job(
+  'fast',
+  import.meta.url,
+  function spoolNotice(
+    disk: Disk,
+    {
+      spool,
+      keys,
+      notice,
+    }: InSpool & { readonly keys: readonly string[]; readonly notice: Notice },
+  ): number {
+    let dropped = 0;
+    for (const key of keys) {
+      const directory = join(spool, key);
+      prepareSpool(disk, { spool });
+      ensureDirectory(disk, directory, PRIVATE);
+      const path = join(directory, `${notice.at}-${hashOf(notice.id)}.json`);
+      // Told of again, it is the same file.
+      const temporary = join(directory, `.${hashOf(notice.id)}.tmp`);
+      replaceFile(disk, path, Buffer.from(formatNotice(notice)), temporary, 0o600);
+      const waiting = listNotices(disk, { spool, key });
+      for (const name of waiting.slice(0, Math.max(0, waiting.length - WAITING_MAX))) {
+        removeIfThere(disk, join(directory, name));
+        dropped++;
+      }
     }
-  }
-  return dropped;
-}
+    return dropped;
+  },
+);
 
 /** The names of what waits for a target, oldest first. */
-export function listNotices(disk: Disk, { spool, key }: InSpool & { readonly key: string }) {
-  return listIfThere(disk, join(spool, key))
-    .map(({ name }) => name)
-    .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
-    .sort();
-}
+export const listNotices = job(
+  'fast',
+  import.meta.url,
+  function listNotices(disk: Disk, { spool, key }: InSpool & { readonly key: string }) {
+    return listIfThere(disk, join(spool, key))
+      .map(({ name }) => name)
+      .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
+      .sort();
+  },
+);
 
 interface NamedNotice extends InSpool {
   readonly key: string;
@@ -112,32 +137,44 @@ interface NamedNotice extends InSpool {
 }
 
 /** Its text; undefined where there is none (any more). */
-export function readNotice(disk: Disk, { spool, key, name }: NamedNotice): string | undefined {
-  return readIfThere(disk, join(spool, key, name));
-}
+export const readNotice = job(
+  'fast',
+  import.meta.url,
+  function readNotice(disk: Disk, { spool, key, name }: NamedNotice): string | undefined {
+    return readIfThere(disk, join(spool, key, name));
+  },
+);
 
 /** It was told, or given up. */
-export function removeNotice(disk: Disk, { spool, key, name }: NamedNotice): void {
-  removeIfThere(disk, join(spool, key, name));
-  // Or a power cut would bring it back to be told again.
-  syncDirectory(disk, join(spool, key));
-}
+export const removeNotice = job(
+  'fast',
+  import.meta.url,
+  function removeNotice(disk: Disk, { spool, key, name }: NamedNotice): void {
+    removeIfThere(disk, join(spool, key, name));
+    // Or a power cut would bring it back to be told again.
+    syncDirectory(disk, join(spool, key));
+  },
+);
 
 /** Removes what waits for targets that the settings name no more. @returns how many notices */
-export function dropStrangers(
-  disk: Disk,
-  { spool, keys }: InSpool & { readonly keys: readonly string[] },
-): number {
-  let dropped = 0;
-  for (const { name: key } of listIfThere(disk, spool)) {
-    if (!/^[0-9a-f]{16}$/.test(key) || keys.includes(key)) continue;
-    for (const name of listNotices(disk, { spool, key })) {
-      removeIfThere(disk, join(spool, key, name));
-      dropped++;
+export const deleteUnknownFiles = job(
+  'fast',
+  import.meta.url,
+  function deleteUnknownFiles(
+    disk: Disk,
+    { spool, keys }: InSpool & { readonly keys: readonly string[] },
+  ): number {
+    let dropped = 0;
+    for (const { name: key } of listIfThere(disk, spool)) {
+      if (!/^[0-9a-f]{16}$/.test(key) || keys.includes(key)) continue;
+      for (const name of listNotices(disk, { spool, key })) {
+        removeIfThere(disk, join(spool, key, name));
+        dropped++;
+      }
     }
-  }
-  return dropped;
-}
+    return dropped;
+  },
+);
 
 function parseNote(text: string): FlipNote | undefined {
   try {
@@ -164,17 +201,3 @@ function readIfThere(disk: Disk, path: string): string | undefined {
     throw error;
   }
 }
-
-export const notifyJobs = {
-  prepareSpool,
-  noteFlip,
-  forgetFlip,
-  listFlipNotes,
-  spoolNotice,
-  listNotices,
-  readNotice,
-  removeNotice,
-  dropStrangers,
-} as const;
-
-export type NotifyJobs = typeof notifyJobs;

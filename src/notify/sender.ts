@@ -8,14 +8,14 @@ import type { Delivery } from './deliver.js';
 import { type Notice, parseNotice } from './notice.js';
 
 /** What waits on disk, by name, oldest first. */
-export interface Box {
+export interface SenderQueue {
   list(): Promise<readonly string[]>;
   read(name: string): Promise<string | undefined>;
   remove(name: string): Promise<void>;
 }
 
-export interface CourierOptions {
-  readonly box: Box;
+export interface SenderOptions {
+  readonly box: SenderQueue;
   readonly deliver: (notice: Notice, body: Buffer, signal: AbortSignal) => Promise<Delivery>;
   /** The first delay after a failure, which doubles, and the longest (ms). */
   readonly retry: () => { readonly first: number; readonly most: number };
@@ -34,8 +34,8 @@ const REFUSALS_MAX = 5;
 /** One that nobody was there for is given up when it is so old, and was tried as often. */
 const AGE_MS_MAX = 24 * 3_600_000;
 
-export class Courier {
-  readonly #options: CourierOptions;
+export class Sender {
+  readonly #options: SenderOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
   #lookAgain = false;
@@ -44,7 +44,7 @@ export class Courier {
   #tried = { name: '', times: 0 };
   #wake: () => void = () => {};
 
-  constructor(options: CourierOptions) {
+  constructor(options: SenderOptions) {
     this.#options = options;
   }
 

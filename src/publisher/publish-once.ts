@@ -4,20 +4,14 @@ import type { RefusedName } from '../image/bundle.js';
 import type { RepositoryName } from '../image/names.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { elsewhereOf } from '../settings/target-settings.js';
-import { allOrFirstError, type RunJob } from '../storage/run-job.js';
-import {
-  type begin,
-  type end,
-  inTransaction,
-  type TransactionNames,
-} from '../storage/transaction.js';
-import { type Delivered, newPart, overallOutcome, type Part, targetParts } from './delivery.js';
-import { partsOf, type StagingContext, type StagingJobs, stageDrop } from './stage-drop.js';
+import { allOrFirstError } from '../storage/job.js';
+import { inTransaction, type TransactionNames } from '../storage/transaction.js';
+import { type Delivered, newPart, overallOutcome, type Part, targetParts } from './drop-record.js';
+import { partsOf, type StagingContext, stageDrop } from './stage-drop.js';
 import type { DropToPublish, StoredDrop } from './stored-drop.js';
 import type { RepositoryPolicy, StagedDrop, Target, TargetChange, Waiting } from './target.js';
 
 export interface OnceContext extends StagingContext {
-  readonly run: RunJob<StagingJobs & { readonly begin: typeof begin; readonly end: typeof end }>;
   readonly transactions: TransactionNames;
   readonly target: (name: string) => Target;
   readonly policyOf: (repository: RepositoryName) => ResolvedRepository;

@@ -6,43 +6,37 @@
 import PQueue from 'p-queue';
 import { DropdockError, faultOf, fromPlainError } from '../errors.js';
 import type { RepositoryName } from '../image/names.js';
-import type { InboxJobs } from '../inbox/inbox-jobs.js';
+import { returnClaim } from '../inbox/claim.js';
+import { finishPublishedBatch, finishRejected } from '../inbox/finish.js';
 import { claimKey } from '../inbox/inbox-paths.js';
 import { formatReceipt, heldBack, type ReceiptFrame, rejectedReceipt } from '../report.js';
 import { toTimestamp } from '../repository/timestamp.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
 import { elsewhereOf, isLocalOnly } from '../settings/target-settings.js';
-import type { RunJob } from '../storage/run-job.js';
-import {
-  type begin,
-  type end,
-  endTransaction,
-  type TransactionNames,
-} from '../storage/transaction.js';
+import type { RunJob } from '../storage/job.js';
+import { begin, endTransaction, type TransactionNames } from '../storage/transaction.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
 import { BatchQueue, InOrder } from './batch-queue.js';
 import {
   type ClaimedDrop,
-  type Delivery,
+  type DropRecord,
   isDelivered,
   newPart,
   overallOf,
   overallOutcome,
   type Part,
-} from './delivery.js';
+} from './drop-record.js';
 import { type EmitEvent, timed } from './events.js';
-import { partsOf, type StagingJobs, stageDrop } from './stage-drop.js';
+import { partsOf, type StagingContext, stageDrop } from './stage-drop.js';
 import type { StoredDrop } from './stored-drop.js';
 import type { DropOutcome, PublishedOutcome, PublishResult, Target } from './target.js';
-
-type PublisherJobs = InboxJobs &
-  StagingJobs & { readonly begin: typeof begin; readonly end: typeof end };
 
 export interface PublisherContext {
   readonly inbox: string;
   readonly roots: TreeRoots;
   readonly uid: number;
-  readonly run: RunJob<PublisherJobs>;
+  readonly run: RunJob;
+  readonly stage: StagingContext['stage'];
   readonly transactions: TransactionNames;
   readonly emit: EmitEvent;
   readonly target: (name: string) => Target;
@@ -81,7 +75,7 @@ const BATCHES = {
 const STAGING_PARALLEL = 8;
 
 interface Item {
-  readonly delivery: Delivery;
+  readonly record: DropRecord;
   readonly part: Part;
 }
 
@@ -89,7 +83,7 @@ export class Publisher {
   readonly #context: PublisherContext;
   readonly #hooks: PublisherHooks;
   readonly #staging = new PQueue({ concurrency: STAGING_PARALLEL });
-  readonly #order = new InOrder<Delivery>((delivery) => this.#enqueueAll(delivery));
+  readonly #order = new InOrder<DropRecord>((record) => this.#enqueueAll(record));
   readonly #queues = new Map<string, BatchQueue<Item>>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #stopping = new AbortController();
@@ -109,7 +103,7 @@ export class Publisher {
       this.#context.emit({ type: 'drop.queued', drop, key: claimKey(claim), path, progress });
     }
     const releases = held ? [held.release] : [];
-    const delivery: Delivery = {
+    const record: DropRecord = {
       claimed,
       parts: [],
       refused: [],
@@ -118,8 +112,8 @@ export class Publisher {
       startedMs: undefined,
     };
     if (this.#isStopping) return;
-    if (policy) this.#order.announce(policy.id, delivery);
-    this.#stageSoon(delivery);
+    if (policy) this.#order.announce(policy.id, record);
+    this.#stageSoon(record);
   }
 
   /** More than the batch that is about to end runs or waits. */
@@ -147,53 +141,53 @@ export class Publisher {
 
   // Staging: once for each drop, without a lock.
 
-  #stageSoon(delivery: Delivery): void {
+  #stageSoon(record: DropRecord): void {
     // What was stored when it was claimed is not read again, unless something failed since.
-    const held = delivery.attempts === 0 ? delivery.claimed.held : undefined;
+    const held = record.attempts === 0 ? record.claimed.held : undefined;
     // Tracked once it runs: what waits in the queue when the daemon stops never does.
-    const stage = () => this.#track(this.#stage(delivery, held?.stored));
+    const stage = () => this.#track(this.#stage(record, held?.stored));
     const done = held ? stage() : this.#staging.add(stage);
     done.catch(this.#hooks.onBug);
   }
 
-  async #stage(delivery: Delivery, stored?: StoredDrop): Promise<void> {
-    if (stored === undefined) this.#start(delivery);
+  async #stage(record: DropRecord, stored?: StoredDrop): Promise<void> {
+    if (stored === undefined) this.#start(record);
     try {
-      await this.#staged(delivery, stored ?? (await this.#read(delivery)));
+      await this.#staged(record, stored ?? (await this.#read(record)));
     } catch (error) {
-      this.#withdraw(delivery);
-      await this.#unread(delivery, error as Error);
+      this.#withdraw(record);
+      await this.#unread(record, error as Error);
     }
   }
 
   /** Reads the drop, and stores what it brings; that stays in the store until the drop is finished. */
-  async #read(delivery: Delivery): Promise<StoredDrop> {
+  async #read(record: DropRecord): Promise<StoredDrop> {
     const { roots, run, transactions, lookAgain } = this.#context;
-    const { drop, policy } = delivery.claimed;
+    const { drop, policy } = record.claimed;
     const transaction = transactions.next();
-    delivery.releases.push(() =>
+    record.releases.push(() =>
       endTransaction(run, { roots, transaction }).catch(() => {
         // It is tried again.
       }),
     );
-    await run('begin', { roots, transaction });
+    await run(begin, { roots, transaction });
     if (policy) await lookAgain(policy);
     const elsewhere = policy && elsewhereOf(policy);
     return stageDrop(this.#context, { id: policy?.id, transaction, drop, elsewhere });
   }
 
-  async #staged(delivery: Delivery, stored: StoredDrop): Promise<void> {
+  async #staged(record: DropRecord, stored: StoredDrop): Promise<void> {
     const { policyOf } = this.#context;
-    const { policy } = delivery.claimed;
-    const { parts, refused } = partsOf(toSplit(delivery.claimed), stored);
-    delivery.refused = refused;
-    delivery.parts = parts.map(({ repository, staged }) =>
+    const { policy } = record.claimed;
+    const { parts, refused } = partsOf(toSplit(record.claimed), stored);
+    record.refused = refused;
+    record.parts = parts.map(({ repository, staged }) =>
       newPart(policy ?? policyOf(repository), staged),
     );
-    if (policy) return this.#order.ready(policy.id, delivery);
+    if (policy) return this.#order.ready(policy.id, record);
     // Nothing of a bundle is published when one of its repositories refuses its part.
-    for (const part of delivery.parts) await this.#check(part);
-    this.#enqueueAll(delivery);
+    for (const part of record.parts) await this.#check(part);
+    this.#enqueueAll(record);
   }
 
   /** @throws what the first of its targets would refuse it for */
@@ -204,47 +198,47 @@ export class Publisher {
   }
 
   /** What came of reading a drop that was not read to its end. */
-  async #unread(delivery: Delivery, error: Error): Promise<void> {
+  async #unread(record: DropRecord, error: Error): Promise<void> {
     const fault = faultOf(error);
-    const { drop } = delivery.claimed;
+    const { drop } = record.claimed;
     if (fault === 'bug') this.#hooks.onBug(error);
-    else if (fault !== 'content') this.#stageLater(delivery, error);
-    else if (isUnfinished(drop, error)) await this.#return(delivery);
-    else await this.#reject(delivery, error);
+    else if (fault !== 'content') this.#stageLater(record, error);
+    else if (isUnfinished(drop, error)) await this.#return(record);
+    else await this.#reject(record, error);
   }
 
-  #stageLater(delivery: Delivery, error: Error): void {
-    this.#release(delivery);
-    delivery.startedMs = undefined;
-    this.#retryLater(delivery, undefined, error, ++delivery.attempts, () => {
-      const { policy } = delivery.claimed;
-      if (policy) this.#order.announce(policy.id, delivery);
-      this.#stageSoon(delivery);
+  #stageLater(record: DropRecord, error: Error): void {
+    this.#release(record);
+    record.startedMs = undefined;
+    this.#retryLater(record, undefined, error, ++record.attempts, () => {
+      const { policy } = record.claimed;
+      if (policy) this.#order.announce(policy.id, record);
+      this.#stageSoon(record);
     });
   }
 
   /** A compressed archive tells only when it is read that its end has not come yet. */
-  async #return(delivery: Delivery): Promise<void> {
+  async #return(record: DropRecord): Promise<void> {
     const { inbox, run, liveClaims } = this.#context;
-    const { claimed } = delivery;
+    const { claimed } = record;
     const { claim } = claimed;
     try {
-      await run('returnClaim', { inbox, claim });
+      await run(returnClaim, { inbox, claim });
     } catch (error) {
       if (faultOf(error) === 'bug') return this.#hooks.onBug(error);
-      return this.#stageLater(delivery, error as Error);
+      return this.#stageLater(record, error as Error);
     }
     liveClaims.delete(claimKey(claim));
-    this.#release(delivery, () => this.#hooks.onReturned(claimed));
+    this.#release(record, () => this.#hooks.onReturned(claimed));
   }
 
-  #withdraw(delivery: Delivery): void {
-    const { policy } = delivery.claimed;
-    if (policy) this.#order.withdraw(policy.id, delivery);
+  #withdraw(record: DropRecord): void {
+    const { policy } = record.claimed;
+    if (policy) this.#order.withdraw(policy.id, record);
   }
 
   /** What was stored of it is no longer kept from being swept. */
-  #release({ releases }: Delivery, then = () => {}): void {
+  #release({ releases }: DropRecord, then = () => {}): void {
     Promise.all(releases.splice(0).map((release) => release()))
       .then(then)
       .catch(this.#hooks.onBug);
@@ -252,9 +246,9 @@ export class Publisher {
 
   // Publishing: for each target and repository one batch at a time.
 
-  #enqueueAll(delivery: Delivery): void {
-    for (const part of delivery.parts) {
-      for (const target of part.policy.targets) this.#enqueue(target, { delivery, part });
+  #enqueueAll(record: DropRecord): void {
+    for (const part of record.parts) {
+      for (const target of part.policy.targets) this.#enqueue(target, { record, part });
     }
   }
 
@@ -269,7 +263,7 @@ export class Publisher {
   async #publishBatch(name: string, items: readonly Item[]): Promise<void> {
     const [first] = items;
     if (first === undefined) return;
-    for (const { delivery } of items) this.#start(delivery);
+    for (const { record } of items) this.#start(record);
     const { policy } = first.part;
     const drops = items.map(({ part }) => part.staged);
     let result: PublishResult;
@@ -304,9 +298,9 @@ export class Publisher {
   #waiting(items: readonly Item[]) {
     const { emit } = this.#context;
     const onBusy = () => {
-      for (const { delivery, part } of items) {
+      for (const { record, part } of items) {
         const { repository } = part.policy;
-        emit({ type: 'publish.waiting', drop: delivery.claimed.name, repository });
+        emit({ type: 'publish.waiting', drop: record.claimed.name, repository });
       }
     };
     return { waitMs: Number.POSITIVE_INFINITY, signal: this.#stopping.signal, onBusy };
@@ -317,16 +311,16 @@ export class Publisher {
     items: readonly Item[],
     outcomes: readonly DropOutcome[],
   ): Promise<void> {
-    const complete = new Set<Delivery>();
+    const complete = new Set<DropRecord>();
     for (const [at, item] of items.entries()) {
       const outcome = outcomes[at];
-      const { delivery, part } = item;
-      if (outcome === undefined) throw new Error(`no outcome for ${delivery.claimed.name}`);
+      const { record, part } = item;
+      if (outcome === undefined) throw new Error(`no outcome for ${record.claimed.name}`);
       if (outcome.status === 'retry') this.#publishLater(target, item, outcome.error);
       else {
         part.delivered.set(target, { outcome, retries: part.attempts.get(target) ?? 0 });
         this.#tellTarget(target, item, outcome);
-        if (delivery.parts.every(isDelivered)) complete.add(delivery);
+        if (record.parts.every(isDelivered)) complete.add(record);
       }
     }
     await this.#finish([...complete]);
@@ -335,25 +329,25 @@ export class Publisher {
 
   #tellTarget(
     target: string,
-    { delivery, part }: Item,
+    { record, part }: Item,
     outcome: Exclude<DropOutcome, { readonly status: 'retry' }>,
   ): void {
     const { policy } = part;
     if (isLocalOnly(policy)) return;
     const { repository } = policy;
-    const about = { drop: delivery.claimed.name, repository, target };
-    const tookMs = this.#tookMs(delivery);
+    const about = { drop: record.claimed.name, repository, target };
+    const tookMs = this.#tookMs(record);
     this.#context.emit({ type: 'publish.target', ...about, outcome, tookMs });
   }
 
   #publishLater(target: string, item: Item, error: Error): void {
-    const { delivery, part } = item;
+    const { record, part } = item;
     const attempt = (part.attempts.get(target) ?? 0) + 1;
     part.attempts.set(target, attempt);
     const isGone = error instanceof DropdockError && error.code === 'content.vanished';
     const shown = isLocalOnly(part.policy) ? undefined : target;
-    this.#retryLater(delivery, shown, error, attempt, () => {
-      if (part.policy.targets.length === 1) delivery.startedMs = undefined;
+    this.#retryLater(record, shown, error, attempt, () => {
+      if (part.policy.targets.length === 1) record.startedMs = undefined;
       if (isGone) this.#track(this.#stageAgain(target, item)).catch(this.#hooks.onBug);
       else this.#enqueue(target, item);
     });
@@ -361,9 +355,9 @@ export class Publisher {
 
   /** What was stored of it, or what it left out, is gone: it is read again, for this target. */
   async #stageAgain(target: string, item: Item): Promise<void> {
-    const { delivery, part } = item;
+    const { record, part } = item;
     try {
-      const { parts } = partsOf(toSplit(delivery.claimed), await this.#read(delivery));
+      const { parts } = partsOf(toSplit(record.claimed), await this.#read(record));
       const again = parts.find(({ repository }) => repository === part.policy.repository);
       if (again) part.staged = again.staged;
       this.#enqueue(target, item);
@@ -379,7 +373,7 @@ export class Publisher {
     const { emit } = this.#context;
     const { repository } = policy;
     const target = isLocalOnly(policy) ? undefined : name;
-    for (const what of result.mended) {
+    for (const what of result.repaired) {
       emit({ type: 'repository.recovered', repository, target, what });
     }
     for (const error of result.later) emit({ type: 'publish.later', repository, target, error });
@@ -390,12 +384,12 @@ export class Publisher {
   // Receipts: when every target has the drop or refuses it.
 
   /** What was published gets its receipts together, what was refused each for itself. */
-  async #finish(deliveries: readonly Delivery[]): Promise<void> {
+  async #finish(records: readonly DropRecord[]): Promise<void> {
     const published: Finished[] = [];
     const rejected: Finished[] = [];
-    for (const delivery of deliveries) {
-      const { status, receipt } = overallOf(delivery, this.#frameOf(delivery));
-      const finished = { delivery, receipt: formatReceipt(receipt) };
+    for (const record of records) {
+      const { status, receipt } = overallOf(record, this.#frameOf(record));
+      const finished = { record, receipt: formatReceipt(receipt) };
       if (status === 'rejected') rejected.push(finished);
       else published.push(finished);
     }
@@ -408,72 +402,74 @@ export class Publisher {
   async #finishPublished(all: readonly Finished[]): Promise<void> {
     if (all.length === 0) return;
     const { inbox, run, emit } = this.#context;
-    const drops = all.map(({ delivery, receipt }) => ({ claim: delivery.claimed.claim, receipt }));
+    const drops = all.map(({ record, receipt }) => ({ claim: record.claimed.claim, receipt }));
     try {
-      const failures = await timed(emit, 'receipt', () => run('letGoTogether', { inbox, drops }));
-      for (const [at, { delivery }] of all.entries()) {
+      const failures = await timed(emit, 'receipt', () =>
+        run(finishPublishedBatch, { inbox, drops }),
+      );
+      for (const [at, { record }] of all.entries()) {
         const failure = failures[at];
-        if (failure) this.#finishLater(delivery, fromPlainError(failure));
-        else this.#finished(delivery);
+        if (failure) this.#finishLater(record, fromPlainError(failure));
+        else this.#finished(record);
       }
     } catch (error) {
-      for (const { delivery } of all) this.#finishLater(delivery, error as Error);
+      for (const { record } of all) this.#finishLater(record, error as Error);
     }
   }
 
-  async #finishRejected({ delivery, receipt }: Finished): Promise<void> {
-    const { claim } = delivery.claimed;
+  async #finishRejected({ record, receipt }: Finished): Promise<void> {
+    const { claim } = record.claimed;
     try {
-      await this.#letGoRejected(claim, receipt);
-      this.#finished(delivery);
+      await this.#moveToRejected(claim, receipt);
+      this.#finished(record);
     } catch (error) {
-      this.#finishLater(delivery, error as Error);
+      this.#finishLater(record, error as Error);
     }
   }
 
   /** @throws claim.lost, system errors: it stays claimed */
-  async #letGoRejected(claim: ClaimedDrop['claim'], receipt: string): Promise<void> {
+  async #moveToRejected(claim: ClaimedDrop['claim'], receipt: string): Promise<void> {
     const { inbox, run, emit, beforeRejection } = this.#context;
     await beforeRejection(receipt);
-    await timed(emit, 'receipt', () => run('letGoRejected', { inbox, claim, receipt }));
+    await timed(emit, 'receipt', () => run(finishRejected, { inbox, claim, receipt }));
   }
 
-  #finishLater(delivery: Delivery, error: Error): void {
+  #finishLater(record: DropRecord, error: Error): void {
     if (faultOf(error) === 'bug') {
       this.#hooks.onBug(error);
       return;
     }
-    this.#retryLater(delivery, undefined, error, ++delivery.attempts, () => {
-      this.#track(this.#finish([delivery])).catch(this.#hooks.onBug);
+    this.#retryLater(record, undefined, error, ++record.attempts, () => {
+      this.#track(this.#finish([record])).catch(this.#hooks.onBug);
     });
   }
 
-  #finished(delivery: Delivery): void {
-    const { name: drop } = delivery.claimed;
-    this.#end(delivery);
-    const tookMs = this.#tookMs(delivery);
+  #finished(record: DropRecord): void {
+    const { name: drop } = record.claimed;
+    this.#end(record);
+    const tookMs = this.#tookMs(record);
     const { emit } = this.#context;
-    for (const part of delivery.parts) {
+    for (const part of record.parts) {
       const { repository } = part.policy;
       const outcome = overallOutcome(part);
       if (outcome.status === 'rejected') {
         emit({ type: 'drop.rejected', drop, repository, error: outcome.error });
       } else emit({ type: 'publish.done', drop, repository, outcome, tookMs });
     }
-    this.#tellLeftOut(delivery);
-    for (const { error } of delivery.refused) {
+    this.#tellLeftOut(record);
+    for (const { error } of record.refused) {
       emit({ type: 'drop.rejected', drop, repository: undefined, error });
     }
   }
 
   /** It is no claim of ours any more. */
-  #end(delivery: Delivery): void {
-    this.#context.liveClaims.delete(claimKey(delivery.claimed.claim));
-    this.#release(delivery, this.#hooks.onFinished);
+  #end(record: DropRecord): void {
+    this.#context.liveClaims.delete(claimKey(record.claimed.claim));
+    this.#release(record, this.#hooks.onFinished);
   }
 
   /** Once for each thing, however many repositories it went to. */
-  #tellLeftOut({ claimed, parts }: Delivery): void {
+  #tellLeftOut({ claimed, parts }: DropRecord): void {
     const { emit } = this.#context;
     const repository = claimed.policy?.repository;
     const published = parts
@@ -489,16 +485,16 @@ export class Publisher {
   }
 
   /** It was refused before any target was asked. */
-  async #reject(delivery: Delivery, error: Error): Promise<void> {
-    const { claim, name: drop, policy } = delivery.claimed;
-    const receipt = formatReceipt(rejectedReceipt(error, this.#frameOf(delivery)));
+  async #reject(record: DropRecord, error: Error): Promise<void> {
+    const { claim, name: drop, policy } = record.claimed;
+    const receipt = formatReceipt(rejectedReceipt(error, this.#frameOf(record)));
     try {
-      await this.#letGoRejected(claim, receipt);
+      await this.#moveToRejected(claim, receipt);
     } catch (failure) {
       if (faultOf(failure) === 'bug') return this.#hooks.onBug(failure);
-      return this.#stageLater(delivery, failure as Error);
+      return this.#stageLater(record, failure as Error);
     }
-    this.#end(delivery);
+    this.#end(record);
     const repository = policy?.repository;
     this.#context.emit({ type: 'drop.rejected', drop, repository, error });
   }
@@ -509,7 +505,7 @@ export class Publisher {
     const none = { repository: null, id: null, tookMs: 0 };
     const times = { claimedAt: claim.at, finishedAt: toTimestamp(nowMs()) };
     const frame = { drop: name, claim: claim.name, ...none, ...times };
-    await this.#letGoRejected(claim, formatReceipt(rejectedReceipt(error, frame)));
+    await this.#moveToRejected(claim, formatReceipt(rejectedReceipt(error, frame)));
     liveClaims.delete(claimKey(claim));
     emit({ type: 'drop.rejected', drop: name, repository: undefined, error });
   }
@@ -523,20 +519,20 @@ export class Publisher {
     return running;
   }
 
-  #start(delivery: Delivery): void {
-    if (delivery.startedMs !== undefined) return;
+  #start(record: DropRecord): void {
+    if (record.startedMs !== undefined) return;
     const { monotonicMs, emit } = this.#context;
-    delivery.startedMs = monotonicMs();
-    const { name: drop, policy } = delivery.claimed;
+    record.startedMs = monotonicMs();
+    const { name: drop, policy } = record.claimed;
     emit({ type: 'publish.started', drop, repository: policy?.repository });
   }
 
-  #tookMs({ startedMs }: Delivery): number {
+  #tookMs({ startedMs }: DropRecord): number {
     const nowMs = this.#context.monotonicMs();
     return nowMs - (startedMs ?? nowMs);
   }
 
-  #frameOf({ claimed }: Delivery): ReceiptFrame {
+  #frameOf({ claimed }: DropRecord): ReceiptFrame {
     const { nowMs, monotonicMs } = this.#context;
     const { claim, name, policy, claimedMs } = claimed;
     return {
@@ -552,7 +548,7 @@ export class Publisher {
 
   /** Nothing is lost: the drop stays claimed and is tried again, later and later. */
   #retryLater(
-    delivery: Delivery,
+    record: DropRecord,
     target: string | undefined,
     error: Error,
     attempt: number,
@@ -560,9 +556,9 @@ export class Publisher {
   ): void {
     if (this.#isStopping) return;
     const { emit, retry } = this.#context;
-    const { name: drop, policy } = delivery.claimed;
+    const { name: drop, policy } = record.claimed;
     if (error instanceof DropdockError && error.code === 'claim.lost') {
-      this.#end(delivery);
+      this.#end(record);
       emit({ type: 'drop.lost', drop, error });
       return;
     }
@@ -579,7 +575,7 @@ export class Publisher {
 }
 
 interface Finished {
-  readonly delivery: Delivery;
+  readonly record: DropRecord;
   readonly receipt: string;
 }
 

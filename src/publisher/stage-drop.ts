@@ -6,27 +6,21 @@
 import { type RefusedName, splitBundle } from '../image/bundle.js';
 import type { RepositoryName } from '../image/names.js';
 import type { BlobToIngest } from '../storage/blob-bytes.js';
-import type { Disk } from '../storage/disk.js';
-import type { ingestRequest } from '../storage/into-store.js';
-import { allOrFirstError, type RunJob } from '../storage/run-job.js';
-import type { checkSpace } from '../storage/space.js';
+import { ingestRequest } from '../storage/into-store.js';
+import { allOrFirstError, type Job, type RunJob } from '../storage/job.js';
+import { checkSpace } from '../storage/space.js';
 import { nothingIngested } from '../storage/stored.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
 import { type EmitEvent, timed } from './events.js';
 import type { DropToPublish, StageRequest, StageResult, StoredDrop } from './stored-drop.js';
 import type { StagedDrop } from './target.js';
 
-/** What staging asks of the workers. */
-export type StagingJobs = {
-  readonly stage: (disk: Disk, request: StageRequest) => Promise<StageResult>;
-  readonly ingest: typeof ingestRequest;
-  readonly checkSpace: typeof checkSpace;
-};
-
 export interface StagingContext {
   readonly roots: TreeRoots;
   readonly uid: number;
-  readonly run: RunJob<StagingJobs>;
+  readonly run: RunJob;
+  /** Reads a drop, stores its manifests, and says which blobs are to be ingested. */
+  readonly stage: Job<StageRequest, Promise<StageResult>>;
   readonly emit: EmitEvent;
 }
 
@@ -39,16 +33,18 @@ const BATCH_BLOBS_MAX = 500;
  * @throws every content error; system errors
  */
 export async function stageDrop(
-  { roots, run, uid, emit }: StagingContext,
+  { roots, run, stage, uid, emit }: StagingContext,
   request: Omit<StageRequest, 'roots' | 'uid'>,
 ): Promise<StoredDrop> {
-  const staged = await timed(emit, 'read', () => run('stage', { roots, uid, ...request }));
+  const staged = await timed(emit, 'read', () => run(stage, { roots, uid, ...request }));
   const { content, ingested } = staged;
   const blobs = staged.blobs.map((blob) => ({ ...blob, uid }));
   emit({ type: 'content.hashed', bytes: hashedBytes(staged, blobs) });
-  if (blobs.length > 0) await run('checkSpace', { place: roots.state, blobs });
+  if (blobs.length > 0) await run(checkSpace, { place: roots.state, blobs });
   const ways = await allOrFirstError(
-    inBatches(blobs).map((batch) => timed(emit, 'hash', () => run('ingest', { blobs: batch }))),
+    inBatches(blobs).map((batch) =>
+      timed(emit, 'hash', () => run(ingestRequest, { blobs: batch })),
+    ),
   );
   emit({ type: 'content.hashed', bytes: blobs.reduce((sum, { size }) => sum + size, 0) });
   const all = { ...ingested };

@@ -54,7 +54,7 @@ export interface PublishResult {
   /** Stale snapshots that were removed afterwards. */
   readonly removed: readonly Timestamp[];
   /** What a crash had left undone and this visit has done, in words. */
-  readonly mended: readonly string[];
+  readonly repaired: readonly string[];
   /** What could not be done after the flip; the next visit does it (I4). */
   readonly later: readonly Error[];
 }

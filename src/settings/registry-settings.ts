@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { noList } from '../image/json.js';
 import { duration, pause } from './duration.js';
-import { agree, type Complaint, counted, filled, HTTP, orNull, text, url } from './shapes.js';
+import { agree, counted, filled, HTTP, orNull, type Problem, text, url } from './shapes.js';
 import { LOCAL_TARGET } from './target-settings.js';
 
 /** `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a socket. */
@@ -37,7 +37,7 @@ function* wrongTogether(
       unknown
     >
   > & { readonly anonymous: boolean },
-): Iterable<Complaint> {
+): Iterable<Problem> {
   const need = (path: string, message: string) => ({ path: [path], message });
   const isLocal = registry.target === LOCAL_TARGET;
   if (registry.blobs === 'redirect' && registry.blobsUrl === null && isLocal) {

@@ -9,11 +9,11 @@ import { listen, registry } from './registry-settings.js';
 import {
   absolutePath,
   agree,
-  type Complaint,
   counted,
   filled,
   only,
   orNull,
+  type Problem,
   section,
   some,
   text,
@@ -43,9 +43,7 @@ export type RepositorySettings = DeepReadonly<v.InferOutput<typeof repository>>;
 const repositories = mapOf(v.string(), repository);
 
 /** An id belongs to one repository: two that shared one would serve each other's content. */
-function* sharedIds(
-  repositories: Readonly<Record<string, RepositorySettings>>,
-): Iterable<Complaint> {
+function* sharedIds(repositories: Readonly<Record<string, RepositorySettings>>): Iterable<Problem> {
   const taken = new Map<string, string>();
   for (const [pattern, { id }] of Object.entries(repositories)) {
     if (id === undefined) continue;
@@ -130,7 +128,7 @@ function* wrongTogether({
   registry,
   repositories,
   targets,
-}: v.InferOutput<typeof sections>): Iterable<Complaint> {
+}: v.InferOutput<typeof sections>): Iterable<Problem> {
   const known = Object.keys(allTargets({ targets }));
   if (!known.includes(registry.target)) {
     const message = `there is no target ${registry.target}; there are ${known.join(', ')}`;

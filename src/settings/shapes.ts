@@ -39,13 +39,13 @@ export function url(schemes: readonly string[], message: string) {
 export const HTTP: readonly string[] = ['http:', 'https:'];
 
 /** Where below the value that is checked something is wrong, and what. */
-export interface Complaint {
+export interface Problem {
   readonly path: readonly string[];
   readonly message: string;
 }
 
 /** A check of settings that make no sense without another; it runs where each is right for itself. */
-export function agree<T extends object>(complaints: (value: T) => Iterable<Complaint>) {
+export function agree<T extends object>(complaints: (value: T) => Iterable<Problem>) {
   return v.rawCheck<T>(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
     for (const { path, message } of complaints(dataset.value)) {

@@ -6,13 +6,14 @@
 
 import { type PlainError, toPlainError } from '../errors.js';
 import type { Reading } from '../image/staged-content.js';
-import { type ClaimRequest, type ClaimResult, takeClaim } from '../inbox/claim.js';
+import { type ClaimRequest, type ClaimResult, claimDrop } from '../inbox/claim.js';
 import { type Claim, claimPath } from '../inbox/inbox-paths.js';
-import { isToBeTaken, type Verdict } from '../inbox/settle.js';
+import { isClaimable, type Verdict } from '../inbox/settle.js';
 import type { DropToPublish, StoredDrop } from '../publisher/stored-drop.js';
 import type { Disk } from '../storage/disk.js';
 import { InsideDirectory } from '../storage/inside-directory.js';
 import { IntoStore } from '../storage/into-store.js';
+import { job } from '../storage/job.js';
 import { begin, end } from '../storage/transaction.js';
 import { type TreeRoots, workPath } from '../storage/tree-paths.js';
 import { type ExamineRequest, examineDirectory, examineFile, type Finding } from './examine.js';
@@ -61,29 +62,36 @@ export interface ClaimedBatch {
   readonly answers: readonly ClaimAnswer[];
 }
 
-export function claimBatch(disk: Disk, request: ClaimBatchRequest): ClaimedBatch {
-  const { roots, transaction, drops } = request;
-  const answers: ClaimAnswer[] = [];
-  const beganMs = performance.now();
-  const options = { place: workPath(roots, transaction), expected: drops.length * FILES_PER_DROP };
-  const given = new Room(disk, request);
-  try {
-    IntoStore.use(disk, options, (into) => {
-      for (const drop of drops) {
-        answers.push(takeOne(disk, drop, given, into));
-        if (performance.now() - beganMs > LONG_MS) break;
-      }
-    });
-    const isLeft = !answers.some(isStored) && !given.leave();
-    return { answers, isLeft };
-  } catch {
-    // They are claimed, and nothing of them is in the store: each is stored again for itself.
-    return {
-      isLeft: !given.leave(),
-      answers: answers.map((each) => (isStored(each) ? { ...each, stored: undefined } : each)),
+export const claimBatch = job(
+  'fast',
+  import.meta.url,
+  function claimBatch(disk: Disk, request: ClaimBatchRequest): ClaimedBatch {
+    const { roots, transaction, drops } = request;
+    const answers: ClaimAnswer[] = [];
+    const beganMs = performance.now();
+    const options = {
+      place: workPath(roots, transaction),
+      expected: drops.length * FILES_PER_DROP,
     };
-  }
-}
+    const given = new Room(disk, request);
+    try {
+      IntoStore.use(disk, options, (into) => {
+        for (const drop of drops) {
+          answers.push(takeOne(disk, drop, given, into));
+          if (performance.now() - beganMs > LONG_MS) break;
+        }
+      });
+      const isLeft = !answers.some(isStored) && !given.leave();
+      return { answers, isLeft };
+    } catch {
+      // They are claimed, and nothing of them is in the store: each is stored again for itself.
+      return {
+        isLeft: !given.leave(),
+        answers: answers.map((each) => (isStored(each) ? { ...each, stored: undefined } : each)),
+      };
+    }
+  },
+);
 
 const isStored = (answer: ClaimAnswer): answer is ClaimedOne & { stored: StoredDrop } =>
   'stored' in answer && answer.stored !== undefined;
@@ -155,8 +163,8 @@ function conclude(
 ): ClaimedOne {
   const { steps } = clock;
   clock.took('examine');
-  if (!isToBeTaken(verdict)) return { verdict, claim: undefined, stored: undefined, steps };
-  const claim = takeClaim(disk, take);
+  if (!isClaimable(verdict)) return { verdict, claim: undefined, stored: undefined, steps };
+  const claim = claimDrop(disk, take);
   clock.took('claim');
   const isTaken = typeof claim !== 'string';
   const stored = isTaken && reading !== undefined ? store(reading, claim) : undefined;

@@ -19,6 +19,7 @@ import type { DropToPublish, StageRequest, StageResult } from '../publisher/stor
 import type { Disk } from '../storage/disk.js';
 import { InsideDirectory } from '../storage/inside-directory.js';
 import { IntoStore } from '../storage/into-store.js';
+import { job } from '../storage/job.js';
 import { adoptSpooled, type Ingested, nothingIngested } from '../storage/stored.js';
 import { contentPath, workPath } from '../storage/tree-paths.js';
 import { publishedOf } from './examine.js';
@@ -32,29 +33,33 @@ const SMALL_DROP_BLOBS = 8;
  * Reads a drop, stores its manifests, and says which blobs are to be ingested.
  * @throws every content error; system errors
  */
-export async function stage(disk: Disk, request: StageRequest): Promise<StageResult> {
-  const { roots, transaction, drop } = request;
-  const place = workPath(roots, transaction);
-  const bring = (reading: Reading, inside?: InsideDirectory) =>
-    IntoStore.use(disk, { place, expected: reading.content.manifests.length }, (into) =>
-      bringReading(request, reading, into, inside),
+export const stage = job(
+  'hash',
+  import.meta.url,
+  async function stage(disk: Disk, request: StageRequest): Promise<StageResult> {
+    const { roots, transaction, drop } = request;
+    const place = workPath(roots, transaction);
+    const bring = (reading: Reading, inside?: InsideDirectory) =>
+      IntoStore.use(disk, { place, expected: reading.content.manifests.length }, (into) =>
+        bringReading(request, reading, into, inside),
+      );
+    checkThere(disk, drop);
+    const bringAll = async (reading: BundleReading, inside?: InsideDirectory) => {
+      if (reading.unnamed.saved.length === 0) return bring(reading, inside);
+      const before = new Set(reading.unnamed.blobs.map(({ digest }) => digest));
+      const all = await stageSaved(disk, request, reading);
+      const result = bring(all, inside);
+      const made = all.content.blobs.filter(({ digest }) => !before.has(digest)).length;
+      const { ingested } = result;
+      return { ...result, ingested: { ...ingested, copied: ingested.copied + made } };
+    };
+    if (drop.kind === 'directory') return readDirectory(disk, request, bringAll);
+    const spool = join(place, randomBytes(8).toString('hex'));
+    return openArchive(disk, { path: drop.path, spool, progress: drop.progress }, (bundle) =>
+      bringAll(readBundle(bundle, wantedOf(drop), readingOptions(disk, request))),
     );
-  checkThere(disk, drop);
-  const bringAll = async (reading: BundleReading, inside?: InsideDirectory) => {
-    if (reading.unnamed.saved.length === 0) return bring(reading, inside);
-    const before = new Set(reading.unnamed.blobs.map(({ digest }) => digest));
-    const all = await stageSaved(disk, request, reading);
-    const result = bring(all, inside);
-    const made = all.content.blobs.filter(({ digest }) => !before.has(digest)).length;
-    const { ingested } = result;
-    return { ...result, ingested: { ...ingested, copied: ingested.copied + made } };
-  };
-  if (drop.kind === 'directory') return readDirectory(disk, request, bringAll);
-  const spool = join(place, randomBytes(8).toString('hex'));
-  return openArchive(disk, { path: drop.path, spool, progress: drop.progress }, (bundle) =>
-    bringAll(readBundle(bundle, wantedOf(drop), readingOptions(disk, request))),
-  );
-}
+  },
+);
 
 const wantedOf = ({ tag, fromInside }: DropToPublish) => ({ tag, fromInside: fromInside === true });
 

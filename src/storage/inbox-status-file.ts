@@ -13,52 +13,68 @@ import {
   withOpen,
   writeAll,
 } from './durable.js';
-import { boardsDirectory, type TreeRoots } from './tree-paths.js';
+import { job } from './job.js';
+import { inboxStatusDirectory, type TreeRoots } from './tree-paths.js';
 
-export interface BoardFile {
+export interface InboxStatusFile {
   readonly owner: string;
   readonly text: string;
 }
 
 const BOARD_BYTES_MAX = 16 * 1024 * 1024;
 
-export function writeBoard(
-  disk: Disk,
-  { roots, owner, text }: BoardFile & { readonly roots: TreeRoots },
-): void {
-  const directory = boardsDirectory(roots);
-  ensureDirectory(disk, directory);
-  const unnamed = join(directory, `.${owner}`);
-  removeIfThere(disk, unnamed);
-  withOpen(disk, unnamed, 'create', (fd) => {
-    writeAll(disk, fd, Buffer.from(text), 0);
-    disk.setMode(fd, 0o644);
-  });
-  disk.rename(unnamed, join(directory, owner));
-}
+export const writeInboxStatus = job(
+  'fast',
+  import.meta.url,
+  function writeInboxStatus(
+    disk: Disk,
+    { roots, owner, text }: InboxStatusFile & { readonly roots: TreeRoots },
+  ): void {
+    const directory = inboxStatusDirectory(roots);
+    ensureDirectory(disk, directory);
+    const unnamed = join(directory, `.${owner}`);
+    removeIfThere(disk, unnamed);
+    withOpen(disk, unnamed, 'create', (fd) => {
+      writeAll(disk, fd, Buffer.from(text), 0);
+      disk.setMode(fd, 0o644);
+    });
+    disk.rename(unnamed, join(directory, owner));
+  },
+);
 
 /** Of all daemons that work on this tree, and of some that died. */
-export function readBoards(disk: Disk, { roots }: { readonly roots: TreeRoots }): BoardFile[] {
-  const directory = boardsDirectory(roots);
-  return listIfThere(disk, directory).flatMap(({ name: owner }) => {
-    if (owner.startsWith('.')) return [];
-    try {
-      const bytes = readFile(disk, join(directory, owner), BOARD_BYTES_MAX);
-      return [{ owner, text: bytes.toString('utf8') }];
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return [];
-      throw error;
-    }
-  });
-}
+export const readInboxStatus = job(
+  'fast',
+  import.meta.url,
+  function readInboxStatus(
+    disk: Disk,
+    { roots }: { readonly roots: TreeRoots },
+  ): InboxStatusFile[] {
+    const directory = inboxStatusDirectory(roots);
+    return listIfThere(disk, directory).flatMap(({ name: owner }) => {
+      if (owner.startsWith('.')) return [];
+      try {
+        const bytes = readFile(disk, join(directory, owner), BOARD_BYTES_MAX);
+        return [{ owner, text: bytes.toString('utf8') }];
+      } catch (error) {
+        if (hasErrno(error, 'ENOENT')) return [];
+        throw error;
+      }
+    });
+  },
+);
 
 /** Of processes that end, or are found dead. */
-export function removeBoards(
-  disk: Disk,
-  { roots, owners }: { readonly roots: TreeRoots; readonly owners: readonly string[] },
-): void {
-  for (const owner of owners) {
-    for (const name of [owner, `.${owner}`])
-      removeIfThere(disk, join(boardsDirectory(roots), name));
-  }
-}
+export const removeInboxStatus = job(
+  'fast',
+  import.meta.url,
+  function removeInboxStatus(
+    disk: Disk,
+    { roots, owners }: { readonly roots: TreeRoots; readonly owners: readonly string[] },
+  ): void {
+    for (const owner of owners) {
+      for (const name of [owner, `.${owner}`])
+        removeIfThere(disk, join(inboxStatusDirectory(roots), name));
+    }
+  },
+);

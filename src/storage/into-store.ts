@@ -10,6 +10,7 @@ import type { Disk } from './disk.js';
 import { discard, removeIfThere } from './durable.js';
 import { FreshFiles } from './fresh-files.js';
 import type { InsideDirectory } from './inside-directory.js';
+import { job } from './job.js';
 import {
   type BytesToStore,
   type Ingested,
@@ -105,15 +106,19 @@ export function ingestBlob(disk: Disk, blob: BlobToIngest): Ingested {
 }
 
 /** Several, as a job. */
-export function ingestRequest(
-  disk: Disk,
-  { blobs }: { readonly blobs: readonly BlobToIngest[] },
-): Ingested[] {
-  const [first] = blobs;
-  if (first === undefined) return [];
-  const options = { place: dirname(first.temporary), expected: blobs.length };
-  return IntoStore.use(disk, options, (into) => blobs.map((blob) => into.blob(blob)));
-}
+export const ingestRequest = job(
+  'hash',
+  import.meta.url,
+  function ingestRequest(
+    disk: Disk,
+    { blobs }: { readonly blobs: readonly BlobToIngest[] },
+  ): Ingested[] {
+    const [first] = blobs;
+    if (first === undefined) return [];
+    const options = { place: dirname(first.temporary), expected: blobs.length };
+    return IntoStore.use(disk, options, (into) => blobs.map((blob) => into.blob(blob)));
+  },
+);
 
 /** Stores bytes that were hashed in memory. @param place as in the options */
 export function ingestBytes(

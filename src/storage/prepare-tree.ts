@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
 import { ensureDirectory, listIfThere, removeIfThere, writeNewFile } from './durable.js';
+import { job } from './job.js';
 import { masterDirectory, type TreeRoots, workDirectory } from './tree-paths.js';
 
 export interface PrepareRequest {
@@ -18,34 +19,38 @@ const PROBE = '.probe-';
 const PROBE_MS_MAX = 60_000;
 
 /** @throws layout.unsafe when state and published lie apart: a rename or link cannot cross over */
-export function prepareTree(disk: Disk, request: PrepareRequest): void {
-  const { roots, directories, markers = [] } = request;
-  for (const path of markers) mustBeThere(disk, path);
-  for (const directory of directories) ensureDirectory(disk, directory);
-  // Another host may look at the same time, with the same process number.
-  const name = `${PROBE}${process.pid}-${randomBytes(4).toString('hex')}`;
-  const [probe, linked] = [join(workDirectory(roots), name), join(masterDirectory(roots), name)];
-  const devices = [roots.published, roots.state].map((root) => disk.statIfThere(root)?.dev);
-  removeIfThere(disk, probe);
-  removeIfThere(disk, linked);
-  try {
-    writeNewFile(disk, probe, Buffer.alloc(0), { mode: 0o600 });
-    // Two bind mounts of one filesystem have one device number, and still no link between them.
-    disk.link(probe, linked);
-    removeOldProbes(disk, roots, probe);
-  } catch (error) {
-    if (!hasErrno(error, 'EXDEV') && devices[0] === devices[1]) throw error;
-    throw new DropdockError(
-      'layout.unsafe',
-      `${roots.state} and ${roots.published} must lie on one mounted filesystem.`,
-      { path: roots.state },
-      error,
-    );
-  } finally {
+export const prepareTree = job(
+  'fast',
+  import.meta.url,
+  function prepareTree(disk: Disk, request: PrepareRequest): void {
+    const { roots, directories, markers = [] } = request;
+    for (const path of markers) mustBeThere(disk, path);
+    for (const directory of directories) ensureDirectory(disk, directory);
+    // Another host may look at the same time, with the same process number.
+    const name = `${PROBE}${process.pid}-${randomBytes(4).toString('hex')}`;
+    const [probe, linked] = [join(workDirectory(roots), name), join(masterDirectory(roots), name)];
+    const devices = [roots.published, roots.state].map((root) => disk.statIfThere(root)?.dev);
     removeIfThere(disk, probe);
     removeIfThere(disk, linked);
-  }
-}
+    try {
+      writeNewFile(disk, probe, Buffer.alloc(0), { mode: 0o600 });
+      // Two bind mounts of one filesystem have one device number, and still no link between them.
+      disk.link(probe, linked);
+      removeOldProbes(disk, roots, probe);
+    } catch (error) {
+      if (!hasErrno(error, 'EXDEV') && devices[0] === devices[1]) throw error;
+      throw new DropdockError(
+        'layout.unsafe',
+        `${roots.state} and ${roots.published} must lie on one mounted filesystem.`,
+        { path: roots.state },
+        error,
+      );
+    } finally {
+      removeIfThere(disk, probe);
+      removeIfThere(disk, linked);
+    }
+  },
+);
 
 function mustBeThere(disk: Disk, path: string): void {
   if (disk.statIfThere(path)) return;

@@ -3,6 +3,8 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 
 import { pipeline } from 'node:stream/promises';
+import type { Disk } from './disk.js';
+import { job } from './job.js';
 
 /** @param onBytes told of each piece that was received */
 export async function receiveStream(
@@ -23,3 +25,12 @@ export function bytesBelow(path: string): number {
     .filter((entry) => entry.isFile())
     .reduce((sum, entry) => sum + fs.lstatSync(join(entry.parentPath, entry.name)).size, 0);
 }
+
+/** The same, where nobody waits for it. */
+export const dropBytes = job(
+  'background',
+  import.meta.url,
+  function dropBytes(_disk: Disk, { path }: { readonly path: string }): number {
+    return bytesBelow(path);
+  },
+);

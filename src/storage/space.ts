@@ -8,6 +8,7 @@ import { DropdockError } from '../errors.js';
 import { formatBytes } from '../units.js';
 import type { BlobToIngest } from './blob-bytes.js';
 import type { Disk } from './disk.js';
+import { job } from './job.js';
 import { mayLink } from './verified-copy.js';
 
 /** Below this nobody waits long for a disk to say that it is full. */
@@ -20,20 +21,24 @@ export interface SpaceRequest {
 }
 
 /** @throws space.low */
-export function checkSpace(disk: Disk, { place, blobs }: SpaceRequest): void {
-  const all = blobs.reduce((sum, { size }) => sum + size, 0);
-  if (all < BIG_BYTES) return;
-  const { bytes: free, hasReflinks } = disk.free(place);
-  if (all <= free) return;
-  const { dev } = disk.stat(place);
-  const needed = blobs.reduce((sum, blob) => {
-    if (disk.statIfThere(blob.destination)?.size === blob.size) return sum;
-    const stat = disk.statIfThere(join(blob.root, blob.path));
-    const shares = blob.offset === undefined && stat !== undefined && stat.dev === dev;
-    return shares && (hasReflinks || mayLink(blob, stat)) ? sum : sum + blob.size;
-  }, 0);
-  requireSpace(place, needed, free);
-}
+export const checkSpace = job(
+  'fast',
+  import.meta.url,
+  function checkSpace(disk: Disk, { place, blobs }: SpaceRequest): void {
+    const all = blobs.reduce((sum, { size }) => sum + size, 0);
+    if (all < BIG_BYTES) return;
+    const { bytes: free, hasReflinks } = disk.free(place);
+    if (all <= free) return;
+    const { dev } = disk.stat(place);
+    const needed = blobs.reduce((sum, blob) => {
+      if (disk.statIfThere(blob.destination)?.size === blob.size) return sum;
+      const stat = disk.statIfThere(join(blob.root, blob.path));
+      const shares = blob.offset === undefined && stat !== undefined && stat.dev === dev;
+      return shares && (hasReflinks || mayLink(blob, stat)) ? sum : sum + blob.size;
+    }, 0);
+    requireSpace(place, needed, free);
+  },
+);
 
 /** For an archive, which is at least as long as what is in it, unpacked or not. @throws space.low */
 export function checkArchiveSpace(

@@ -6,7 +6,7 @@ import { crash } from '../crash.js';
 import { faultOf, hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
 import { ensureDirectory, listIfThere } from './durable.js';
-import type { RunJob } from './run-job.js';
+import { job, type RunJob } from './job.js';
 import { moveToTrash } from './trash.js';
 import {
   type TreeRoots,
@@ -26,26 +26,38 @@ export interface Transaction {
  * out of it, and btrfs (Linux 6.18) cannot replay its log where it knows the one and not the other: a
  * power cut then leaves what cannot be mounted (test/crash/power-cut, 6 of 12 seeds).
  */
-export function begin(disk: Disk, { roots, transaction }: Transaction): void {
-  ensureDirectory(disk, workPath(roots, transaction));
-}
+export const begin = job(
+  'fast',
+  import.meta.url,
+  function begin(disk: Disk, { roots, transaction }: Transaction): void {
+    ensureDirectory(disk, workPath(roots, transaction));
+  },
+);
 
-export function end(disk: Disk, { roots, transaction }: Transaction): void {
-  const path = workPath(roots, transaction);
-  try {
-    disk.removeDirectory(path);
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return;
-    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
-    moveToTrash(disk, roots, path, `work@${transaction}`);
-  }
-}
+export const end = job(
+  'fast',
+  import.meta.url,
+  function end(disk: Disk, { roots, transaction }: Transaction): void {
+    const path = workPath(roots, transaction);
+    try {
+      disk.removeDirectory(path);
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return;
+      if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+      moveToTrash(disk, roots, path, `work@${transaction}`);
+    }
+  },
+);
 
 /** The owners of the work under work/, living or dead. */
-export function workOwners(disk: Disk, { roots }: { readonly roots: TreeRoots }): string[] {
-  const names = listIfThere(disk, workDirectory(roots)).map(({ name }) => transactionOwner(name));
-  return [...new Set(names)];
-}
+export const workOwners = job(
+  'fast',
+  import.meta.url,
+  function workOwners(disk: Disk, { roots }: { readonly roots: TreeRoots }): string[] {
+    const names = listIfThere(disk, workDirectory(roots)).map(({ name }) => transactionOwner(name));
+    return [...new Set(names)];
+  },
+);
 
 /** Names the transactions of one process. */
 export class TransactionNames {
@@ -61,8 +73,6 @@ export class TransactionNames {
   }
 }
 
-type RunTransaction = RunJob<{ readonly begin: typeof begin; readonly end: typeof end }>;
-
 /** The first retry after so long; later and later, up to the second. */
 const END_AGAIN_MS = 1000;
 const END_AGAIN_MS_MAX = 60_000;
@@ -72,11 +82,11 @@ const END_AGAIN_MS_MAX = 60_000;
  * process ends and another one does it.
  * @throws what it failed with at first
  */
-export async function endTransaction(run: RunTransaction, transaction: Transaction): Promise<void> {
+export async function endTransaction(run: RunJob, transaction: Transaction): Promise<void> {
   try {
-    await run('end', transaction);
+    await run(end, transaction);
   } catch (error) {
-    endLater(() => run('end', transaction), END_AGAIN_MS);
+    endLater(() => run(end, transaction), END_AGAIN_MS);
     throw error;
   }
 }
@@ -93,12 +103,12 @@ function endLater(endAgain: () => Promise<unknown>, waitMs: number): void {
 
 /** Runs `work` between the beginning and the end of a transaction. @throws what `work` throws */
 export async function inTransaction<T>(
-  run: RunTransaction,
+  run: RunJob,
   transaction: Transaction,
   work: () => Promise<T>,
 ): Promise<T> {
   try {
-    await run('begin', transaction);
+    await run(begin, transaction);
     return await work();
   } finally {
     await endTransaction(run, transaction).catch(() => {

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
 import { ensureDirectory, forEach, listIfThere, syncDirectory } from './durable.js';
+import { job } from './job.js';
 import { removeOwnTree } from './remove-tree.js';
 import { type TreeRoots, trashDirectory, trashPath } from './tree-paths.js';
 
@@ -24,8 +25,12 @@ export function moveToTrash(disk: Disk, roots: TreeRoots, path: string, name: st
 }
 
 /** Deletes what lies in the trash; several may do so at once. @returns how many entries went */
-export function emptyTrash(disk: Disk, { roots }: { readonly roots: TreeRoots }): number {
-  const entries = listIfThere(disk, trashDirectory(roots));
-  forEach(entries, ({ name }) => removeOwnTree(disk, trashPath(roots, name)));
-  return entries.length;
-}
+export const emptyTrash = job(
+  'background',
+  import.meta.url,
+  function emptyTrash(disk: Disk, { roots }: { readonly roots: TreeRoots }): number {
+    const entries = listIfThere(disk, trashDirectory(roots));
+    forEach(entries, ({ name }) => removeOwnTree(disk, trashPath(roots, name)));
+    return entries.length;
+  },
+);

@@ -38,7 +38,7 @@ export const locksDirectory = ({ state }: TreeRoots) => join(state, 'locks');
 export const ownersDirectory = ({ state }: TreeRoots) => join(state, 'locks', '.owners');
 export const flipsDirectory = ({ state }: TreeRoots) => join(state, 'flips');
 export const historyDirectory = ({ state }: TreeRoots) => join(state, 'history');
-export const boardsDirectory = ({ state }: TreeRoots) => join(state, 'boards');
+export const inboxStatusDirectory = ({ state }: TreeRoots) => join(state, 'boards');
 export const unusedPath = ({ state }: TreeRoots) => join(state, 'unused.json');
 export const notifyDirectory = ({ state }: TreeRoots) => join(state, 'notify');
 

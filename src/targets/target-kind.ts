@@ -7,27 +7,37 @@ import type { Target } from '../publisher/target.js';
 import type { Source } from '../registry/source.js';
 import type { ClockReading } from '../repository/elapsed.js';
 import type { SnapshotText } from '../repository/snapshot-file.js';
+import type { Timestamp } from '../repository/timestamp.js';
 import type { Settings } from '../settings/schema.js';
-import type { RunJob } from '../storage/run-job.js';
+import type { RunJob } from '../storage/job.js';
 import type { TransactionNames } from '../storage/transaction.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
-import type { BrowseJobs } from './directory/browse.js';
-import type { PublishJobs } from './directory/directory-jobs.js';
-import type { FlipObserver } from './directory/directory-target.js';
-import type { Budget } from './object-store/memory-budget.js';
-import type { ObjectJobs } from './object-store/store-jobs.js';
+import type { Budget } from './memory-budget.js';
 
 /** What targets share with the rest of the process. Clocks are asked each time: tests set them. */
 export interface TargetServices {
   readonly roots: TreeRoots;
   readonly owner: { readonly token: string };
   readonly owners: { isDead(owner: string): boolean };
-  readonly run: RunJob<PublishJobs & ObjectJobs>;
+  readonly run: RunJob;
   readonly transactions: TransactionNames;
   readonly nowMs: () => number;
   readonly monotonicMs: () => number;
   readonly clock: () => ClockReading;
   readonly events: Events;
+}
+
+/** A flip that is about to happen. */
+export interface PendingFlip {
+  readonly id: RepositoryId;
+  readonly snapshot: Timestamp;
+  readonly base: Timestamp | null;
+}
+
+/** Writes down what it owes for a flip before it happens, so that a crash in between loses nothing. */
+export interface FlipObserver {
+  /** Must not throw. @returns called when the flip is in the history, or did not happen; must not throw either */
+  beforeFlip(flip: PendingFlip): Promise<() => Promise<void>>;
 }
 
 export interface TargetContext {
@@ -49,7 +59,7 @@ export interface OpenTarget {
 export interface SourceOptions {
   readonly settings: Settings;
   readonly roots: TreeRoots;
-  readonly run: RunJob<BrowseJobs>;
+  readonly run: RunJob;
   /** Told when what it reads cannot be reached, and with undefined when it is back. */
   readonly onAway: (trouble: Error | undefined) => void;
 }

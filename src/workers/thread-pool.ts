@@ -3,8 +3,7 @@
  * heartbeats, the watcher, pulls) never waits for a disk. Threads are made when there is work and ended
  * when there has been none for a while.
  */
-import type { RunJob } from '../storage/run-job.js';
-import { JOBS, type Jobs, type PoolName } from './job-table.js';
+import type { PoolName, RunJob } from '../storage/job.js';
 import { WorkerPool } from './worker-pool.js';
 
 /**
@@ -27,8 +26,8 @@ export class ThreadPool {
     };
   }
 
-  readonly run: RunJob<Jobs> = (job, request) =>
-    this.#pools[JOBS[job].pool].run({ job, request }) as never;
+  readonly run: RunJob = ({ pool, module, jobName }, request) =>
+    this.#pools[pool].run({ module, name: jobName, request }) as never;
 
   /** Ends all threads at once; what they were doing is left to the next start. */
   async close(): Promise<void> {

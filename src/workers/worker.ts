@@ -2,10 +2,13 @@
 import { crash } from '../crash.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import { nodeDisk } from '../storage/disk.js';
-import { type JobName, loadJob } from './job-table.js';
+import type { Job } from '../storage/job.js';
 
 export interface JobMessage {
-  readonly job: JobName;
+  /** The URL of the module that exports the job, */
+  readonly module: string;
+  /** and the name of that export. */
+  readonly name: string;
   readonly request: unknown;
 }
 
@@ -13,10 +16,11 @@ export type JobAnswer =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly error: PlainError };
 
-export async function runJob({ job, request }: JobMessage): Promise<JobAnswer> {
-  const work = await loadOrDie(job);
+export async function runJob({ module, name, request }: JobMessage): Promise<JobAnswer> {
+  const work = (await loadOrDie(module))[name];
   try {
-    return { ok: true, result: await work(nodeDisk, request as never) };
+    if (work === undefined) throw new Error(`${module} exports no ${name}.`);
+    return { ok: true, result: await work(nodeDisk, request) };
   } catch (error) {
     return { ok: false, error: toPlainError(error) };
   }
@@ -29,11 +33,13 @@ export function doNothing(): void {}
  * Node remembers a module that could not be loaded (no descriptor was left) as broken for as long as the
  * thread lives. So this thread ends: its job is tried again, and another thread loads the module.
  */
-async function loadOrDie(job: JobName) {
+async function loadOrDie(module: string): Promise<JobModule> {
   try {
-    return await loadJob(job);
+    return (await import(module)) as JobModule;
   } catch (error) {
     crash(error);
     return new Promise<never>(() => {});
   }
 }
+
+type JobModule = Readonly<Record<string, Job<unknown, unknown> | undefined>>;

@@ -3,7 +3,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashSync } from 'bcryptjs';
 import { expect } from 'chai';
-import { accessJobs, type PasswordRequest } from '#src/auth/auth-jobs.js';
+import type { PasswordRequest } from '#src/auth/check-password.js';
+import { checkPassword } from '#src/auth/check-password.js';
 import { type Caller, Gate } from '#src/auth/gate.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { basic } from '../support/ask.js';
@@ -32,14 +33,15 @@ describe('the gate', () => {
     return new Gate({
       htpasswd: file,
       run: async (_job, request) => {
-        checked.push(request);
-        return (await check(request)) as never;
+        const given = request as PasswordRequest;
+        checked.push(given);
+        return (await check(given)) as never;
       },
       nowMs: () => clockMs,
       onRead: (what) => void read.push(what),
     });
   }
-  const compare = (request: PasswordRequest) => accessJobs.checkPassword(nodeDisk, request);
+  const compare = (request: PasswordRequest) => checkPassword(nodeDisk, request);
   const toText = (caller: Caller) =>
     'name' in caller ? `${caller.kind} ${caller.name}` : caller.kind;
   const ask = async (name: string, password: string) =>

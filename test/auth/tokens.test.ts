@@ -12,13 +12,14 @@ import {
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { SignJWT } from 'jose';
-import { accessJobs } from '#src/auth/auth-jobs.js';
 import { Gate } from '#src/auth/gate.js';
 import { KeyRing, type KeySource } from '#src/auth/key-ring.js';
+import { makeTokenKey } from '#src/auth/make-token-key.js';
 import { parseScopes } from '#src/auth/scope.js';
 import { parseTokenKeys, randomKey } from '#src/auth/token-keys.js';
 import { Tokens } from '#src/auth/tokens.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import type { RunJob } from '#src/storage/job.js';
 import { writeHtpasswd } from '../support/passwords.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
@@ -53,8 +54,7 @@ describe('tokens', () => {
   /** Each is an endpoint of its own, over the same files. Time passes for all of them at once. */
   function open({ makes = true, path = file } = {}): Tokens {
     const nowMs = () => clockMs;
-    const run = async (name: keyof typeof accessJobs, request: never) =>
-      accessJobs[name](nodeDisk, request) as never;
+    const run: RunJob = async (job, request) => (await job(nodeDisk, request)) as never;
     const gate = new Gate({ htpasswd: passwords, run: run as never, nowMs, onRead: () => {} });
     const keys = new KeyRing({
       path,
@@ -253,7 +253,7 @@ describe('tokens', () => {
         nodeDisk.link(from, to);
       },
     };
-    accessJobs.makeTokenKey(disk, { path: file, nowMs: clockMs });
+    makeTokenKey(disk, { path: file, nowMs: clockMs });
     expect(readFileSync(file, 'utf8')).to.equal(theirs);
     expect(readdirSync(join(file, '..'))).to.deep.equal(['keys']);
   });

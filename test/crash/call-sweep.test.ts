@@ -83,16 +83,16 @@ describe('every system call', function () {
     removeTempDir(done);
     const seen = { old: 0, new: 0 };
     let k = 1 + Math.floor(makeRandom(SEED + name.length)() * KILL_STEP) - KILL_STEP;
-    let isOver = false;
+    let isExpired = false;
     const worker = async () => {
-      while (!isOver) {
+      while (!isExpired) {
         k += KILL_STEP;
         const at = k;
         const root = copyTree(template);
         const { code, signal, output } = await run(env, name, '1', '0', root, String(at));
         if (signal !== 'SIGKILL') {
           expect(code, output).to.equal(0);
-          isOver = true;
+          isExpired = true;
         } else {
           try {
             seen[judge(root, expected)]++;

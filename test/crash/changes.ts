@@ -12,10 +12,14 @@ import { startDaemon } from '#src/daemon/daemon.js';
 import type { Services } from '#src/daemon/services.js';
 import { cleanAll } from '#src/daemon/upkeep.js';
 import { DropdockError } from '#src/errors.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { Edit } from '#src/publisher/target.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { lockFileSystem } from '#src/storage/lock-files.js';
 import { bootId } from '#src/storage/owner.js';
+import { emptyTrash } from '#src/storage/trash.js';
+import { findBroken, listRepositories } from '#src/targets/directory/recover.js';
+import { verifyContent, verifyRepository } from '#src/targets/directory/verify-tree.js';
 import { deliver, dropPath, SWEEP_YAML } from '../support/deliver.js';
 import { editRepository } from '../support/edit-repository.js';
 import { makeLayout } from '../support/make-image.js';
@@ -222,11 +226,11 @@ export async function settle(root: string, change: Change, expected: Expected): 
       await change.act(services, CALM);
     }
     const { roots, run } = services;
-    await run('emptyTrash', { roots });
-    if ((await run('findBroken', { roots })).length > 0) throw new Error('a link is broken');
-    const findings = [...(await run('verifyContent', { roots })).findings];
-    for (const id of await run('listRepositories', { roots })) {
-      findings.push(...(await run('verifyRepository', { roots, id })).findings);
+    await run(emptyTrash, { roots });
+    if ((await run(findBroken, { roots })).length > 0) throw new Error('a link is broken');
+    const findings = [...(await run(verifyContent, { roots })).findings];
+    for (const id of await run(listRepositories, { roots })) {
+      findings.push(...(await run(verifyRepository, { roots, id })).findings);
     }
     if (findings.length > 0) throw new Error(`verify finds ${JSON.stringify(findings)}`);
   } catch (error) {
@@ -273,7 +277,7 @@ async function publishAll(
   yaml = '',
 ): Promise<void> {
   const publish = async (services: Services) => {
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     for (const drop of drops) {
       makeDrop(root, drop);
       await deliver(services, `${CHANGED}:${drop.tag}`);

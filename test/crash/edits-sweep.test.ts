@@ -9,8 +9,10 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { cleanAll } from '#src/daemon/upkeep.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { Edit } from '#src/publisher/target.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import { findBroken } from '#src/targets/directory/recover.js';
 import { deliver, dropPath, SWEEP_YAML } from '../support/deliver.js';
 import { editRepository } from '../support/edit-repository.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
@@ -89,7 +91,7 @@ async function tryPoint(
     }
   });
   const services = await testServices(root, { disk, yaml: SWEEP_YAML });
-  await services.run('prepareInbox', { inbox: services.inbox });
+  await services.run(prepareInbox, { inbox: services.inbox });
   for (const tag of ['1', '2']) {
     makeLayout(dropPath(root, `app:${tag}`), { layers: ['base', tag] });
     await deliver(services, `app:${tag}`);
@@ -136,7 +138,7 @@ async function recoverAndRepeat(
   // The end of a removed repository is begun again by every cleaning.
   const gone = tagsIn(root) === undefined;
   if (seen === 'old' || gone) await act(services);
-  expect(await run('findBroken', { roots })).to.deep.equal([]);
+  expect(await run(findBroken, { roots })).to.deep.equal([]);
   await stop();
   for (const place of ['published/web', 'published/app', 'state/work']) {
     const left = readdirSync(join(root, place)).filter((name) => name.startsWith('.'));

@@ -90,9 +90,9 @@ export class Hosts {
 
   /** Kills some and stops others for a while, until it is told to end. */
   worry(): { end(): Promise<void> } {
-    let isOver = false;
+    let isExpired = false;
     const work = (async () => {
-      while (!isOver) {
+      while (!isExpired) {
         await delay(300 + this.random() * 700);
         const n = Math.floor(this.random() * SHARED.hosts);
         await (this.random() < 0.5 ? this.#kill(n) : this.#pause(n));
@@ -100,7 +100,7 @@ export class Hosts {
     })();
     return {
       end: async () => {
-        isOver = true;
+        isExpired = true;
         await work;
       },
     };

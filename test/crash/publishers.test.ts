@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/storage/disk.js';
+import { repositoryHistory } from '#src/targets/directory/overview.js';
 import { readRepository } from '../support/outside-reader.js';
 import { makeRandom } from '../support/random.js';
 import { testServices } from '../support/service.js';
@@ -82,7 +83,7 @@ async function expectAllThere(root: string, published: readonly string[]): Promi
   for (const [repository, tags] of expected) {
     const seen = readRepository(join(root, 'published'), repository);
     expect(Object.keys(seen?.tags ?? {}).sort(), repository).to.deep.equal(tags.sort());
-    const history = await run('repositoryHistory', { roots, id: repository as never });
+    const history = await run(repositoryHistory, { roots, id: repository as never });
     const names = history.map(({ snapshot }) => snapshot).reverse();
     expect(names, `${repository}: names grow`).to.deep.equal([...new Set(names)].sort());
     // Each is built on the one before it: nobody's tags were passed over.

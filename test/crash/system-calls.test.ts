@@ -10,6 +10,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { dropdock, MAIN } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
@@ -49,7 +50,7 @@ describe('a command, with a system call killed or failing', function () {
     console.info(`      seed ${SEED}`);
     template = tempDir();
     const services = await testServices(template, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     for (const tag of ['1', '2']) {
       makeLayout(dropPath(template, `app:${tag}`), { layers: ['base', tag] });
       await deliver(services, `app:${tag}`);

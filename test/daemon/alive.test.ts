@@ -33,7 +33,7 @@ describe('whether the daemon is alive', () => {
     let count = 0;
     let nowMs = 0;
     const run: typeof hands.run = async (job, request) => {
-      if (job === 'scan') {
+      if (job.jobName === 'scan') {
         count++;
         if (how === 'in vain') throw Object.assign(new Error('gone'), { code: 'EIO', errno: -5 });
         if (how === 'for ever') {

@@ -1,17 +1,17 @@
 import { expect } from 'chai';
-import { inBreaths } from '#src/daemon/breaths.js';
+import { inChunks } from '#src/daemon/breaths.js';
 
 function spend(ms: number): void {
   const end = performance.now() + ms;
   while (performance.now() < end) {}
 }
 
-describe('inBreaths', () => {
+describe('inChunks', () => {
   it('takes each in order, and lets others in between', async () => {
     const seen: number[] = [];
     let others = 0;
     const timer = setInterval(() => others++, 1);
-    await inBreaths([1, 2, 3, 4, 5, 6], (item) => {
+    await inChunks([1, 2, 3, 4, 5, 6], (item) => {
       spend(10);
       seen.push(item);
     });
@@ -22,7 +22,7 @@ describe('inBreaths', () => {
 
   it('takes few at once', async () => {
     const seen: number[] = [];
-    const taken = inBreaths([1, 2], (item) => void seen.push(item));
+    const taken = inChunks([1, 2], (item) => void seen.push(item));
     expect(seen).to.deep.equal([1, 2]);
     await taken;
   });

@@ -43,8 +43,8 @@ describe('Claiming', () => {
     isLeft = false;
     failsToEnd = () => false;
     answer = () => ({ ...WHOLE, stored: stored() });
-    const run = async (job: string, request: ClaimBatchRequest) => {
-      if (job === 'end') {
+    const run = async ({ jobName }: { jobName: string }, request: ClaimBatchRequest) => {
+      if (jobName === 'end') {
         ended.push(request.transaction);
         if (failsToEnd()) throw Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'rmdir' });
         return;

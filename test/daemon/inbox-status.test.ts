@@ -1,12 +1,15 @@
 /** The board knows the state of the inbox by the events that it hears; here, those of a real daemon too. */
+
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { Board } from '#src/daemon/inbox-status.js';
+import { InboxStatus } from '#src/daemon/inbox-status.js';
 import { DropdockError } from '#src/errors.js';
 import type { RepositoryName } from '#src/image/names.js';
+import { listRejected } from '#src/inbox/rejected.js';
 import type { PublishedOutcome } from '#src/publisher/target.js';
 import { addProgress, newProgress } from '#src/storage/progress.js';
+import { dropBytes } from '#src/storage/receive.js';
 import type { KnownDrop } from '#src/web/daemon-view.js';
 import { makeLayout, TestContent } from '../support/make-image.js';
 import { testDaemon } from '../support/service.js';
@@ -71,10 +74,9 @@ describe('the board', () => {
   it('knows how far a drop is, begins again with it, and forgets what is not worked on', async () => {
     const liveClaims = new Set(['a@1']);
     let counted = 0;
-    const run = (async (job: string) =>
-      job === 'dropBytes' ? 100 * (5 + counted++) : []) as never;
+    const run = (async (job: unknown) => (job === dropBytes ? 100 * (5 + counted++) : [])) as never;
     const roots = { published: '/srv/published', state: '/srv/state' };
-    const board = new Board({ inbox: '/srv/inbox', roots, run, liveClaims, nowMs: () => 7 });
+    const board = new InboxStatus({ inbox: '/srv/inbox', roots, run, liveClaims, nowMs: () => 7 });
     const progress = newProgress();
     const [drop, repository] = ['a', 'a' as RepositoryName];
     board.hear({ type: 'drop.claimed', drop });
@@ -116,7 +118,7 @@ describe('the board', () => {
     const liveClaims = new Set(['a@1', 'a@2', 'b@1']);
     const run = (async () => []) as never;
     const roots = { published: '/p', state: '/s' };
-    const board = new Board({ inbox: '/i', roots, run, liveClaims, nowMs: () => 0 });
+    const board = new InboxStatus({ inbox: '/i', roots, run, liveClaims, nowMs: () => 0 });
     const progress = newProgress();
     const queue = (key: string) => {
       const drop = key[0] ?? '';
@@ -141,7 +143,13 @@ describe('the board', () => {
   it('takes a name for every repository it may mean, and a bundle for none', async () => {
     const run = (async () => []) as never;
     const roots = { published: '/p', state: '/s' };
-    const board = new Board({ inbox: '/i', roots, run, liveClaims: new Set(), nowMs: () => 0 });
+    const board = new InboxStatus({
+      inbox: '/i',
+      roots,
+      run,
+      liveClaims: new Set(),
+      nowMs: () => 0,
+    });
     for (const drop of ['app.tar', 'team/app:1@x', 'team~app=1', '@all.tar', 'team/@b', 'Bad']) {
       board.hear({ type: 'drop.seen', drop });
     }
@@ -162,7 +170,13 @@ describe('the board', () => {
   it('tells what was published where, and with which tags', async () => {
     const run = (async () => []) as never;
     const roots = { published: '/p', state: '/s' };
-    const board = new Board({ inbox: '/i', roots, run, liveClaims: new Set(), nowMs: () => 0 });
+    const board = new InboxStatus({
+      inbox: '/i',
+      roots,
+      run,
+      liveClaims: new Set(),
+      nowMs: () => 0,
+    });
     const repository = 'team/app' as RepositoryName;
     const tell = (drop: string, outcome: PublishedOutcome) =>
       board.hear({ type: 'publish.done', drop, repository, outcome, tookMs: 1 });
@@ -180,12 +194,18 @@ describe('the board', () => {
 
   it('looks again at what was rejected when it hears of another', async () => {
     let listed = 0;
-    const run = (async (job: string) => {
-      if (job === 'listRejected') listed++;
+    const run = (async (job: unknown) => {
+      if (job === listRejected) listed++;
       return [];
     }) as never;
     const roots = { published: '/p', state: '/s' };
-    const board = new Board({ inbox: '/i', roots, run, liveClaims: new Set(), nowMs: () => 0 });
+    const board = new InboxStatus({
+      inbox: '/i',
+      roots,
+      run,
+      liveClaims: new Set(),
+      nowMs: () => 0,
+    });
     await board.drops();
     await board.drops();
     expect(listed).to.equal(1);
@@ -198,7 +218,13 @@ describe('the board', () => {
   it('says nothing of events that are about no drop', () => {
     const run = (async () => []) as never;
     const roots = { published: '/p', state: '/s' };
-    const board = new Board({ inbox: '/i', roots, run, liveClaims: new Set(), nowMs: () => 0 });
+    const board = new InboxStatus({
+      inbox: '/i',
+      roots,
+      run,
+      liveClaims: new Set(),
+      nowMs: () => 0,
+    });
     let changes = 0;
     const end = board.onChange(() => {
       changes++;

@@ -3,9 +3,10 @@ import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { startDaemon } from '#src/daemon/daemon.js';
-import { Postman } from '#src/daemon/notifier.js';
+import { Notifier } from '#src/daemon/notifier.js';
 import { openServices, type Services } from '#src/daemon/services.js';
 import { DropdockError } from '#src/errors.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { TargetChange } from '#src/publisher/target.js';
 import { loadSettings } from '#src/settings/settings.js';
 import { nodeDisk } from '#src/storage/disk.js';
@@ -53,13 +54,13 @@ describe('being told', function () {
   const yaml = (more = '') =>
     `${QUICK}notify:\n  - {post: "${receiver.url}/a/secret/path", timeout: 60s${more}}\n`;
   const tell = (services: Services) => {
-    const postman = new Postman(services, {});
-    ends.push(() => postman.stop());
-    return postman;
+    const notifier = new Notifier(services, {});
+    ends.push(() => notifier.stop());
+    return notifier;
   };
   async function open(text = yaml()): Promise<TestServices> {
     const services = await testServices(root, { yaml: text });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     ends.push(() => services.close());
     return services;
   }
@@ -168,11 +169,11 @@ describe('being told', function () {
   it('is told after a restart what was owed at the end', async () => {
     await listen(() => 503);
     const services = await open();
-    const postman = new Postman(services, {});
+    const notifier = new Notifier(services, {});
     makeLayout(dropPath(root, 'app:1'));
     await deliver(services, 'app:1');
     await waitFor('an attempt', () => receiver.posted.length > 0);
-    await postman.stop();
+    await notifier.stop();
     expect(services.lines.at(-1)).to.deep.include({
       event: 'notify.waiting',
       fields: { count: 1 },
@@ -185,7 +186,7 @@ describe('being told', function () {
   });
 
   for (const [when, job] of [
-    ['before the flip', 'flip'],
+    ['before the flip', 'flipTo'],
     ['after the flip, before it is recorded', 'afterFlip'],
     ['after it is recorded, before it is told of', 'settleFlip'],
   ] as const) {
@@ -201,7 +202,7 @@ describe('being told', function () {
         return readdirSync(join(root, 'state', 'notify', 'flips')).length === 0;
       });
       await waitFor('nothing to be owed', () => spooled().length === 0);
-      if (job === 'flip') expect(told()).to.deep.equal([]);
+      if (job === 'flipTo') expect(told()).to.deep.equal([]);
       else {
         await toldOf('published');
         const [one] = told();
@@ -305,12 +306,12 @@ describe('being told', function () {
       {
         ...hands,
         run: (job, request) =>
-          fails(job)
+          fails(job.jobName)
             ? Promise.reject(new DropdockError('thread.failed', 'dead'))
             : hands.run(job, request),
       },
     );
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     return services;
   }
 

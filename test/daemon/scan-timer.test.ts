@@ -1,7 +1,7 @@
 /** Goal: a look comes at once after a rest, and looks never fill the time where things happen without a pause. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
-import { LookTimer } from '#src/daemon/scan-timer.js';
+import { ScanTimer } from '#src/daemon/scan-timer.js';
 import { waitFor } from '../support/wait-for.js';
 
 describe('when the inbox is looked at', () => {
@@ -12,7 +12,7 @@ describe('when the inbox is looked at', () => {
   const real = globalThis.setTimeout;
 
   const open = () =>
-    new LookTimer({
+    new ScanTimer({
       look: async () => {
         looks.push(nowMs);
         nowMs += lookMs;
@@ -92,7 +92,7 @@ describe('when the inbox is looked at', () => {
     globalThis.setTimeout = real;
     let end = () => {};
     let begun = 0;
-    const timer = new LookTimer({
+    const timer = new ScanTimer({
       look: () => {
         begun++;
         return new Promise((resolve) => {

@@ -1,22 +1,25 @@
 import { expect } from 'chai';
-import { SpareTrees } from '#src/daemon/spare-tree-timer.js';
+import { SpareTreeTimer } from '#src/daemon/spare-tree-timer.js';
 import { Events } from '#src/publisher/events.js';
 import { waitFor } from '../support/wait-for.js';
 
-describe('SpareTrees', () => {
+describe('SpareTreeTimer', () => {
   const open = (fail = false) => {
     const made: string[] = [];
     const said: string[] = [];
     const stops: Int32Array[] = [];
     const clock = { nowMs: 0 };
-    const spares = new SpareTrees({
+    const spares = new SpareTreeTimer({
       roots: { published: '/p', state: '/s' },
       owner: { token: 'p1x' } as never,
       log: (_level, event) => said.push(event),
       events: new Events(),
       monotonicMs: () => clock.nowMs,
-      run: (async (job: string, { id, stop }: { id: string; stop: Int32Array }) => {
-        made.push(`${job} ${id}`);
+      run: (async (
+        { jobName }: { jobName: string },
+        { id, stop }: { id: string; stop: Int32Array },
+      ) => {
+        made.push(`${jobName} ${id}`);
         stops.push(stop);
         if (fail) throw new Error('EIO');
         await waitFor('the end', () => stop[0] === 1, 1000).catch(() => {});

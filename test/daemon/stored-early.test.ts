@@ -53,12 +53,12 @@ describe('what a daemon stores when it claims a drop', () => {
     const services = await testServices(root, { disk });
     const { run } = services;
     const jobs: Job[] = [];
-    const noted = (job: string, request: unknown) => {
-      jobs.push({ job, request });
-      before(job, services);
-      return run(job as never, request as never);
+    const noted: typeof run = (job, request) => {
+      jobs.push({ job: job.jobName, request });
+      before(job.jobName, services);
+      return run(job, request);
     };
-    const daemon = await startDaemon(Object.assign(services, { run: noted as typeof run }));
+    const daemon = await startDaemon(Object.assign(services, { run: noted }));
     stop = async () => {
       await daemon.stop();
       await services.close();

@@ -1,4 +1,5 @@
 /** The daemon with several targets: each has its own queue, and a receipt names them all. */
+
 import {
   appendFileSync,
   existsSync,
@@ -12,7 +13,10 @@ import {
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
+import { claimBatch } from '#src/staging/claim-batch.js';
+import { stage } from '#src/staging/stage.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
+import type { Job } from '#src/storage/job.js';
 import { eachStored } from '#src/targets/directory/sweep.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { blobPath, makeLayout, TestContent } from '../support/make-image.js';
@@ -245,11 +249,11 @@ repositories:
     const { run, roots } = services;
     let stagings = 0;
     Object.assign(services, {
-      run: async (job: string, request: never) => {
-        if (job === 'stage' && ++stagings > 0) throw new TypeError('a bug');
-        const done = await run(job as never, request);
+      run: async (job: Job<unknown, unknown>, request: unknown) => {
+        if (job === stage && ++stagings > 0) throw new TypeError('a bug');
+        const done = await run(job, request);
         // Its blobs are gone when they are to be sent; then it is read once more.
-        if (job === 'claimBatch') {
+        if (job === claimBatch) {
           eachStored(nodeDisk, roots, (path) => {
             if (!readFileSync(path, 'utf8').includes('schemaVersion')) rmSync(path);
           });

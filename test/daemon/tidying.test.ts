@@ -11,8 +11,8 @@ describe('what is to be deleted', () => {
   let failing: Error | undefined;
 
   const open = () => {
-    const run = (job: string) => {
-      begun.push(job);
+    const run = ({ jobName }: { jobName: string }) => {
+      begun.push(jobName);
       return new Promise<void>((resolve, reject) => {
         const before = goOn;
         goOn = () => {
@@ -44,7 +44,7 @@ describe('what is to be deleted', () => {
   it('goes at once where nothing else is to be done, one after the other', async () => {
     const tidying = open();
     tidying.want();
-    expect(begun).to.deep.equal(['deleteRetired', 'emptyTrash']);
+    expect(begun).to.deep.equal(['deleteMarked', 'emptyTrash']);
     tidying.want();
     tidying.want();
     expect(begun.length).to.equal(2);

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { cleanAll } from '#src/daemon/upkeep.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { type Interference, interfereWith, systemError } from '../support/faulty-disk.js';
@@ -53,7 +54,7 @@ describe('the upkeep of a daemon', () => {
     const services = await testServices(root, { disk: nodeDisk, yaml: 'retention: {grace: 0s}\n' });
     const snapshots = () => readdirSync(join(root, 'published', 'master', 'app')).length;
     try {
-      await services.run('prepareInbox', { inbox: services.inbox });
+      await services.run(prepareInbox, { inbox: services.inbox });
       for (const tag of ['1', '2', '3']) {
         makeLayout(dropPath(root, `app:${tag}`), { layers: [tag], tag });
         await deliver(services, `app:${tag}`);

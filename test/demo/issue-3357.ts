@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { type DiskOperation, interfereWith, systemError } from '../support/faulty-disk.js';
@@ -53,7 +54,7 @@ function drop(layers: string[]): void {
 
 async function publish(interfere: (operation: DiskOperation) => void = () => {}): Promise<void> {
   const services = await testServices(root, { disk: interfereWith(nodeDisk, interfere) });
-  await services.run('prepareInbox', { inbox: services.inbox });
+  await services.run(prepareInbox, { inbox: services.inbox });
   try {
     await deliver(services, 'app');
   } finally {

@@ -1,17 +1,17 @@
 /** What several daemons of one tree say together. */
 import { expect } from 'chai';
 import { dropsOf } from '#src/cli/status.js';
-import type { BoardDocument } from '#src/daemon/inbox-status-writer.js';
+import type { InboxStatusDocument } from '#src/daemon/inbox-status-writer.js';
 
 describe('status of several daemons', () => {
-  const board = (at: number, ...drops: [string, string, string?][]): BoardDocument => ({
+  const board = (at: number, ...drops: [string, string, string?][]): InboxStatusDocument => ({
     version: 1,
     at,
     pid: at,
     waiting: drops.length,
     drops: drops.map(([drop, state, reason]) => ({ drop, state, sinceMs: 0, reason })) as never,
   });
-  const said = (...boards: BoardDocument[]) =>
+  const said = (...boards: InboxStatusDocument[]) =>
     dropsOf(boards).map(({ drop, state, reason }) => `${drop} ${state} ${reason ?? ''}`.trim());
 
   it('lists what waits once, as the one that looked last says', () => {

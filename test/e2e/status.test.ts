@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { toInboxStatus } from '#src/cli/status.js';
+import { toInboxReport } from '#src/cli/status.js';
 import { type HostStatus, type Status, showStatus } from '#src/cli/status-text.js';
 import type { Timestamp } from '#src/repository/timestamp.js';
 import { DaemonProcess, dropdock, MAIN } from '../support/daemon-process.js';
@@ -114,7 +114,7 @@ describe('status', function () {
   it('names places on this host as they are, and not as the page does', () => {
     const reason = '<inbox>/app <other>';
     const board = { drop: 'app', state: 'waiting', sinceMs: 0, reason } as const;
-    const seen = toInboxStatus(
+    const seen = toInboxReport(
       { kind: 'waiting', repositories: [], ...board },
       { inbox: '/srv/inbox' },
     );

@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { ERROR_CODES, type ErrorCode } from '#src/errors.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { sha256, TestContent } from '../support/make-image.js';
@@ -158,7 +159,7 @@ describe('mutated drops', function () {
   it(`are published whole or refused, ${DROPS} of them (seed ${SEED})`, async () => {
     const root = tempDir();
     services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     const codes = new Map<string, number>();
     for (let n = 0; n < DROPS; n++) {
       const format = pick(FORMATS);

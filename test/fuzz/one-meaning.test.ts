@@ -5,10 +5,14 @@
  * knows no grace. After each the tags are resolved as a client does. The seed is printed;
  * DROPDOCK_TEST_SEED repeats a run, DROPDOCK_TEST_DROPS sets its length.
  */
+
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { DropdockError } from '#src/errors.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import { sweep } from '#src/targets/directory/sweep.js';
+import { verifyContent, verifyRepository } from '#src/targets/directory/verify-tree.js';
 import { cleanStore } from '#src/targets/object-store/clean-store.js';
 import { verifyStore } from '#src/targets/object-store/inspect-store.js';
 import { deliver, dropPath } from '../support/deliver.js';
@@ -98,7 +102,7 @@ describe('one digest, one meaning', function () {
     const services = await testServices(root, { disk: nodeDisk, yaml });
     open.push(() => services.close());
     const { roots, run: runJob } = services;
-    await runJob('prepareInbox', { inbox: services.inbox });
+    await runJob(prepareInbox, { inbox: services.inbox });
     const world = new HostileWorld(makeRandom(SEED));
     const outcomes = await run(
       world,
@@ -115,12 +119,12 @@ describe('one digest, one meaning', function () {
           // What nothing needs is seen by one cleaning, and goes with a later one.
           for (const hours of [1, 2]) {
             const clock = { id: 'test', ms: hours * HOUR };
-            await runJob('sweep', { roots, nowMs: Date.now() + hours * HOUR, clock, graceMs: 0 });
+            await runJob(sweep, { roots, nowMs: Date.now() + hours * HOUR, clock, graceMs: 0 });
           }
         },
         problems: async () => [
-          ...(await runJob('verifyRepository', { roots, id: 'app' as never })).findings,
-          ...(await runJob('verifyContent', { roots })).findings,
+          ...(await runJob(verifyRepository, { roots, id: 'app' as never })).findings,
+          ...(await runJob(verifyContent, { roots })).findings,
         ],
         served: () => servedTree(join(root, 'published'), 'app'),
       },

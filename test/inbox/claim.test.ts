@@ -10,7 +10,7 @@ import {
   takeOverClaims,
 } from '#src/inbox/claim.js';
 import { ClaimMoments } from '#src/inbox/claim-moments.js';
-import { deleteRetired, letGoPublished, letGoRejected } from '#src/inbox/finish.js';
+import { deleteMarked, finishPublished, finishRejected } from '#src/inbox/finish.js';
 import {
   type Claim,
   claimedDirectory,
@@ -332,10 +332,10 @@ describe('a path', () => {
         const [beside = ''] = given.names().filter((name) => name !== path);
         expect(parseDropName(beside, isFile)).to.deep.equal(parseDropName(path, isFile));
         const second = given.take(beside, { owner }) as Claim;
-        letGoPublished(nodeDisk, { inbox: given.inbox, claim: second, receipt: '{}' });
-        deleteRetired(nodeDisk, given);
+        finishPublished(nodeDisk, { inbox: given.inbox, claim: second, receipt: '{}' });
+        deleteMarked(nodeDisk, given);
         const third = given.take(path, { owner }) as Claim;
-        letGoRejected(nodeDisk, { inbox: given.inbox, claim: third, receipt: '{}' });
+        finishRejected(nodeDisk, { inbox: given.inbox, claim: third, receipt: '{}' });
         expect(given.names('.claimed')).to.deep.equal([]);
         expect(given.names('.rejected')).to.have.length(1);
         rmSync(given.at('.rejected', given.names('.rejected')[0] ?? ''), { recursive: true });

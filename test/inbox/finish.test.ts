@@ -2,7 +2,12 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { listClaims, takeOverClaims } from '#src/inbox/claim.js';
-import { deleteRetired, letGoPublished, letGoRejected, letGoTogether } from '#src/inbox/finish.js';
+import {
+  deleteMarked,
+  finishPublished,
+  finishPublishedBatch,
+  finishRejected,
+} from '#src/inbox/finish.js';
 import { type Claim, claimPath, newClaim } from '#src/inbox/inbox-paths.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
@@ -15,10 +20,10 @@ const AT = '20261123T152634.123Z';
 describe('letting go of a drop', () => {
   const given = new InboxFixture();
   const published = (claim: Claim, disk: Disk = nodeDisk) =>
-    letGoPublished(disk, { inbox: given.inbox, claim, receipt: '{"status":"published"}' });
+    finishPublished(disk, { inbox: given.inbox, claim, receipt: '{"status":"published"}' });
   const rejected = (claim: Claim, disk: Disk = nodeDisk) => {
     const receipt = JSON.stringify({ status: 'rejected', claim: claim.name, claimedAt: claim.at });
-    letGoRejected(disk, { inbox: given.inbox, claim, receipt });
+    finishRejected(disk, { inbox: given.inbox, claim, receipt });
   };
   const takeOver = (dead: string) =>
     takeOverClaims(nodeDisk, { inbox: given.inbox, owner: 'heir', dead: [dead] });
@@ -28,16 +33,16 @@ describe('letting go of a drop', () => {
     published(claim);
     expect(given.receipt(`app@${AT}.json`)).to.deep.equal({ status: 'published' });
     expect(listClaims(nodeDisk, given)).to.deep.equal([]);
-    expect(deleteRetired(nodeDisk, given)).to.equal(1);
+    expect(deleteMarked(nodeDisk, given)).to.equal(1);
     expect(given.names('.claimed')).to.deep.equal([]);
-    expect(deleteRetired(nodeDisk, given)).to.equal(0);
+    expect(deleteMarked(nodeDisk, given)).to.equal(0);
   });
 
   describe('together with others', () => {
     const receipt = '{"status":"published"}';
     const three = () => ['app', 'team/app:1', 'team/app:2'].map((path) => given.claim(path));
     const together = (claims: readonly Claim[], disk: Disk = nodeDisk) =>
-      letGoTogether(disk, {
+      finishPublishedBatch(disk, {
         inbox: given.inbox,
         drops: claims.map((claim) => ({ claim, receipt })),
       });
@@ -163,7 +168,7 @@ describe('letting go of a drop', () => {
     const claim = given.claim('kept');
     published(given.claim('gone'));
     rmSync(given.at('.receipts'), { recursive: true });
-    expect(deleteRetired(nodeDisk, given)).to.equal(1);
+    expect(deleteMarked(nodeDisk, given)).to.equal(1);
     expect(given.holds(claim)).to.equal(true);
   });
 });

@@ -1,9 +1,9 @@
 /** An inbox with drops in it, and claims on them. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { prepareInbox, takeClaim } from '#src/inbox/claim.js';
+import { claimDrop, prepareInbox } from '#src/inbox/claim.js';
 import { type Claim, claimPath } from '#src/inbox/inbox-paths.js';
-import { lookAt } from '#src/inbox/signature.js';
+import { signatureOf } from '#src/inbox/signature.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
@@ -30,10 +30,10 @@ export class InboxFixture {
     writeFileSync(this.at(path, 'index.json'), path);
   }
 
-  take(path: string, change: Partial<Parameters<typeof takeClaim>[1]> = {}, disk: Disk = nodeDisk) {
-    const { signature } = lookAt(nodeDisk, this.at(path));
+  take(path: string, change: Partial<Parameters<typeof claimDrop>[1]> = {}, disk: Disk = nodeDisk) {
+    const { signature } = signatureOf(nodeDisk, this.at(path));
     const given = { path, signature, owner: 'me', nowMs: NOW, marker: undefined, ...change };
-    return takeClaim(disk, { inbox: this.inbox, ...given });
+    return claimDrop(disk, { inbox: this.inbox, ...given });
   }
 
   claim(path: string, change: Parameters<InboxFixture['take']>[1] = {}): Claim {

@@ -13,7 +13,7 @@ import { expect } from 'chai';
 import { recogniseDirectory, savedDirectories } from '#src/formats/format.js';
 import { timeOfNew } from '#src/inbox/filesystem-time.js';
 import { scanInbox } from '#src/inbox/scan.js';
-import { lookAt } from '#src/inbox/signature.js';
+import { signatureOf } from '#src/inbox/signature.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { interfereWith, systemError } from '../support/faulty-disk.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -245,10 +245,10 @@ describe('scanInbox', () => {
   });
 });
 
-describe('lookAt', () => {
+describe('signatureOf', () => {
   let drop: string;
   const at = (name: string) => join(drop, name);
-  const sign = () => lookAt(nodeDisk, drop).signature;
+  const sign = () => signatureOf(nodeDisk, drop).signature;
 
   beforeEach(() => {
     drop = join(tempDir(), 'drop');
@@ -263,7 +263,7 @@ describe('lookAt', () => {
     expect(sign()).to.equal(before);
     const moved = join(tempDir(), 'elsewhere');
     renameSync(drop, moved);
-    expect(lookAt(nodeDisk, moved).signature).to.equal(before);
+    expect(signatureOf(nodeDisk, moved).signature).to.equal(before);
   });
 
   const changes: readonly [string, () => void][] = [
@@ -299,22 +299,22 @@ describe('lookAt', () => {
     const start = timeOfNew(nodeDisk, `${drop}-clock`);
     writeFileSync(at('blobs/bb'), '');
     utimesSync(at('blobs/bb'), 4_000_000_000, 4_000_000_000);
-    const { newestMs } = lookAt(nodeDisk, drop);
+    const { newestMs } = signatureOf(nodeDisk, drop);
     expect(newestMs).to.be.within(start, timeOfNew(nodeDisk, `${drop}-clock`));
   });
 
   it('names what shows that a tool is writing', () => {
-    expect(lookAt(nodeDisk, drop).busy).to.equal(undefined);
+    expect(signatureOf(nodeDisk, drop).busy).to.equal(undefined);
     writeFileSync(at('blobs/.aa.Xy12Zq'), '');
-    expect(lookAt(nodeDisk, drop).busy).to.equal('blobs/.aa.Xy12Zq');
+    expect(signatureOf(nodeDisk, drop).busy).to.equal('blobs/.aa.Xy12Zq');
   });
 
   it('takes an empty ingest directory and stray files for no such sign, and what is in ingest for one', () => {
     mkdirSync(at('ingest'));
     for (const name of ['.DS_Store', 'blobs/._aa', '.stamp_built']) writeFileSync(at(name), '');
-    expect(lookAt(nodeDisk, drop).busy).to.equal(undefined);
+    expect(signatureOf(nodeDisk, drop).busy).to.equal(undefined);
     writeFileSync(at('ingest/5a0f'), '');
-    expect(lookAt(nodeDisk, drop).busy).to.equal('ingest/5a0f');
+    expect(signatureOf(nodeDisk, drop).busy).to.equal('ingest/5a0f');
   });
 
   it('follows no link', () => {
@@ -324,7 +324,7 @@ describe('lookAt', () => {
     const disk = interfereWith(nodeDisk, ({ verb }) => {
       if (verb === 'open') opened++;
     });
-    lookAt(disk, drop);
+    signatureOf(disk, drop);
     expect(opened).to.equal(2);
   });
 

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../support/deliver.js';
 import { TestContent } from '../support/make-image.js';
@@ -51,7 +52,7 @@ describe('archives made by real tools', function () {
     await tool('podman', ...store, 'load', '-q', '-i', saved);
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
 
   after(async () => {

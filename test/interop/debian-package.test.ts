@@ -269,10 +269,10 @@ describe('the Debian package', function () {
     settings('registry: {listen: null}\n');
     await machine.run('systemctl', 'restart', 'dropdock');
     await machine.run('systemctl', 'enable', '--now', 'dropdock-registry.socket');
-    let isOver = false;
+    let isExpired = false;
     let count = 0;
     const asking = (async () => {
-      for (; !isOver; count++) await machine.beside('curl', '-sSf', `http://${PULLS}/v2/`);
+      for (; !isExpired; count++) await machine.beside('curl', '-sSf', `http://${PULLS}/v2/`);
     })();
     asking.catch(() => {});
     for (let round = 0; round < 3; round++) {
@@ -280,7 +280,7 @@ describe('the Debian package', function () {
       await waitFor('answers', () => count >= reached, 60_000);
       await machine.run('systemctl', 'restart', 'dropdock-registry.service');
     }
-    isOver = true;
+    isExpired = true;
     await asking;
     await pull('app:1.0', 'from-serve');
     const user = await machine.property('dropdock-registry', 'DynamicUser');

@@ -5,6 +5,7 @@
 
 import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { crane } from '../support/crane-server.js';
 import { DaemonProcess } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
@@ -35,7 +36,7 @@ export async function start(): Promise<void> {
   servers.apache = await apache(published);
   const yaml = `redirect: {url: "${servers.apache.url}/pulp/docker/v2/{id}/"}\nregistry: {listen: "127.0.0.1:0", blobs: x-accel}\n`;
   services = await testServices(root, { yaml });
-  await services.run('prepareInbox', { inbox: services.inbox });
+  await services.run(prepareInbox, { inbox: services.inbox });
   mkdirSync(join(services.inbox, 'team/sub'), { recursive: true });
   const endpoint = await DaemonProcess.start(root, { command: 'serve', yaml });
   servers.nginx = await nginxAlone(published);

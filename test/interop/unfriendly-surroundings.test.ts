@@ -6,6 +6,7 @@
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { ask } from '../support/ask.js';
 import { DaemonProcess } from '../support/daemon-process.js';
 import { deliver, dropPath } from '../support/deliver.js';
@@ -73,7 +74,7 @@ describe('configurations in unfriendly surroundings', function () {
     const published = join(root, 'published');
     const yaml = 'registry: {listen: "127.0.0.1:0", blobs: x-accel}\n';
     services = await testServices(root, { yaml });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     for (const tag of ODD_TAGS) image = await publish(tag, 'odd');
     endpoint = await DaemonProcess.start(root, { command: 'serve', yaml });
     files = await apache(published, APACHE);

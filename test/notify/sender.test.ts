@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Delivery } from '#src/notify/deliver.js';
-import { Courier, type CourierOptions } from '#src/notify/sender.js';
+import { Sender, type SenderOptions } from '#src/notify/sender.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
 import { waitFor } from '../support/wait-for.js';
 
@@ -12,13 +12,13 @@ class World {
   readonly said: string[] = [];
   readonly tried: string[] = [];
   nowMs = Date.now();
-  readonly courier: Courier;
+  readonly sender: Sender;
 
   constructor(
     deliver: (id: string, signal: AbortSignal, times: number) => Delivery | Promise<Delivery>,
-    more: Partial<CourierOptions> = {},
+    more: Partial<SenderOptions> = {},
   ) {
-    this.courier = new Courier({
+    this.sender = new Sender({
       box: {
         list: async () => [...this.box.keys()].sort(),
         read: async (name) => this.box.get(name),
@@ -48,17 +48,17 @@ class World {
   }
 }
 
-describe('a courier', () => {
+describe('a sender', () => {
   it('brings what waits in order, and what comes meanwhile', async () => {
     const world = new World((id) => {
       if (id === 'b') {
         world.put('d');
-        world.courier.look();
+        world.sender.look();
       }
       return { ok: true };
     });
     world.put('c', 'a', 'b');
-    world.courier.look();
+    world.sender.look();
     await world.idle();
     expect(world.said).to.deep.equal(['sent a', 'sent b', 'sent c', 'sent d']);
   });
@@ -68,7 +68,7 @@ describe('a courier', () => {
       id === 'a' && times < 6 ? absent : { ok: true },
     );
     world.put('a', 'b');
-    world.courier.look();
+    world.sender.look();
     await world.idle();
     const delays = [1, 2, 4, 4, 4].map((ms, at) => `failed a ${at + 1} ${ms}`);
     expect(world.said).to.deep.equal([...delays, 'sent a', 'sent b']);
@@ -77,7 +77,7 @@ describe('a courier', () => {
   it('gives up one that is refused five times; the next gets its turn', async () => {
     const world = new World((id) => (id === 'a' ? refused : { ok: true }));
     world.put('a', 'b');
-    world.courier.look();
+    world.sender.look();
     await world.idle();
     expect(world.tried.filter((id) => id === 'a')).to.have.length(5);
     expect(world.said.slice(-2)).to.deep.equal(['dropped a no', 'sent b']);
@@ -87,7 +87,7 @@ describe('a courier', () => {
     const world = new World(() => absent);
     world.put('a');
     world.nowMs += 25 * 3_600_000;
-    world.courier.look();
+    world.sender.look();
     await world.idle();
     expect(world.said.at(-1)).to.equal('dropped a nobody');
     expect(world.tried).to.have.length(5);
@@ -97,7 +97,7 @@ describe('a courier', () => {
     const world = new World(() => (world.tried.length < 20 ? absent : { ok: true }));
     world.put('a');
     world.nowMs += 23 * 3_600_000;
-    world.courier.look();
+    world.sender.look();
     await world.idle();
     expect(world.said.at(-1)).to.equal('sent a');
   });
@@ -117,14 +117,14 @@ describe('a courier', () => {
     });
     world.box.set('0', '{"half');
     world.put('a');
-    world.courier.look();
+    world.sender.look();
     await world.idle();
     expect(world.said).to.deep.equal(['dropped undefined damaged', 'sent a']);
     trouble.put('a');
-    trouble.courier.look();
+    trouble.sender.look();
     await waitFor('the trouble to be told', () => trouble.said.includes('EIO'));
     broken = false;
-    trouble.courier.look();
+    trouble.sender.look();
     await trouble.idle();
   });
 
@@ -137,13 +137,13 @@ describe('a courier', () => {
         }),
     );
     world.put('a', 'b');
-    world.courier.look();
+    world.sender.look();
     await waitFor('the first', () => world.tried.length === 1);
-    const stopped = world.courier.stop(60_000);
+    const stopped = world.sender.stop(60_000);
     finish({ ok: true });
     await stopped;
     expect([...world.box.keys()]).to.deep.equal(['b']);
-    world.courier.look();
+    world.sender.look();
     expect(world.tried).to.deep.equal(['a']);
   });
 
@@ -155,17 +155,17 @@ describe('a courier', () => {
         }),
     );
     hanging.put('a');
-    hanging.courier.look();
+    hanging.sender.look();
     await waitFor('the attempt', () => hanging.tried.length === 1);
-    await hanging.courier.stop(10);
+    await hanging.sender.stop(10);
     expect([...hanging.box.keys()]).to.deep.equal(['a']);
     const waiting = new World(() => absent, {
       retry: () => ({ first: 3_600_000, most: 3_600_000 }),
     });
     waiting.put('a');
-    waiting.courier.look();
+    waiting.sender.look();
     await waitFor('the failure', () => waiting.said.length === 1);
-    await waiting.courier.stop(3_600_000);
+    await waiting.sender.stop(3_600_000);
     expect([...waiting.box.keys()]).to.deep.equal(['a']);
   });
 });

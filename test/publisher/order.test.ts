@@ -2,6 +2,7 @@
  * Goal: of two drops for one tag the one that was claimed later wins, however long each takes to read; a drop
  * that cannot be read, or is refused, holds up none of the others.
  */
+
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -9,10 +10,14 @@ import { expect } from 'chai';
 import { toClaimedDrop } from '#src/daemon/claimed-drop.js';
 import { Claiming } from '#src/daemon/claiming.js';
 import { publisherContext } from '#src/daemon/daemon.js';
-import type { ClaimedDrop } from '#src/publisher/delivery.js';
+import { prepareInbox } from '#src/inbox/claim.js';
+import { scan } from '#src/inbox/scan-job.js';
+import type { ClaimedDrop } from '#src/publisher/drop-record.js';
 import { Publisher } from '#src/publisher/publisher.js';
 import type { StageRequest } from '#src/publisher/stored-drop.js';
+import { stage } from '#src/staging/stage.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import type { Job } from '#src/storage/job.js';
 import { layerBytes, makeLayout, sha256, TestContent } from '../support/make-image.js';
 import { makeTar, tarMembers } from '../support/make-tar.js';
 import { readRepository } from '../support/outside-reader.js';
@@ -45,12 +50,12 @@ describe('the order of drops', () => {
     beforeReading = () => undefined;
     services = await testServices(root, { disk: nodeDisk, yaml: YAML });
     const { run, inbox } = services;
-    const slowly = async (job: string, request: unknown) => {
-      if (job === 'stage') await beforeReading((request as StageRequest).drop.name);
-      return run(job as never, request as never);
+    const slowly = async (job: Job<unknown, unknown>, request: unknown) => {
+      if (job === stage) await beforeReading((request as StageRequest).drop.name);
+      return run(job, request);
     };
     Object.assign(services, { run: slowly });
-    await run('prepareInbox', { inbox });
+    await run(prepareInbox, { inbox });
     publisher = new Publisher(publisherContext(services), {
       onBug: (error) => bugs.push(error),
       onPublished: () => {},
@@ -91,7 +96,7 @@ describe('the order of drops', () => {
   /** Claims a drop, and what is small of it is stored. @param isDue its time is up: its end is known */
   async function claim(name: string, isDue = false): Promise<ClaimedDrop> {
     const { run, inbox } = services;
-    const { drops } = await run('scan', { inbox, marker: undefined });
+    const { drops } = await run(scan, { inbox, marker: undefined });
     const seen = drops.find(({ path }) => path === name);
     if (seen === undefined) throw new Error(`${name} was not seen`);
     const claimed = await new Claiming(services).claim(seen, isDue);

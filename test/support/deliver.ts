@@ -6,11 +6,15 @@ import { toClaimedDrop } from '#src/daemon/claimed-drop.js';
 import { Claiming } from '#src/daemon/claiming.js';
 import { publisherContext } from '#src/daemon/daemon.js';
 import type { Services } from '#src/daemon/services.js';
-import type { ClaimedDrop } from '#src/publisher/delivery.js';
+import { prepareInbox } from '#src/inbox/claim.js';
+import { deleteMarked } from '#src/inbox/finish.js';
+import { scan } from '#src/inbox/scan-job.js';
+import type { ClaimedDrop } from '#src/publisher/drop-record.js';
 import type { PublishEvent } from '#src/publisher/events.js';
 import { Publisher } from '#src/publisher/publisher.js';
 import type { PublishedOutcome } from '#src/publisher/target.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import { emptyTrash } from '#src/storage/trash.js';
 import { makeLayout, sha256, TestContent } from './make-image.js';
 import { dockerSaveMembers, makeTar, tarMembers } from './make-tar.js';
 import { oldOrNew, readRepository } from './outside-reader.js';
@@ -33,7 +37,7 @@ export async function deliver(
   path: string,
 ): Promise<DeliveredDrop | undefined> {
   const { inbox, run, roots } = services;
-  const { drops } = await run('scan', { inbox, marker: undefined });
+  const { drops } = await run(scan, { inbox, marker: undefined });
   const seen = drops.find((drop) => drop.path === path);
   if (seen === undefined) return undefined;
   const claiming = new Claiming(services);
@@ -55,8 +59,8 @@ export async function deliver(
     const due = { path, kind, look: undefined, tolerateAbsent: true };
     outcome = await publishOne(services, toClaimedDrop(services, again.claim, due));
   }
-  await run('deleteRetired', { inbox });
-  await run('emptyTrash', { roots });
+  await run(deleteMarked, { inbox });
+  await run(emptyTrash, { roots });
   return outcome === 'returned' ? undefined : outcome;
 }
 
@@ -169,7 +173,7 @@ export async function prepareSweepIn(
 ): Promise<(root: string) => 'old' | 'new'> {
   mkdirSync(join(root, 'inbox', 'team'), { recursive: true });
   const services = await testServices(root, { disk: nodeDisk, yaml: SWEEP_YAML });
-  await services.run('prepareInbox', { inbox: services.inbox });
+  await services.run(prepareInbox, { inbox: services.inbox });
   drop.make(dropPath(root, drop.path), 'old');
   await deliver(services, drop.path);
   await services.close();

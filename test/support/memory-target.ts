@@ -180,7 +180,7 @@ export class MemoryTarget implements Target {
       const base = (stored?.snapshot ?? null) as Timestamp | null;
       const outcomes = outcomesOf(change, before, plan, snapshot, base);
       const { moves } = plan;
-      const none = { removed: [], mended: [], later: [] };
+      const none = { removed: [], repaired: [], later: [] };
       return { outcomes, snapshot, base, moves, to: restored?.snapshot, ...none };
     }
   }

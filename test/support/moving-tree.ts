@@ -4,6 +4,7 @@
  * that an answer can be judged: was this the truth at some instant of the request?
  */
 import type { Digest } from '#src/image/digest.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { Edit } from '#src/publisher/target.js';
 import { TestContent } from './make-image.js';
 import { directoryHands, type MovingHands } from './moving-hands.js';
@@ -41,7 +42,7 @@ export class MovingTree {
     const yaml = options.yaml ?? 'retention: {keep: 1, grace: 10m}\n';
     // Real threads: whoever pulls in this process must not wait for the publisher.
     const services = await testServices(root, { yaml });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     const hands = options.hands?.(services) ?? directoryHands(root, services);
     const tree = new MovingTree(root, services, options.repositories, options.random, hands);
     for (const repository of options.repositories) await tree.#publish(repository, '1', 'image');

@@ -8,7 +8,6 @@ import { CurrentSettings } from '#src/settings/reload.js';
 import type { Settings } from '#src/settings/schema.js';
 import { loadSettings } from '#src/settings/settings.js';
 import type { Disk } from '#src/storage/disk.js';
-import { jobs } from './jobs.js';
 
 export interface LogLine {
   readonly level: string;
@@ -65,7 +64,7 @@ export function passTime(services: Services, ms: number): void {
 export function handsOf(disk: Disk): Parameters<typeof openServices>[2] & object {
   return {
     run: async (job, request) =>
-      structuredClone(await jobs[job](disk, structuredClone(request) as never)) as never,
+      structuredClone(await job(disk, structuredClone(request))) as never,
     close: async () => {},
   };
 }

@@ -1,4 +1,5 @@
 /** A publisher on an object store, with a content store of its own, without threads. */
+
 import { join } from 'node:path';
 import { parseRepositoryName, type Tag } from '#src/image/names.js';
 import { stageDrop } from '#src/publisher/stage-drop.js';
@@ -11,26 +12,25 @@ import type {
 import { liveManifests } from '#src/repository/merge.js';
 import { parseSnapshot, type StoredSnapshot } from '#src/repository/snapshot-file.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
+import { stage as stageJob } from '#src/staging/stage.js';
 import { readClock } from '#src/storage/clock.js';
 import { nodeDisk } from '#src/storage/disk.js';
-import type { RunJob } from '#src/storage/run-job.js';
-import { TransactionNames } from '#src/storage/transaction.js';
+import type { RunJob } from '#src/storage/job.js';
+import { prepareTree } from '#src/storage/prepare-tree.js';
+import { begin, TransactionNames } from '#src/storage/transaction.js';
 import { allDirectories } from '#src/storage/tree-paths.js';
-import { Budget } from '#src/targets/object-store/memory-budget.js';
+import { Budget } from '#src/targets/memory-budget.js';
 import { neededObjects } from '#src/targets/object-store/needed-objects.js';
 import type { ObjectStore } from '#src/targets/object-store/object-store.js';
 import { ObjectStoreTarget } from '#src/targets/object-store/object-store-target.js';
 import { type Pointer, parsePointer } from '#src/targets/object-store/pointer.js';
 import { readCurrent, StoreMemory } from '#src/targets/object-store/read-current.js';
 import type { StoreContext } from '#src/targets/object-store/store-context.js';
-import type { Jobs } from '#src/workers/job-table.js';
-import { jobs } from './jobs.js';
 import { type ImageOptions, makeLayout } from './make-image.js';
 import type { S3Double } from './s3-double.js';
 import { tempDir } from './temp-dir.js';
 
-const run: RunJob<Jobs> = async (job, request) =>
-  (await jobs[job](nodeDisk, request as never)) as never;
+const run: RunJob = async (job, request) => (await job(nodeDisk, request)) as never;
 
 export const APP: RepositoryPolicy = {
   repository: parseRepositoryName('team/app'),
@@ -71,8 +71,8 @@ export class StorePublisher {
 
   async prepare(): Promise<this> {
     const { roots } = this.context;
-    await run('prepareTree', { roots, directories: allDirectories(roots) });
-    await run('begin', { roots, transaction: this.transaction });
+    await run(prepareTree, { roots, directories: allDirectories(roots) });
+    await run(begin, { roots, transaction: this.transaction });
     return this;
   }
 
@@ -95,7 +95,7 @@ export class StorePublisher {
       compress: 'none',
     } as const;
     const { transaction } = this;
-    const context = { roots, uid: 0, run, emit: () => {} };
+    const context = { roots, uid: 0, run, emit: () => {}, stage: stageJob };
     const request = { id: undefined, transaction, drop: { ...drop, ...given } };
     const { content, ingested } = await stageDrop(context, request);
     return { content, ingested, path, origin: { drop: name, at: drop.at } };

@@ -1,10 +1,13 @@
 /** The targets that the conformance suite is run with. */
+
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StagingContext } from '#src/publisher/stage-drop.js';
 import { stageDrop } from '#src/publisher/stage-drop.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
+import { stage as stageJob } from '#src/staging/stage.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import { begin } from '#src/storage/transaction.js';
 import type { ObjectStore } from '#src/targets/object-store/object-store.js';
 import { makeLayout } from './make-image.js';
 import { MemoryTarget } from './memory-target.js';
@@ -52,8 +55,8 @@ export async function directoryUnderTest(opened: TestServices[]): Promise<Target
   }
   const { roots, run, uid, events, transactions } = services;
   const transaction = transactions.next();
-  await run('begin', { roots, transaction });
-  const stage = stager(root, { roots, run, uid, emit: events.emit }, transaction);
+  await run(begin, { roots, transaction });
+  const stage = stager(root, { roots, run, uid, emit: events.emit, stage: stageJob }, transaction);
   const [target, other] = [services.targets.local, second.targets.local];
   return { target, other, stage, pass: (ms) => clock.pass(ms) };
 }
@@ -65,7 +68,7 @@ export async function storeUnderTest(store: ObjectStore): Promise<TargetUnderTes
   const { roots } = publisher.context;
   const { run } = handsOf(nodeDisk);
   const second = new StorePublisher(store, { ...times, roots });
-  const context = { roots, run, uid: 0, emit: () => {} };
+  const context = { roots, run, uid: 0, emit: () => {}, stage: stageJob };
   const stage = stager(publisher.root, context, publisher.transaction);
   const [target, other] = [publisher.target, second.target];
   return { target, other, stage, pass: (ms) => clock.pass(ms) };
@@ -84,7 +87,7 @@ export async function memoryUnderTest(): Promise<TargetUnderTest> {
   const roots = { published: join(root, 'published'), state: join(root, 'state') };
   const { run } = handsOf(nodeDisk);
   const transaction = 'p1x1-1-1';
-  await run('begin', { roots, transaction });
-  const stage = stager(root, { roots, run, uid: 0, emit: () => {} }, transaction);
+  await run(begin, { roots, transaction });
+  const stage = stager(root, { roots, run, uid: 0, emit: () => {}, stage: stageJob }, transaction);
   return { target, other, stage, pass: (ms) => clock.pass(ms) };
 }

@@ -5,6 +5,7 @@ import { Gate } from '#src/auth/gate.js';
 import { KeyRing } from '#src/auth/key-ring.js';
 import { Tokens } from '#src/auth/tokens.js';
 import { blobsBy } from '#src/daemon/targets.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { Endpoint } from '#src/registry/endpoint.js';
 import { type Listen, RegistryServer, type Sent } from '#src/registry/server.js';
 import { nodeDisk } from '#src/storage/disk.js';
@@ -73,7 +74,7 @@ export class TestRegistry {
     mkdirSync(root, { recursive: true });
     const { yaml = '', connections = 100, idleMs = 10_000, clockMs = Date.now } = options;
     const services = await testServices(root, { disk: nodeDisk, yaml });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     const { settings, roots, run } = services;
     const objects = options.objects ?? (over === 'an object store' ? new MemoryStore() : undefined);
     const source = objects

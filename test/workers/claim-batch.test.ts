@@ -18,7 +18,7 @@ import { basename, dirname, join } from 'node:path';
 import { expect } from 'chai';
 import type { RepositoryId } from '#src/image/names.js';
 import { claimFile } from '#src/inbox/inbox-paths.js';
-import { lookAt } from '#src/inbox/signature.js';
+import { signatureOf } from '#src/inbox/signature.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
 import { type ClaimedOne, claimBatch, type DropToClaim } from '#src/staging/claim-batch.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
@@ -58,7 +58,7 @@ describe('claimBatch', () => {
     take: {
       inbox,
       path: name,
-      signature: lookAt(nodeDisk, join(inbox, name)).signature,
+      signature: signatureOf(nodeDisk, join(inbox, name)).signature,
       owner: 'p1x1',
       nowMs: 1000,
       marker: undefined,

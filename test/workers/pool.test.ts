@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import type { BlobToIngest } from '#src/storage/blob-bytes.js';
+import { ingestRequest } from '#src/storage/into-store.js';
 import { ThreadPool } from '#src/workers/thread-pool.js';
 import { IngestFixture } from '../storage/ingest-fixture.js';
 import { sha256 } from '../support/make-image.js';
@@ -28,16 +29,16 @@ describe('ThreadPool', () => {
 
   it('has a large blob copied, and named by the time it answers', async () => {
     const blob = large({ ingest: 'copy' });
-    const [way] = await pool.run('ingest', { blobs: [blob] });
+    const [way] = await pool.run(ingestRequest, { blobs: [blob] });
     expect(way).to.be.oneOf(['copied', 'cloned']);
     expect(statSync(blob.destination)).to.include({ size, nlink: 1 });
     expect(isTidy()).to.equal(true);
-    expect(await pool.run('ingest', { blobs: [blob] })).to.deep.equal(['present']);
+    expect(await pool.run(ingestRequest, { blobs: [blob] })).to.deep.equal(['present']);
   });
 
   it('has a large blob linked', async () => {
     const blob = large();
-    const [way] = await pool.run('ingest', { blobs: [blob] });
+    const [way] = await pool.run(ingestRequest, { blobs: [blob] });
     expect(way).to.be.oneOf(['linked', 'cloned']);
     expect(statSync(blob.destination).mode & 0o7777).to.equal(0o444);
     expect(isTidy()).to.equal(true);
@@ -50,14 +51,14 @@ describe('ThreadPool', () => {
       const names = { destination: destination + name, temporary: temporary + name };
       return large({ path: name, ...names });
     });
-    await Promise.all(blobs.map((blob) => pool.run('ingest', { blobs: [blob] })));
+    await Promise.all(blobs.map((blob) => pool.run(ingestRequest, { blobs: [blob] })));
     for (const { destination } of blobs) expect(statSync(destination).size).to.equal(size);
     expect(isTidy()).to.equal(true);
   });
 
   it('refuses a large blob of other bytes', async () => {
     const blob = large({ digest: sha256('other') as Digest });
-    const { code } = await refusalOf(pool.run('ingest', { blobs: [blob] }));
+    const { code } = await refusalOf(pool.run(ingestRequest, { blobs: [blob] }));
     expect(code).to.equal('digest.mismatch');
     expect(existsSync(blob.destination)).to.equal(false);
     expect(isTidy()).to.equal(true);
@@ -65,7 +66,7 @@ describe('ThreadPool', () => {
 
   it('fails a job whose blob cannot be given its name', async () => {
     const blob = large({ destination: join(given.file, 'below', 'a file') });
-    const failed = await pool.run('ingest', { blobs: [blob] }).catch((error) => error.code);
+    const failed = await pool.run(ingestRequest, { blobs: [blob] }).catch((error) => error.code);
     expect(failed).to.equal('ENOTDIR');
   });
 });

@@ -3,13 +3,16 @@
  * ends fails with `thread.failed`, once nothing of it runs any more.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import type { RepositoryId } from '#src/image/names.js';
+import { listClaims } from '#src/inbox/claim.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
+import { flipTo } from '#src/targets/directory/flip.js';
+import { readLocalText } from '#src/targets/directory/pivot.js';
 import { ThreadPool } from '#src/workers/thread-pool.js';
 import { WorkerPool } from '#src/workers/worker-pool.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
@@ -38,11 +41,17 @@ describe('ThreadPool, with many jobs', () => {
       const isWrong = at % 7 === 3;
       if (isWrong) mkdirSync(path);
       else symlinkSync(`../master/${id}/${snapshot}`, path);
-      return { id, expected: isWrong ? 'layout.unsafe' : snapshot };
+      const made = join(published, 'master', id, snapshot);
+      mkdirSync(made, { recursive: true });
+      writeFileSync(join(made, '.snapshot.json'), id);
+      return { id, expected: isWrong ? 'layout.unsafe' : id };
     });
     const answers = await Promise.all(
       all.map(({ id }) =>
-        pool.run('readPivot', { roots, id }).catch((error: { code: string }) => error.code),
+        pool.run(readLocalText, { roots, id }).then(
+          (answer) => answer && Buffer.from(answer.text).toString(),
+          (error: { code: string }) => error.code,
+        ),
       ),
     );
     expect(answers).to.deep.equal(all.map(({ expected }) => expected));
@@ -50,7 +59,7 @@ describe('ThreadPool, with many jobs', () => {
 
   it('fails those under way, and those that wait, when it is closed', async () => {
     const inbox = tempDir();
-    const running = Array.from({ length: 60 }, () => pool.run('listClaims', { inbox }));
+    const running = Array.from({ length: 60 }, () => pool.run(listClaims, { inbox }));
     const closed = pool.close();
     const results = await Promise.allSettled(running);
     await closed;
@@ -58,7 +67,7 @@ describe('ThreadPool, with many jobs', () => {
     for (const result of results) {
       if (result.status === 'rejected') expect(result.reason.code).to.equal('thread.failed');
     }
-    await expectRefused(pool.run('listClaims', { inbox }));
+    await expectRefused(pool.run(listClaims, { inbox }));
   });
 });
 
@@ -82,7 +91,10 @@ describe('WorkerPool', () => {
       () => 'done',
       (error: { code?: string }) => error.code,
     );
-  const small = () => ({ job: 'listClaims', request: { inbox: tempDir() } }) as const;
+  const small = () => {
+    const { module, jobName: name } = listClaims;
+    return { module, name, request: { inbox: tempDir() } };
+  };
 
   it('starts no more threads than it may, and none before there is work', async () => {
     pool = new WorkerPool({ threads: 2 });
@@ -92,7 +104,7 @@ describe('WorkerPool', () => {
   });
 
   /** Does what it is told to, see odd-worker.ts. */
-  const odd = (what: string) => ({ job: 'scan', request: what }) as const;
+  const odd = (what: string) => ({ module: '', name: '', request: what });
 
   it('fails the job whose thread dies, and no other', async () => {
     pool = new WorkerPool({ threads: 1, worker: ODD_WORKER });
@@ -132,7 +144,7 @@ describe('WorkerPool', () => {
   it('says that a job failed only when its thread has ended', async () => {
     pool = new WorkerPool({ threads: 1, worker: ODD_WORKER });
     const place = tempDir();
-    const failed = code(pool.run({ job: 'scan', request: { write: join(place, 'file') } }));
+    const failed = code(pool.run({ ...odd(''), request: { write: join(place, 'file') } }));
     await waitFor('the job', () => existsSync(join(place, 'file')));
     const closed = pool.close();
     expect(await failed).to.equal('thread.failed');
@@ -149,7 +161,7 @@ describe('WorkerPool', () => {
       '--eval',
       `import { WorkerPool } from '${import.meta.resolve('#src/workers/worker-pool.js')}';
        const pool = new WorkerPool({ threads: 1, worker: '${ODD_WORKER}' });
-       await pool.run({ job: 'scan', request: 'fail when idle' });
+       await pool.run({ module: '', name: '', request: 'fail when idle' });
        setTimeout(() => {}, 10_000);`,
     ]);
     expect(status).to.equal(1);
@@ -159,7 +171,7 @@ describe('WorkerPool', () => {
   it('tells who asks that a request cannot cross to a thread', async () => {
     pool = new WorkerPool({ threads: 1 });
     const request = { inbox: () => 'a function' };
-    const error = await pool.run({ job: 'listClaims', request }).catch((caught) => caught);
+    const error = await pool.run({ ...small(), request }).catch((caught) => caught);
     expect(error).to.be.instanceOf(DOMException);
     expect(await code(pool.run(small()))).to.equal('done');
   });
@@ -177,6 +189,8 @@ describe('WorkerPool', () => {
     lockLost[0] = 1;
     const roots = { published: tempDir(), state: tempDir() };
     const flip = { roots, id: 'app', base: null, snapshot: '1970-01-01T00:00:00Z', lockLost };
-    expect(await code(pool.run({ job: 'flip', request: flip }))).to.equal('lock.lost');
+    expect(
+      await code(pool.run({ module: flipTo.module, name: flipTo.jobName, request: flip })),
+    ).to.equal('lock.lost');
   });
 });

@@ -17,6 +17,7 @@ import {
 import type { Timestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
 import { readFile } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import { snapshotPath, type TreeRoots } from '../../storage/tree-paths.js';
 import { ifThere, readSnapshot } from './pivot.js';
 
@@ -27,42 +28,50 @@ export interface BrowseRequest {
 }
 
 /** Undefined for a snapshot that is gone. */
-function snapshotFacts(
-  disk: Disk,
-  { roots, id, snapshot }: BrowseRequest,
-): SnapshotFacts | undefined {
-  return ifThere(() => factsOf(readSnapshot(disk, roots, id, snapshot)));
-}
+export const snapshotFacts = job(
+  'background',
+  import.meta.url,
+  function snapshotFacts(
+    disk: Disk,
+    { roots, id, snapshot }: BrowseRequest,
+  ): SnapshotFacts | undefined {
+    return ifThere(() => factsOf(readSnapshot(disk, roots, id, snapshot)));
+  },
+);
 
-function snapshotSummary(
-  disk: Disk,
-  { roots, id, snapshot }: BrowseRequest,
-): SnapshotSummary | undefined {
-  return ifThere(() => summarise(readSnapshot(disk, roots, id, snapshot)));
-}
+export const snapshotSummary = job(
+  'background',
+  import.meta.url,
+  function snapshotSummary(
+    disk: Disk,
+    { roots, id, snapshot }: BrowseRequest,
+  ): SnapshotSummary | undefined {
+    return ifThere(() => summarise(readSnapshot(disk, roots, id, snapshot)));
+  },
+);
 
 /** From this snapshot back through those it was built on, as far as they are kept. Newest first. */
-function snapshotChanges(
-  disk: Disk,
-  { roots, id, snapshot, count }: BrowseRequest & { readonly count: number },
-): SnapshotChanges[] {
-  const found: SnapshotChanges[] = [];
-  let name: Timestamp | null = snapshot;
-  let tags = readTags(disk, { roots, id, snapshot });
-  while (name !== null && tags !== undefined && found.length < count) {
-    const base: Timestamp | null = toBase(tags.base);
-    const before = base === null ? undefined : readTags(disk, { roots, id, snapshot: base });
-    found.push(describeChanges(name, tags, before));
-    [name, tags] = [base, before];
-  }
-  return found;
-}
+export const snapshotChanges = job(
+  'background',
+  import.meta.url,
+  function snapshotChanges(
+    disk: Disk,
+    { roots, id, snapshot, count }: BrowseRequest & { readonly count: number },
+  ): SnapshotChanges[] {
+    const found: SnapshotChanges[] = [];
+    let name: Timestamp | null = snapshot;
+    let tags = readTags(disk, { roots, id, snapshot });
+    while (name !== null && tags !== undefined && found.length < count) {
+      const base: Timestamp | null = toBase(tags.base);
+      const before = base === null ? undefined : readTags(disk, { roots, id, snapshot: base });
+      found.push(describeChanges(name, tags, before));
+      [name, tags] = [base, before];
+    }
+    return found;
+  },
+);
 
 function readTags(disk: Disk, { roots, id, snapshot }: BrowseRequest): SnapshotTags | undefined {
   const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
   return ifThere(() => parseSnapshotTags(readFile(disk, path, Number.MAX_SAFE_INTEGER), path));
 }
-
-export const browseJobs = { snapshotFacts, snapshotSummary, snapshotChanges } as const;
-
-export type BrowseJobs = typeof browseJobs;

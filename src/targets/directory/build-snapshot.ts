@@ -28,6 +28,7 @@ import type { RepositoryState } from '../../repository/state.js';
 import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
 import { readFile } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import { begin } from '../../storage/transaction.js';
 import { contentPath, snapshotPath, type TreeRoots } from '../../storage/tree-paths.js';
 import { convertTags } from '../convert-tags.js';
@@ -40,7 +41,7 @@ import {
   readThroughPivot,
 } from './pivot.js';
 import { findPublished, type PublishedBefore } from './published-before.js';
-import { mendRepository } from './recover.js';
+import { recoverRepository } from './recover.js';
 import { recallRendering, recallSnapshot, rememberSnapshot } from './snapshot-cache.js';
 import { writeTree } from './tree-writer.js';
 
@@ -69,7 +70,7 @@ export type BuildOutcome =
   | { readonly before: PublishedBefore };
 
 export interface BuildResult {
-  readonly mended: readonly string[];
+  readonly repaired: readonly string[];
   /** What the pivot names. */
   readonly base: Timestamp | null;
   /** In the order of the drops. */
@@ -92,24 +93,28 @@ export interface BuildResult {
  * @throws repository.unknown, snapshot.unknown, tag.unknown, layout.unsafe, content.vanished, system errors;
  *   nothing but the work directory is left behind
  */
-export function buildSnapshot(disk: Disk, request: BuildRequest): BuildResult {
-  const { roots, policy, owner, change } = request;
-  const { id } = policy;
-  const beganMs = performance.now();
-  // First, so that what it names is in the history before anything is built on it: another host that
-  // was taken for dead may flip between two of these steps.
-  const base = readPivot(disk, roots, id);
-  const mended = mendRepository(disk, { roots, id, owner });
-  begin(disk, request);
-  const mendMs = performance.now() - beganMs;
-  const { toMerge, outcomes } = sortDrops(disk, request, base);
-  const given = change.kind === 'publish' ? { ...change, drops: toMerge } : change;
-  const built = buildNext(disk, { ...request, change: given }, base);
-  const merged = [...built.outcomes];
-  const all = outcomes.map((outcome) => outcome ?? (merged.shift() as MergeOutcome));
-  const steps = { mend: mendMs, build: performance.now() - beganMs - mendMs };
-  return { ...built, mended, base, outcomes: all, steps };
-}
+export const buildSnapshot = job(
+  'fast',
+  import.meta.url,
+  function buildSnapshot(disk: Disk, request: BuildRequest): BuildResult {
+    const { roots, policy, owner, change } = request;
+    const { id } = policy;
+    const beganMs = performance.now();
+    // First, so that what it names is in the history before anything is built on it: another host that
+    // was taken for dead may flip between two of these steps.
+    const base = readPivot(disk, roots, id);
+    const repaired = recoverRepository(disk, { roots, id, owner });
+    begin(disk, request);
+    const recoverMs = performance.now() - beganMs;
+    const { toMerge, outcomes } = sortDrops(disk, request, base);
+    const given = change.kind === 'publish' ? { ...change, drops: toMerge } : change;
+    const built = buildNext(disk, { ...request, change: given }, base);
+    const merged = [...built.outcomes];
+    const all = outcomes.map((outcome) => outcome ?? (merged.shift() as MergeOutcome));
+    const steps = { mend: recoverMs, build: performance.now() - beganMs - recoverMs };
+    return { ...built, repaired, base, outcomes: all, steps };
+  },
+);
 
 /** Which drops are still to be merged, and what is known of the others. */
 function sortDrops(
@@ -264,10 +269,14 @@ export interface CheckRequest {
 }
 
 /** Would this drop be taken? Reads only. @throws tag.immutable, manifest.ambiguous, layout.unsafe */
-export function checkDrop(disk: Disk, { roots, policy, drop }: CheckRequest): PlainError | null {
-  const read = (base: Timestamp) => readOwn(disk, { roots, policy }, base).state;
-  const current = readThroughPivot(disk, roots, policy.id, read);
-  const { outcomes } = nextState(current, { kind: 'publish', drops: [drop] }, policy);
-  const [outcome] = outcomes;
-  return outcome?.ok === false ? outcome.error : null;
-}
+export const checkDrop = job(
+  'fast',
+  import.meta.url,
+  function checkDrop(disk: Disk, { roots, policy, drop }: CheckRequest): PlainError | null {
+    const read = (base: Timestamp) => readOwn(disk, { roots, policy }, base).state;
+    const current = readThroughPivot(disk, roots, policy.id, read);
+    const { outcomes } = nextState(current, { kind: 'publish', drops: [drop] }, policy);
+    const [outcome] = outcomes;
+    return outcome?.ok === false ? outcome.error : null;
+  },
+);

@@ -15,10 +15,13 @@ import {
 import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
 import { removeIfThere } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
+import { end, type Transaction } from '../../storage/transaction.js';
 import { moveToTrash } from '../../storage/trash.js';
 import { pendingFlips, snapshotPath, type TreeRoots } from '../../storage/tree-paths.js';
 import { noteAges, readFullHistory } from './flip-history.js';
 import { ifThere, listSnapshots, readBase, readPivot } from './pivot.js';
+import { finishRemoval, isExpired } from './removal.js';
 
 export interface CleanRequest extends RetentionPolicy {
   readonly roots: TreeRoots;
@@ -41,10 +44,20 @@ export interface CleanPlan {
   readonly expiredMs: number;
   /** What is to be written down, so that the ages grow whoever cleans next. */
   readonly note: Sighting | undefined;
+  /** It was removed, and its time is over. */
+  readonly isExpired: boolean;
 }
 
 /** What would go and which rule keeps the rest. Reads only. */
-export function planClean(disk: Disk, request: CleanRequest): CleanPlan {
+export const planClean = job(
+  'fast',
+  import.meta.url,
+  function planClean(disk: Disk, request: CleanRequest): CleanPlan {
+    return { ...judgeAll(disk, request), isExpired: isExpired(disk, request) };
+  },
+);
+
+function judgeAll(disk: Disk, request: CleanRequest): Omit<CleanPlan, 'isExpired'> {
   const { roots, id } = request;
   const names = listSnapshots(disk, roots, id);
   const snapshots = names.filter(isTimestamp);
@@ -94,13 +107,51 @@ function successors(
 }
 
 /**
- * Under the repository's lock: moves what is stale into the trash.
- * @returns the names that went
+ * Under the repository's lock: moves what is stale into the trash; of a repository that was removed, and whose
+ * time is over, everything.
+ * @returns the names that went, but for those of such a repository
  */
-export function cleanRepository(disk: Disk, request: CleanRequest): Timestamp[] {
+export const cleanRepository = job(
+  'fast',
+  import.meta.url,
+  function cleanRepository(disk: Disk, request: CleanRequest): Timestamp[] {
+    return finishRemoval(disk, request) ? [] : trashStale(disk, request);
+  },
+);
+
+/** Step 12; what lies under work/ goes even when that fails. */
+export const cleanAndEnd = job(
+  'fast',
+  import.meta.url,
+  function cleanAndEnd(disk: Disk, request: CleanRequest & Transaction): Timestamp[] {
+    try {
+      return cleanRepository(disk, request);
+    } finally {
+      end(disk, request);
+    }
+  },
+);
+
+/** Takes back a snapshot that was not flipped to. */
+export const withdraw = job(
+  'fast',
+  import.meta.url,
+  function withdraw(disk: Disk, { roots, id, snapshot }: WithdrawRequest): void {
+    if (readPivot(disk, roots, id) === snapshot) return;
+    moveToTrash(disk, roots, snapshotPath(roots, id, snapshot), `${id}@${snapshot}`);
+  },
+);
+
+export interface WithdrawRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly snapshot: Timestamp;
+}
+
+function trashStale(disk: Disk, request: CleanRequest): Timestamp[] {
   const { roots, id } = request;
   const gone: Timestamp[] = [];
-  const { verdicts, note } = planClean(disk, request);
+  const { verdicts, note } = judgeAll(disk, request);
   for (const { name, remove, rule } of verdicts) {
     if (!remove) continue;
     // Its publisher may have lost the lock and sleep just before its flip: without the link it cannot.

@@ -18,7 +18,7 @@ import type {
 } from '../../registry/source.js';
 import { SnapshotLookup } from '../../repository/lookup.js';
 import { REMOVED_MARK, SNAPSHOT_FILE, TAGS_LIST } from '../../repository/render.js';
-import type { RunJob } from '../../storage/run-job.js';
+import type { RunJob } from '../../storage/job.js';
 import {
   exists,
   listVisible,
@@ -34,7 +34,7 @@ import {
   type TreeRoots,
   webDirectory,
 } from '../../storage/tree-paths.js';
-import type { BrowseJobs } from './browse.js';
+import { snapshotChanges, snapshotFacts, snapshotSummary } from './browse.js';
 
 const KINDS: readonly ManifestKind[] = ['oci', 'oci-index', '2', 'list', '1'];
 /** 50,000 tags of 128 characters are 6.5 MB; a referrers list has 64 KiB for each of its entries. */
@@ -44,7 +44,7 @@ type Remembered = readonly StoredManifest[] | ServedText | string;
 
 export interface DirectoryOptions {
   readonly roots: TreeRoots;
-  readonly run: RunJob<BrowseJobs>;
+  readonly run: RunJob;
   /** What may be remembered, in bytes. */
   readonly rememberBytes: number;
 }
@@ -57,10 +57,9 @@ export class DirectorySource implements Source {
     const { roots, run } = options;
     // Large files are read on a thread of their own.
     this.browse = {
-      facts: ({ id, name }) => run('snapshotFacts', { roots, id, snapshot: name }),
-      summary: ({ id, name }) => run('snapshotSummary', { roots, id, snapshot: name }),
-      changes: ({ id, name }, count) =>
-        run('snapshotChanges', { roots, id, snapshot: name, count }),
+      facts: ({ id, name }) => run(snapshotFacts, { roots, id, snapshot: name }),
+      summary: ({ id, name }) => run(snapshotSummary, { roots, id, snapshot: name }),
+      changes: ({ id, name }, count) => run(snapshotChanges, { roots, id, snapshot: name, count }),
     };
     // What many ask for at once (a flip of 50,000 tags) is read and hashed once.
     this.#memory = new Memory(options.rememberBytes, sizeOf);

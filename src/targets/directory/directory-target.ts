@@ -46,21 +46,14 @@ import { type Timestamp, toTimestamp } from '../../repository/timestamp.js';
 import { lockRepository, type RepositoryLock } from '../../storage/repository-lock.js';
 import { nothingIngested } from '../../storage/stored.js';
 import { endTransaction, type TransactionNames } from '../../storage/transaction.js';
-import type { BuildOutcome, BuildResult } from './build-snapshot.js';
+import type { FlipObserver } from '../target-kind.js';
+import { type BuildOutcome, type BuildResult, buildSnapshot, checkDrop } from './build-snapshot.js';
+import { cleanAndEnd, withdraw } from './clean-snapshots.js';
 import { DirectoryUpkeep, type DirectoryUpkeepOptions } from './directory-upkeep.js';
-
-/** A flip that is about to happen. */
-export interface PendingFlip {
-  readonly id: RepositoryId;
-  readonly snapshot: Timestamp;
-  readonly base: Timestamp | null;
-}
-
-/** Writes down what it owes for a flip before it happens, so that a crash in between loses nothing. */
-export interface FlipObserver {
-  /** Must not throw. @returns called when the flip is in the history, or did not happen; must not throw either */
-  beforeFlip(flip: PendingFlip): Promise<() => Promise<void>>;
-}
+import { afterFlip, flipTo } from './flip.js';
+import { repositoryContents, repositoryHistory, repositoryOverview } from './overview.js';
+import { currentSnapshot, readLocalText } from './pivot.js';
+import { listRepositories } from './recover.js';
 
 export interface DirectoryTargetOptions extends DirectoryUpkeepOptions {
   readonly name: string;
@@ -87,17 +80,17 @@ export class DirectoryTarget implements Target {
 
   repositories(): Promise<RepositoryId[]> {
     const { run, roots } = this.#options;
-    return run('listRepositories', { roots });
+    return run(listRepositories, { roots });
   }
 
   current(id: RepositoryId): Promise<CurrentSnapshot | undefined> {
     const { run, roots } = this.#options;
-    return run('currentSnapshot', { roots, id });
+    return run(currentSnapshot, { roots, id });
   }
 
   history(id: RepositoryId): Promise<HistoryEntry[]> {
     const { run, roots } = this.#options;
-    return run('repositoryHistory', { roots, id });
+    return run(repositoryHistory, { roots, id });
   }
 
   /** All repositories are read, also for one of them: what is shared with others is told by the others. */
@@ -106,10 +99,10 @@ export class DirectoryTarget implements Target {
     const found: { overview: RepositoryOverview; sizes: ReadonlyMap<string, number> }[] = [];
     const strangers: { id: string; message: string }[] = [];
     const holders = new Map<string, number>();
-    for (const id of await run('listRepositories', { roots })) {
+    for (const id of await run(listRepositories, { roots })) {
       try {
-        const overview = await run('repositoryOverview', { roots, id });
-        const sizes = await run('repositoryContents', { roots, id });
+        const overview = await run(repositoryOverview, { roots, id });
+        const sizes = await run(repositoryContents, { roots, id });
         for (const digest of sizes.keys()) holders.set(digest, (holders.get(digest) ?? 0) + 1);
         if (overview === undefined || (asked !== undefined && id !== asked)) continue;
         found.push({ overview, sizes });
@@ -152,7 +145,7 @@ export class DirectoryTarget implements Target {
 
   currentText(id: RepositoryId): Promise<SnapshotText | undefined> {
     const { run, roots } = this.#options;
-    return run('readLocalText', { roots, id });
+    return run(readLocalText, { roots, id });
   }
 
   /** A publish hashes and links all of it. */
@@ -170,7 +163,7 @@ export class DirectoryTarget implements Target {
 
   async check(policy: RepositoryPolicy, drop: DropToMerge): Promise<void> {
     const { run, roots } = this.#options;
-    const error = await run('checkDrop', { roots, policy, drop });
+    const error = await run(checkDrop, { roots, policy, drop });
     if (error) throw fromPlainError(error);
   }
 
@@ -207,7 +200,7 @@ export class DirectoryTarget implements Target {
   ): Promise<Omit<PublishResult, 'removed'> & { removed: Timestamp[] | undefined }> {
     const { change, later } = turn;
     const built = await this.#build(turn); // 3, 5 to 8
-    const { snapshot, base, moves, to, mended } = built;
+    const { snapshot, base, moves, to, repaired } = built;
     const unsynced = snapshot === null ? undefined : await this.#flip(turn, built, snapshot); // 9 to 11
     const drops = change.kind === 'publish' ? change.drops : [];
     const outcomes = drops.map((drop, at) => {
@@ -217,7 +210,7 @@ export class DirectoryTarget implements Target {
     // An edit is done, so it is not reported as failed: a rollback made again would lead back.
     if (unsynced && change.kind !== 'publish') later.push(unsynced);
     const removed = await this.#clean(turn); // 12
-    return { outcomes, snapshot, base, moves, to, mended, later, removed };
+    return { outcomes, snapshot, base, moves, to, repaired, later, removed };
   }
 
   async #build({ policy, change, transaction }: Turn): Promise<BuildResult> {
@@ -226,7 +219,7 @@ export class DirectoryTarget implements Target {
       change.kind === 'publish' ? { ...change, drops: change.drops.map(toBuild) } : change;
     const times = { nowMs: nowMs(), clock: clock() };
     const request = { roots, policy, transaction, owner, ...times, change: given };
-    const built = await run('buildSnapshot', request);
+    const built = await run(buildSnapshot, request);
     for (const step of ['mend', 'build'] as const) {
       emit({ type: 'step.done', step, tookMs: built.steps[step] });
     }
@@ -249,10 +242,10 @@ export class DirectoryTarget implements Target {
       const beganMs = performance.now();
       let unsynced: Error | undefined;
       try {
-        const errors = await run('flip', { roots, id, base, snapshot, lockLost: lock.lost });
+        const errors = await run(flipTo, { roots, id, base, snapshot, lockLost: lock.lost });
         [unsynced] = errors.map(fromPlainError);
       } catch (error) {
-        await attempt(later, () => run('withdraw', { roots, id, snapshot }));
+        await attempt(later, () => run(withdraw, { roots, id, snapshot }));
         throw error;
       }
       emit({ type: 'step.done', step: 'flip', tookMs: performance.now() - beganMs });
@@ -276,7 +269,7 @@ export class DirectoryTarget implements Target {
     const reading = clock();
     const record = { at: toTimestamp(nowMs()), snapshot, ...reason, clock: reading };
     const beganMs = performance.now();
-    const errors = await attempt(later, () => run('afterFlip', { roots, id, owner, record }));
+    const errors = await attempt(later, () => run(afterFlip, { roots, id, owner, record }));
     later.push(...(errors ?? []).map(fromPlainError));
     emit({ type: 'step.done', step: 'link', tookMs: performance.now() - beganMs });
   }
@@ -288,7 +281,7 @@ export class DirectoryTarget implements Target {
     const judged = { keep, graceMs, nowMs: nowMs(), clock: clock() };
     const request = { roots, id, ...judged, lockLost: lock.lost, transaction };
     const beganMs = performance.now();
-    const removed = await attempt(later, () => run('cleanAndEnd', request));
+    const removed = await attempt(later, () => run(cleanAndEnd, request));
     emit({ type: 'step.done', step: 'clean', tookMs: performance.now() - beganMs });
     if (removed) emit({ type: 'snapshots.removed', count: removed.length });
     return removed;

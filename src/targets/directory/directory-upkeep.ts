@@ -17,21 +17,33 @@ import type {
 import type { ClockReading } from '../../repository/elapsed.js';
 import type { RepositoryPolicy } from '../../repository/next-state.js';
 import type { Timestamp } from '../../repository/timestamp.js';
+import type { RunJob } from '../../storage/job.js';
 import {
   type LockOptions,
   lockRepository,
   type RepositoryLock,
 } from '../../storage/repository-lock.js';
-import type { RunJob } from '../../storage/run-job.js';
+import { workOwners } from '../../storage/transaction.js';
+import { emptyTrash } from '../../storage/trash.js';
 import { snapshotPath, type TreeRoots } from '../../storage/tree-paths.js';
-import type { CleanRequest } from './clean-snapshots.js';
-import type { PublishJobs } from './directory-jobs.js';
+import {
+  type CleanPlan,
+  type CleanRequest,
+  cleanRepository,
+  planClean,
+} from './clean-snapshots.js';
+import { carriedBy } from './kept-for-grace.js';
+import { findBroken, listRepositories, recoverRepository, trashAbandonedWork } from './recover.js';
+import { repairRepository } from './repair.js';
+import { discardSpareTrees } from './spare-tree.js';
+import { planSweep, sweep } from './sweep.js';
+import { verifyContent, verifyLinks, verifyRepository, verifyTrash } from './verify-tree.js';
 
 export interface DirectoryUpkeepOptions {
   readonly roots: TreeRoots;
   /** The token of this process. */
   readonly owner: string;
-  readonly run: RunJob<PublishJobs>;
+  readonly run: RunJob;
   /** The wall clock, which may be set at any moment: for names, and for people. */
   readonly nowMs: () => number;
   /** A clock that is never set: how much time has passed. */
@@ -73,10 +85,10 @@ export class DirectoryUpkeep {
     const { run, roots, owner } = this.#options;
     const recovered: { id: RepositoryId; what: string }[] = [];
     const notDone: NotDone[] = [];
-    for (const id of await run('findBroken', { roots })) {
+    for (const id of await run(findBroken, { roots })) {
       try {
-        const mended = await this.#locked(id, () => run('mend', { roots, id, owner }));
-        recovered.push(...mended.map((what) => ({ id, what })));
+        const repaired = await this.#locked(id, () => run(recoverRepository, { roots, id, owner }));
+        recovered.push(...repaired.map((what) => ({ id, what })));
       } catch (error) {
         notDone.push({ id, error: error as Error });
       }
@@ -91,8 +103,8 @@ export class DirectoryUpkeep {
     if (ids === undefined) return undefined;
     const checks: Promise<VerifyResult>[] = ids.map((each) => this.#verifyOne(each));
     if (id === undefined) {
-      checks.push(run('verifyContent', { roots }));
-      checks.push(run('verifyTrash', { roots, nowMs: nowMs() }));
+      checks.push(run(verifyContent, { roots }));
+      checks.push(run(verifyTrash, { roots, nowMs: nowMs() }));
     }
     const results = await Promise.all(checks);
     const files = results.reduce((sum, each) => sum + each.files, 0);
@@ -101,10 +113,10 @@ export class DirectoryUpkeep {
 
   async #verifyOne(id: RepositoryId): Promise<VerifyResult> {
     const { run, roots } = this.#options;
-    const first = await run('verifyRepository', { roots, id });
+    const first = await run(verifyRepository, { roots, id });
     if (first.links.length === 0) return first;
     await new Promise((next) => setTimeout(next, LINKS_AGAIN_MS));
-    const again = await run('verifyLinks', { roots, id });
+    const again = await run(verifyLinks, { roots, id });
     const isLasting = ({ path }: VerifyFinding) =>
       again.findings.some((each) => each.path === path);
     const findings = first.findings.filter(
@@ -130,7 +142,7 @@ export class DirectoryUpkeep {
       }
     }
     try {
-      const deleted = await run('emptyTrash', { roots });
+      const deleted = await run(emptyTrash, { roots });
       if (deleted > 0) repaired.push(`deleted what was left in the trash: ${deleted}`);
     } catch (error) {
       if (!isSystemError(error)) throw error;
@@ -145,8 +157,8 @@ export class DirectoryUpkeep {
     const { urlTemplate, protected: isProtected } = policyOf(id);
     const redirect = { urlTemplate, protected: isProtected };
     return this.#locked(id, async () => [
-      ...(await run('repairRepository', { ...request, redirect })),
-      ...(await run('mend', request)),
+      ...(await run(repairRepository, { ...request, redirect })),
+      ...(await run(recoverRepository, request)),
     ]);
   }
 
@@ -157,7 +169,7 @@ export class DirectoryUpkeep {
       const { run, roots } = this.#options;
       await this.#trashDeadWork();
       // Trees prepared for what was current before link what they would have served.
-      await run('discardSpareTrees', { roots });
+      await run(discardSpareTrees, { roots });
     });
   }
 
@@ -165,7 +177,7 @@ export class DirectoryUpkeep {
   cleanIfDue(): Promise<CleanResult> {
     const { run, roots, owner } = this.#options;
     // Content that only they link would never be unused.
-    return this.#cleanAll(() => run('discardSpareTrees', { roots, owner }));
+    return this.#cleanAll(() => run(discardSpareTrees, { roots, owner }));
   }
 
   async #cleanAll(beforeSweep: () => Promise<unknown>): Promise<CleanResult> {
@@ -173,7 +185,7 @@ export class DirectoryUpkeep {
     const done = await this.#eachRepository((id) => this.#cleanOne(id));
     await beforeSweep();
     const request = this.#sweepRequest();
-    const content = await timed(emit, 'sweep', () => run('sweep', request));
+    const content = await timed(emit, 'sweep', () => run(sweep, request));
     emit({ type: 'content.swept', bytes: content.bytes, stays: content.stays });
     return { ...done, content };
   }
@@ -189,7 +201,7 @@ export class DirectoryUpkeep {
     const renewing = done.repositories.flatMap(({ id, renewing: snapshot }) =>
       snapshot ? [{ id, snapshot }] : [],
     );
-    const content = await run('planSweep', { ...this.#sweepRequest(), going, renewing });
+    const content = await run(planSweep, { ...this.#sweepRequest(), going, renewing });
     return { ...done, content };
   }
 
@@ -200,7 +212,7 @@ export class DirectoryUpkeep {
     const repositories: CleanedRepository[] = [];
     const notDone: NotDone[] = [];
     const later: NotDone[] = [];
-    const ids = await run('listRepositories', { roots });
+    const ids = await run(listRepositories, { roots });
     const there = new Set(ids);
     for (const id of this.#carried.keys()) if (!there.has(id)) this.#carried.delete(id);
     for (const id of ids) {
@@ -247,10 +259,10 @@ export class DirectoryUpkeep {
     const { run, roots, policyOf, nowMs, clock } = this.#options;
     const { keep, graceMs } = policyOf(id);
     const request = { roots, id, keep, graceMs, nowMs: nowMs(), clock: clock() };
-    const plan = await run('planClean', request);
-    const { verdicts, strangers, isOver } = plan;
-    const snapshots = isOver ? verdicts.map((each) => ({ ...each, ...REMOVED })) : verdicts;
-    const isStale = isOver || snapshots.some(({ remove }) => remove);
+    const plan = await run(planClean, request);
+    const { verdicts, strangers, isExpired } = plan;
+    const snapshots = isExpired ? verdicts.map((each) => ({ ...each, ...REMOVED })) : verdicts;
+    const isStale = isExpired || snapshots.some(({ remove }) => remove);
     const found: CleanedRepository = { id, snapshots, strangers, overdue: 0, renewed: null };
     return { request, plan, found, isStale };
   }
@@ -259,12 +271,15 @@ export class DirectoryUpkeep {
    * How many manifests the current snapshot carries on though their grace period is over. A snapshot never
    * changes, so of thousands of idle repositories each is read once.
    */
-  async #countOverdue(id: RepositoryId, { isOver, current, expiredMs }: Judged): Promise<number> {
-    if (isOver || current === null) return 0;
+  async #countOverdue(
+    id: RepositoryId,
+    { isExpired, current, expiredMs }: Judged,
+  ): Promise<number> {
+    if (isExpired || current === null) return 0;
     const { run, roots } = this.#options;
     const known = this.#carried.get(id);
     if (known?.snapshot === current && !(known.oldestMs <= expiredMs)) return 0;
-    const times = await run('carriedBy', { roots, id, snapshot: current });
+    const times = await run(carriedBy, { roots, id, snapshot: current });
     this.#carried.set(id, { snapshot: current, oldestMs: times[0] ?? Number.NaN });
     return times.filter((sinceMs) => sinceMs <= expiredMs).length;
   }
@@ -277,7 +292,9 @@ export class DirectoryUpkeep {
   async #cleanUnderLock(request: CleanRequest, isStale: boolean): Promise<void> {
     const { run, emit } = this.#options;
     const clean = async ({ lost: lockLost }: RepositoryLock) => {
-      const removed = await timed(emit, 'clean', () => run('clean', { ...request, lockLost }));
+      const removed = await timed(emit, 'clean', () =>
+        run(cleanRepository, { ...request, lockLost }),
+      );
       emit({ type: 'snapshots.removed', count: removed.length });
     };
     try {
@@ -290,8 +307,8 @@ export class DirectoryUpkeep {
   /** What crashed processes left under work/ would keep content for publishes that never end. */
   async #trashDeadWork(): Promise<void> {
     const { run, roots, isDead } = this.#options;
-    const dead = (await run('workOwners', { roots })).filter(isDead);
-    if (dead.length > 0) await run('trashAbandonedWork', { roots, dead });
+    const dead = (await run(workOwners, { roots })).filter(isDead);
+    if (dead.length > 0) await run(trashAbandonedWork, { roots, dead });
   }
 
   #sweepRequest() {
@@ -302,7 +319,7 @@ export class DirectoryUpkeep {
   /** Undefined where a repository is asked for that is not there. */
   async #idsOf(id: RepositoryId | undefined): Promise<RepositoryId[] | undefined> {
     const { run, roots } = this.#options;
-    const all = await run('listRepositories', { roots });
+    const all = await run(listRepositories, { roots });
     if (id === undefined) return all;
     return all.includes(id) ? [id] : undefined;
   }
@@ -324,7 +341,4 @@ export class DirectoryUpkeep {
   }
 }
 
-type Judged = Pick<
-  Awaited<ReturnType<PublishJobs['planClean']>>,
-  'isOver' | 'current' | 'expiredMs'
->;
+type Judged = Pick<CleanPlan, 'isExpired' | 'current' | 'expiredMs'>;

@@ -141,7 +141,7 @@ function toLine(entry: FlipRecord | Sighting): string {
 }
 
 /** @returns true when the last flip was missing from the history and has been added */
-export function mendHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): boolean {
+export function repairHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): boolean {
   const snapshot = readPivot(disk, roots, id);
   if (snapshot === null || readHistory(disk, roots, id).at(-1)?.snapshot === snapshot) return false;
   const at = toTimestamp(disk.stat(pivotPath(roots, id)).mtimeMs);

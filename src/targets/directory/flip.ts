@@ -3,7 +3,7 @@
  * the publish. The only file that writes web/ and app/.
  */
 import { join } from 'node:path';
-import { DropdockError, hasErrno } from '../../errors.js';
+import { DropdockError, hasErrno, type PlainError, toPlainError } from '../../errors.js';
 import type { RepositoryId } from '../../image/names.js';
 import type { Timestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
@@ -15,6 +15,7 @@ import {
   replaceLink,
   syncDirectory,
 } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import {
   appDirectory,
   appLinkPath,
@@ -26,6 +27,7 @@ import {
   temporaryLink,
   webDirectory,
 } from '../../storage/tree-paths.js';
+import { type FlipRecord, recordFlip } from './flip-history.js';
 import { readPivot } from './pivot.js';
 
 export interface FlipRequest {
@@ -80,6 +82,15 @@ export function flip(disk: Disk, request: FlipRequest): unknown[] {
   return collectErrors([() => syncDirectory(disk, webDirectory(roots))]);
 }
 
+/** The same, with an answer that can cross threads. */
+export const flipTo = job(
+  'fast',
+  import.meta.url,
+  function flipTo(disk: Disk, request: FlipRequest): PlainError[] {
+    return flip(disk, request).map(toPlainError);
+  },
+);
+
 /** Steps a and b. @returns where it is */
 function makeOnlyLink(disk: Disk, roots: TreeRoots, id: RepositoryId, snapshot: Timestamp): string {
   const directory = pendingFlips(roots, id);
@@ -99,7 +110,7 @@ function overtaken(id: RepositoryId, snapshot: Timestamp): DropdockError {
 }
 
 /** For a pivot that leads to nothing: there is nothing to be lost by turning it. */
-export function turnPivot(
+export function replacePivot(
   disk: Disk,
   roots: TreeRoots,
   id: RepositoryId,
@@ -129,6 +140,30 @@ export function placeAppLink(
   ]);
 }
 
+export interface AfterFlipRequest {
+  readonly roots: TreeRoots;
+  readonly id: RepositoryId;
+  readonly owner: string;
+  readonly record: FlipRecord;
+}
+
+/** Step 11 and the record of the flip. @returns what went wrong; the next visit does it */
+export const afterFlip = job(
+  'fast',
+  import.meta.url,
+  function afterFlip(disk: Disk, request: AfterFlipRequest): PlainError[] {
+    const { roots, id, owner, record } = request;
+    const errors = placeAppLink(disk, roots, id, owner);
+    try {
+      // Whoever has moved it since, while we slept, has recorded this flip before.
+      if (readPivot(disk, roots, id) === record.snapshot) recordFlip(disk, roots, id, record);
+    } catch (error) {
+      errors.push(error);
+    }
+    return errors.map(toPlainError);
+  },
+);
+
 /**
  * The end of a repository that was removed and whose grace period is over. The link for Crane goes
  * first: one that leads nowhere makes Crane give up loading everything (tried). Cut short in between,
@@ -155,7 +190,7 @@ export function removeLinks(
 }
 
 /** @returns true when the link for Crane had to be put right */
-export function mendAppLink(
+export function repairAppLink(
   disk: Disk,
   roots: TreeRoots,
   id: RepositoryId,

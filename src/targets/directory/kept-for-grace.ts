@@ -9,6 +9,7 @@ import type { RepositoryState } from '../../repository/state.js';
 import { type Timestamp, timestampMs } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
 import { readFile } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import { snapshotPath, type TreeRoots } from '../../storage/tree-paths.js';
 import { ifThere, readSnapshot } from './pivot.js';
 
@@ -47,11 +48,15 @@ function contentOf({ manifests }: RepositoryState): Set<Digest> {
  * repository that was removed: all of it goes when its own time is over.
  * @throws layout.unsafe
  */
-export function carriedBy(disk: Disk, { roots, id, snapshot }: CarriedRequest): number[] {
-  const root = snapshotPath(roots, id, snapshot);
-  const path = join(root, SNAPSHOT_FILE);
-  if (disk.statIfThere(join(root, REMOVED_MARK))) return [];
-  const bytes = ifThere(() => readFile(disk, path, Number.MAX_SAFE_INTEGER));
-  const carried = bytes ? parseCarried(bytes, path) : new Map<string, number>();
-  return [...carried.values()].sort((a, b) => a - b);
-}
+export const carriedBy = job(
+  'background',
+  import.meta.url,
+  function carriedBy(disk: Disk, { roots, id, snapshot }: CarriedRequest): number[] {
+    const root = snapshotPath(roots, id, snapshot);
+    const path = join(root, SNAPSHOT_FILE);
+    if (disk.statIfThere(join(root, REMOVED_MARK))) return [];
+    const bytes = ifThere(() => readFile(disk, path, Number.MAX_SAFE_INTEGER));
+    const carried = bytes ? parseCarried(bytes, path) : new Map<string, number>();
+    return [...carried.values()].sort((a, b) => a - b);
+  },
+);

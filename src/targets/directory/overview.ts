@@ -5,6 +5,7 @@ import type { HistoryEntry, RepositoryOverview } from '../../publisher/target.js
 import type { RepositoryState } from '../../repository/state.js';
 import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
+import { job } from '../../storage/job.js';
 import type { TreeRoots } from '../../storage/tree-paths.js';
 import { readHistory } from './flip-history.js';
 import { ifThere, listSnapshots, readPivot, readSnapshot, readThroughPivot } from './pivot.js';
@@ -15,12 +16,16 @@ export interface OverviewRequest {
 }
 
 /** Undefined where there is no such repository. */
-export function repositoryOverview(
-  disk: Disk,
-  { roots, id }: OverviewRequest,
-): RepositoryOverview | undefined {
-  return readThroughPivot(disk, roots, id, (snapshot) => overview(disk, roots, id, snapshot));
-}
+export const repositoryOverview = job(
+  'fast',
+  import.meta.url,
+  function repositoryOverview(
+    disk: Disk,
+    { roots, id }: OverviewRequest,
+  ): RepositoryOverview | undefined {
+    return readThroughPivot(disk, roots, id, (snapshot) => overview(disk, roots, id, snapshot));
+  },
+);
 
 function overview(
   disk: Disk,
@@ -44,17 +49,18 @@ function overview(
 }
 
 /** Sizes of everything the kept snapshots of a repository serve, by digest. */
-export function repositoryContents(
-  disk: Disk,
-  { roots, id }: OverviewRequest,
-): Map<string, number> {
-  const sizes = new Map<string, number>();
-  for (const name of listSnapshots(disk, roots, id).filter(isTimestamp)) {
-    const stored = ifThere(() => readSnapshot(disk, roots, id, name));
-    if (stored) addSizes(stored.state, sizes);
-  }
-  return sizes;
-}
+export const repositoryContents = job(
+  'fast',
+  import.meta.url,
+  function repositoryContents(disk: Disk, { roots, id }: OverviewRequest): Map<string, number> {
+    const sizes = new Map<string, number>();
+    for (const name of listSnapshots(disk, roots, id).filter(isTimestamp)) {
+      const stored = ifThere(() => readSnapshot(disk, roots, id, name));
+      if (stored) addSizes(stored.state, sizes);
+    }
+    return sizes;
+  },
+);
 
 function addSizes({ manifests }: RepositoryState, sizes: Map<string, number>): void {
   for (const [digest, { size, blobs }] of manifests) {
@@ -64,15 +70,19 @@ function addSizes({ manifests }: RepositoryState, sizes: Map<string, number>): v
 }
 
 /** Newest first. */
-export function repositoryHistory(disk: Disk, { roots, id }: OverviewRequest): HistoryEntry[] {
-  const kept = new Set(listSnapshots(disk, roots, id));
-  const current = readPivot(disk, roots, id);
-  const records = readHistory(disk, roots, id);
-  return records
-    .map(({ clock: _clock, ...record }, at) => ({
-      ...record,
-      kept: kept.has(record.snapshot),
-      current: record.snapshot === current && at === records.length - 1,
-    }))
-    .reverse();
-}
+export const repositoryHistory = job(
+  'fast',
+  import.meta.url,
+  function repositoryHistory(disk: Disk, { roots, id }: OverviewRequest): HistoryEntry[] {
+    const kept = new Set(listSnapshots(disk, roots, id));
+    const current = readPivot(disk, roots, id);
+    const records = readHistory(disk, roots, id);
+    return records
+      .map(({ clock: _clock, ...record }, at) => ({
+        ...record,
+        kept: kept.has(record.snapshot),
+        current: record.snapshot === current && at === records.length - 1,
+      }))
+      .reverse();
+  },
+);

@@ -6,10 +6,16 @@ import { MANIFEST_BYTES_MAX } from '../../image/limits.js';
 import type { RepositoryId } from '../../image/names.js';
 import type { CurrentSnapshot } from '../../publisher/target.js';
 import { SNAPSHOT_FILE } from '../../repository/render.js';
-import { parseHeader, parseSnapshot, type StoredSnapshot } from '../../repository/snapshot-file.js';
+import {
+  parseHeader,
+  parseSnapshot,
+  type SnapshotText,
+  type StoredSnapshot,
+} from '../../repository/snapshot-file.js';
 import type { Timestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
 import { listIfThere, readFile } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import {
   contentPath,
   pivotPath,
@@ -94,17 +100,36 @@ export function readSnapshot(
 }
 
 /** See `Target.current`. */
-export function currentSnapshot(
-  disk: Disk,
-  { roots, id }: { readonly roots: TreeRoots; readonly id: RepositoryId },
-): CurrentSnapshot | undefined {
-  return readThroughPivot(disk, roots, id, (snapshot) => {
-    const { state, base } = readSnapshot(disk, roots, id, snapshot);
-    const { repository, removed = false } = state;
-    const tags = new Map([...state.tags].map(([tag, { digest }]) => [tag, digest]));
-    return { repository, snapshot, base: base as Timestamp | null, removed, tags };
-  });
-}
+export const currentSnapshot = job(
+  'fast',
+  import.meta.url,
+  function currentSnapshot(
+    disk: Disk,
+    { roots, id }: { readonly roots: TreeRoots; readonly id: RepositoryId },
+  ): CurrentSnapshot | undefined {
+    return readThroughPivot(disk, roots, id, (snapshot) => {
+      const { state, base } = readSnapshot(disk, roots, id, snapshot);
+      const { repository, removed = false } = state;
+      const tags = new Map([...state.tags].map(([tag, { digest }]) => [tag, digest]));
+      return { repository, snapshot, base: base as Timestamp | null, removed, tags };
+    });
+  },
+);
+
+/** The snapshot that is current in the directory; undefined where there is none. */
+export const readLocalText = job(
+  'fast',
+  import.meta.url,
+  function readLocalText(
+    disk: Disk,
+    { roots, id }: { readonly roots: TreeRoots; readonly id: RepositoryId },
+  ): SnapshotText | undefined {
+    return readThroughPivot(disk, roots, id, (snapshot) => {
+      const path = join(snapshotPath(roots, id, snapshot), SNAPSHOT_FILE);
+      return { snapshot, text: readFile(disk, path, Number.MAX_SAFE_INTEGER) };
+    });
+  },
+);
 
 /** What a snapshot was built on; reads its first lines alone, however many tags it has. */
 export function readBase(

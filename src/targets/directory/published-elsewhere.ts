@@ -11,6 +11,7 @@ import { parseSnapshot } from '../../repository/snapshot-file.js';
 import type { RepositoryState } from '../../repository/state.js';
 import type { Disk } from '../../storage/disk.js';
 import { ensureDirectory, readFile, replaceFile } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import { contentPath, elsewherePath, type TreeRoots } from '../../storage/tree-paths.js';
 import type { publishedContent } from './pivot.js';
 
@@ -22,11 +23,15 @@ export interface RememberRequest {
   readonly text: Uint8Array;
 }
 
-export function rememberElsewhere(disk: Disk, { roots, target, id, text }: RememberRequest): void {
-  const path = elsewherePath(roots, target, id);
-  ensureDirectory(disk, dirname(path));
-  replaceFile(disk, path, Buffer.from(text), `${path}.tmp`, 0o644);
-}
+export const rememberElsewhere = job(
+  'fast',
+  import.meta.url,
+  function rememberElsewhere(disk: Disk, { roots, target, id, text }: RememberRequest): void {
+    const path = elsewherePath(roots, target, id);
+    ensureDirectory(disk, dirname(path));
+    replaceFile(disk, path, Buffer.from(text), `${path}.tmp`, 0o644);
+  },
+);
 
 /** What a thin drop may leave out: what every one of these targets serves (I8: of this repository). */
 export function publishedElsewhere(

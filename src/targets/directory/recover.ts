@@ -13,6 +13,7 @@ import {
   removeIfThere,
   syncDirectory,
 } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import { moveToTrash } from '../../storage/trash.js';
 import {
   appDirectory,
@@ -26,83 +27,92 @@ import {
   workDirectory,
   workPath,
 } from '../../storage/tree-paths.js';
-import { mendAppLink } from './flip.js';
-import { mendHistory, readHistory } from './flip-history.js';
+import { repairAppLink } from './flip.js';
+import { readHistory, repairHistory } from './flip-history.js';
 import { readPivot } from './pivot.js';
 
 /** Every repository the tree knows: by its pivot, its link for Crane, or its snapshots. */
-export function listRepositories(
-  disk: Disk,
-  { roots }: { readonly roots: TreeRoots },
-): RepositoryId[] {
-  const ids = new Set<string>();
-  for (const { name } of listIfThere(disk, webDirectory(roots))) ids.add(name);
-  for (const { name } of listIfThere(disk, masterDirectory(roots))) ids.add(name);
-  for (const { name } of listIfThere(disk, appDirectory(roots))) {
-    if (name.endsWith('.json')) ids.add(name.slice(0, -'.json'.length));
-  }
-  return [...ids].filter((name) => !name.startsWith('.')).sort() as RepositoryId[];
-}
+export const listRepositories = job(
+  'fast',
+  import.meta.url,
+  function listRepositories(disk: Disk, { roots }: { readonly roots: TreeRoots }): RepositoryId[] {
+    const ids = new Set<string>();
+    for (const { name } of listIfThere(disk, webDirectory(roots))) ids.add(name);
+    for (const { name } of listIfThere(disk, masterDirectory(roots))) ids.add(name);
+    for (const { name } of listIfThere(disk, appDirectory(roots))) {
+      if (name.endsWith('.json')) ids.add(name.slice(0, -'.json'.length));
+    }
+    return [...ids].filter((name) => !name.startsWith('.')).sort() as RepositoryId[];
+  },
+);
 
-export interface MendRequest {
+export interface RecoverRequest {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
   readonly owner: string;
 }
 
 /** Under the repository's lock. @returns what was put right, in words */
-export function mendRepository(disk: Disk, { roots, id, owner }: MendRequest): string[] {
-  const mended: string[] = [];
-  // A crash may have come between a flip and its sync: nobody may build on it before it is on disk.
-  syncDirectory(disk, webDirectory(roots));
-  for (const directory of [webDirectory(roots), appDirectory(roots)]) {
-    for (const { name } of listIfThere(disk, directory)) {
-      if (!name.startsWith('.') || parseTemporaryLink(name)?.id !== id) continue;
-      removeIfThere(disk, join(directory, name));
-      mended.push(`removed temporary link ${name}`);
+export const recoverRepository = job(
+  'fast',
+  import.meta.url,
+  function recoverRepository(disk: Disk, { roots, id, owner }: RecoverRequest): string[] {
+    const repaired: string[] = [];
+    // A crash may have come between a flip and its sync: nobody may build on it before it is on disk.
+    syncDirectory(disk, webDirectory(roots));
+    for (const directory of [webDirectory(roots), appDirectory(roots)]) {
+      for (const { name } of listIfThere(disk, directory)) {
+        if (!name.startsWith('.') || parseTemporaryLink(name)?.id !== id) continue;
+        removeIfThere(disk, join(directory, name));
+        repaired.push(`removed temporary link ${name}`);
+      }
     }
-  }
-  if (readPivot(disk, roots, id) === null) {
-    // Without a pivot there is no repository; a removal that was cut short ends here.
-    if (readLinkIfThere(disk, appLinkPath(roots, id)) === appLinkTarget(id)) {
-      removeIfThere(disk, appLinkPath(roots, id));
-      syncDirectory(disk, appDirectory(roots));
-      mended.push('removed the link for Crane, which led nowhere');
+    if (readPivot(disk, roots, id) === null) {
+      // Without a pivot there is no repository; a removal that was cut short ends here.
+      if (readLinkIfThere(disk, appLinkPath(roots, id)) === appLinkTarget(id)) {
+        removeIfThere(disk, appLinkPath(roots, id));
+        syncDirectory(disk, appDirectory(roots));
+        repaired.push('removed the link for Crane, which led nowhere');
+      }
+      return repaired;
     }
-    return mended;
-  }
-  if (mendAppLink(disk, roots, id, owner)) mended.push('placed the link for Crane');
-  if (mendHistory(disk, roots, id)) mended.push('recorded the last flip');
-  return mended;
-}
+    if (repairAppLink(disk, roots, id, owner)) repaired.push('placed the link for Crane');
+    if (repairHistory(disk, roots, id)) repaired.push('recorded the last flip');
+    return repaired;
+  },
+);
 
 /**
  * The repositories that need mending. Reads only, and little: thousands are looked at in a moment.
  */
-export function findBroken(disk: Disk, { roots }: { readonly roots: TreeRoots }): RepositoryId[] {
-  const broken = new Set<RepositoryId>();
-  for (const directory of [webDirectory(roots), appDirectory(roots)]) {
-    for (const { name } of listIfThere(disk, directory)) {
-      const link = name.startsWith('.') ? parseTemporaryLink(name) : undefined;
-      if (link) broken.add(link.id);
+export const findBroken = job(
+  'fast',
+  import.meta.url,
+  function findBroken(disk: Disk, { roots }: { readonly roots: TreeRoots }): RepositoryId[] {
+    const broken = new Set<RepositoryId>();
+    for (const directory of [webDirectory(roots), appDirectory(roots)]) {
+      for (const { name } of listIfThere(disk, directory)) {
+        const link = name.startsWith('.') ? parseTemporaryLink(name) : undefined;
+        if (link) broken.add(link.id);
+      }
     }
-  }
-  for (const id of listRepositories(disk, { roots })) {
-    const pivot = pivotOrStranger(disk, roots, id);
-    if (pivot === 'stranger') continue;
-    const link = readLinkIfThere(disk, appLinkPath(roots, id));
-    const last = pivot && readHistory(disk, roots, id).at(-1)?.snapshot;
-    if (
-      pivot === null ? link === appLinkTarget(id) : link !== appLinkTarget(id) || last !== pivot
-    ) {
-      broken.add(id);
+    for (const id of listRepositories(disk, { roots })) {
+      const pivot = pivotOrUnknown(disk, roots, id);
+      if (pivot === 'stranger') continue;
+      const link = readLinkIfThere(disk, appLinkPath(roots, id));
+      const last = pivot && readHistory(disk, roots, id).at(-1)?.snapshot;
+      if (
+        pivot === null ? link === appLinkTarget(id) : link !== appLinkTarget(id) || last !== pivot
+      ) {
+        broken.add(id);
+      }
     }
-  }
-  return [...broken];
-}
+    return [...broken];
+  },
+);
 
 /** On a Pulp host links that Pulp made lie beside ours; they are none of our business. */
-function pivotOrStranger(
+function pivotOrUnknown(
   disk: Disk,
   roots: TreeRoots,
   id: RepositoryId,
@@ -122,10 +132,15 @@ export interface AbandonedRequest {
 }
 
 /** Moves the unfinished work of dead processes into the trash. @returns how many pieces */
-export function trashAbandonedWork(disk: Disk, { roots, dead }: AbandonedRequest): number {
-  const abandoned = listIfThere(disk, workDirectory(roots)).filter(({ name }) =>
-    dead.includes(transactionOwner(name)),
-  );
-  for (const { name } of abandoned) moveToTrash(disk, roots, workPath(roots, name), `work@${name}`);
-  return abandoned.length;
-}
+export const trashAbandonedWork = job(
+  'fast',
+  import.meta.url,
+  function trashAbandonedWork(disk: Disk, { roots, dead }: AbandonedRequest): number {
+    const abandoned = listIfThere(disk, workDirectory(roots)).filter(({ name }) =>
+      dead.includes(transactionOwner(name)),
+    );
+    for (const { name } of abandoned)
+      moveToTrash(disk, roots, workPath(roots, name), `work@${name}`);
+    return abandoned.length;
+  },
+);

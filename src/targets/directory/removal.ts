@@ -33,7 +33,7 @@ export interface RemovalRequest {
 }
 
 /** Reads only. True when a removed repository's time is over, or when its end was begun and cut short. */
-export function isOver(disk: Disk, { roots, id, graceMs, clock }: RemovalRequest): boolean {
+export function isExpired(disk: Disk, { roots, id, graceMs, clock }: RemovalRequest): boolean {
   const current = readPivot(disk, roots, id);
   const all = current === null ? listSnapshots(disk, roots, id) : [current];
   // Without a pivot the newest tells: somebody may have taken the pivot of a living one by mistake.
@@ -53,7 +53,7 @@ export function isOver(disk: Disk, { roots, id, graceMs, clock }: RemovalRequest
 
 /** Under the repository's lock. @returns true when the repository is gone now */
 export function finishRemoval(disk: Disk, request: RemovalRequest): boolean {
-  if (!isOver(disk, request)) return false;
+  if (!isExpired(disk, request)) return false;
   const { roots, id } = request;
   const removed = readPivot(disk, roots, id);
   // What comes after this name is somebody's next snapshot.

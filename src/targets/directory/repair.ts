@@ -20,11 +20,12 @@ import {
   withOpen,
 } from '../../storage/durable.js';
 import { digestOfFile } from '../../storage/hash-file.js';
+import { job } from '../../storage/job.js';
 import { STORED_MODE } from '../../storage/stored.js';
 import { moveToTrash } from '../../storage/trash.js';
 import { contentPath, snapshotPath, type TreeRoots } from '../../storage/tree-paths.js';
 import { expectedFiles, type RedirectSettings } from './expected-files.js';
-import { turnPivot } from './flip.js';
+import { replacePivot } from './flip.js';
 import { readHistory } from './flip-history.js';
 import { listSnapshots, readPivot } from './pivot.js';
 import { discardSpareTrees, TREE_DIRECTORY_MODE } from './spare-tree.js';
@@ -37,17 +38,21 @@ export interface RepairRequest {
 }
 
 /** Under the repository's lock. @returns what was put right, in words */
-export function repairRepository(disk: Disk, request: RepairRequest): string[] {
-  const repair = new Repair(disk, request);
-  repair.pivot();
-  for (const name of repair.snapshots) repair.snapshot(name);
-  // They may hold what was bad.
-  discardSpareTrees(disk, { roots: request.roots });
-  return repair.mended;
-}
+export const repairRepository = job(
+  'background',
+  import.meta.url,
+  function repairRepository(disk: Disk, request: RepairRequest): string[] {
+    const repair = new Repair(disk, request);
+    repair.pivot();
+    for (const name of repair.snapshots) repair.snapshot(name);
+    // They may hold what was bad.
+    discardSpareTrees(disk, { roots: request.roots });
+    return repair.repaired;
+  },
+);
 
 class Repair {
-  readonly mended: string[] = [];
+  readonly repaired: string[] = [];
   readonly snapshots: readonly Timestamp[];
   readonly #expected = new Map<Timestamp, readonly RenderedFile[]>();
   /** Whether the bytes behind an inode are those of a digest; each is read once. */
@@ -83,8 +88,8 @@ class Repair {
       .filter((name) => this.#expected.has(name))
       .at(-1);
     if (before === undefined) return;
-    turnPivot(disk, roots, id, { to: before, owner });
-    this.mended.push(`the pivot led to ${current}, which is gone; it leads to ${before} now`);
+    replacePivot(disk, roots, id, { to: before, owner });
+    this.repaired.push(`the pivot led to ${current}, which is gone; it leads to ${before} now`);
   }
 
   snapshot(name: Timestamp): void {
@@ -100,7 +105,7 @@ class Repair {
       else this.#content(path, file, shown);
       this.#mode(path, STORED_MODE, shown);
     }
-    if (this.#shared > 0) this.mended.push(`${name} shares ${this.#shared} files with the store`);
+    if (this.#shared > 0) this.repaired.push(`${name} shares ${this.#shared} files with the store`);
     this.#shared = 0;
   }
 
@@ -109,7 +114,7 @@ class Repair {
     const kind = this.disk.statIfThere(path)?.kind;
     if (kind === undefined || kind === 'file') return;
     moveToTrash(this.disk, this.request.roots, path, `in-the-way@${basename(path)}`);
-    this.mended.push(`took the ${kind} away that was in the place of ${shown}`);
+    this.repaired.push(`took the ${kind} away that was in the place of ${shown}`);
   }
 
   #directories(root: string, below: string, name: Timestamp): void {
@@ -126,7 +131,7 @@ class Repair {
     if (stat.kind !== 'file' && stat.kind !== 'directory') return;
     const how = stat.kind === 'file' ? 'read' : 'directory';
     withOpen(this.disk, path, how, (fd) => this.disk.setMode(fd, wanted));
-    this.mended.push(`made ${shown} readable for web servers`);
+    this.repaired.push(`made ${shown} readable for web servers`);
   }
 
   #text(path: string, text: string, shown: string): void {
@@ -136,7 +141,7 @@ class Repair {
     if (there?.size === wanted.length && readFile(disk, path, wanted.length).equals(wanted)) return;
     ensureDirectory(disk, dirname(path));
     replaceFile(disk, path, wanted, this.#temporary(path), STORED_MODE);
-    this.mended.push(`wrote ${shown} anew`);
+    this.repaired.push(`wrote ${shown} anew`);
   }
 
   #content(path: string, file: RenderedFile, shown: string): void {
@@ -163,7 +168,7 @@ class Repair {
       disk.rename(temporary, path);
       syncDirectory(disk, dirname(path));
     }
-    this.mended.push(`restored ${shown}`);
+    this.repaired.push(`restored ${shown}`);
   }
 
   /** After a copy without hard links: the same bytes twice on the disk, and each name alone. */
@@ -194,13 +199,13 @@ class Repair {
     if (disk.statIfThere(stored) !== undefined) {
       moveToTrash(disk, roots, stored, `damaged@${basename(stored)}`);
       const how = copy === undefined ? 'it is to be dropped again' : 'there is another copy';
-      this.mended.push(`took ${digest} out of the store, its bytes are wrong; ${how}`);
+      this.repaired.push(`took ${digest} out of the store, its bytes are wrong; ${how}`);
     }
     if (copy === undefined) return undefined;
     ensureDirectory(disk, dirname(stored));
     disk.link(copy, stored);
     syncDirectory(disk, dirname(stored));
-    this.mended.push(`put ${digest} into the store, from a snapshot that has it`);
+    this.repaired.push(`put ${digest} into the store, from a snapshot that has it`);
     return stored;
   }
 

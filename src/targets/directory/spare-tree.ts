@@ -21,6 +21,7 @@ import {
   makeDirectory,
   syncDirectory,
 } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import { moveToTrash } from '../../storage/trash.js';
 import {
   contentPath,
@@ -73,31 +74,35 @@ export interface MakeSpareTreeRequest extends SparePlace {
  * Makes the spare tree of a repository, unless it is there. Holds no lock: a publish meanwhile only
  * makes it useless. @returns whether one was made
  */
-export function makeSpareTree(disk: Disk, request: MakeSpareTreeRequest): boolean {
-  const { roots, id, owner, stop } = request;
-  const home = sparePath(roots, owner, id);
-  try {
-    const base = readPivot(disk, roots, id);
-    const version = base && snapshotVersion(disk, roots, id, base);
-    const trees = listIfThere(disk, home).map(({ name }) => name);
-    for (const name of trees) {
-      if (version !== null && name.startsWith(`${version}=`)) return false;
-      throwAway(disk, roots, join(home, name));
+export const makeSpareTree = job(
+  'background',
+  import.meta.url,
+  function makeSpareTree(disk: Disk, request: MakeSpareTreeRequest): boolean {
+    const { roots, id, owner, stop } = request;
+    const home = sparePath(roots, owner, id);
+    try {
+      const base = readPivot(disk, roots, id);
+      const version = base && snapshotVersion(disk, roots, id, base);
+      const trees = listIfThere(disk, home).map(({ name }) => name);
+      for (const name of trees) {
+        if (version !== null && name.startsWith(`${version}=`)) return false;
+        throwAway(disk, roots, join(home, name));
+      }
+      if (base === null) return false;
+      // As for every transaction: see `begin` in transaction.ts.
+      ensureDirectory(disk, home);
+      const [from, to] = [snapshotPath(roots, id, base), join(home, MAKING)];
+      const files = copyLinks(disk, roots, { from, to, stop });
+      disk.rename(join(home, MAKING), join(home, `${version}=${files}`));
+      return true;
+    } catch (error) {
+      discard(() => throwAway(disk, roots, join(home, MAKING)));
+      // The snapshot was cleaned away, or the tree discarded, or a file has as many names as it may.
+      if (hasErrno(error, 'ENOENT', 'EEXIST', 'EMLINK')) return false;
+      throw error;
     }
-    if (base === null) return false;
-    // As for every transaction: see `begin` in transaction.ts.
-    ensureDirectory(disk, home);
-    const [from, to] = [snapshotPath(roots, id, base), join(home, MAKING)];
-    const files = copyLinks(disk, roots, { from, to, stop });
-    disk.rename(join(home, MAKING), join(home, `${version}=${files}`));
-    return true;
-  } catch (error) {
-    discard(() => throwAway(disk, roots, join(home, MAKING)));
-    // The snapshot was cleaned away, or the tree discarded, or a file has as many names as it may.
-    if (hasErrno(error, 'ENOENT', 'EEXIST', 'EMLINK')) return false;
-    throw error;
-  }
-}
+  },
+);
 
 /**
  * Moves the spare tree of the snapshot `base` to `root`.
@@ -131,17 +136,21 @@ export function listSpareTree(disk: Disk, root: string): string[] {
  * Throws spare trees away: after a repair, for they may link what was bad, and before a sweep, for
  * content that only they link would never be unused. @returns how many repositories had one
  */
-export function discardSpareTrees(
-  disk: Disk,
-  { roots, owner }: { readonly roots: TreeRoots; readonly owner?: string },
-): number {
-  const names = listIfThere(disk, workDirectory(roots))
-    .map(({ name }) => name)
-    .filter((name) => isSpareName(name))
-    .filter((name) => owner === undefined || transactionOwner(name) === owner);
-  for (const name of names) throwAway(disk, roots, workPath(roots, name));
-  return names.length;
-}
+export const discardSpareTrees = job(
+  'background',
+  import.meta.url,
+  function discardSpareTrees(
+    disk: Disk,
+    { roots, owner }: { readonly roots: TreeRoots; readonly owner?: string },
+  ): number {
+    const names = listIfThere(disk, workDirectory(roots))
+      .map(({ name }) => name)
+      .filter((name) => isSpareName(name))
+      .filter((name) => owner === undefined || transactionOwner(name) === owner);
+    for (const name of names) throwAway(disk, roots, workPath(roots, name));
+    return names.length;
+  },
+);
 
 function throwAway(disk: Disk, roots: TreeRoots, path: string): void {
   const name = path.slice(workDirectory(roots).length + 1).replaceAll('/', '@');

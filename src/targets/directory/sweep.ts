@@ -26,6 +26,7 @@ import {
 import type { Timestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
 import { listIfThere, readFile, removeIfThere, replaceFile } from '../../storage/durable.js';
+import { job } from '../../storage/job.js';
 import { emptyTrash } from '../../storage/trash.js';
 import {
   contentDirectory,
@@ -65,41 +66,45 @@ interface Unused {
 }
 
 /** Empties the trash, and removes what only that had held, and whatever else nothing uses. */
-export function sweep(disk: Disk, request: SweepRequest): SweepResult {
-  const { roots, clock } = request;
-  const sightings = readSightings(disk, roots);
-  const held = heldBy(disk, roots, trashed(disk, roots));
-  const before = changeTimes(disk, held.keys());
-  emptyTrash(disk, { roots });
-  const after = changeTimes(disk, before.keys());
-  const found = findUnused(disk, request, sightings, {
-    linksGone: () => 0,
-    going: [],
-    // That our own unlinking renewed it says nothing. What was touched after that, counts.
-    heldSinceMs: (path, ctimeMs) => (after.get(path) === ctimeMs ? before.get(path) : undefined),
-  });
-  const { stays, underWay } = found;
-  const left = [...found.left];
-  let files = 0;
-  let bytes = 0;
-  for (const unused of found.unused) {
-    const now = disk.statIfThere(unused.path);
-    if (now?.links === 1 && now.ctimeMs === unused.ctimeMs) {
-      removeIfThere(disk, unused.path);
-      files++;
-      bytes += unused.size;
-    } else if (now) {
-      left.push({ ...unused, ctimeMs: now.ctimeMs });
-      stays.files++;
-      stays.bytes += unused.size;
+export const sweep = job(
+  'background',
+  import.meta.url,
+  function sweep(disk: Disk, request: SweepRequest): SweepResult {
+    const { roots, clock } = request;
+    const sightings = readSightings(disk, roots);
+    const held = heldBy(disk, roots, trashed(disk, roots));
+    const before = changeTimes(disk, held.keys());
+    emptyTrash(disk, { roots });
+    const after = changeTimes(disk, before.keys());
+    const found = findUnused(disk, request, sightings, {
+      linksGone: () => 0,
+      going: [],
+      // That our own unlinking renewed it says nothing. What was touched after that, counts.
+      heldSinceMs: (path, ctimeMs) => (after.get(path) === ctimeMs ? before.get(path) : undefined),
+    });
+    const { stays, underWay } = found;
+    const left = [...found.left];
+    let files = 0;
+    let bytes = 0;
+    for (const unused of found.unused) {
+      const now = disk.statIfThere(unused.path);
+      if (now?.links === 1 && now.ctimeMs === unused.ctimeMs) {
+        removeIfThere(disk, unused.path);
+        files++;
+        bytes += unused.size;
+      } else if (now) {
+        left.push({ ...unused, ctimeMs: now.ctimeMs });
+        stays.files++;
+        stays.bytes += unused.size;
+      }
     }
-  }
-  // Listed once more: what began while we looked may have touched what we saw before we saw it.
-  const keys = [...underWay, ...transactions(disk, roots)].map(underWayKey);
-  const seen = left.length > 0 ? [...left.map(unusedKey), ...keys] : [];
-  writeSightings(disk, roots, addSighting(sightings, sight(sightings, new Set(seen), clock)));
-  return { files, bytes, stays };
-}
+    // Listed once more: what began while we looked may have touched what we saw before we saw it.
+    const keys = [...underWay, ...transactions(disk, roots)].map(underWayKey);
+    const seen = left.length > 0 ? [...left.map(unusedKey), ...keys] : [];
+    writeSightings(disk, roots, addSighting(sightings, sight(sightings, new Set(seen), clock)));
+    return { files, bytes, stays };
+  },
+);
 
 export interface PlanSweepRequest extends SweepRequest {
   /** Paths of snapshots that would go before. */
@@ -109,25 +114,29 @@ export interface PlanSweepRequest extends SweepRequest {
 }
 
 /** What `sweep` would remove once these snapshots are in the trash. Reads only. */
-export function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
-  const { roots, going, renewing } = request;
-  const held = heldBy(disk, roots, [...trashed(disk, roots), ...spares(disk, roots), ...going]);
-  for (const place of renewing) {
-    const expiredMs = Number.POSITIVE_INFINITY;
-    const leaves = leavesNextTime(disk, { roots, ...place, expiredMs });
-    eachHeld(disk, snapshotPath(roots, place.id, place.snapshot), (name) => {
-      if (!isDigest(name) || !leaves.has(name)) return;
-      const path = contentPath(roots, name);
-      held.set(path, (held.get(path) ?? 0) + 1);
+export const planSweep = job(
+  'background',
+  import.meta.url,
+  function planSweep(disk: Disk, request: PlanSweepRequest): SweepResult {
+    const { roots, going, renewing } = request;
+    const held = heldBy(disk, roots, [...trashed(disk, roots), ...spares(disk, roots), ...going]);
+    for (const place of renewing) {
+      const expiredMs = Number.POSITIVE_INFINITY;
+      const leaves = leavesNextTime(disk, { roots, ...place, expiredMs });
+      eachHeld(disk, snapshotPath(roots, place.id, place.snapshot), (name) => {
+        if (!isDigest(name) || !leaves.has(name)) return;
+        const path = contentPath(roots, name);
+        held.set(path, (held.get(path) ?? 0) + 1);
+      });
+    }
+    const { unused, stays } = findUnused(disk, request, readSightings(disk, roots), {
+      linksGone: (path) => held.get(path) ?? 0,
+      going: [...going, ...renewing.map(({ id, snapshot }) => snapshotPath(roots, id, snapshot))],
+      heldSinceMs: (path, ctimeMs) => (held.has(path) ? ctimeMs : undefined),
     });
-  }
-  const { unused, stays } = findUnused(disk, request, readSightings(disk, roots), {
-    linksGone: (path) => held.get(path) ?? 0,
-    going: [...going, ...renewing.map(({ id, snapshot }) => snapshotPath(roots, id, snapshot))],
-    heldSinceMs: (path, ctimeMs) => (held.has(path) ? ctimeMs : undefined),
-  });
-  return { files: unused.length, bytes: unused.reduce((sum, { size }) => sum + size, 0), stays };
-}
+    return { files: unused.length, bytes: unused.reduce((sum, { size }) => sum + size, 0), stays };
+  },
+);
 
 interface Judging {
   /** How many names of a stored file go away besides. */
@@ -165,7 +174,7 @@ function findUnused(
     const { size, ctimeMs, links } = stat;
     const file = { path, size, ctimeMs };
     const isUnlinked = links - linksGone(path) <= 1;
-    if (isUnlinked && isOver(file)) {
+    if (isUnlinked && isExpired(file)) {
       found.set(nameOf(path), file);
       return;
     }
@@ -183,7 +192,7 @@ function findUnused(
   }
   return { unused: [...found.values()], left, underWay, stays };
 
-  function isOver(file: Unused): boolean {
+  function isExpired(file: Unused): boolean {
     const ageMs = ageIn(sightings, unusedKey(file), clock);
     if (ageMs !== undefined && ageMs >= graceMs && ageMs > longestMs) return true;
     const heldMs = heldSinceMs(file.path, file.ctimeMs);

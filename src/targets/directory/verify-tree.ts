@@ -14,6 +14,7 @@ import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
 import type { Disk, Stat } from '../../storage/disk.js';
 import { listIfThere, readFile, readLinkIfThere } from '../../storage/durable.js';
 import { digestOfFile } from '../../storage/hash-file.js';
+import { job } from '../../storage/job.js';
 import {
   appLinkPath,
   appLinkTarget,
@@ -37,16 +38,20 @@ export interface RepositoryCheck extends VerifyResult {
  * Checks one repository: its links, and every file of every snapshot that is kept. It may be published to
  * and cleaned meanwhile.
  */
-export function verifyRepository(disk: Disk, { roots, id }: VerifyRequest): RepositoryCheck {
-  const links = verifyLinks(disk, { roots, id });
-  const check = new SnapshotCheck(disk, roots, id);
-  for (const name of listSnapshots(disk, roots, id)) {
-    if (isTimestamp(name)) check.snapshot(name);
-    else check.find('foreign', join(roots.published, 'master', id, name), 'no snapshot');
-  }
-  const findings = [...links.findings, ...check.findings];
-  return { findings, files: check.files, links: links.findings };
-}
+export const verifyRepository = job(
+  'background',
+  import.meta.url,
+  function verifyRepository(disk: Disk, { roots, id }: VerifyRequest): RepositoryCheck {
+    const links = verifyLinks(disk, { roots, id });
+    const check = new SnapshotCheck(disk, roots, id);
+    for (const name of listSnapshots(disk, roots, id)) {
+      if (isTimestamp(name)) check.snapshot(name);
+      else check.find('foreign', join(roots.published, 'master', id, name), 'no snapshot');
+    }
+    const findings = [...links.findings, ...check.findings];
+    return { findings, files: check.files, links: links.findings };
+  },
+);
 
 export interface VerifyRequest {
   readonly roots: TreeRoots;
@@ -54,78 +59,92 @@ export interface VerifyRequest {
 }
 
 /** Checks the pivot and the link for Crane of one repository. */
-export function verifyLinks(disk: Disk, { roots, id }: VerifyRequest): VerifyResult {
-  const app = appLinkPath(roots, id);
-  const findings: VerifyFinding[] = [];
-  const find = (problem: VerifyFinding['problem'], path: string, detail: string) =>
-    findings.push({ problem, path: relative(roots.published, path), detail });
-  try {
-    const current = readPivot(disk, roots, id);
-    const link = readLinkIfThere(disk, app);
-    if (current === null) {
-      if (link !== undefined) find('wrong-link', app, 'leads to a repository that is gone');
-      return { findings, files: 0 };
+export const verifyLinks = job(
+  'background',
+  import.meta.url,
+  function verifyLinks(disk: Disk, { roots, id }: VerifyRequest): VerifyResult {
+    const app = appLinkPath(roots, id);
+    const findings: VerifyFinding[] = [];
+    const find = (problem: VerifyFinding['problem'], path: string, detail: string) =>
+      findings.push({ problem, path: relative(roots.published, path), detail });
+    try {
+      const current = readPivot(disk, roots, id);
+      const link = readLinkIfThere(disk, app);
+      if (current === null) {
+        if (link !== undefined) find('wrong-link', app, 'leads to a repository that is gone');
+        return { findings, files: 0 };
+      }
+      if (link !== appLinkTarget(id)) find('wrong-link', app, `leads to ${link ?? 'nothing'}`);
+      const path = snapshotPath(roots, id, current);
+      // A pivot that has moved on may have left it to a cleaning.
+      if (!disk.statIfThere(path) && readPivot(disk, roots, id) === current) {
+        find('missing', path, 'the pivot leads to nothing');
+      }
+    } catch (error) {
+      if (!(error instanceof DropdockError)) throw error;
+      find('wrong-link', String(error.details.path ?? app), error.message);
     }
-    if (link !== appLinkTarget(id)) find('wrong-link', app, `leads to ${link ?? 'nothing'}`);
-    const path = snapshotPath(roots, id, current);
-    // A pivot that has moved on may have left it to a cleaning.
-    if (!disk.statIfThere(path) && readPivot(disk, roots, id) === current) {
-      find('missing', path, 'the pivot leads to nothing');
-    }
-  } catch (error) {
-    if (!(error instanceof DropdockError)) throw error;
-    find('wrong-link', String(error.details.path ?? app), error.message);
-  }
-  return { findings, files: 0 };
-}
+    return { findings, files: 0 };
+  },
+);
 
 /** Checks that each file of the content store holds what its name says. */
-export function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots }): VerifyResult {
-  const findings: VerifyFinding[] = [];
-  let files = 0;
-  const root = contentDirectory(roots);
-  eachStored(disk, roots, (path) => {
-    const [algorithm, , hex] = relative(root, path).split('/');
-    const digest = `${algorithm}:${hex}`;
-    const shown = relative(roots.state, path);
-    if (!isDigest(digest)) {
-      findings.push({ problem: 'foreign', path: shown, detail: 'not named by a digest' });
-      return;
-    }
-    const kind = disk.statIfThere(path)?.kind;
-    if (kind === undefined) return;
-    if (kind !== 'file') {
-      findings.push({ problem: 'damaged', path: shown, detail: `a ${kind} is in its place` });
-      return;
-    }
-    const found = ifThere(() => digestOfFile(disk, path, digestAlgorithm(digest)));
-    // Swept meanwhile.
-    if (found === undefined) return;
-    files++;
-    if (found !== digest) {
-      findings.push({ problem: 'damaged', path: shown, detail: `its bytes are ${found}` });
-    }
-  });
-  return { findings, files };
-}
+export const verifyContent = job(
+  'background',
+  import.meta.url,
+  function verifyContent(disk: Disk, { roots }: { readonly roots: TreeRoots }): VerifyResult {
+    const findings: VerifyFinding[] = [];
+    let files = 0;
+    const root = contentDirectory(roots);
+    eachStored(disk, roots, (path) => {
+      const [algorithm, , hex] = relative(root, path).split('/');
+      const digest = `${algorithm}:${hex}`;
+      const shown = relative(roots.state, path);
+      if (!isDigest(digest)) {
+        findings.push({ problem: 'foreign', path: shown, detail: 'not named by a digest' });
+        return;
+      }
+      const kind = disk.statIfThere(path)?.kind;
+      if (kind === undefined) return;
+      if (kind !== 'file') {
+        findings.push({ problem: 'damaged', path: shown, detail: `a ${kind} is in its place` });
+        return;
+      }
+      const found = ifThere(() => digestOfFile(disk, path, digestAlgorithm(digest)));
+      // Swept meanwhile.
+      if (found === undefined) return;
+      files++;
+      if (found !== digest) {
+        findings.push({ problem: 'damaged', path: shown, detail: `its bytes are ${found}` });
+      }
+    });
+    return { findings, files };
+  },
+);
 
 /** Longer than anything lies in the trash while somebody empties it (ms). */
 const TRASH_MS = 60_000;
 
 /** What was to be deleted and was not: it takes up room, and the next start or `--repair` ends it. */
-export function verifyTrash(
-  disk: Disk,
-  { roots, nowMs }: { readonly roots: TreeRoots; readonly nowMs: number },
-): VerifyResult {
-  const findings = listIfThere(disk, trashDirectory(roots)).flatMap(({ name }): VerifyFinding[] => {
-    const path = trashPath(roots, name);
-    const stat = disk.statIfThere(path);
-    if (stat === undefined || nowMs - stat.ctimeMs < TRASH_MS) return [];
-    const detail = 'deleting it was not finished';
-    return [{ problem: 'leftover', path: relative(roots.state, path), detail }];
-  });
-  return { findings, files: 0 };
-}
+export const verifyTrash = job(
+  'background',
+  import.meta.url,
+  function verifyTrash(
+    disk: Disk,
+    { roots, nowMs }: { readonly roots: TreeRoots; readonly nowMs: number },
+  ): VerifyResult {
+    const findings = listIfThere(disk, trashDirectory(roots)).flatMap(
+      ({ name }): VerifyFinding[] => {
+        const path = trashPath(roots, name);
+        const stat = disk.statIfThere(path);
+        if (stat === undefined || nowMs - stat.ctimeMs < TRASH_MS) return [];
+        const detail = 'deleting it was not finished';
+        return [{ problem: 'leftover', path: relative(roots.state, path), detail }];
+      },
+    );
+    return { findings, files: 0 };
+  },
+);
 
 /** For a redirect file that cannot be read: then it is not as it should be in any case. */
 const NO_SETTINGS = { urlTemplate: '', protected: false };

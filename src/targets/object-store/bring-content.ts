@@ -10,7 +10,7 @@ import { contentPath, type TreeRoots } from '../../storage/tree-paths.js';
 import { isYoung, waitForDeletion } from './delete-unused.js';
 import { attributesOf, type NeededObject } from './needed-objects.js';
 import type { Upload } from './object-store.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
 /** Objects and parts under way at one time, for each publish. */
@@ -66,14 +66,14 @@ async function bring(context: StoreContext, object: NeededObject): Promise<How> 
     const status = await budget.use(size, async () => {
       const bytes = await readContent(context.roots, object.digest, size);
       const absent = { absent: true } as const;
-      return bytes && (await patiently(() => store.put(key, bytes, attributes, absent))).status;
+      return bytes && (await withRetry(() => store.put(key, bytes, attributes, absent))).status;
     });
     if (status === 'done') return 'sent';
   }
-  const facts = await patiently(() => store.head(key));
+  const facts = await withRetry(() => store.head(key));
   if (facts !== undefined && facts.size === size && facts.metadata.digest === object.digest) {
     if (isYoung(facts, context.longestMs)) return 'present';
-    if (await patiently(() => store.touch(key, attributes))) return 'touched';
+    if (await withRetry(() => store.touch(key, attributes))) return 'touched';
   }
   await send(context, object);
   return 'sent';
@@ -93,11 +93,11 @@ async function send(context: StoreContext, object: NeededObject): Promise<void> 
     if (size <= PART_BYTES) {
       await budget.use(size, async () => {
         const bytes = await readPart(file, 0, size);
-        await patiently(() => store.put(key, bytes, attributes));
+        await withRetry(() => store.put(key, bytes, attributes));
       });
       return;
     }
-    const upload = await patiently(() => store.beginUpload(key, attributes));
+    const upload = await withRetry(() => store.beginUpload(key, attributes));
     try {
       await sendParts(context, file, upload);
     } catch (error) {
@@ -129,18 +129,18 @@ async function sendParts(
     const start = at * partBytes;
     etags[at] = await budget.use(partBytes, async () => {
       const bytes = await readPart(file, start, Math.min(partBytes, file.size - start));
-      return patiently(() => store.putPart(upload, at + 1, bytes));
+      return withRetry(() => store.putPart(upload, at + 1, bytes));
     });
   });
   // Completing twice is harmless; an answer that was lost shows in the size.
-  await patiently(async () => {
+  await withRetry(async () => {
     try {
       await store.endUpload(upload, etags);
     } catch (error) {
       if ((await store.head(upload.key))?.size !== file.size) throw error;
     }
   });
-  const facts = await patiently(() => store.head(upload.key));
+  const facts = await withRetry(() => store.head(upload.key));
   if (facts?.size !== file.size) {
     throw new DropdockError('target.failed', `${upload.key} did not arrive whole.`, {
       path: upload.key,

@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import type { PlainError } from '../../errors.js';
-import type { Digest } from '../../image/digest.js';
+import { DropdockError, type PlainError } from '../../errors.js';
+import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.js';
 import type { Tag } from '../../image/names.js';
 import type { LeftOut } from '../../image/staged-content.js';
 import { liveManifests, type TagMove } from '../../repository/merge.js';
@@ -32,7 +32,9 @@ import {
 import type { ManifestRecord, RepositoryState } from '../../repository/state.js';
 import type { Timestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
-import { contentPath, type TreeRoots } from '../../storage/tree-paths.js';
+import { ingestBytes } from '../../storage/into-store.js';
+import { job } from '../../storage/job.js';
+import { contentPath, type TreeRoots, workPath } from '../../storage/tree-paths.js';
 import { convertTags } from '../convert-tags.js';
 import { allObjects, type NeededObject, neededObjects } from './needed-objects.js';
 
@@ -76,32 +78,37 @@ export interface BuiltObjects {
 }
 
 /** @throws layout.unsafe, repository.unknown, tag.unknown, system errors; writes no snapshot */
-export function buildObjects(disk: Disk, request: BuildObjectsRequest): BuiltObjects {
-  const { base, policy, change, nowMs, expiredMs } = request;
-  const stored = base && readOwn(request, base);
-  const restored = request.restored && restoredFrom(request.restored);
-  let absent: Digest[] = [];
-  const { next, outcomes, moves, leftOut, reason } = planNext({
-    policy,
-    change,
-    stored,
-    restored,
-    nowMs,
-    taken: [...request.taken, ...(base ? [base.snapshot] : [])],
-    expiredMs,
-    convert: (merged) => {
-      absent = absentForConversion(disk, request, merged);
-      return absent.length > 0
-        ? { state: merged, leftOut: [] }
-        : convertTags(disk, request, merged);
-    },
-    isRedirectRight: (options) =>
-      hashOf(renderRedirectFile((stored as StoredSnapshot).state, options)) === base?.redirectHash,
-  });
-  const built = { outcomes, moves, leftOut, absent };
-  if (next === undefined || absent.length > 0) return { ...built, next: undefined };
-  return { ...built, next: { ...render(stored, next.state, next.options), reason } };
-}
+export const buildObjects = job(
+  'fast',
+  import.meta.url,
+  function buildObjects(disk: Disk, request: BuildObjectsRequest): BuiltObjects {
+    const { base, policy, change, nowMs, expiredMs } = request;
+    const stored = base && readOwn(request, base);
+    const restored = request.restored && restoredFrom(request.restored);
+    let absent: Digest[] = [];
+    const { next, outcomes, moves, leftOut, reason } = planNext({
+      policy,
+      change,
+      stored,
+      restored,
+      nowMs,
+      taken: [...request.taken, ...(base ? [base.snapshot] : [])],
+      expiredMs,
+      convert: (merged) => {
+        absent = absentForConversion(disk, request, merged);
+        return absent.length > 0
+          ? { state: merged, leftOut: [] }
+          : convertTags(disk, request, merged);
+      },
+      isRedirectRight: (options) =>
+        hashOf(renderRedirectFile((stored as StoredSnapshot).state, options)) ===
+        base?.redirectHash,
+    });
+    const built = { outcomes, moves, leftOut, absent };
+    if (next === undefined || absent.length > 0) return { ...built, next: undefined };
+    return { ...built, next: { ...render(stored, next.state, next.options), reason } };
+  },
+);
 
 function render(
   stored: StoredSnapshot | undefined,
@@ -127,25 +134,65 @@ function restoredFrom({ text, snapshot }: SnapshotText): RestoredSnapshot {
 }
 
 /** Would this drop be taken? See `Target.check`. */
-export function checkStoreDrop({
-  policy,
-  base,
-  drop,
-}: {
-  readonly policy: RepositoryPolicy;
-  readonly base: SnapshotText | undefined;
-  readonly drop: DropToMerge;
-}): PlainError | null {
-  const before = base && readOwn({ policy }, base).state;
-  const [outcome] = nextState(before, { kind: 'publish', drops: [drop] }, policy).outcomes;
-  return outcome?.ok === false ? outcome.error : null;
+export const checkStoreDrop = job(
+  'fast',
+  import.meta.url,
+  function checkStoreDrop(
+    _disk: Disk,
+    {
+      policy,
+      base,
+      drop,
+    }: {
+      readonly policy: RepositoryPolicy;
+      readonly base: SnapshotText | undefined;
+      readonly drop: DropToMerge;
+    },
+  ): PlainError | null {
+    const before = base && readOwn({ policy }, base).state;
+    const [outcome] = nextState(before, { kind: 'publish', drops: [drop] }, policy).outcomes;
+    return outcome?.ok === false ? outcome.error : null;
+  },
+);
+
+export interface StoreBytesRequest {
+  readonly roots: TreeRoots;
+  readonly transaction: string;
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
 }
 
+/** Brings a manifest from a store into the content store. @throws target.damaged */
+export const storeBytes = job(
+  'fast',
+  import.meta.url,
+  function storeBytes(disk: Disk, { roots, transaction, digest, bytes }: StoreBytesRequest): void {
+    const found = createHash(digestAlgorithm(digest)).update(bytes).digest('hex');
+    if (found !== digestHex(digest)) {
+      throw new DropdockError(
+        'target.damaged',
+        `What the target has as ${digest} is something else.`,
+        {
+          digest,
+        },
+      );
+    }
+    ingestBytes(disk, bytes, contentPath(roots, digest), workPath(roots, transaction));
+  },
+);
+
 /** What each tag stands for. */
-export function tagsOf({ source }: { readonly source: SnapshotText }): ReadonlyMap<Tag, Digest> {
-  const { state } = parseSnapshot(toBuffer(source.text), source.snapshot);
-  return new Map([...state.tags].map(([tag, { digest }]) => [tag, digest]));
-}
+export const tagsOf = job(
+  'fast',
+  import.meta.url,
+  function tagsOf(
+    _disk: Disk,
+    { source }: { readonly source: SnapshotText },
+  ): ReadonlyMap<Tag, Digest> {
+    const { state } = parseSnapshot(toBuffer(source.text), source.snapshot);
+    return new Map([...state.tags].map(([tag, { digest }]) => [tag, digest]));
+  },
+);
 
 /** What a conversion would read and this machine does not have. */
 function absentForConversion(
@@ -194,58 +241,86 @@ function readOwn(
 }
 
 /** Whether a rollback that names no snapshot leads to this one; see `leadsBack`. */
-export function isEarlier({
-  policy,
-  base,
-  earlier,
-}: {
-  readonly policy: RepositoryPolicy;
-  readonly base: SnapshotText;
-  readonly earlier: SnapshotText;
-}): boolean {
-  const { state } = readOwn({ policy }, base);
-  return leadsBack(state, parseSnapshot(toBuffer(earlier.text), earlier.snapshot).state);
-}
+export const isEarlier = job(
+  'fast',
+  import.meta.url,
+  function isEarlier(
+    _disk: Disk,
+    {
+      policy,
+      base,
+      earlier,
+    }: {
+      readonly policy: RepositoryPolicy;
+      readonly base: SnapshotText;
+      readonly earlier: SnapshotText;
+    },
+  ): boolean {
+    const { state } = readOwn({ policy }, base);
+    return leadsBack(state, parseSnapshot(toBuffer(earlier.text), earlier.snapshot).state);
+  },
+);
 
 /** The redirect file of what is current, as the settings are now. */
-export function redirectOf(request: {
-  readonly policy: RepositoryPolicy;
-  readonly base: SnapshotText;
-}): string {
-  const stored = readOwn(request, request.base);
-  return renderRedirectFile(stored.state, renderOptions(request.policy, stored));
-}
+export const redirectOf = job(
+  'fast',
+  import.meta.url,
+  function redirectOf(
+    _disk: Disk,
+    request: {
+      readonly policy: RepositoryPolicy;
+      readonly base: SnapshotText;
+    },
+  ): string {
+    const stored = readOwn(request, request.base);
+    return renderRedirectFile(stored.state, renderOptions(request.policy, stored));
+  },
+);
 
 /**
  * What a snapshot needs, for a cleaning and for whoever checks it.
  * @param expiredMs what is carried since the snapshot of this name, or an earlier one, is not asked for
  */
-export function objectsOf({
-  text,
-  where,
-  expiredMs,
-}: {
-  readonly text: Uint8Array;
-  readonly where: string;
-  readonly expiredMs: number;
-}): readonly NeededObject[] {
-  return allObjects(parseSnapshot(toBuffer(text), where).state, expiredMs);
-}
+export const objectsOf = job(
+  'fast',
+  import.meta.url,
+  function objectsOf(
+    _disk: Disk,
+    {
+      text,
+      where,
+      expiredMs,
+    }: {
+      readonly text: Uint8Array;
+      readonly where: string;
+      readonly expiredMs: number;
+    },
+  ): readonly NeededObject[] {
+    return allObjects(parseSnapshot(toBuffer(text), where).state, expiredMs);
+  },
+);
 
 /** What a snapshot says of each manifest that is the truth in it, for whoever checks it. */
-export function recordsOf({
-  text,
-  where,
-}: {
-  readonly text: Uint8Array;
-  readonly where: string;
-}): readonly { readonly digest: Digest; readonly record: ManifestRecord }[] {
-  const { state } = parseSnapshot(toBuffer(text), where);
-  return [...liveManifests(state)].flatMap((digest) => {
-    const record = state.manifests.get(digest);
-    return record ? [{ digest, record }] : [];
-  });
-}
+export const recordsOf = job(
+  'fast',
+  import.meta.url,
+  function recordsOf(
+    _disk: Disk,
+    {
+      text,
+      where,
+    }: {
+      readonly text: Uint8Array;
+      readonly where: string;
+    },
+  ): readonly { readonly digest: Digest; readonly record: ManifestRecord }[] {
+    const { state } = parseSnapshot(toBuffer(text), where);
+    return [...liveManifests(state)].flatMap((digest) => {
+      const record = state.manifests.get(digest);
+      return record ? [{ digest, record }] : [];
+    });
+  },
+);
 
 /** What crossed threads is no Buffer any more. */
 function toBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {

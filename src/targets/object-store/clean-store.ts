@@ -11,6 +11,7 @@ import { expiredUpTo, flipAges, unfinishedKey, worthNoting } from '../../reposit
 import { currencyFacts, judgeSnapshots, type SnapshotVerdict } from '../../repository/retention.js';
 import type { Timestamp } from '../../repository/timestamp.js';
 import { eachOf, readContent } from './bring-content.js';
+import { objectsOf } from './build-objects.js';
 import { announceDeletion, LIST_MS_MAX, sweepAgeMs } from './delete-unused.js';
 import type { NeededObject } from './needed-objects.js';
 import {
@@ -27,7 +28,7 @@ import {
 import type { Pointer } from './pointer.js';
 import { abortOldUploads } from './probe-store.js';
 import { lostObject, readPointer, readSnapshotText, type StoreAges } from './read-current.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 import { historyOf, readAges, readSightings, writeAges, writeSighting } from './store-ages.js';
 import type { StoreContext } from './store-context.js';
 
@@ -120,7 +121,7 @@ async function cleanOnce(
     snapshots.filter(({ remove }) => remove).map(({ name }) => snapshotKey(id, name)),
   );
   for (let at = 0; at < stale.length; at += CHUNK) {
-    await patiently(() => store.remove(stale.slice(at, at + CHUNK)));
+    await withRetry(() => store.remove(stale.slice(at, at + CHUNK)));
   }
   const uploads = await abortOldUploads(context);
   const counts = { ...nothing };
@@ -143,13 +144,13 @@ async function cleanOnce(
  * @param everyMs between two cleanings
  */
 export async function isCleanDue({ store }: StoreContext, everyMs: number): Promise<boolean> {
-  const last = await patiently(() => store.head(CLEANED_KEY));
+  const last = await withRetry(() => store.head(CLEANED_KEY));
   return last?.storeMs === undefined || last.storeMs - last.modifiedMs >= everyMs;
 }
 
 export async function markCleaned({ store }: StoreContext): Promise<void> {
   const attributes = { contentType: 'text/plain', cacheControl: FRESH };
-  await patiently(() => store.put(CLEANED_KEY, Buffer.alloc(0), attributes));
+  await withRetry(() => store.put(CLEANED_KEY, Buffer.alloc(0), attributes));
 }
 
 async function listRepositories({ store }: StoreContext): Promise<Listed[]> {
@@ -265,7 +266,7 @@ async function mark(
     const text = await readSnapshotText(store, id, name);
     const key = snapshotKey(id, name);
     if (text === undefined) throw lostObject(store.target, key);
-    for (const each of await run('objectsOf', { text, where: key, expiredMs })) {
+    for (const each of await run(objectsOf, { text, where: key, expiredMs })) {
       const mark = markOf(each.key);
       marked.keys.add(mark);
       const isSure = each.blobs === undefined || memory.references.get(mark) === each.blobs;
@@ -305,7 +306,7 @@ async function withoutReferred(
   if (!unused.some(({ key }) => key.startsWith(BLOBS))) return { unused: [...unused], learnt };
   await eachOf([...unsure.values()], MANIFESTS_PARALLEL, async ({ key, digest, size }) => {
     const here = await readContent(roots, digest, size);
-    const found = here ?? (await patiently(() => store.get(key)));
+    const found = here ?? (await withRetry(() => store.get(key)));
     // One that is lost names nothing any more; `verify` tells of it.
     if (found === undefined || found === 'same') return;
     const named = blobsNamedIn('body' in found ? found.body : found);
@@ -378,7 +379,7 @@ async function deleteChunk(
   try {
     const old: Unused[] = [];
     await eachOf(chunk, PARALLEL, async (each) => {
-      const facts = await patiently(() => store.head(each.key));
+      const facts = await withRetry(() => store.head(each.key));
       if (facts?.storeMs === undefined) return;
       // A publisher may have made it new since it was listed.
       const isSame = unusedKey({ ...each, modifiedMs: facts.modifiedMs }) === unusedKey(each);

@@ -13,7 +13,7 @@
 
 import { DELETING_KEY, FRESH } from './object-keys.js';
 import type { Condition, ObjectFacts } from './object-store.js';
-import { patiently, pause } from './retry-request.js';
+import { pause, withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
 /** No list holds longer than this: whoever wrote it deletes nothing after half of it. */
@@ -44,7 +44,7 @@ export async function waitForDeletion(
   const startedMs = monotonicMs();
   let first: string | undefined;
   for (let attempt = 1; ; attempt++) {
-    const found = await patiently(() => store.get(DELETING_KEY));
+    const found = await withRetry(() => store.get(DELETING_KEY));
     if (found === undefined || found === 'same') return first !== undefined;
     const listed = JSON.parse(found.body.toString('utf8')) as readonly string[];
     if (!listed.some((key) => keys.has(key))) return first !== undefined;
@@ -67,7 +67,7 @@ export async function announceDeletion(
   keys: readonly string[],
 ): Promise<(() => Promise<void>) | undefined> {
   const { store, isSingleWriter, memory } = context;
-  const left = await patiently(() => store.head(DELETING_KEY));
+  const left = await withRetry(() => store.head(DELETING_KEY));
   if (left !== undefined && !isDead(left)) return undefined;
   const etag = memory.stripsQuotes ? left?.etag.replaceAll('"', '') : left?.etag;
   const condition: Condition = etag === undefined ? { absent: true } : { etag };
@@ -81,8 +81,8 @@ export async function announceDeletion(
   );
   if (put.status === 'lost') return undefined;
   return async () => {
-    const now = await patiently(() => store.head(DELETING_KEY));
-    if (now?.metadata.nonce === nonce) await patiently(() => store.remove([DELETING_KEY]));
+    const now = await withRetry(() => store.head(DELETING_KEY));
+    if (now?.metadata.nonce === nonce) await withRetry(() => store.remove([DELETING_KEY]));
   };
 }
 

@@ -1,22 +1,23 @@
 /** Brings what a store's snapshot needs into the content store of this machine, checked. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { ingestRequest } from '../../storage/into-store.js';
+import type { RunJob } from '../../storage/job.js';
 import { receiveStream } from '../../storage/receive.js';
-import type { RunJob } from '../../storage/run-job.js';
 import { openFile } from '../../storage/serving.js';
+import { checkSpace } from '../../storage/space.js';
 import { contentPath, workPath } from '../../storage/tree-paths.js';
-import type { PublishJobs } from '../directory/directory-jobs.js';
 import { eachOf } from './bring-content.js';
 import type { NeededObject } from './needed-objects.js';
 import { cutOff } from './object-store.js';
 import { lostObject } from './read-current.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
 const PARALLEL = 4;
 
 export interface FetchOptions {
-  readonly run: RunJob<PublishJobs>;
+  readonly run: RunJob;
   readonly transaction: string;
   readonly uid: number;
   /** Told of bytes as they come. */
@@ -38,19 +39,19 @@ export async function fetchContent(
     else missing.push(object);
   });
   const blobs = missing.map((each) => ({ ...each, destination: contentPath(roots, each.digest) }));
-  await run('checkSpace', {
+  await run(checkSpace, {
     place: roots.state,
     blobs: blobs.map((blob) => ({
       ...blob,
       root,
       path: 'to come',
       temporary: '',
-      ingest: 'copy',
+      ingest: 'copy' as const,
       uid,
     })),
   });
   await eachOf(blobs, PARALLEL, async ({ key, digest, size, destination }) => {
-    const path = await patiently(async () => {
+    const path = await withRetry(async () => {
       const name = randomBytes(8).toString('hex');
       const opened = await store.open(key);
       if (opened === undefined) throw lostObject(store.target, key);
@@ -61,6 +62,6 @@ export async function fetchContent(
     });
     const temporary = join(root, `${path}.stored`);
     const blob = { digest, size, root, path, destination, temporary, ingest: 'auto', uid } as const;
-    await run('ingest', { blobs: [blob] });
+    await run(ingestRequest, { blobs: [blob] });
   });
 }

@@ -8,12 +8,13 @@ import type { VerifyFinding, VerifyResult } from '../../publisher/target.js';
 import { checkRecord } from '../../repository/check-record.js';
 import type { ManifestRecord } from '../../repository/state.js';
 import { eachOf } from './bring-content.js';
+import { objectsOf, recordsOf } from './build-objects.js';
 import type { NeededObject } from './needed-objects.js';
 import { blobKey, manifestKey, REPOSITORIES, redirectKey, snapshotKey } from './object-keys.js';
 import { cutOff, type ObjectStore } from './object-store.js';
 import type { Pointer } from './pointer.js';
 import { readPointer, readSnapshotText } from './read-current.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
 const PARALLEL = 8;
@@ -103,9 +104,9 @@ async function verifyCurrent(
   const findings: VerifyFinding[] = [];
   // What is only carried may have been deleted.
   const expiredMs = Number.POSITIVE_INFINITY;
-  const objects = await run('objectsOf', { text, where: key, expiredMs });
+  const objects = await run(objectsOf, { text, where: key, expiredMs });
   const records = new Map(
-    (await run('recordsOf', { text, where: key })).map((each) => [
+    (await run(recordsOf, { text, where: key })).map((each) => [
       manifestKey(each.record.stored ?? each.digest),
       each,
     ]),
@@ -124,7 +125,7 @@ async function checkRedirect(
   store: ObjectStore,
   { id, redirectHash }: Pointer,
 ): Promise<VerifyFinding | undefined> {
-  const redirect = await patiently(() => store.get(redirectKey(id)));
+  const redirect = await withRetry(() => store.get(redirectKey(id)));
   const found = typeof redirect === 'object' ? redirect.body : undefined;
   if (found && createHash('sha256').update(found).digest('hex') === redirectHash) return undefined;
   const problem = found === undefined ? 'missing' : 'damaged';
@@ -151,7 +152,7 @@ async function checkObject(
   { key, digest, size }: NeededObject,
   own: OwnRecord | undefined,
 ): Promise<VerifyFinding[]> {
-  return patiently(async () => {
+  return withRetry(async () => {
     const find = (problem: VerifyFinding['problem'], detail: string) => [
       { problem, path: key, detail },
     ];

@@ -8,7 +8,7 @@ import type { Body, Part } from '../../registry/body.js';
 import type { ServedBlob } from '../../registry/source.js';
 import { blobKey } from './object-keys.js';
 import type { ObjectStore } from './object-store.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 
 export type BlobStore = Pick<ObjectStore, 'get' | 'open'>;
 
@@ -54,7 +54,7 @@ export class ObjectBlob implements ServedBlob {
     const { start, end } = part;
     const bytes = lengthOf(part);
     const range = bytes === this.size ? undefined : { start, end };
-    const opened = await patiently(() => this.place.blobs.open(key, range));
+    const opened = await withRetry(() => this.place.blobs.open(key, range));
     if (opened === undefined) throw damaged(key, 'is missing');
     const { body, size } = opened;
     if (size !== bytes) {

@@ -15,7 +15,7 @@ import { manifestKey, REPOSITORIES, snapshotKey } from './object-keys.js';
 import { type Loaded, ObjectSnapshot } from './object-snapshot.js';
 import type { ObjectStore } from './object-store.js';
 import { Pointers } from './pointer-cache.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 import { SignedUrls } from './signed-urls.js';
 
 export interface ObjectSourceOptions {
@@ -114,7 +114,7 @@ export class ObjectSource implements Source {
   load({ id, name }: ServedSnapshot['of']): Promise<Loaded | undefined> {
     const key = snapshotKey(id, name);
     return this.#snapshots.recall(key, async () => {
-      const found = await patiently(() => this.options.store.get(key));
+      const found = await withRetry(() => this.options.store.get(key));
       if (found === undefined || found === 'same') return undefined;
       const lookup = new SnapshotLookup(found.body, key);
       const { header } = lookup;
@@ -127,7 +127,7 @@ export class ObjectSource implements Source {
   manifest(digest: Digest): Promise<Buffer | undefined> {
     const key = manifestKey(digest);
     return this.#manifests.recall(key, async () => {
-      const found = await patiently(() => this.options.store.get(key));
+      const found = await withRetry(() => this.options.store.get(key));
       if (found === undefined || found === 'same') return undefined;
       const algorithm = digestAlgorithm(digest);
       const hash = createHash(algorithm).update(found.body).digest('hex');

@@ -43,7 +43,16 @@ import type { Origin } from '../../repository/state.js';
 import { type Timestamp, toTimestamp } from '../../repository/timestamp.js';
 import { inTransaction, type TransactionNames } from '../../storage/transaction.js';
 import { bringContent, eachOf } from './bring-content.js';
-import type { BuiltObjects, NextObjects } from './build-objects.js';
+import {
+  type BuiltObjects,
+  buildObjects,
+  checkStoreDrop,
+  isEarlier,
+  type NextObjects,
+  redirectOf,
+  storeBytes,
+  tagsOf,
+} from './build-objects.js';
 import { cleanStore, isCleanDue, markCleaned, type StorePolicy } from './clean-store.js';
 import { fetchContent } from './fetch-content.js';
 import { flip } from './flip-pointer.js';
@@ -54,7 +63,7 @@ import { placeRedirect } from './place-redirect.js';
 import { nextPointer, type Pointer, type PointerFlip } from './pointer.js';
 import { abortOldUploads, probeStore } from './probe-store.js';
 import { type Current, lostObject, readCurrent, readSnapshotText } from './read-current.js';
-import { patiently, pause } from './retry-request.js';
+import { pause, withRetry } from './retry-request.js';
 import { expiredFor } from './store-ages.js';
 import type { StoreContext } from './store-context.js';
 
@@ -107,7 +116,7 @@ export class ObjectStoreTarget implements Target {
     const current = await readCurrent(store, memory, id);
     if (current === undefined) return undefined;
     const { repository, snapshot, base, removed = false } = current.pointer;
-    const tags = await run('tagsOf', { source: current.base });
+    const tags = await run(tagsOf, { source: current.base });
     return { repository, snapshot, base, removed, tags: tags as ReadonlyMap<Tag, Digest> };
   }
 
@@ -204,7 +213,7 @@ export class ObjectStoreTarget implements Target {
     const blobs = needs.filter(({ mediaType }) => mediaType === undefined);
     await eachOf(blobs, PARALLEL, async (need) => {
       const { key, size, digest } = objectOf(need);
-      const facts = await patiently(() => store.head(key));
+      const facts = await withRetry(() => store.head(key));
       if (facts?.size === size && facts.metadata.digest === digest) present.add(need);
     });
     return needs.filter((need) => !present.has(need));
@@ -223,7 +232,7 @@ export class ObjectStoreTarget implements Target {
   async check(policy: RepositoryPolicy, drop: DropToMerge): Promise<void> {
     const { store, memory, run } = await this.#options.open();
     const current = await readCurrent(store, memory, policy.id);
-    const error = await run('checkStoreDrop', { policy, base: current?.base, drop });
+    const error = await run(checkStoreDrop, { policy, base: current?.base, drop });
     if (error) throw fromPlainError(error);
   }
 
@@ -270,7 +279,7 @@ class StorePublish {
         const outcomes = outcomesOf(change, before, built, snapshot ?? base, base);
         return { outcomes, snapshot, base, moves, to: restored?.snapshot, later, ...NOTHING_DONE };
       };
-      if (next === undefined) return done(null, await this.#mendRedirect(current));
+      if (next === undefined) return done(null, await this.#repairRedirect(current));
       await this.#bring(next.needs); // 6
       this.#taken.push(next.snapshot);
       const sinceMs = context.monotonicMs();
@@ -313,15 +322,15 @@ class StorePublish {
     const times = { nowMs: nowMs(), expiredMs };
     const taken = this.#taken;
     const request = { roots, policy, transaction, ...times, base, taken, change, restored };
-    const built = await run('buildObjects', request);
+    const built = await run(buildObjects, request);
     if (built.absent.length === 0) return built;
     await eachOf(built.absent, 8, async (digest: Digest) => {
       const key = manifestKey(digest);
-      const found = await patiently(() => store.get(key));
+      const found = await withRetry(() => store.get(key));
       if (found === undefined || found === 'same') throw lostObject(store.target, key);
-      await run('storeBytes', { roots, transaction, digest, bytes: found.body });
+      await run(storeBytes, { roots, transaction, digest, bytes: found.body });
     });
-    return run('buildObjects', request);
+    return run(buildObjects, request);
   }
 
   /** @returns what could not be done after the flip */
@@ -347,14 +356,14 @@ class StorePublish {
   }
 
   /** For what a publisher that died after its flip has left undone. */
-  async #mendRedirect(current: Current | undefined): Promise<Error[]> {
+  async #repairRedirect(current: Current | undefined): Promise<Error[]> {
     if (current === undefined) return [];
     const { context, policy } = this;
     const { pointer, base } = current;
     const { memory, run } = context;
     if ((memory.redirects.get(policy.id)?.generation ?? -1) >= pointer.generation) return [];
     return attempt(async () => {
-      const text = await run('redirectOf', { policy, base });
+      const text = await run(redirectOf, { policy, base });
       await placeRedirect(context, policy.id, pointer.generation, text);
     });
   }
@@ -374,7 +383,7 @@ class StorePublish {
       const text = await readSnapshotText(context.store, policy.id, snapshot);
       if (text === undefined) continue;
       const earlier = { snapshot, text };
-      if (to !== undefined || (await context.run('isEarlier', { policy, base, earlier }))) {
+      if (to !== undefined || (await context.run(isEarlier, { policy, base, earlier }))) {
         return earlier;
       }
     }
@@ -390,7 +399,7 @@ class StorePublish {
 }
 
 /** What a directory does in each publish, and a store in its cleaning. */
-const NOTHING_DONE = { removed: [], mended: [] } as const;
+const NOTHING_DONE = { removed: [], repaired: [] } as const;
 
 type Before = ReadonlyMap<StagedDrop, PointerFlip>;
 
@@ -459,7 +468,7 @@ async function putSnapshot(
   const key = snapshotKey(id, snapshot);
   const condition = isSingleWriter ? undefined : ({ absent: true } as const);
   let isRepeated = false;
-  const { status } = await patiently(async () => {
+  const { status } = await withRetry(async () => {
     const wasRepeated = isRepeated;
     isRepeated = true;
     const put = await store.put(key, packed, SNAPSHOT_ATTRIBUTES, condition);
@@ -467,7 +476,7 @@ async function putSnapshot(
   });
   if (status !== 'doubtful') return status === 'done';
   // Perhaps it was our own first try, whose answer was lost.
-  const found = await patiently(() => store.get(key));
+  const found = await withRetry(() => store.get(key));
   return typeof found === 'object' && found.body.equals(gunzipSync(packed));
 }
 

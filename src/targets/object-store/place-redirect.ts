@@ -1,11 +1,11 @@
 /**
  * `app/<id>.json`, the redirect file for Crane. It follows the pointer: each is put with its flip's
- * generation, and only over an older one. A crash in between is mended by the next visit.
+ * generation, and only over an older one. A crash in between is repaired by the next visit.
  */
 import type { RepositoryId } from '../../image/names.js';
 import { FRESH, redirectKey } from './object-keys.js';
 import type { Condition } from './object-store.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
 const TRIES = 10;
@@ -26,7 +26,7 @@ export async function placeRedirect(
   let known = memory.redirects.get(id)?.etag;
   for (let attempt = 1; attempt <= TRIES; attempt++) {
     if (attempt > 1 || known === undefined) {
-      const there = await patiently(() => store.head(key));
+      const there = await withRetry(() => store.head(key));
       const newest = Number(there?.metadata.generation ?? -1);
       if (newest >= generation) {
         memory.redirects.set(id, { etag: there?.etag ?? '', generation: newest });
@@ -38,7 +38,7 @@ export async function placeRedirect(
     }
     const etag = memory.stripsQuotes ? known?.replaceAll('"', '') : known;
     const condition: Condition = etag === undefined ? { absent: true } : { etag };
-    const put = await patiently(() =>
+    const put = await withRetry(() =>
       store.put(key, Buffer.from(text), attributes, isSingleWriter ? undefined : condition),
     );
     if (put.status === 'done') {

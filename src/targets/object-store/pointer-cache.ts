@@ -11,7 +11,7 @@ import { isAway } from '../../registry/source.js';
 import { pointerKey } from './object-keys.js';
 import type { ObjectStore, StoredObject } from './object-store.js';
 import { type Pointer, parsePointer } from './pointer.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 
 export interface PointersOptions {
   readonly store: Pick<ObjectStore, 'get'>;
@@ -101,7 +101,7 @@ export class Pointers {
     try {
       const ask = () => this.options.store.get(key, before?.etag);
       // What is known can be told meanwhile; for the rest it is worth another try.
-      const found = await (before ? ask() : patiently(ask));
+      const found = await (before ? ask() : withRetry(ask));
       this.#tell(undefined);
       if (found === undefined) {
         this.#known.delete(id);

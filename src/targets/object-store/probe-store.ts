@@ -5,7 +5,7 @@
 import { DropdockError } from '../../errors.js';
 import { FRESH, PROBES } from './object-keys.js';
 import type { Condition, PutResult } from './object-store.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
 const ATTRIBUTES = { contentType: 'text/plain', cacheControl: FRESH };
@@ -23,7 +23,7 @@ export async function probeStore(context: StoreContext, nonce: string): Promise<
   const key = `${PROBES}${nonce}`;
   const missing = `${PROBES}${nonce}-missing`;
   const put = (at: string, condition?: Condition): Promise<PutResult> =>
-    patiently(() => store.put(at, Buffer.from(nonce), ATTRIBUTES, condition));
+    withRetry(() => store.put(at, Buffer.from(nonce), ATTRIBUTES, condition));
   const unfit = (what: string) =>
     new DropdockError('target.unfit', `The target ${store.target} ${what}.`, {
       target: store.target,
@@ -46,7 +46,7 @@ export async function probeStore(context: StoreContext, nonce: string): Promise<
     }
     memory.stripsQuotes = true;
   } finally {
-    await patiently(() => store.remove([key, missing])).catch(() => {
+    await withRetry(() => store.remove([key, missing])).catch(() => {
       // A few bytes that nobody reads.
     });
   }
@@ -63,7 +63,7 @@ export async function abortOldUploads({ store, longestMs }: StoreContext): Promi
   let aborted = 0;
   for await (const page of store.listUploads()) {
     for (const upload of page.filter(({ begunMs }) => storeMs - begunMs > longestMs)) {
-      await patiently(() => store.abortUpload(upload));
+      await withRetry(() => store.abortUpload(upload));
       aborted++;
     }
   }

@@ -7,7 +7,7 @@ import type { SnapshotText } from '../../repository/snapshot-file.js';
 import { pointerKey, snapshotKey } from './object-keys.js';
 import type { ObjectStore } from './object-store.js';
 import { FLIPS_KEPT, type Pointer, parsePointer } from './pointer.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 
 /** What is read of a store and kept for the next time. */
 const MEMORY_BYTES = 64 * 1024 * 1024;
@@ -71,7 +71,7 @@ export async function readPointer(
   etag?: string,
 ): Promise<{ readonly etag: string; readonly pointer: Pointer } | 'same' | undefined> {
   const key = pointerKey(id);
-  const found = await patiently(() => store.get(key, etag));
+  const found = await withRetry(() => store.get(key, etag));
   if (found === undefined || found === 'same') return found;
   return { etag: found.etag, pointer: parsePointer(found.body, key) };
 }
@@ -104,7 +104,7 @@ export async function readSnapshotText(
   id: RepositoryId,
   snapshot: SnapshotText['snapshot'],
 ): Promise<Buffer | undefined> {
-  const found = await patiently(() => store.get(snapshotKey(id, snapshot)));
+  const found = await withRetry(() => store.get(snapshotKey(id, snapshot)));
   return found === 'same' ? undefined : found?.body;
 }
 

@@ -8,7 +8,7 @@ const FIRST_MS = 50;
 const MOST_MS = 2000;
 
 /** For requests that may be done twice. A longer failure is left to the caller, which tries again later. */
-export function patiently<T>(work: () => Promise<T>): Promise<T> {
+export function withRetry<T>(work: () => Promise<T>): Promise<T> {
   return pRetry(work, {
     retries: RETRIES,
     // Randomized, it is between this and twice as long: the pauses of `pause`.

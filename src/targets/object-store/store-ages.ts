@@ -9,14 +9,14 @@ import { expiredUpTo, flipAges, flipKey, type SeenFlip } from '../../repository/
 import { AGES_KEY, FRESH } from './object-keys.js';
 import type { Pointer, PointerFlip } from './pointer.js';
 import type { StoreAges } from './read-current.js';
-import { patiently } from './retry-request.js';
+import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
 /** For so long (ms) a publisher goes by what it read: old ages are only smaller. */
 const READ_AGAIN_MS = 600_000;
 
 export async function readAges({ store }: StoreContext): Promise<StoreAges> {
-  const found = await patiently(() => store.get(AGES_KEY));
+  const found = await withRetry(() => store.get(AGES_KEY));
   const ages = new Map<RepositoryId, Sighting[]>();
   if (typeof found !== 'object') return ages;
   for (const [id, sightings] of Object.entries(parseObject(found.body))) {
@@ -28,12 +28,12 @@ export async function readAges({ store }: StoreContext): Promise<StoreAges> {
 export async function writeAges({ store }: StoreContext, ages: StoreAges): Promise<void> {
   const body = Buffer.from(JSON.stringify(Object.fromEntries(ages)));
   const attributes = { contentType: 'application/json', cacheControl: FRESH };
-  await patiently(() => store.put(AGES_KEY, body, attributes));
+  await withRetry(() => store.put(AGES_KEY, body, attributes));
 }
 
 /** What was seen unused, as one list for all repositories. */
 export async function readSightings({ store }: StoreContext, key: string): Promise<Sighting[]> {
-  const found = await patiently(() => store.get(key));
+  const found = await withRetry(() => store.get(key));
   return typeof found === 'object' ? parseSightings(parseObject(found.body).seen) : [];
 }
 
@@ -45,7 +45,7 @@ export async function writeSighting(
 ): Promise<void> {
   const body = Buffer.from(JSON.stringify({ seen: addSighting(before, added) }));
   const attributes = { contentType: 'application/json', cacheControl: FRESH };
-  await patiently(() => store.put(key, body, attributes));
+  await withRetry(() => store.put(key, body, attributes));
 }
 
 /**

@@ -1,19 +1,17 @@
 /** What everything that is done on a store shares. */
 
 import type { ClockReading } from '../../repository/elapsed.js';
-import type { RunJob } from '../../storage/run-job.js';
+import type { RunJob } from '../../storage/job.js';
 import type { TreeRoots } from '../../storage/tree-paths.js';
-import type { PublishJobs } from '../directory/directory-jobs.js';
-import type { Budget } from './memory-budget.js';
+import type { Budget } from '../memory-budget.js';
 import type { ObjectStore } from './object-store.js';
 import type { StoreMemory } from './read-current.js';
-import type { ObjectJobs } from './store-jobs.js';
 
 export interface StoreContext {
   readonly store: ObjectStore;
   /** Where the content of drops lies. */
   readonly roots: TreeRoots;
-  readonly run: RunJob<ObjectJobs & PublishJobs>;
+  readonly run: RunJob;
   readonly memory: StoreMemory;
   /** Of what is on its way to any store of this process. */
   readonly budget: Budget;

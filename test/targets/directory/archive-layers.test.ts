@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { EXPANSION_FACTOR_MAX } from '#src/image/limits.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { ExpansionBudget } from '#src/staging/store-layer.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../../support/deliver.js';
@@ -56,7 +57,7 @@ describe('a compressed layer of a docker-archive', function () {
   beforeEach(async () => {
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
   afterEach(async () => {
     await services.close();

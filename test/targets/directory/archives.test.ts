@@ -5,6 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
+import { scan } from '#src/inbox/scan-job.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { sha256, TestContent } from '../../support/make-image.js';
@@ -29,7 +31,7 @@ describe('an archive drop', () => {
   beforeEach(async () => {
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
 
   afterEach(async () => {
@@ -231,7 +233,7 @@ describe('an archive drop', () => {
     writeFileSync(dropPath(root, '@both.tar'), makeTar(members));
     const { testDaemon } = await import('../../support/service.js');
     const { waitFor } = await import('../../support/wait-for.js');
-    expect((await run('scan', { inbox, marker: undefined })).drops).to.have.length(1);
+    expect((await run(scan, { inbox, marker: undefined })).drops).to.have.length(1);
     const { stop } = await testDaemon(root);
     await waitFor('the receipt', () => receipts(root).length === 1);
     await stop();

@@ -4,12 +4,16 @@
  * hosts that start anew now and then, while the wall clock is set back, set forward and corrected; the
  * time that really passes is the test's own.
  */
+
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { cleanAll } from '#src/daemon/upkeep.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import type { Job } from '#src/storage/job.js';
+import { flipTo } from '#src/targets/directory/flip.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { editRepository } from '../../support/edit-repository.js';
 import { makeLayout } from '../../support/make-image.js';
@@ -57,16 +61,16 @@ class World {
     Object.assign(this.services, {
       nowMs: () => this.realMs + this.host.offMs,
       clock: () => ({ id: this.host.boot, ms: this.realMs - this.host.startedMs }),
-      run: async (job: string, request: never) => {
-        if (job !== 'flip') return run(job as never, request);
+      run: async (job: Job<unknown, unknown>, request: unknown) => {
+        if (job !== flipTo) return run(job, request);
         this.realMs += this.pausedMs;
         this.pausedMs = 0;
         // Up to the flip a reader finds what was current before.
         this.#remember();
-        return run(job as never, request);
+        return run(job, request);
       },
     });
-    await this.services.run('prepareInbox', { inbox: this.services.inbox });
+    await this.services.run(prepareInbox, { inbox: this.services.inbox });
     return this;
   }
 

@@ -2,15 +2,20 @@
  * What was taken away is out of reach when its grace period is over, whether anybody publishes to the
  * repository again or not. Method: the daemon's cleaning inline on a real disk, under a clock that is set.
  */
+
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { cleanAll } from '#src/daemon/upkeep.js';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { Edit } from '#src/publisher/target.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import type { Job } from '#src/storage/job.js';
 import { contentPath } from '#src/storage/tree-paths.js';
+import { repositoryHistory } from '#src/targets/directory/overview.js';
+import { verifyRepository } from '#src/targets/directory/verify-tree.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { editRepository } from '../../support/edit-repository.js';
 import { makeLayout } from '../../support/make-image.js';
@@ -37,12 +42,12 @@ describe('what a snapshot carries for too long', () => {
     const { run } = services;
     setClock(services, () => clockMs);
     Object.assign(services, {
-      run: (job: string, request: never) => {
-        asked.push(job);
-        return run(job as never, request);
+      run: (job: Job<unknown, unknown>, request: unknown) => {
+        asked.push(job.jobName);
+        return run(job, request);
       },
     });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   };
 
   afterEach(async () => {
@@ -73,7 +78,7 @@ describe('what a snapshot carries for too long', () => {
   const seen = () => readRepository(join(root, 'published'), 'app');
   const history = () =>
     services
-      .run('repositoryHistory', { roots: services.roots, id: ID })
+      .run(repositoryHistory, { roots: services.roots, id: ID })
       .then((all) => all.map(({ why }) => why));
 
   it('goes when its time is over, though nobody publishes: first by digest, then from the disk', async () => {
@@ -98,7 +103,7 @@ describe('what a snapshot carries for too long', () => {
     expect(snapshots()).to.deep.equal([current()]);
     expect(existsSync(contentPath(services.roots, secret))).to.equal(false);
     expect(existsSync(contentPath(services.roots, good))).to.equal(true);
-    const found = await services.run('verifyRepository', { roots: services.roots, id: ID });
+    const found = await services.run(verifyRepository, { roots: services.roots, id: ID });
     expect(found.findings).to.deep.equal([]);
   });
 

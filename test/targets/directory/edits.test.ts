@@ -6,9 +6,12 @@ import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'nod
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { cleanAll } from '#src/daemon/upkeep.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { Edit } from '#src/publisher/target.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import { planClean } from '#src/targets/directory/clean-snapshots.js';
+import { repositoryHistory } from '#src/targets/directory/overview.js';
 import { finishRemoval } from '#src/targets/directory/removal.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { editRepository } from '../../support/edit-repository.js';
@@ -29,7 +32,7 @@ describe('a change by hand', () => {
     services = await testServices(root, { disk: nodeDisk, yaml: 'retention: {grace: 1h}\n' });
     clockMs = Date.now();
     setClock(services, () => clockMs);
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
 
   afterEach(async () => {
@@ -80,7 +83,7 @@ describe('a change by hand', () => {
     await publish('2', 'three');
     await edit({ kind: 'rollback', to: first as never });
     expect(tags()).to.deep.equal({ 1: one });
-    const [newest] = await services.run('repositoryHistory', {
+    const [newest] = await services.run(repositoryHistory, {
       roots: services.roots,
       id: 'app' as never,
     });
@@ -230,7 +233,7 @@ describe('a change by hand', () => {
       nowMs: clockMs,
       clock: services.clock(),
     };
-    expect((await services.run('planClean', request)).isOver).to.equal(false);
+    expect((await services.run(planClean, request)).isExpired).to.equal(false);
   });
 
   it('passes over a removal, and over what another repository had under this id', async () => {

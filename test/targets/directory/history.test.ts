@@ -14,11 +14,11 @@ import { nodeDisk } from '#src/storage/disk.js';
 import { historyPath, pivotPath, pivotTarget, type TreeRoots } from '#src/storage/tree-paths.js';
 import {
   type FlipRecord,
-  mendHistory,
   noteAges,
   readFullHistory,
   readHistory,
   recordFlip,
+  repairHistory,
 } from '#src/targets/directory/flip-history.js';
 import { interfereWith, systemError } from '../../support/faulty-disk.js';
 import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
@@ -139,17 +139,17 @@ describe('the history of a repository', () => {
     it('with the flip that a crash kept out of it', () => {
       record(flip(1));
       const snapshot = point(2);
-      expect(mendHistory(nodeDisk, roots, ID)).to.equal(true);
+      expect(repairHistory(nodeDisk, roots, ID)).to.equal(true);
       expect(read().at(-1)).to.include({ snapshot, why: 'recovered' });
-      expect(mendHistory(nodeDisk, roots, ID)).to.equal(false);
+      expect(repairHistory(nodeDisk, roots, ID)).to.equal(false);
       expect(read()).to.have.length(2);
     });
 
     it('not when it is right, or nothing is published', () => {
-      expect(mendHistory(nodeDisk, roots, ID)).to.equal(false);
+      expect(repairHistory(nodeDisk, roots, ID)).to.equal(false);
       record(flip(1));
       point(1);
-      expect(mendHistory(nodeDisk, roots, ID)).to.equal(false);
+      expect(repairHistory(nodeDisk, roots, ID)).to.equal(false);
       expect(read()).to.deep.equal([flip(1)]);
     });
   });

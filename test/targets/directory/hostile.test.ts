@@ -12,6 +12,8 @@ import {
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Claiming } from '#src/daemon/claiming.js';
+import { prepareInbox } from '#src/inbox/claim.js';
+import { scan } from '#src/inbox/scan-job.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { removeTree } from '#src/storage/remove-tree.js';
 import { deliver, dropPath } from '../../support/deliver.js';
@@ -30,7 +32,7 @@ describe('hostile neighbours', () => {
   beforeEach(async () => {
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
 
   afterEach(async () => {
@@ -71,7 +73,7 @@ describe('hostile neighbours', () => {
     makeLayout(join(secret, 'image'), { layers: ['secret'] });
     mkdirSync(dropPath(root, 'att/sub'), { recursive: true });
     makeLayout(dropPath(root, 'att/sub/image'), { layers: ['mine'] });
-    const { drops } = await services.run('scan', { inbox: services.inbox, marker: undefined });
+    const { drops } = await services.run(scan, { inbox: services.inbox, marker: undefined });
     expect(drops.map(({ path }) => path)).to.deep.equal(['att/sub/image']);
     rmSync(dropPath(root, 'att/sub'), { recursive: true });
     symlinkSync(secret, dropPath(root, 'att/sub'));
@@ -85,7 +87,7 @@ describe('hostile neighbours', () => {
     }
     expect(existsSync(join(secret, 'image/index.json'))).to.equal(true);
     expect(
-      (await services.run('scan', { inbox: services.inbox, marker: undefined })).drops,
+      (await services.run(scan, { inbox: services.inbox, marker: undefined })).drops,
     ).to.deep.equal([]);
   });
 

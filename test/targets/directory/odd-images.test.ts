@@ -2,7 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
+import { scan } from '#src/inbox/scan-job.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import { verifyRepository } from '#src/targets/directory/verify-tree.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../../support/make-image.js';
 import { readRepository } from '../../support/outside-reader.js';
@@ -21,7 +24,7 @@ describe('odd images', () => {
     root = tempDir();
     content = new TestContent();
     services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
 
   afterEach(async () => {
@@ -164,7 +167,7 @@ describe('odd images', () => {
     }
     for (const { digest } of layers)
       expect(sha256(readFileSync(web('blobs', digest)))).to.equal(digest);
-    const { findings } = await services.run('verifyRepository', {
+    const { findings } = await services.run(verifyRepository, {
       roots: services.roots,
       id: 'app' as never,
     });
@@ -187,7 +190,7 @@ describe('odd images', () => {
     const absent = images[1]?.digest ?? '';
     content.writeLayout(directory, [{ image: index, tag: '1' }], { omit: [absent] });
     writeFileSync(dropPath(root, 'app.tar'), makeTar(tarMembers(directory)));
-    const { drops } = await services.run('scan', { inbox: services.inbox, marker: undefined });
+    const { drops } = await services.run(scan, { inbox: services.inbox, marker: undefined });
     expect(drops).to.have.length(1);
     const { testDaemon } = await import('../../support/service.js');
     const { waitFor } = await import('../../support/wait-for.js');
@@ -208,7 +211,7 @@ describe('trees of skopeo sync', () => {
     const { mkdirSync } = await import('node:fs');
     const root = tempDir();
     const services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     const names = ['app:1', 'app:2', 'registry.example:5000/team/tool:3', 'quay.example/x/y:4'];
     for (const name of names) {
       const content = new TestContent();

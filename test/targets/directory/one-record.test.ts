@@ -15,8 +15,11 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { contentPath } from '#src/storage/tree-paths.js';
+import { planSweep, sweep } from '#src/targets/directory/sweep.js';
+import { verifyRepository } from '#src/targets/directory/verify-tree.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { harmRecord } from '../../support/harm-record.js';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from '../../support/make-image.js';
@@ -42,7 +45,7 @@ describe('what is known of a manifest', () => {
       disk: nodeDisk,
       yaml: 'retention: {grace: 0s, keep: 1}',
     });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
   afterEach(async () => {
     await services.close();
@@ -58,7 +61,7 @@ describe('what is known of a manifest', () => {
   const stored = (digest: string) => contentPath(services.roots, digest as Digest);
   const findings = async () => {
     const { run, roots } = services;
-    const found = (await run('verifyRepository', { roots, id: ID })).findings;
+    const found = (await run(verifyRepository, { roots, id: ID })).findings;
     return found.map(({ problem, path, detail }) => ({
       problem,
       path: path.replace(/^.*Z\//, ''),
@@ -72,9 +75,9 @@ describe('what is known of a manifest', () => {
     graceMs: 0,
   });
   /** What nothing needs is seen by one cleaning, and goes with a later one. */
-  const sweep = async () => {
-    await services.run('sweep', sweepAt(1));
-    return services.run('sweep', sweepAt(2));
+  const sweepTwice = async () => {
+    await services.run(sweep, sweepAt(1));
+    return services.run(sweep, sweepAt(2));
   };
   /** An image whose body says no media type. */
   const bareImage = (...layers: string[]) => {
@@ -122,7 +125,7 @@ describe('what is known of a manifest', () => {
     await drop({ image: { mediaType: OCI, digest, size }, tag: '1' });
     const receipt = await drop({ image: { mediaType: OCI_INDEX, digest, size } });
     expect(receipt?.code).to.equal('manifest.ambiguous');
-    await sweep();
+    await sweepTwice();
     expect(readFileSync(web('blobs', layer('one'))).equals(layerBytes('one'))).to.equal(true);
   });
 
@@ -200,7 +203,7 @@ describe('what is known of a manifest', () => {
     for (const name of ['1', '2', sha256(first.payload)]) {
       expect(readFileSync(web('manifests/1', name), 'utf8')).to.equal(first.text);
     }
-    await sweep();
+    await sweepTwice();
     expect(await findings()).to.deep.equal([]);
   });
 
@@ -236,11 +239,11 @@ describe('what is known of a manifest', () => {
       await drop({ image: content.image({ layers: ['three'] }), tag: '2' });
       expect(statSync(stored(layer('one'))).nlink).to.equal(1);
       expect(existsSync(stored(layer('two')))).to.equal(true);
-      await services.run('sweep', { ...sweepAt(1), graceMs: HOUR / 2 });
+      await services.run(sweep, { ...sweepAt(1), graceMs: HOUR / 2 });
       const request = { ...sweepAt(2), going: [], renewing: [] };
-      const planned = await services.run('planSweep', request);
+      const planned = await services.run(planSweep, request);
       expect(planned.files).to.be.greaterThan(0);
-      const { files } = await services.run('sweep', sweepAt(2));
+      const { files } = await services.run(sweep, sweepAt(2));
       expect(files).to.equal(planned.files);
       expect(existsSync(stored(layer('two'))), 'nobody names it').to.equal(false);
       expect(existsSync(stored(layer('one')))).to.equal(true);

@@ -1,4 +1,5 @@
 /** Goal: of two drops of one batch that give the same tag the later one wins, whatever kind each is. */
+
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -8,6 +9,7 @@ import type { DropToPublish } from '#src/publisher/stored-drop.js';
 import type { StagedDrop } from '#src/publisher/target.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
+import { stage as stageJob } from '#src/staging/stage.js';
 import { inTransaction } from '#src/storage/transaction.js';
 import { makeLayout, sha256 } from '../../support/make-image.js';
 import { dockerSaveMembers, makeTar } from '../../support/make-tar.js';
@@ -43,7 +45,7 @@ describe('drops of one batch', () => {
   async function staged(drop: DropToPublish, transaction: string): Promise<StagedDrop> {
     const { repository, id } = policy();
     const { roots, uid, run, events } = services;
-    const context = { roots, uid, run, emit: events.emit };
+    const context = { roots, uid, run, emit: events.emit, stage: stageJob };
     const stored = await stageDrop(context, { id, transaction, drop });
     const [part] = partsOf({ ...drop, repository, namespace: '' }, stored).parts;
     if (part === undefined) throw new Error('no part');

@@ -1,4 +1,6 @@
 /** A process that delivers one drop and waits, right before its flip, to be stopped and continued. */
+
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver } from '../../support/deliver.js';
 import { interfereWith } from '../../support/faulty-disk.js';
@@ -12,6 +14,6 @@ const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
   Atomics.wait(nothing, 0, 0, 500);
 });
 const services = await testServices(root, { disk });
-await services.run('prepareInbox', { inbox: services.inbox });
+await services.run(prepareInbox, { inbox: services.inbox });
 await deliver(services, path);
 await services.close();

@@ -2,8 +2,10 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { readClock } from '#src/storage/clock.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import { sweep } from '#src/targets/directory/sweep.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { makeLayout, TestContent } from '../../support/make-image.js';
 import { readRepository } from '../../support/outside-reader.js';
@@ -17,7 +19,7 @@ describe('publishing by the settings', () => {
   async function open(yaml: string): Promise<void> {
     root ??= tempDir();
     services = await testServices(root, { disk: nodeDisk, yaml: yaml || 'log: {level: info}\n' });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   }
 
   async function reopen(yaml: string): Promise<void> {
@@ -70,7 +72,7 @@ describe('publishing by the settings', () => {
     const hex = one.image.digest.slice(7);
     expect(existsSync(join(root, 'state/content/sha256', hex.slice(0, 2), hex))).to.equal(true);
     const nowMs = Date.now() + 1000;
-    await services.run('sweep', { roots: services.roots, nowMs, clock: readClock(), graceMs: 0 });
+    await services.run(sweep, { roots: services.roots, nowMs, clock: readClock(), graceMs: 0 });
     expect(existsSync(join(root, 'state/content/sha256', hex.slice(0, 2), hex))).to.equal(false);
     expect(seen('app')?.tags).to.have.keys('1');
   });

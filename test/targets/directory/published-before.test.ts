@@ -2,6 +2,7 @@
  * A drop that was published, and whose receipt was not written, comes again. What an operator did to
  * the repository in between stays done (I3, I6): the drop gets its receipt and nothing else.
  */
+
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -13,7 +14,9 @@ import type { DropToPublish } from '#src/publisher/stored-drop.js';
 import type { DropOutcome, Edit, StagedDrop } from '#src/publisher/target.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
+import { stage as stageJob } from '#src/staging/stage.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
+import { begin } from '#src/storage/transaction.js';
 import { editRepository } from '../../support/edit-repository.js';
 import { interfereWith, systemError } from '../../support/faulty-disk.js';
 import { makeLayout } from '../../support/make-image.js';
@@ -66,8 +69,8 @@ describe('a drop that comes again after its flip', () => {
     const { roots, uid, run, events, transactions } = services;
     const { repository, id } = policyOf('app');
     const transaction = transactions.next();
-    await run('begin', { roots, transaction });
-    const context = { roots, uid, run, emit: events.emit };
+    await run(begin, { roots, transaction });
+    const context = { roots, uid, run, emit: events.emit, stage: stageJob };
     const stored = await stageDrop(context, { id, transaction, drop });
     const [part] = partsOf({ ...drop, repository, namespace: '' }, stored).parts;
     if (part === undefined) throw new Error('no part');

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { makeLayout, sha256 } from '../../support/make-image.js';
@@ -18,7 +19,7 @@ describe('a pull under way', () => {
   async function open(yaml: string): Promise<void> {
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk, yaml });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   }
 
   afterEach(async () => {

@@ -9,16 +9,30 @@ import { readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { RepositoryId } from '#src/image/names.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { Timestamp } from '#src/repository/timestamp.js';
 import { readClock } from '#src/storage/clock.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { snapshotPath, type TreeRoots } from '#src/storage/tree-paths.js';
-import { cleanRepository } from '#src/targets/directory/clean-snapshots.js';
-import { turnPivot } from '#src/targets/directory/flip.js';
-import { sweep } from '#src/targets/directory/sweep.js';
+import { snapshotChanges, snapshotFacts, snapshotSummary } from '#src/targets/directory/browse.js';
+import { cleanRepository, planClean } from '#src/targets/directory/clean-snapshots.js';
+import { countRepositories } from '#src/targets/directory/count-repositories.js';
+import { replacePivot } from '#src/targets/directory/flip.js';
+import { carriedBy } from '#src/targets/directory/kept-for-grace.js';
+import {
+  repositoryContents,
+  repositoryHistory,
+  repositoryOverview,
+} from '#src/targets/directory/overview.js';
+import { readLocalText } from '#src/targets/directory/pivot.js';
+import { planSweep, sweep } from '#src/targets/directory/sweep.js';
+import {
+  verifyContent,
+  verifyRepository,
+  verifyTrash,
+} from '#src/targets/directory/verify-tree.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { countingDisk, interfereWith } from '../../support/faulty-disk.js';
-import { jobs } from '../../support/jobs.js';
 import { makeLayout } from '../../support/make-image.js';
 import { makeRandom } from '../../support/random.js';
 import { testServices } from '../../support/service.js';
@@ -39,36 +53,36 @@ const findingsOf = (result: { findings: readonly unknown[] }) => result.findings
 
 /** Each returns what is wrong, as far as it says so. */
 const READERS: Record<string, (disk: Disk, given: Given) => unknown> = {
-  'verify of a repository': (disk, given) => findingsOf(jobs.verifyRepository(disk, given)),
-  'verify of the store': (disk, given) => findingsOf(jobs.verifyContent(disk, given)),
+  'verify of a repository': (disk, given) => findingsOf(verifyRepository(disk, given)),
+  'verify of the store': (disk, given) => findingsOf(verifyContent(disk, given)),
   'verify of the trash': (disk, { roots }) =>
-    findingsOf(jobs.verifyTrash(disk, { roots, nowMs: Date.now() })),
+    findingsOf(verifyTrash(disk, { roots, nowMs: Date.now() })),
   status: (disk, given) => {
-    const overview = jobs.repositoryOverview(disk, given);
+    const overview = repositoryOverview(disk, given);
     expect(overview?.tags).to.have.length(1);
-    expect(jobs.repositoryContents(disk, given).size).to.be.greaterThan(0);
+    expect(repositoryContents(disk, given).size).to.be.greaterThan(0);
     return [];
   },
   history: (disk, given) => {
-    expect(jobs.repositoryHistory(disk, given)).to.have.length.at.least(2);
+    expect(repositoryHistory(disk, given)).to.have.length.at.least(2);
     return [];
   },
   'clean --dry-run': (disk, { roots, id }) => {
-    const { current } = jobs.planClean(disk, { roots, id, keep: 1, ...later() });
+    const { current } = planClean(disk, { roots, id, keep: 1, ...later() });
     const renewing = [{ id, snapshot: current as Timestamp }];
-    jobs.planSweep(disk, { roots, ...later(), going: [], renewing });
+    planSweep(disk, { roots, ...later(), going: [], renewing });
     return [];
   },
   'the page': (disk, given) => {
-    jobs.snapshotFacts(disk, given);
-    jobs.snapshotSummary(disk, given);
-    jobs.snapshotChanges(disk, { ...given, count: 10 });
-    jobs.carriedBy(disk, given);
-    jobs.census(disk, given);
+    snapshotFacts(disk, given);
+    snapshotSummary(disk, given);
+    snapshotChanges(disk, { ...given, count: 10 });
+    carriedBy(disk, given);
+    countRepositories(disk, given);
     return [];
   },
   copy: (disk, given) => {
-    expect(jobs.readLocalText(disk, given)?.text.length).to.be.greaterThan(100);
+    expect(readLocalText(disk, given)?.text.length).to.be.greaterThan(100);
     return [];
   },
 };
@@ -83,7 +97,7 @@ describe('reading a tree while it is cleaned', () => {
     made = join(tempDir(), 'made');
     const yaml = 'retention: {grace: 0s, keep: 5}\n';
     const services = await testServices(made, { disk: nodeDisk, yaml });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     for (const layer of ['one', 'two']) {
       makeLayout(dropPath(made, 'app:1'), { layers: ['base', layer] });
       await deliver(services, 'app:1');
@@ -109,7 +123,7 @@ describe('reading a tree while it is cleaned', () => {
   };
   const flipAndClean = (roots: TreeRoots) => {
     const [first] = names as [Timestamp];
-    turnPivot(nodeDisk, roots, ID, { to: first, owner: 'other' });
+    replacePivot(nodeDisk, roots, ID, { to: first, owner: 'other' });
     clean(roots);
   };
 
@@ -152,7 +166,7 @@ describe('reading a tree while it is cleaned', () => {
       isDone = true;
       clean(roots);
     });
-    const { findings } = jobs.verifyRepository(disk, { roots, id: ID });
+    const { findings } = verifyRepository(disk, { roots, id: ID });
     expect(isDone).to.equal(true);
     expect(readlinkSync(join(roots.published, 'web/app'))).to.contain(current);
     const wrong = findings.map(({ problem, path }) => [problem, path]);

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { ACCEPT, CraneReader } from '../../support/crane-reader.js';
 import { deliver, dropPath } from '../../support/deliver.js';
@@ -23,7 +24,7 @@ const ARM64 = { os: 'linux', architecture: 'arm64', variant: 'v8' };
 async function publishAll(root: string, oci: string): Promise<string> {
   const yaml = `redirect: {oci: ${oci}, url: "https://pulp.example/pulp/docker/v2/{id}/"}\n`;
   const services = await testServices(root, { disk: nodeDisk, yaml });
-  await services.run('prepareInbox', { inbox: services.inbox });
+  await services.run(prepareInbox, { inbox: services.inbox });
   const content = new TestContent();
   const both = [AMD64, ARM64];
   content.writeLayout(dropPath(root, 'team/app'), [

@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parseDropName } from '#src/image/names.js';
-import { returnClaim, takeClaim } from '#src/inbox/claim.js';
+import { claimDrop, prepareInbox, returnClaim } from '#src/inbox/claim.js';
+import { scan } from '#src/inbox/scan-job.js';
 import { isTimestamp } from '#src/repository/timestamp.js';
 import { loadSettings } from '#src/settings/settings.js';
 import { nodeDisk } from '#src/storage/disk.js';
@@ -25,7 +26,7 @@ describe('what once went wrong', () => {
   beforeEach(async () => {
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
 
   afterEach(async () => {
@@ -52,8 +53,8 @@ describe('what once went wrong', () => {
   it('gives an archive back beside a newer one, never over it', async () => {
     const { inbox } = services;
     writeFileSync(dropPath(root, 'app.tar'), 'old');
-    const [seen] = (await services.run('scan', { inbox, marker: undefined })).drops;
-    const claim = takeClaim(nodeDisk, {
+    const [seen] = (await services.run(scan, { inbox, marker: undefined })).drops;
+    const claim = claimDrop(nodeDisk, {
       inbox,
       path: 'app.tar',
       signature: seen?.signature ?? '',
@@ -74,9 +75,9 @@ describe('what once went wrong', () => {
   it('says of a path that is too long that it is, and goes on with the others', async () => {
     mkdirSync(dropPath(root, 'x'.repeat(240)));
     writeFileSync(join(dropPath(root, 'x'.repeat(240)), 'oci-layout'), '{}');
-    const scan = await services.run('scan', { inbox: services.inbox, marker: undefined });
-    expect(scan.drops).to.deep.equal([]);
-    expect(scan.ignored[0]?.reason).to.contain('longer than');
+    const found = await services.run(scan, { inbox: services.inbox, marker: undefined });
+    expect(found.drops).to.deep.equal([]);
+    expect(found.ignored[0]?.reason).to.contain('longer than');
   });
 
   it('compares every size that is said of a blob with the blob', async () => {

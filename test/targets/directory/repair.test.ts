@@ -18,9 +18,19 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { readClock } from '#src/storage/clock.js';
 import { nodeDisk } from '#src/storage/disk.js';
+import { emptyTrash } from '#src/storage/trash.js';
 import { contentDirectory, contentPath } from '#src/storage/tree-paths.js';
+import { recoverRepository } from '#src/targets/directory/recover.js';
+import { repairRepository } from '#src/targets/directory/repair.js';
+import { planSweep, sweep } from '#src/targets/directory/sweep.js';
+import {
+  verifyContent,
+  verifyRepository,
+  verifyTrash,
+} from '#src/targets/directory/verify-tree.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { makeLayout, sha256 } from '../../support/make-image.js';
 import { readRepository } from '../../support/outside-reader.js';
@@ -36,7 +46,7 @@ describe('verify and repair', () => {
   beforeEach(async () => {
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk, yaml: 'retention: {grace: 1h}\n' });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     await publish('1', 'one');
     await publish('2', 'two');
     expect(await problems()).to.deep.equal([]);
@@ -56,13 +66,13 @@ describe('verify and repair', () => {
   const problems = async () => {
     const { roots, run } = services;
     const all = [
-      ...(await run('verifyRepository', { roots, id: ID })).findings,
-      ...(await run('verifyContent', { roots })).findings,
+      ...(await run(verifyRepository, { roots, id: ID })).findings,
+      ...(await run(verifyContent, { roots })).findings,
     ];
     return all.map(({ problem }) => problem);
   };
   const repair = () =>
-    services.run('repairRepository', {
+    services.run(repairRepository, {
       roots: services.roots,
       id: ID,
       owner: services.owner.token,
@@ -167,11 +177,11 @@ describe('verify and repair', () => {
     const { roots, run } = services;
     mkdirSync(join(root, 'state/trash/app@half/blobs'), { recursive: true });
     const find = async (laterMs: number) =>
-      (await run('verifyTrash', { roots, nowMs: Date.now() + laterMs })).findings;
+      (await run(verifyTrash, { roots, nowMs: Date.now() + laterMs })).findings;
     expect(await find(0), 'somebody may be at it').to.deep.equal([]);
     const [found] = await find(120_000);
     expect(found).to.include({ problem: 'leftover', path: 'trash/app@half' });
-    expect(await run('emptyTrash', { roots })).to.equal(1);
+    expect(await run(emptyTrash, { roots })).to.equal(1);
     expect(await find(120_000)).to.deep.equal([]);
   });
 
@@ -182,7 +192,7 @@ describe('verify and repair', () => {
       harm();
       expect(await problems()).to.deep.equal(['wrong-link']);
       const { roots, owner } = services;
-      await services.run('mend', { roots, id: ID, owner: owner.token });
+      await services.run(recoverRepository, { roots, id: ID, owner: owner.token });
       expect(await problems()).to.deep.equal([]);
     }
   });
@@ -215,8 +225,8 @@ describe('verify and repair', () => {
     const isShared = (path: string) => statSync(web(path)).ino === statSync(store).ino;
     expect(isShared(`blobs/${blobOf('1')}`)).to.equal(false);
     const request = { roots, nowMs: Date.now() + 1000, clock: readClock(), graceMs: 0 };
-    const plan = await run('planSweep', { ...request, going: [], renewing: [] });
-    expect([plan.files, (await run('sweep', request)).files]).to.deep.equal([0, 0]);
+    const plan = await run(planSweep, { ...request, going: [], renewing: [] });
+    expect([plan.files, (await run(sweep, request)).files]).to.deep.equal([0, 0]);
     expect(await problems()).to.deep.equal([]);
     const tag = statSync(web('manifests/oci/1')).ino;
     const said = await repair();
@@ -226,11 +236,11 @@ describe('verify and repair', () => {
     expect(statSync(store).nlink).to.equal(3);
     expect(statSync(web('manifests/oci/1')).ino, 'an ETag is of its own').to.equal(tag);
     expect(await repair()).to.deep.equal([]);
-    expect((await run('sweep', request)).files).to.equal(0);
+    expect((await run(sweep, request)).files).to.equal(0);
     expect(await problems()).to.deep.equal([]);
     // What no snapshot has any more goes, as ever.
     rmSync(join(root, 'published', 'master'), { recursive: true });
-    expect((await run('sweep', request)).stays.files).to.equal(0);
+    expect((await run(sweep, request)).stays.files).to.equal(0);
   });
 
   it('leaves alone what it does not know, and says so', async () => {

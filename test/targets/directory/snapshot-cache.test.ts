@@ -3,6 +3,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parseRepositoryId } from '#src/image/names.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { readPivot, readSnapshot } from '#src/targets/directory/pivot.js';
 import { recallSnapshot, rememberSnapshot } from '#src/targets/directory/snapshot-cache.js';
@@ -19,7 +20,7 @@ describe('the snapshot a thread remembers', () => {
   beforeEach(async () => {
     root = tempDir();
     services = await testServices(root, { disk: nodeDisk });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
   });
   afterEach(async () => {
     await services.close();

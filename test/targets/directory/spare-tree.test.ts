@@ -6,8 +6,14 @@
 import { existsSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { readClock } from '#src/storage/clock.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
+import { trashAbandonedWork } from '#src/targets/directory/recover.js';
+import { repairRepository } from '#src/targets/directory/repair.js';
+import { discardSpareTrees, makeSpareTree } from '#src/targets/directory/spare-tree.js';
+import { sweep } from '#src/targets/directory/sweep.js';
+import { verifyRepository } from '#src/targets/directory/verify-tree.js';
 import { deliver, dropPath, prepareSweep, SWEPT_DROP, SWEPT_ID } from '../../support/deliver.js';
 import { countingDisk, interfereWith, systemError } from '../../support/faulty-disk.js';
 import { makeLayout, TestContent, type TestDescriptor } from '../../support/make-image.js';
@@ -26,11 +32,11 @@ describe('a spare tree', () => {
     const root = tempDir();
     mkdirSync(join(root, 'inbox'), { recursive: true });
     const services = await testServices(root, { disk, yaml });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     return { root, services };
   };
   const make = ({ run, roots, owner }: TestServices, id: never = ID, stop = newStopFlag()) =>
-    run('makeSpareTree', { roots, id, owner: owner.token, stop });
+    run(makeSpareTree, { roots, id, owner: owner.token, stop });
   const spares = (root: string) =>
     readdirSync(join(root, 'state/work'))
       .filter((name) => name.includes('-spare-'))
@@ -83,7 +89,7 @@ describe('a spare tree', () => {
         );
         expect(with_?.tags, what).to.deep.equal(without?.tags);
         const { run, roots } = spare.services;
-        expect((await run('verifyRepository', { roots, id: ID })).findings).to.deep.equal([]);
+        expect((await run(verifyRepository, { roots, id: ID })).findings).to.deep.equal([]);
         // A tag that moved is a fresh file; one that did not is the same.
         const moved = new Set(
           outcome && 'moves' in outcome ? outcome.moves.map(({ tag }) => String(tag)) : [],
@@ -158,8 +164,8 @@ describe('a spare tree', () => {
     const { run, roots, owner } = services;
     await publish(root, services, 'base', '1');
     await make(services);
-    expect(await run('discardSpareTrees', { roots, owner: other.owner.token })).to.equal(0);
-    expect(await run('discardSpareTrees', { roots, owner: owner.token })).to.equal(1);
+    expect(await run(discardSpareTrees, { roots, owner: other.owner.token })).to.equal(0);
+    expect(await run(discardSpareTrees, { roots, owner: owner.token })).to.equal(1);
     expect(spares(root)).to.deep.equal([]);
     await make(services);
     const redirect = {
@@ -167,10 +173,10 @@ describe('a spare tree', () => {
       protected: false,
       redirectOci: 'convert',
     } as const;
-    await other.run('repairRepository', { roots, id: ID, owner: other.owner.token, redirect });
+    await other.run(repairRepository, { roots, id: ID, owner: other.owner.token, redirect });
     expect(spares(root)).to.deep.equal([]);
     await make(services);
-    await other.run('trashAbandonedWork', { roots, dead: [owner.token] });
+    await other.run(trashAbandonedWork, { roots, dead: [owner.token] });
     expect(spares(root)).to.deep.equal([]);
     await Promise.all([services.close(), other.close()]);
   });
@@ -182,7 +188,7 @@ describe('a spare tree', () => {
     await make(services);
     mkdirSync(join(root, 'state/content/sha256/ab'), { recursive: true });
     writeFileSync(join(root, 'state/content/sha256/ab', 'ab'.repeat(32)), 'unused');
-    const swept = await run('sweep', {
+    const swept = await run(sweep, {
       roots,
       nowMs: Date.now() + 1000,
       clock: readClock(),

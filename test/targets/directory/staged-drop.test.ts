@@ -2,6 +2,7 @@
  * Goal: what was read and stored of a drop is published without reading the drop again, as long as what it
  * leaves out is there; and a drop that was removed is not published (its receipt would lie).
  */
+
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -11,6 +12,8 @@ import { partsOf, stageDrop } from '#src/publisher/stage-drop.js';
 import type { DropOutcome, PublishResult, StagedDrop } from '#src/publisher/target.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
 import { resolveRepository } from '#src/settings/repository-policy.js';
+import { stage as stageJob } from '#src/staging/stage.js';
+import { begin } from '#src/storage/transaction.js';
 import { contentPath } from '#src/storage/tree-paths.js';
 import { editRepository } from '../../support/edit-repository.js';
 import { blobPath, layerBytes, makeLayout, sha256, TestContent } from '../../support/make-image.js';
@@ -31,7 +34,7 @@ describe('a staged drop', () => {
     mkdirSync(join(root, 'drops'));
     const { roots, run, transactions } = services;
     transaction = transactions.next();
-    await run('begin', { roots, transaction });
+    await run(begin, { roots, transaction });
   });
   afterEach(async () => {
     await services.close();
@@ -66,7 +69,7 @@ describe('a staged drop', () => {
       ingest: 'copy',
       compress: 'none',
     } as const;
-    const context = { roots, uid, run, emit: events.emit };
+    const context = { roots, uid, run, emit: events.emit, stage: stageJob };
     const stored = await stageDrop(context, { id, transaction, drop: given });
     const [part] = partsOf({ ...given, repository, namespace: '' }, stored).parts;
     if (part === undefined) throw new Error('no part');

@@ -15,6 +15,7 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId } from '#src/image/names.js';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { Timestamp } from '#src/repository/timestamp.js';
 import { readClock } from '#src/storage/clock.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
@@ -28,7 +29,10 @@ import {
   unusedPath,
   workPath,
 } from '#src/storage/tree-paths.js';
-import { eachStored } from '#src/targets/directory/sweep.js';
+import { cleanRepository } from '#src/targets/directory/clean-snapshots.js';
+import { discardSpareTrees } from '#src/targets/directory/spare-tree.js';
+import { eachStored, planSweep, sweep } from '#src/targets/directory/sweep.js';
+import { verifyRepository } from '#src/targets/directory/verify-tree.js';
 import { deliver, dropPath } from '../../support/deliver.js';
 import { makeLayout } from '../../support/make-image.js';
 import { type TestServices, testServices } from '../../support/service.js';
@@ -57,7 +61,7 @@ describe('sweep', () => {
       },
     };
     services = await testServices(root, { disk, yaml: 'retention: {grace: 0s, keep: 5}\n' });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     old = await publish('old');
     await publish('new');
     await isUntouched();
@@ -90,24 +94,30 @@ describe('sweep', () => {
   });
   const plan = () => {
     const going = [snapshotPath(services.roots, ID, old.snapshot)];
-    return services.run('planSweep', { ...request(), going, renewing: [] });
+    return services.run(planSweep, { ...request(), going, renewing: [] });
   };
   /** Moves the old snapshot into the trash. */
   const clean = async () => {
     const { roots } = services;
-    const names = await services.run('clean', { ...request(), roots, id: ID, keep: 1, graceMs: 0 });
+    const names = await services.run(cleanRepository, {
+      ...request(),
+      roots,
+      id: ID,
+      keep: 1,
+      graceMs: 0,
+    });
     expect(names).to.deep.equal([old.snapshot]);
   };
 
   it('frees at once what only the snapshots in the trash held', async () => {
     await clean();
-    const { files, bytes } = await services.run('sweep', request());
+    const { files, bytes } = await services.run(sweep, request());
     expect(existsSync(stored())).to.equal(false);
     // Its manifest, the Docker form of that, a config and a layer; the other layer is served still.
     expect(files).to.equal(4);
     expect(bytes).to.be.greaterThan(0);
     expect(readdirSync(trashDirectory(services.roots))).to.deep.equal([]);
-    const { findings } = await services.run('verifyRepository', { roots: services.roots, id: ID });
+    const { findings } = await services.run(verifyRepository, { roots: services.roots, id: ID });
     expect(findings).to.deep.equal([]);
   });
 
@@ -119,16 +129,16 @@ describe('sweep', () => {
     await isUntouched();
     const planned = await plan();
     expect(existsSync(stored())).to.equal(true);
-    await services.run('discardSpareTrees', { roots: services.roots });
+    await services.run(discardSpareTrees, { roots: services.roots });
     await clean();
-    expect(await services.run('sweep', request())).to.deep.equal(planned);
+    expect(await services.run(sweep, request())).to.deep.equal(planned);
     expect(planned.files).to.equal(4);
   });
 
   it('takes nothing that was wanted again after its last snapshot went', async () => {
     await clean();
     meanwhile = () => markUsed(nodeDisk, stored());
-    expect((await services.run('sweep', request())).files).to.equal(3);
+    expect((await services.run(sweep, request())).files).to.equal(3);
     expect(existsSync(stored())).to.equal(true);
   });
 
@@ -137,7 +147,7 @@ describe('sweep', () => {
     mkdirSync(workPath(services.roots, began));
     expect((await plan()).files).to.equal(0);
     await clean();
-    expect((await services.run('sweep', request())).files).to.equal(0);
+    expect((await services.run(sweep, request())).files).to.equal(0);
     expect(existsSync(stored())).to.equal(true);
   });
 
@@ -150,15 +160,15 @@ describe('sweep', () => {
       ms += passedMs;
       return { ...request(), nowMs: Date.now() + 1e10, clock: { id: 'here', ms } };
     };
-    await services.run('sweep', later(0));
-    await services.run('sweep', later(GRACE_MS - 1));
+    await services.run(sweep, later(0));
+    await services.run(sweep, later(GRACE_MS - 1));
     // Another host knows of no time that passed since.
-    await services.run('sweep', { ...later(0), clock: { id: 'there', ms: 1e9 } });
+    await services.run(sweep, { ...later(0), clock: { id: 'there', ms: 1e9 } });
     expect(existsSync(orphan)).to.equal(true);
     markUsed(nodeDisk, orphan);
-    await services.run('sweep', later(1));
+    await services.run(sweep, later(1));
     expect(existsSync(orphan), 'wanted again').to.equal(true);
-    await services.run('sweep', later(GRACE_MS));
+    await services.run(sweep, later(GRACE_MS));
     expect(existsSync(orphan)).to.equal(false);
     expect(existsSync(unusedPath(services.roots))).to.equal(false);
   });
@@ -172,12 +182,12 @@ describe('sweep', () => {
     const work = (n: number) => workPath(services.roots, transactionName('somebody', 1000, n));
     mkdirSync(work(1));
     await clean();
-    await services.run('sweep', later(0));
-    await services.run('sweep', later(GRACE_MS));
+    await services.run(sweep, later(0));
+    await services.run(sweep, later(GRACE_MS));
     expect(existsSync(stored()), 'it may have, before').to.equal(true);
     rmdirSync(work(1));
     mkdirSync(work(2));
-    await services.run('sweep', later(1));
+    await services.run(sweep, later(1));
     expect(existsSync(stored()), 'it would have, after').to.equal(false);
   });
 
@@ -185,8 +195,8 @@ describe('sweep', () => {
     markUsed(nodeDisk, stored());
     expect((await plan()).files).to.equal(3);
     await clean();
-    expect((await services.run('sweep', request())).files).to.equal(3);
+    expect((await services.run(sweep, request())).files).to.equal(3);
     await isUntouched();
-    expect((await services.run('sweep', request())).files).to.equal(1);
+    expect((await services.run(sweep, request())).files).to.equal(1);
   });
 });

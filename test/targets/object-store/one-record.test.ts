@@ -5,12 +5,12 @@
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { nodeDisk } from '#src/storage/disk.js';
-import { restage } from '#src/targets/directory/restage.js';
 import { cleanStore } from '#src/targets/object-store/clean-store.js';
 import { verifyStore } from '#src/targets/object-store/inspect-store.js';
 import { IMMUTABLE } from '#src/targets/object-store/object-keys.js';
 import type { ObjectStore } from '#src/targets/object-store/object-store.js';
 import { StoreMemory } from '#src/targets/object-store/read-current.js';
+import { restage } from '#src/targets/restage.js';
 import { withRecord } from '../../support/harm-record.js';
 import { layerBytes, sha256 } from '../../support/make-image.js';
 import { openDouble } from '../../support/object-stores.js';

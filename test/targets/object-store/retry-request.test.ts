@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { DropdockError } from '#src/errors.js';
 import { eachOf } from '#src/targets/object-store/bring-content.js';
-import { patiently } from '#src/targets/object-store/retry-request.js';
+import { withRetry } from '#src/targets/object-store/retry-request.js';
 
 describe('objects: retries of a request', () => {
   const failure = (outcome: 'unknown' | 'refused') =>
@@ -16,7 +16,7 @@ describe('objects: retries of a request', () => {
       if (error) throw error;
       return 'done';
     };
-    return [await patiently(work).catch((error) => error), tries];
+    return [await withRetry(work).catch((error) => error), tries];
   }
 
   it('go on while the outcome is unknown, up to four tries', async () => {

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import type { Edit } from '#src/publisher/target.js';
 import { nodeDisk } from '#src/storage/disk.js';
 import { verifyStore } from '#src/targets/object-store/inspect-store.js';
@@ -78,7 +79,7 @@ describe('objects: a store beside publishers', () => {
     const root = tempDir();
     const yaml = 'retention: {grace: 1h, keep: 100}\n';
     const services = await testServices(root, { disk: nodeDisk, yaml });
-    await services.run('prepareInbox', { inbox: services.inbox });
+    await services.run(prepareInbox, { inbox: services.inbox });
     const random = makeRandom(seed);
     const pick = (count: number) => Math.floor(random() * count);
     publisher.policy = { ...APP, keep: 100 };

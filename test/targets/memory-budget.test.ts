@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Budget } from '#src/targets/object-store/memory-budget.js';
+import { Budget } from '#src/targets/memory-budget.js';
 
 describe('objects: what is held in memory', () => {
   it('is never more than allowed, and goes in order', async () => {

@@ -11,6 +11,7 @@ import { emptyState } from '../repository/state.js';
 import type { Timestamp } from '../repository/timestamp.js';
 import { matchesRepository } from '../settings/repository-policy.js';
 import type { Disk } from '../storage/disk.js';
+import { job } from '../storage/job.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
 import { readHistory } from '../targets/directory/flip-history.js';
 import { readPivot, readSnapshot } from '../targets/directory/pivot.js';
@@ -37,22 +38,26 @@ const EVENTS: Readonly<Record<SnapshotReason['why'], FlipNotice['event'] | undef
  * Tells of a flip if it has happened, and forgets it either way.
  * @returns how many older notices had to go
  */
-export function settleFlip(disk: Disk, request: SettleFlipRequest): number {
-  const { roots, spool, note, targets, isLeft } = request;
-  if (isLeft && !isNoted(disk, { spool, note })) return 0;
-  const id = note.id as RepositoryId;
-  const record = readHistory(disk, roots, id).findLast((each) => each.snapshot === note.snapshot);
-  let dropped = 0;
-  if (record !== undefined || readPivot(disk, roots, id) === note.snapshot) {
-    const notice = flipNotice(disk, roots, note, record?.at ?? note.snapshot);
-    const keys = targets
-      .filter((target) => notice !== undefined && wants(target, notice, matchesRepository))
-      .map(({ key }) => key);
-    if (notice) dropped = spoolNotice(disk, { spool, keys: [...new Set(keys)], notice });
-  }
-  forgetFlip(disk, { spool, note });
-  return dropped;
-}
+export const settleFlip = job(
+  'fast',
+  import.meta.url,
+  function settleFlip(disk: Disk, request: SettleFlipRequest): number {
+    const { roots, spool, note, targets, isLeft } = request;
+    if (isLeft && !isNoted(disk, { spool, note })) return 0;
+    const id = note.id as RepositoryId;
+    const record = readHistory(disk, roots, id).findLast((each) => each.snapshot === note.snapshot);
+    let dropped = 0;
+    if (record !== undefined || readPivot(disk, roots, id) === note.snapshot) {
+      const notice = flipNotice(disk, roots, note, record?.at ?? note.snapshot);
+      const keys = targets
+        .filter((target) => notice !== undefined && wants(target, notice, matchesRepository))
+        .map(({ key }) => key);
+      if (notice) dropped = spoolNotice(disk, { spool, keys: [...new Set(keys)], notice });
+    }
+    forgetFlip(disk, { spool, note });
+    return dropped;
+  },
+);
 
 /** Undefined for a snapshot that is gone (others came after it, and were told of), and for a cleaning's. */
 function flipNotice(

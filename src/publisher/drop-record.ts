@@ -57,7 +57,7 @@ export interface Part {
   readonly attempts: Map<string, number>;
 }
 
-export interface Delivery {
+export interface DropRecord {
   readonly claimed: ClaimedDrop;
   /** Empty until it is staged. */
   parts: readonly Part[];
@@ -112,7 +112,7 @@ export interface Overall {
 }
 
 /** When every target of every part has it or refuses it. */
-export function overallOf({ claimed, parts, refused }: Delivery, frame: ReceiptFrame): Overall {
+export function overallOf({ claimed, parts, refused }: DropRecord, frame: ReceiptFrame): Overall {
   if (claimed.policy !== undefined) {
     const [part] = parts;
     if (part === undefined) throw new Error(`no part of ${claimed.name}`);
