@@ -1,13 +1,13 @@
 /**
- * Where a failure goes that nobody waits for. A promise without a handler would end the process in Node's
- * own way: without a line in the log, and with the exit code of a drop that was refused.
+ * Handles errors of work that no caller waits for. Without a handler Node would end the process without a log
+ * line, and with the exit code of a refused drop.
  */
 
 /**
- * The handler of work that runs by itself and handles every failure it knows of: `work().catch(crash)`.
- * What still arrives here is a bug. It is thrown outside of any promise, so it ends the process on purpose
- * (main.ts logs `daemon.failed` and exits with the code of bugs; systemd starts the daemon again), or it ends
- * a worker thread, whose job is then tried again.
+ * Error handler for detached work that handles all expected errors itself: `work().catch(crash)`. What
+ * arrives here is a bug. It is thrown outside of promises, so that it ends the process (main.ts logs
+ * `daemon.failed` and exits with the code for bugs; systemd restarts the daemon) or the worker thread, whose
+ * job is then retried.
  */
 export function crash(error: unknown): void {
   setImmediate(() => {

@@ -1,17 +1,18 @@
 /**
- * Every failure dropdock can name: a code, whose fault it is, and what to do next.
+ * All errors of dropdock: code, cause and hint.
  *
- * Whose fault decides what happens, and nothing else does (never the text of a message):
- * - content: the drop is wrong. It is rejected with a receipt and never retried unchanged.
- * - system:  the machine is in trouble. Nothing is lost; the drop stays claimed and is retried.
- * - usage:   the command line or the settings are wrong. Nothing was started.
- * - bug:     everything not in this table. The daemon stops and systemd starts it again.
+ * Only the cause decides how an error is handled, never the text of its message:
+ *
+ * - content: the drop is wrong. It is rejected with a receipt and not retried.
+ * - system: the host has a problem. The drop stays claimed and is retried.
+ * - usage: the command line or the settings are wrong. Nothing was started.
+ * - bug: everything else. The daemon stops and systemd restarts it.
  */
 export type Fault = 'content' | 'system' | 'usage' | 'bug';
 
 interface CodeEntry {
   readonly fault: Fault;
-  /** What the operator or the uploader does about it. */
+  /** What the operator or the uploader can do. */
   readonly hint: string;
 }
 
@@ -20,66 +21,76 @@ const system = (hint: string): CodeEntry => ({ fault: 'system', hint });
 const usage = (hint: string): CodeEntry => ({ fault: 'usage', hint });
 
 export const ERROR_CODES = {
-  'digest.mismatch': content('The bytes are not what their digest says; copy the image again.'),
-  'size.mismatch': content('A file is not as long as its descriptor says; copy the image again.'),
+  'digest.mismatch': content('The content does not match its digest; copy the image again.'),
+  'size.mismatch': content('The size of a file differs from its descriptor; copy the image again.'),
   'content.missing': content('Add what is missing and drop the image again.'),
-  'path.outside': content('A drop may hold no links and nothing outside itself; copy real files.'),
-  'file.type': content('A drop may hold files and directories only; remove the special file.'),
+  'path.outside': content(
+    'A drop must not contain links or refer to files outside itself; copy the files.',
+  ),
+  'file.type': content('A drop may contain only files and directories; remove the special file.'),
   'name.invalid': content('Name the drop <repository>[:<tag>][@<label>], in lower case.'),
-  'tag.invalid': content('A tag is up to 128 of A-Z a-z 0-9 _ . - and does not begin with . or -.'),
-  'tag.conflict': content('Two images claim one tag; give them different tags or drop them apart.'),
-  'tag.ambiguous': content('The drop holds several images; leave the tag out of its name.'),
-  'tag.immutable': content('The settings forbid moving this tag; choose a new one.'),
+  'tag.invalid': content(
+    'A tag has up to 128 characters of A-Z a-z 0-9 _ . - and does not begin with . or -.',
+  ),
+  'tag.conflict': content(
+    'Two images have the same tag; give them different tags or drop them separately.',
+  ),
+  'tag.ambiguous': content('The drop contains several images; omit the tag from its name.'),
+  'tag.immutable': content('The settings do not allow moving this tag; use a new tag.'),
   'digest.invalid': content('A digest is sha256:<64 hex> or sha512:<128 hex>.'),
   'json.invalid': content('A JSON document is damaged or has the wrong shape.'),
   'json.too-large': content('No client accepts a manifest over 4 MiB.'),
   'json.too-deep': content('The JSON is nested too deeply to be a manifest.'),
   'manifest.unsupported': content('Convert the image, for example with skopeo copy --format oci.'),
-  'manifest.type-mismatch': content('A manifest says another media type than what refers to it.'),
+  'manifest.type-mismatch': content(
+    'The media type of a manifest differs from that in its descriptor; build the image again.',
+  ),
   'manifest.ambiguous': content(
-    'Clients would read this manifest in two ways, or it is known as another kind; build it again.',
+    'Clients could read this manifest in two ways, or it is known as another type; build it again.',
   ),
   'index.cycle': content('An index contains itself.'),
   'index.too-deep': content('Indexes are nested too deeply.'),
-  'archive.truncated': content('Copy the archive again; it ends too early.'),
-  'archive.damaged': content('Make the archive again; it cannot be unpacked.'),
+  'archive.truncated': content('The archive is truncated; copy it again.'),
+  'archive.damaged': content('The archive cannot be unpacked; create it again.'),
   'format.unknown': content(
-    'Drop an OCI image layout, a skopeo dir: or what docker save writes; plain, gzip, zstd or xz.',
+    'Drop an OCI image layout, a skopeo dir: or a docker save archive; plain, gzip, zstd or xz.',
   ),
-  'drop.empty': content('The drop names no image.'),
+  'drop.empty': content('The drop contains no image; add one.'),
   'limit.exceeded': content('The drop is larger than any image; split it.'),
-  'space.low': system('Make room; the drop waits, and is published by itself then.'),
-  'content.vanished': system('Content was removed while it was used; the publish is tried again.'),
-  'pivot.moved': system('Another publisher was faster; the publish is tried again on its result.'),
-  'lock.busy': system('Another publisher works on this repository; try again.'),
-  'lock.lost': system('The lock was lost (a long pause?); the publish is tried again.'),
+  'space.low': system('Free some space; the drop waits and is then published automatically.'),
+  'content.vanished': system('Content was deleted while it was used; the publish is retried.'),
+  'pivot.moved': system('Another publisher was faster; the publish is retried on its result.'),
+  'lock.busy': system('Another publisher is working on this repository; try again.'),
+  'lock.lost': system('The lock was lost (a long pause?); the publish is retried.'),
   'claim.lost': system('The claimed drop is gone; another daemon has taken it over.'),
-  'layout.unsafe': system('The published tree is not as dropdock left it; see the message.'),
+  'layout.unsafe': system('The published tree was changed outside of dropdock; see the message.'),
   'access.denied': system(
-    'Root works as the user the tree belongs to. For an image: dropdock publish - --as REF <FILE.',
+    'As root, dropdock runs as the owner of the tree. For an image: dropdock publish - --as REF <FILE.',
   ),
-  'thread.failed': system('A worker thread ended unexpectedly; the work is tried again.'),
-  'target.failed': system('The object store is in trouble or refuses; the publish is tried again.'),
-  'target.damaged': system('An object is lost or not what its key says; dropdock copy mends it.'),
-  'target.unfit': usage('Use a store with conditional writes, or say singleWriter: true.'),
-  'settings.invalid': usage('man dropdock.yaml, or config/dropdock.yaml, has every setting.'),
+  'thread.failed': system('A worker thread ended unexpectedly; the work is retried.'),
+  'target.failed': system('The object store fails or refuses requests; the publish is retried.'),
+  'target.damaged': system(
+    'An object is missing or does not match its key; dropdock copy repairs it.',
+  ),
+  'target.unfit': usage('Use a store with conditional writes, or set singleWriter: true.'),
+  'settings.invalid': usage('See man dropdock.yaml or config/dropdock.yaml for all settings.'),
   'usage.invalid': usage('See dropdock --help.'),
-  'snapshot.unknown': usage('dropdock history REPO lists the snapshots that are kept.'),
+  'snapshot.unknown': usage('dropdock history REPO lists the kept snapshots.'),
   'tag.unknown': usage('dropdock status REPO lists its tags.'),
   'repository.unknown': usage('dropdock status lists the repositories.'),
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Facts about a failure, for a receipt and a log line: which path, which digest, found what. */
+/** Facts for a receipt and a log line: path, digest, expected and found values. */
 export type ErrorDetails = Readonly<Record<string, string | number | readonly string[]>>;
 
 export class DropdockError extends Error {
   override readonly name = 'DropdockError';
 
   /**
-   * @param code says whose fault it is
-   * @param message one sentence a person can act on
+   * @param code determines the cause
+   * @param message one sentence: what happened, to which object
    */
   constructor(
     readonly code: ErrorCode,
@@ -99,7 +110,7 @@ export class DropdockError extends Error {
   }
 }
 
-/** An error of the operating system, as Node throws it. */
+/** An error of the operating system, as thrown by Node. */
 export interface SystemError extends Error {
   readonly code: string;
   readonly syscall: string;
@@ -110,18 +121,18 @@ export function isSystemError(error: unknown): error is SystemError {
   return error instanceof Error && 'syscall' in error && 'code' in error;
 }
 
-/** True for a system error with one of these errno names: `hasErrno(error, 'ENOENT')`. */
+/** Returns true for a system error with one of these names: `hasErrno(error, 'ENOENT')`. */
 export function hasErrno(error: unknown, ...names: readonly string[]): error is SystemError {
   return isSystemError(error) && names.includes(error.code);
 }
 
-/** Whose fault an error of any kind is. What nobody foresaw is a bug. */
+/** Returns the cause of any error. An unexpected error is a bug. */
 export function faultOf(error: unknown): Fault {
   if (error instanceof DropdockError) return error.fault;
   return isSystemError(error) ? 'system' : 'bug';
 }
 
-/** What crosses a thread boundary: structured clone keeps neither class nor fields of an error. */
+/** An error that can be sent between threads: structured clone keeps neither class nor fields of an error. */
 export interface PlainError {
   readonly name: string;
   readonly message: string;

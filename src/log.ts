@@ -1,12 +1,12 @@
 /**
- * The log: one line per event, as `key=value` text or as JSON. The only file that imports winston, and
+ * The log: one line per event, as `key=value` text or as JSON. The only file that imports winston. Contains
  * the list of all events; docs/events.md describes each.
  */
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import winston from 'winston';
 
-/** Where winston keeps the finished line (triple-beam's `MESSAGE`). */
+/** Where winston keeps the formatted line (triple-beam's `MESSAGE`). */
 const MESSAGE = Symbol.for('message');
 
 export const EVENTS = [
@@ -67,9 +67,9 @@ export interface LogSettings {
 }
 
 export interface LogSink {
-  /** Takes the lines in place of standard output. It must never wait and never fail. */
+  /** Destination instead of standard output. It must not wait or fail. */
   readonly stream?: Writable | undefined;
-  /** Lines go to journald: each begins with its priority, and text has no time, which the journal adds. */
+  /** For journald: each line begins with its priority, and text lines have no time, which the journal adds. */
   readonly isJournal?: boolean;
 }
 
@@ -78,15 +78,15 @@ export interface OpenLog {
   /** Changes level and format. */
   configure(settings: LogSettings): void;
   /**
-   * Waits until all lines are written, but not longer than a second: a log disk may hang. Lines that
-   * come later are dropped.
+   * Waits until all lines are written, at most a second, because a log disk may hang. Later lines are
+   * discarded.
    */
   close(): Promise<void>;
 }
 
 const CLOSE_MS_MAX = 1000;
 
-/** The numbers are those of syslog, which sd-daemon(3) uses as well: `<6>` at the beginning of a line. */
+/** Syslog numbers, as used by sd-daemon(3): `<6>` at the beginning of a line. */
 const LEVELS: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
 
 const { combine, printf, timestamp } = winston.format;
@@ -130,7 +130,7 @@ export function openLog(
     },
     close: async () => {
       const signal = AbortSignal.timeout(CLOSE_MS_MAX);
-      // "write after end", of a line that comes later.
+      // "write after end", for lines after the close.
       logger.on('error', () => {});
       try {
         await finished(logger.end(), { readable: false, signal });
@@ -142,7 +142,7 @@ export function openLog(
   };
 }
 
-/** `key=value`, quoted where a value holds a space, a quote, an equals sign or a control character. */
+/** Formats as `key=value`. Values with a space, quote, equals sign or control character are quoted. */
 export function formatFields(fields: LogFields): string {
   return Object.entries(fields)
     .filter(([, value]) => value !== undefined && value !== null)

@@ -1,9 +1,9 @@
-/** An outcome becomes a receipt and the fields of a log line. Pure. */
+/** Turns an outcome into a receipt and into fields of a log line. Pure. */
 import { DropdockError, isSystemError } from './errors.js';
 import type { Digest } from './image/digest.js';
 import type { LeftOut, StagedContent } from './image/staged-content.js';
 
-/** What a receipt tells of a published drop. Structural: rooms do not import one another. */
+/** What a receipt needs of a published drop. A structural type, so that no import is needed. */
 export interface PublishedOutcome {
   readonly status: 'published' | 'unchanged';
   readonly snapshot: string | null;
@@ -20,11 +20,11 @@ export interface PublishedOutcome {
 }
 
 export interface ReceiptFrame {
-  /** The drop's name as it lay in the inbox. */
+  /** The path of the drop in the inbox. */
   readonly drop: string;
   readonly repository: string | null;
   readonly id: string | null;
-  /** The drop's name as one path component, as in the names of receipt and rejected drop. */
+  /** The flat name of the drop, as in the names of its receipt and rejected drop. */
   readonly claim: string;
   /** Timestamps. */
   readonly claimedAt: string;
@@ -32,12 +32,12 @@ export interface ReceiptFrame {
   readonly tookMs: number;
 }
 
-/** docs/receipts.md describes every field. */
+/** docs/receipts.md describes all fields. */
 export function publishedReceipt(outcome: PublishedOutcome, frame: ReceiptFrame): object {
   return { version: 1, ...publishedPart(outcome), ...frameFields(frame) };
 }
 
-/** What one repository got. */
+/** The section for one repository. */
 export function publishedPart(outcome: PublishedOutcome): object {
   const { content } = outcome;
   const tagged = content.roots.flatMap(({ digest, tags }) => tags.map((tag) => ({ tag, digest })));
@@ -62,7 +62,7 @@ export function publishedPart(outcome: PublishedOutcome): object {
   };
 }
 
-/** What the drop holds and no client can pull. */
+/** Returns what the drop contains but clients cannot pull. */
 export function heldBack({ leftOut }: Pick<PublishedOutcome, 'leftOut'>): LeftOut[] {
   return leftOut.filter(({ isHeld }) => isHeld === true);
 }
@@ -71,7 +71,7 @@ function sentence({ what, why }: LeftOut): string {
   return `not published: ${what} (${why})`;
 }
 
-/** A drop for several repositories: one receipt, with a part for each. */
+/** The receipt of a bundle: one section per repository. */
 export function bundleReceipt(
   status: 'published' | 'unchanged',
   repositories: readonly object[],
@@ -107,15 +107,15 @@ function frameFields(frame: ReceiptFrame): object {
   return { drop, repository, id, claim, claimedAt, finishedAt, tookMs };
 }
 
-/** What an operator can do about some troubles of the system. */
+/** Hints for some system errors. */
 const ERRNO_HINTS: Readonly<Record<string, string>> = {
   EROFS:
-    'Under systemd, name the place in ReadWritePaths=: OTHER DIRECTORIES in dropdock.service(8).',
-  EACCES: 'Everything below published and state must belong to the user of the daemon.',
-  ENOSPC: 'Make room; it is tried again by itself.',
+    'Under systemd, add the path to ReadWritePaths=; see OTHER DIRECTORIES in dropdock.service(8).',
+  EACCES: 'All files below published and state must belong to the user of the daemon.',
+  ENOSPC: 'Free some space; the operation is retried automatically.',
 };
 
-/** What a log line and a receipt say of an error: its code, a sentence, and what to do. */
+/** Returns the code, message and hint of an error for a log line or receipt. */
 export function errorFields(error: Error): { code: string; message: string; hint?: string } {
   if (error instanceof DropdockError) {
     const { code, message, hint } = error;

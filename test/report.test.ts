@@ -124,7 +124,7 @@ describe('errorFields', () => {
     expect(errorFields(system)).to.deep.equal({
       code: 'ENOSPC',
       message: 'full',
-      hint: 'Make room; it is tried again by itself.',
+      hint: 'Free some space; the operation is retried automatically.',
     });
     expect(errorFields(new TypeError('oh'))).to.deep.equal({ code: 'bug', message: 'oh' });
   });

@@ -1,6 +1,6 @@
 /**
- * Taking a drop, and letting go of it. A drop is always in exactly one place: one rename takes it,
- * one rename gives it back, rejects it, or begins its deletion.
+ * Claims drops, and returns or takes over claims. A drop is always in exactly one place: one rename claims
+ * it, returns it, rejects it, or starts its deletion.
  */
 import { join } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
@@ -43,7 +43,7 @@ export const prepareInbox = job(
 export interface ClaimRequest {
   readonly inbox: string;
   readonly path: string;
-  /** What the drop looked like when it was found whole. */
+  /** Signature of the drop when it was found complete. */
   readonly signature: string;
   readonly owner: string;
   readonly nowMs: number;
@@ -51,8 +51,8 @@ export interface ClaimRequest {
 }
 
 /**
- * 'gone' when somebody else took it or it was removed; 'changed' when it is still being written after
- * all, and lies where it was.
+ * 'gone': another daemon claimed it, or it was removed. 'changed': it is still being written and was left in
+ * place.
  */
 export type ClaimResult = Claim | 'gone' | 'changed';
 
@@ -61,11 +61,12 @@ export function claimDrop(disk: Disk, request: ClaimRequest): ClaimResult {
   const at = freeMoment(disk, inbox, flatDropName(path), nowMs);
   const claim = newClaim({ path, owner, at });
   const taken = { inbox, claim };
-  // All is open before the rename: where no more can be opened after it, the drop still goes back.
+  // Everything is opened before the rename: if no more files can be opened later, the drop can still be
+  // returned.
   return inOwn(disk, claimedDirectory(inbox), (own) =>
     InsideDirectory.use(disk, inbox, (inside) => {
       const claimed = own.at(claimFile(claim));
-      // Through no link: whoever owns a directory on the way may swap it for one at any moment.
+      // Follows no link: the owner of a parent directory could replace it with a link at any time.
       const isTaken = inside.reach(path, (full) => {
         disk.rename(full, claimed);
         return true;
@@ -75,7 +76,7 @@ export function claimDrop(disk: Disk, request: ClaimRequest): ClaimResult {
       try {
         seen = signatureOf(disk, claimed).signature;
       } catch (error) {
-        // Back at once, to be looked at again; else nobody would know of it until the next takeover.
+        // Returned at once. Otherwise the drop would be lost until the next takeover of claims.
         discard(() => moveBack(disk, own, inside, taken));
         throw error;
       }
@@ -92,8 +93,8 @@ export function claimDrop(disk: Disk, request: ClaimRequest): ClaimResult {
 }
 
 /**
- * A moment of which no receipt and no rejected drop of this name speaks yet. These are only looked at,
- * so it does not matter where the way there leads.
+ * Returns a time at which there is no receipt and no rejected drop of this name. Only checks existence, so
+ * links need no care here.
  */
 function freeMoment(disk: Disk, inbox: string, name: string, nowMs: number): Timestamp {
   for (let ms = nowMs; ; ms++) {
@@ -111,7 +112,7 @@ interface Returned {
   readonly claim: Claim;
 }
 
-/** Gives a drop back that turned out to be still on its way. */
+/** Returns a drop to the inbox that is incomplete. */
 export const returnClaim = job(
   'fast',
   import.meta.url,
@@ -123,8 +124,8 @@ export const returnClaim = job(
 );
 
 /**
- * To where it was. Where its writer has begun anew there it goes beside that, under another label; where
- * its directory is gone, into the inbox under a name that means the same.
+ * Moves it back to its path. If a new drop is there, it goes beside it under another label. If its directory
+ * is gone, it goes into the inbox under an equivalent name.
  */
 function moveBack(
   disk: Disk,
@@ -152,8 +153,8 @@ function moveBack(
 const OCCUPIED = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR'] as const;
 
 /**
- * @returns what is in its way: another drop, or a directory on the way that is gone or a link
- * @throws every other error
+ * @returns the obstacle: another drop, or a parent directory that is gone or a link
+ * @throws all other errors
  */
 function moveInside(
   disk: Disk,
@@ -167,7 +168,7 @@ function moveInside(
       return 'moved' as const;
     });
     return (
-      moved ?? new DropdockError('claim.lost', `There is no directory for ${to}.`, { path: to })
+      moved ?? new DropdockError('claim.lost', `The directory of '${to}' is gone.`, { path: to })
     );
   } catch (error) {
     if (error instanceof DropdockError || hasErrno(error, 'ENOENT', ...OCCUPIED)) {
@@ -177,7 +178,7 @@ function moveInside(
   }
 }
 
-/** A rename replaces a file, which may be a newer one; it never replaces a directory with files. */
+/** A rename replaces a file, which may be a newer drop. It never replaces a directory with files. */
 function moveWithoutReplacing(disk: Disk, from: string, to: string): void {
   if (disk.statIfThere(from)?.kind === 'directory') {
     disk.rename(from, to);
@@ -187,7 +188,7 @@ function moveWithoutReplacing(disk: Disk, from: string, to: string): void {
   removeIfThere(disk, from);
 }
 
-/** All claims, and whose they are. */
+/** Returns all claims, with their owners. */
 export const listClaims = job(
   'fast',
   import.meta.url,
@@ -196,7 +197,7 @@ export const listClaims = job(
   },
 );
 
-/** Who has asked for the inbox's time and has not tidied up yet. */
+/** Returns the processes that left a file for the filesystem time. */
 export function clockOwners(disk: Disk, { inbox }: { readonly inbox: string }): string[] {
   return listOwn(disk, claimedDirectory(inbox)).flatMap(({ name }) => clockOwner(name) ?? []);
 }
@@ -204,7 +205,7 @@ export function clockOwners(disk: Disk, { inbox }: { readonly inbox: string }): 
 export interface TakeOverRequest {
   readonly inbox: string;
   readonly owner: string;
-  /** Tokens of processes that are gone. */
+  /** Ids of processes that are gone. */
   readonly dead: readonly string[];
 }
 
@@ -214,8 +215,8 @@ export interface TakenClaim {
 }
 
 /**
- * Takes over what dead processes had claimed. What already has its receipt is only let go of.
- * @returns the claims that are ours now and are to be published, oldest first
+ * Takes over the claims of dead processes. A claim that has its receipt is only deleted.
+ * @returns the claims to be published by this process, oldest first
  */
 export const takeOverClaims = job(
   'fast',
@@ -253,7 +254,7 @@ function changeOwner(disk: Disk, inbox: string, from: Claim, to: Claim): boolean
   });
 }
 
-/** Undefined for a claim that is gone. */
+/** Returns undefined when the claim is gone. */
 export const claimKind = job(
   'fast',
   import.meta.url,
@@ -272,7 +273,7 @@ export const claimKind = job(
 function receiptStatus(disk: Disk, inbox: string, claim: Claim): string | undefined {
   return inOwn(disk, receiptsDirectory(inbox), (own) => {
     const path = own.at(receiptFile(claim));
-    // Somebody else's directory or link of that name is no receipt.
+    // A foreign directory or link of that name is not a receipt.
     if (disk.statIfThere(path)?.kind !== 'file') return undefined;
     try {
       const receipt = JSON.parse(readFile(disk, path, RECEIPT_BYTES_MAX).toString('utf8'));

@@ -1,22 +1,22 @@
-/** The filesystem's own time, which is what change times are compared with. */
+/** The clock of the filesystem, with which change times are compared. */
 
 import { hasErrno } from '../errors.js';
 import type { Disk } from '../storage/disk.js';
 import { removeIfThere } from '../storage/durable.js';
 import type { OwnDirectory } from './own-directory.js';
 
-/** What was found out about a directory is found out anew after so long: a server's clock may be set. */
+/** How long a check of a directory stays valid (ms): the clock of a file server may be set. */
 const TRUST_MS = 10_000;
 
-/** Until when a directory's change time is taken for the filesystem's, on the monotonic clock. */
+/** Until when the change time of a directory is trusted (monotonic clock), by directory. */
 const trusted = new Map<string, number>();
 
 /**
- * A new file has the time in any case (ms). A directory that is touched has it as well on local filesystems,
- * and that costs neither a file made nor one removed; over a network it may be this host's time, or
- * none (SMB). So it is believed for as long as a new file's time, now and then, lies between those of two
- * touches.
- * @param directory what `own` is, for what is remembered of it
+ * Returns the filesystem's time (ms). A new file always has that time. On local filesystems a touched
+ * directory has it, too, which saves creating and removing a file; over a network it may have this host's
+ * time, or none (SMB). So it is trusted as long as the time of a new file, made now and then, lies between
+ * those of two touches.
+ * @param directory the path of `own`, the key for remembering
  * @param name of the file
  */
 export function filesystemNow(
@@ -35,7 +35,7 @@ export function filesystemNow(
   return made;
 }
 
-/** Undefined where it is not ours to touch. */
+/** Returns undefined when this process may not touch it. */
 function touch(own: Pick<OwnDirectory, 'touch'>): number | undefined {
   try {
     return own.touch();
@@ -45,7 +45,10 @@ function touch(own: Pick<OwnDirectory, 'touch'>): number | undefined {
   }
 }
 
-/** The time of a file that is made for it, and goes again (ms). @param probe its path */
+/**
+ * Returns the time of a file that is created and removed for this (ms).
+ * @param probe its path
+ */
 export function timeOfNew(disk: Disk, probe: string): number {
   removeIfThere(disk, probe);
   const fd = disk.open(probe, 'create');

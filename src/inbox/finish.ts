@@ -1,6 +1,6 @@
 /**
- * Letting go of a claimed drop: its receipt, and then the drop itself deleted or, when it was
- * refused, moved whole to where its owner finds it.
+ * Finishes a claimed drop: writes its receipt, then deletes the drop or, when it was refused, moves it as a
+ * whole into .rejected/, where its owner finds it.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -41,13 +41,13 @@ import { within } from './signature.js';
 export interface FinishRequest {
   readonly inbox: string;
   readonly claim: Claim;
-  /** The receipt's text. */
+  /** Text of the receipt. */
   readonly receipt: string;
 }
 
 /**
- * The drop is published. Its receipt comes first: a crash in between finds the receipt, and only
- * deletes.
+ * Finishes a published drop. The receipt is written first: after a crash in between the next start finds it
+ * and only deletes the claim.
  * @throws claim.lost when another daemon has taken it over
  */
 export function finishPublished(disk: Disk, { inbox, claim, receipt }: FinishRequest): void {
@@ -61,9 +61,9 @@ export interface FinishBatchRequest {
 }
 
 /**
- * Several that were published together: their receipts wait for the disk together.
- * @returns for each what kept it from being let go; then it stays claimed
- * @throws system errors that concern them all
+ * Finishes drops that were published together; their receipts are synced together.
+ * @returns for each drop the error that left it claimed, if any
+ * @throws system errors that concern all of them
  */
 export const finishPublishedBatch = job(
   'fast',
@@ -110,7 +110,7 @@ function failureOf(work: () => unknown): PlainError | null {
 }
 
 /**
- * The drop is refused. Whoever sees its receipt finds it under .rejected/; a crash in between
+ * Finishes a refused drop. When its receipt is visible, the drop is under .rejected/. A crash in between
  * leaves the receipt unnamed, and `finishHalfReceipts` names it.
  * @throws claim.lost when another daemon has taken it over
  */
@@ -135,12 +135,12 @@ function writeUnnamed(disk: Disk, own: OwnDirectory, claim: Claim, receipt: stri
   return path;
 }
 
-/** Two drops may be claimed in one millisecond, and two threads write their receipts. */
+/** Two drops may be claimed in the same millisecond, and two threads may write their receipts. */
 function unnamedFile({ owner }: Claim): string {
   return `.${owner}-${randomBytes(8).toString('hex')}`;
 }
 
-/** It is no drop from here on. */
+/** From here on it is no longer a claim. */
 export function markForDeletion(disk: Disk, inbox: string, claim: Claim): void {
   inOwn(disk, claimedDirectory(inbox), (own) =>
     disk.rename(own.at(claimFile(claim)), own.at(doneFile(claim))),
@@ -160,7 +160,7 @@ export function moveToRejected(disk: Disk, inbox: string, claim: Claim): void {
   );
 }
 
-/** A file is rejected in a directory too, which a crash may have left behind. */
+/** A file is rejected into a directory, too. A crash may have left that directory behind. */
 function moveIntoNew(
   disk: Disk,
   from: string,
@@ -183,12 +183,16 @@ function checkOurs(disk: Disk, inbox: string, claim: Claim): string {
     disk.statIfThere(own.at(claimFile(claim))),
   );
   if (stat) return stat.kind;
-  throw new DropdockError('claim.lost', `The claim on ${claim.path} is gone.`, {
-    path: claim.path,
-  });
+  throw new DropdockError(
+    'claim.lost',
+    `The claim of '${claim.path}' is gone; another daemon took it over.`,
+    {
+      path: claim.path,
+    },
+  );
 }
 
-/** Deletes what was published. @returns how many drops */
+/** Returns whether published drops wait for deletion. */
 export function hasMarked(disk: Disk, { inbox }: { readonly inbox: string }): boolean {
   return listOwn(disk, claimedDirectory(inbox)).some(({ name }) => isDone(name));
 }
@@ -206,7 +210,7 @@ export const deleteMarked = job(
   },
 );
 
-/** Receipts that dead processes wrote and had no time to name. */
+/** Names receipts that dead processes wrote but did not name. */
 export function finishHalfReceipts(disk: Disk, inbox: string, dead: readonly string[]): void {
   const isTheirs = (name: string) => dead.some((token) => name.startsWith(`.${token}-`));
   const half = listOwn(disk, receiptsDirectory(inbox)).filter(({ name }) => isTheirs(name));
@@ -224,7 +228,7 @@ function finishHalf(
   receipts: OwnDirectory,
   rejected: OwnDirectory,
 ): void {
-  // Another daemon may be doing the same; a link or a directory is not what we left.
+  // Another daemon may be doing the same. A link or directory is not a receipt.
   if (disk.statIfThere(path)?.kind !== 'file') return;
   const about = rejectionIn(readFile(disk, path, Number.MAX_SAFE_INTEGER));
   const isMoved = about && disk.statIfThere(rejected.at(rejectedFile(about))) !== undefined;
@@ -241,7 +245,7 @@ function renameIfThere(disk: Disk, from: string, to: string): void {
   }
 }
 
-/** Which claim a receipt speaks of; undefined unless it is whole and tells of a rejection. */
+/** Returns the claim of a receipt; undefined unless the receipt is complete and reports a rejection. */
 function rejectionIn(receipt: Buffer): ReceiptName | undefined {
   try {
     const { status, claim, claimedAt } = JSON.parse(receipt.toString('utf8')) as {

@@ -1,7 +1,7 @@
 /**
- * Why a drop may not be read or taken, in a sentence that ends with what to do. Tools give away less
- * than people think, whatever the umask is: umoci makes files for their owner alone, skopeo
- * directories that only their owner may write.
+ * Explains why a drop may not be read or claimed, in a sentence that ends with the command to run. Some tools
+ * ignore the umask: umoci makes files readable only by their owner, skopeo directories writable only by their
+ * owner.
  */
 import { basename, dirname, join } from 'node:path';
 import { hasErrno } from '../errors.js';
@@ -12,11 +12,11 @@ import { within } from './signature.js';
 
 export interface ForbiddenDrop {
   readonly inbox: string;
-  /** Below the inbox. */
+  /** Its path in the inbox. */
   readonly path: string;
 }
 
-/** To be asked after something was answered with EACCES or EPERM. */
+/** Called after an operation failed with EACCES or EPERM. */
 export const whatForbids = job(
   'fast',
   import.meta.url,
@@ -25,18 +25,21 @@ export const whatForbids = job(
     const unreadable = firstUnreadable(disk, drop, basename(path), { files: 0 });
     if (unreadable !== undefined) {
       const whose = ownership(disk, join(dirname(drop), unreadable));
-      return `${unreadable} may not be read (${whose}): chmod -R g+rwX ${quoted(drop)}`;
+      return `cannot read ${unreadable}: permission denied (${whose}). Run: chmod -R g+rwX ${quoted(drop)}`;
     }
     const isDirectory = disk.statIfThere(drop)?.kind === 'directory';
     const parent = dirname(drop);
     if (isDirectory && !isForOthers(disk, drop)) {
-      return `its directory may not be taken (${ownership(disk, drop)}): chmod -R g+rwX ${quoted(drop)}`;
+      return `cannot move its directory: permission denied (${ownership(disk, drop)}). Run: chmod -R g+rwX ${quoted(drop)}`;
     }
-    return `nothing may be taken out of its directory (${ownership(disk, parent)}): chmod g+w,-t ${quoted(parent)}`;
+    return `cannot move it out of its directory: permission denied (${ownership(disk, parent)}). Run: chmod g+w,-t ${quoted(parent)}`;
   },
 );
 
-/** What may not be opened, by its path from the drop's own name on; undefined where all may. */
+/**
+ * Returns the first entry that cannot be opened, as a path that begins with the drop's name; undefined if
+ * there is none.
+ */
 function firstUnreadable(
   disk: Disk,
   full: string,
@@ -65,15 +68,15 @@ function firstUnreadable(
   }
 }
 
-/** Its group, or everybody, may write to it. */
+/** Returns whether its group or all users may write to it. */
 function isForOthers(disk: Disk, path: string): boolean {
   return ((disk.statIfThere(path)?.mode ?? 0) & 0o022) !== 0;
 }
 
-/** What users that a namespace does not know are shown as (systemd's PrivateUsers=). */
+/** User id shown for users unknown in a user namespace (systemd's PrivateUsers=). */
 const OVERFLOW_UID = 65_534;
 
-/** For a shell: whoever made the drop chose its name, and the command is pasted by root. */
+/** Quotes a path for a shell: the name of a drop is untrusted, and an administrator pastes the command. */
 function quoted(path: string): string {
   if (/^[\w@%+=:,./~-]+$/.test(path)) return path;
   return `'${path.replaceAll("'", "'\\''")}'`;
@@ -81,7 +84,7 @@ function quoted(path: string): string {
 
 function ownership(disk: Disk, path: string): string {
   const stat = disk.statIfThere(path);
-  if (stat === undefined) return 'gone by now';
+  if (stat === undefined) return 'now gone';
   const owner = stat.uid === OVERFLOW_UID ? 'another user' : `user ${stat.uid}`;
   return `${owner}, mode ${stat.mode.toString(8).padStart(4, '0')}`;
 }

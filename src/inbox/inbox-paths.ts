@@ -1,10 +1,10 @@
 /**
- * The inbox, drawn once.
+ * The layout of the inbox:
  *
- *   <inbox>/<repository>[:<tag>][@<label>]   drops, and directories that are name spaces
- *     .claimed/<path>@<when>.<owner>         a drop taken for publishing; its path, escaped
- *     .rejected/<name>@<when>/               a drop that was refused, whole
- *     .receipts/<name>@<when>.json           what happened to a drop
+ *   <inbox>/<repository>[:<tag>][@<label>]   drops, and directories that are namespaces
+ *     .claimed/<path>@<when>.<owner>         a claimed drop; its path is escaped
+ *     .rejected/<name>@<when>/               a rejected drop, complete
+ *     .receipts/<name>@<when>.json           the receipt of a drop
  */
 import { join } from 'node:path';
 import { claimName, flatDropName, pathOfClaimName } from '../image/names.js';
@@ -16,16 +16,19 @@ export const receiptsDirectory = (inbox: string) => join(inbox, '.receipts');
 
 const CLOCK = '.clock-';
 
-/** Names a drop's receipt, and its place in `.rejected`. */
+/** Names the receipt of a drop and its directory in `.rejected`. */
 export interface ReceiptName {
-  /** The drop's path as one component: `team~app:1.2`. */
+  /** The flat name of the drop: its path as one component, such as `team~app:1.2`. */
   readonly name: string;
   readonly at: Timestamp;
 }
 
-/** A drop that was taken, and by which process. */
+/** A claimed drop and the process that claimed it. */
 export interface Claim extends ReceiptName {
-  /** The drop's path below the inbox, exactly: whoever takes the claim over knows it from its name. */
+  /**
+   * The exact path of the drop in the inbox. A process that takes over the claim reads it from the claim's
+   * name.
+   */
   readonly path: string;
   readonly owner: string;
 }
@@ -42,12 +45,12 @@ export function claimPath(inbox: string, claim: Claim): string {
   return join(claimedDirectory(inbox), claimFile(claim));
 }
 
-/** Names a claim among the claims of one process. */
+/** Identifies a claim among the claims of one process. */
 export function claimKey({ path, at }: Claim): string {
   return `${path}@${at}`;
 }
 
-/** Undefined for what is no claim. */
+/** Returns undefined for a name that is not a claim. */
 export function parseClaim(file: string): Claim | undefined {
   const match = /^(.+)@([^@]+Z)\.([^.@]+)$/s.exec(file);
   const [, name, at, owner] = match ?? [];
@@ -56,7 +59,7 @@ export function parseClaim(file: string): Claim | undefined {
   return newClaim({ path: pathOfClaimName(name), at, owner });
 }
 
-/** A claim that is being deleted: what a crash leaves of it is no drop any more. */
+/** Name of a claim that is being deleted. The rest that a crash leaves is not a drop. */
 export function doneFile(claim: Claim): string {
   return `.done-${claimFile(claim)}`;
 }
@@ -65,12 +68,12 @@ export function isDone(file: string): boolean {
   return file.startsWith('.done-');
 }
 
-/** The file by which a process asks for the inbox's own time; what a crash leaves of it is litter. */
+/** Name of the file for reading the filesystem time. A crash may leave it behind. */
 export function clockFile(owner: string): string {
   return `${CLOCK}${owner}`;
 }
 
-/** Undefined for what is no such file. */
+/** Returns undefined for other names. */
 export function clockOwner(file: string): string | undefined {
   return file.startsWith(CLOCK) ? file.slice(CLOCK.length) : undefined;
 }

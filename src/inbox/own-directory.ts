@@ -1,7 +1,7 @@
 /**
- * The directories of the inbox that are ours. Whoever may write to the inbox can rename them and put
- * something else in their place, so each is opened through no link, and what is done in it is done
- * relative to what was opened: nothing outside the inbox is reached.
+ * The directories in the inbox that belong to dropdock. A user with write permission for the inbox can rename
+ * them and put something else in their place. So each is opened without following links, and used relative to
+ * the open directory: nothing outside the inbox is reached.
  */
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
@@ -11,18 +11,21 @@ import { ensureDirectory } from '../storage/durable.js';
 import { within } from './signature.js';
 
 export interface OwnDirectory {
-  /** A path to an entry, good for as long as the directory is in use. */
+  /** A path to an entry, valid while the directory is open. */
   at(name: string): string;
   list(): Entry[];
   sync(): void;
-  /** Sets its change time to the filesystem's now, and tells it (ms). @throws EPERM where it is not ours */
+  /**
+   * Sets the change time to the filesystem's current time and returns it (ms).
+   * @throws EPERM when the directory belongs to another user
+   */
   touch(): number;
 }
 
-/** Nobody but us has business among the claims. */
+/** Other users have no access to claims. */
 const MODES: Readonly<Record<string, number>> = { '.claimed': 0o700 };
 
-/** Makes one of our directories; what is none and has its name is moved aside, to be looked at. */
+/** Creates one of these directories. Anything else with its name is moved aside for inspection. */
 export function ensureOwn(disk: Disk, path: string): void {
   const kind = disk.statIfThere(path)?.kind;
   if (kind !== undefined && kind !== 'directory') {
@@ -32,7 +35,7 @@ export function ensureOwn(disk: Disk, path: string): void {
   ensureDirectory(disk, path, MODES[basename(path)] ?? 0o755);
 }
 
-/** Runs `use` with one of our directories open; it is made again where it is gone. */
+/** Runs `use` with the directory open. Creates it when it is missing. */
 export function inOwn<T>(disk: Disk, path: string, use: (own: OwnDirectory) => T): T {
   let fd = openIfDirectory(disk, path);
   if (fd === undefined) {
@@ -42,12 +45,12 @@ export function inOwn<T>(disk: Disk, path: string, use: (own: OwnDirectory) => T
   return useOpen(disk, fd, use);
 }
 
-/** The entries of one of our directories; none where it is not there, or something else is. */
+/** Returns the entries; none when the directory is missing or something else has its name. */
 export function listOwn(disk: Disk, path: string): Entry[] {
   return findInOwn(disk, path, (own) => own.list()) ?? [];
 }
 
-/** For those who only look: undefined where one of our directories is not there. */
+/** For read-only access: returns undefined when the directory is missing. */
 export function findInOwn<T>(
   disk: Disk,
   path: string,
@@ -83,8 +86,8 @@ function openIfDirectory(disk: Disk, path: string): number | undefined {
 }
 
 /**
- * Gives something its name in one of our directories. What was put there beforehand by somebody
- * else, and cannot be replaced, is moved aside within it.
+ * Renames something into the directory. An existing entry of that name that cannot be replaced is moved aside
+ * within it.
  */
 export function renameInto(
   disk: Disk,

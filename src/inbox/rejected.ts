@@ -1,4 +1,4 @@
-/** What was refused and still lies there, newest first, with what its receipts say. Reads only. */
+/** Returns the rejected drops that are still there, newest first, with data from their receipts. Read-only. */
 
 import { pathOfFlatName } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
@@ -9,9 +9,9 @@ import { receiptFile, receiptsDirectory, rejectedDirectory } from './inbox-paths
 import { findInOwn, listOwn } from './own-directory.js';
 
 export interface RejectedDrop {
-  /** Its path as it lay in the inbox; where no receipt is left, what its name there stands for. */
+  /** Its path in the inbox; derived from the name in `.rejected` when the receipt is missing. */
   readonly drop: string;
-  /** Its name as one component, as in `.rejected/`. */
+  /** Its flat name, as in `.rejected/`. */
   readonly claim: string;
   /** When it was claimed. */
   readonly at: Timestamp;
@@ -20,11 +20,11 @@ export interface RejectedDrop {
   readonly hint: string;
 }
 
-/** A receipt is a page of text; what is longer is not ours. */
+/** Receipts are short. A longer file is not a receipt of dropdock. */
 const RECEIPT_BYTES_MAX = 1024 * 1024;
 const TEXT_MAX = 2000;
 
-/** @param count of the newest so many */
+/** @param count only the newest so many */
 export const listRejected = job(
   'background',
   import.meta.url,
@@ -51,7 +51,7 @@ function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undef
   return cut > 0 && isTimestamp(at) ? { claim, at } : undefined;
 }
 
-/** Whoever may write there may have put anything in its place: only short texts are taken from it. */
+/** Users with write permission may have put anything there: only short texts are used. */
 function readReceipt(
   disk: Disk,
   inbox: string,
@@ -75,6 +75,6 @@ function readReceipt(
       ...(drop !== '' && { drop }),
     };
   } catch {
-    return { code: '', message: 'Its receipt is gone.', hint: '' };
+    return { code: '', message: 'The receipt is missing.', hint: '' };
   }
 }

@@ -1,4 +1,6 @@
-/** A look at the inbox: every thirty seconds and at every event, so it loads little. */
+/**
+ * The scan job, which runs every thirty seconds and at every event. It imports little, so that it loads fast.
+ */
 
 import { recogniseDirectory, savedDirectories } from '../formats/format.js';
 import type { Disk } from '../storage/disk.js';

@@ -1,4 +1,4 @@
-/** Walks the inbox: which drops are there, what each looked like, what else lies about. */
+/** Walks the inbox and returns the drops in it, the signature of each, and ignored entries. */
 
 import { DropdockError, isSystemError } from '../errors.js';
 import { DOCKER_SAVE_MANIFEST_BYTES_MAX, DROP_DEPTH_MAX } from '../image/limits.js';
@@ -17,42 +17,42 @@ import {
   within,
 } from './signature.js';
 
-/** A drop as one look at it found it. */
+/** A drop as found by one scan. */
 export interface Observation extends DropSignature {
-  /** Below the inbox. */
+  /** Its path in the inbox. */
   readonly path: string;
   readonly kind: 'directory' | 'file';
-  /** False for a directory that may as well be a name space: it is never rejected. */
+  /** False for a directory that may be a namespace; it is never rejected. */
   readonly isCertain: boolean;
-  /** False when a marker file is wanted and not there yet. */
+  /** False when a required marker file is missing. */
   readonly isMarked: boolean;
 }
 
 export interface ScanRequest {
   readonly inbox: string;
-  /** What a marker file adds to the name of its drop; undefined when none is wanted. */
+  /** What a marker file adds to the name of its drop; undefined when none is required. */
   readonly marker: string | undefined;
-  /** Whose file asks for the inbox's own time, when there are drops; nobody's where it is left out. */
+  /** The process that reads the filesystem time when there are drops; when absent, it is not read. */
   readonly clock?: string;
 }
 
 export interface ScanResult {
   readonly drops: readonly Observation[];
-  /** What is not taken, and why. */
+  /** Entries that are not claimed, and why. */
   readonly ignored: readonly { readonly path: string; readonly reason: string }[];
-  /** Directories in which drops may appear; below the inbox, '' for itself. */
+  /** Directories in which drops may appear, relative to the inbox; '' is the inbox itself. */
   readonly directories: readonly string[];
-  /** The inbox's own time after the look (ms); undefined where nobody asked, or nothing was found. */
+  /** The filesystem's time after the scan (ms); undefined when not requested or nothing was found. */
   readonly filesystemMs?: number | undefined;
 }
 
-/** Tells by its entries whether a directory holds an image, or is about to. */
+/** Returns whether the entries of a directory belong to an image, or to the beginning of one. */
 export type IsImage = (entries: readonly Entry[]) => boolean;
 
-/** The directories that belong to an image, by what its manifest.json says. */
+/** Returns the directories that belong to an image, according to its manifest.json. */
 export type DirectoriesOfImage = (manifest: Buffer) => ReadonlySet<string>;
 
-/** @throws when the inbox itself cannot be read; trouble below it is told of in `ignored` */
+/** @throws when the inbox itself cannot be read; errors below it are in `ignored` */
 export function scanInbox(
   disk: Disk,
   request: ScanRequest,
@@ -87,7 +87,7 @@ class Scan implements ScanResult {
     readonly directoriesOf: DirectoriesOfImage,
   ) {}
 
-  /** Every step goes from an open directory to an entry of it, and through no link. */
+  /** Every step goes from an open directory to one of its entries, without following links. */
   nameSpace(fd: number, path: string, entries: readonly Entry[], depth: number): void {
     this.directories.push(path);
     for (const entry of entries) {
@@ -96,7 +96,7 @@ class Scan implements ScanResult {
       try {
         this.#entry(fd, below, entry, entries, depth);
       } catch (error) {
-        // One entry that cannot be looked at keeps nobody from the others.
+        // An unreadable entry must not hide the others.
         if (!isSystemError(error)) throw error;
         this.#ignore(below, `it cannot be read (${error.code})`);
       }
@@ -106,7 +106,7 @@ class Scan implements ScanResult {
   #entry(fd: number, path: string, entry: Entry, siblings: readonly Entry[], depth: number): void {
     const { name, kind } = entry;
     const { marker } = this.request;
-    // The names of its claim and its receipt would be longer than a filesystem allows.
+    // A longer path would make the names of claim and receipt too long for the filesystem.
     const tooLong = whyTooLong(path);
     if (tooLong !== undefined) {
       this.#ignore(path, `its path is ${tooLong}`);
@@ -142,7 +142,7 @@ class Scan implements ScanResult {
       }
       const nested = this.isImage(entries);
       if (nested) this.#ignore(path, 'an image beside other directories; give it one of its own');
-      // The files of that image are told of with it.
+      // Files of that image are reported with it.
       const inside = nested ? this.#foreign(fd, entries) : entries;
       this.nameSpace(fd, path, inside, depth + 1);
     } finally {
@@ -151,15 +151,15 @@ class Scan implements ScanResult {
   }
 
   /**
-   * Is this directory a drop, or a name space for drops? 'perhaps' for what only begins to look
-   * like one: tools make their files in every order. Directories that no image has are drops of
-   * others, which must never be taken along.
+   * Decides whether a directory is a drop or a namespace. 'perhaps': it only begins to look like a drop,
+   * since tools write files in any order. Subdirectories that belong to no image may be other drops and must
+   * not be claimed with it.
    */
   #isDrop(fd: number, name: string, entries: readonly Entry[]): 'certain' | 'perhaps' | 'no' {
     const directories = entries.filter(({ kind }) => kind === 'directory');
     if (this.#foreign(fd, entries).length > 0) return 'no';
     if (this.isImage(entries)) return 'certain';
-    // No repository is named with these, so it can only be a drop.
+    // Repository names cannot contain these characters, so it must be a drop.
     const isNamedAsDrop = /[:=@]/.test(name);
     if (this.#isMadeOfPieces(fd, entries)) return isNamedAsDrop ? 'certain' : 'perhaps';
     if (entries.some((each) => /^(?:oci|dir)-put-blob|^ingest$/.test(each.name))) return 'perhaps';
@@ -170,13 +170,13 @@ class Scan implements ScanResult {
       this.disk.close(inside);
       if (names.length === 0 || names.some((each) => /^sha(256|512)$/.test(each))) return 'perhaps';
     }
-    // A registry's host and port: what a mirror has put there and was taken leaves it empty.
+    // Host and port of a registry: a mirror's directory, which is empty after its drops were claimed.
     const shown = entries.filter((each) => !isBusyName(each.name));
     if (/[:=]\d{1,5}$/.test(name) && shown.every(isArchive)) return 'no';
     return isNamedAsDrop && directories.length === 0 ? 'certain' : 'no';
   }
 
-  /** Directories that are no part of an image: drops of others, perhaps. */
+  /** Returns directories that belong to no image; they may be other drops. */
   #foreign(fd: number, entries: readonly Entry[]): readonly Entry[] {
     const unknown = entries.filter(
       ({ name, kind }) =>
@@ -193,15 +193,16 @@ class Scan implements ScanResult {
     try {
       return this.directoriesOf(readFile(this.disk, path, DOCKER_SAVE_MANIFEST_BYTES_MAX));
     } catch (error) {
-      // It is too long, a link, or gone: it says nothing of directories.
+      // manifest.json is too long, a link, or gone: it names no directories.
       if (error instanceof DropdockError || isSystemError(error)) return new Set();
       throw error;
     }
   }
 
   /**
-   * Nothing but what images are made of, and nothing that names them yet: an unpacked docker-archive
-   * or skopeo's dir: on its way. Its layers are tars, which must not be taken for drops.
+   * Returns whether there are only parts of images and nothing that names them yet: an unpacked
+   * docker-archive or skopeo's dir: that is being written. Its layers are tars, which must not be claimed as
+   * drops.
    */
   #isMadeOfPieces(fd: number, entries: readonly Entry[]): boolean {
     const seen = entries.filter(({ name }) => !isBusyName(name));
@@ -242,19 +243,19 @@ class Scan implements ScanResult {
   }
 }
 
-/** A config, layer or manifest, as docker-archives and skopeo's dir: call them. */
+/** Name of a config, layer or manifest in docker-archives and in skopeo's dir:. */
 const NAMED_BY_DIGEST =
   /^(?:sha256[:_-]+)?[0-9a-f]{64}(?:\.json|\.manifest\.json|\.tar|\.tar\.gz|\.tar\.zst)?$/;
-/** What lies in the directory that old docker versions make for a layer. */
+/** Files in a layer directory of a legacy docker-archive. */
 const LAYER_FILE = /^(?:VERSION|json|layer\.tar)$/;
 const PIECE = new RegExp(`${NAMED_BY_DIGEST.source}|${LAYER_FILE.source}|^repositories$`);
 
-/** docker save of old, unpacked: a directory for each layer. */
+/** An unpacked legacy docker-archive has one directory per layer. */
 function isLegacyLayer(name: string): boolean {
   return /^[0-9a-f]{64}$/.test(name);
 }
 
-/** An archive by its name, and no file of an image that is being written. */
+/** Returns whether the name is that of an archive, and not of an image file that is being written. */
 function isArchive({ kind, name }: Entry): boolean {
   const isNamed = hasExtension(name) || /[:=@]/.test(name);
   return kind === 'file' && isNamed && !/^[0-9a-f]{64}\./.test(name);

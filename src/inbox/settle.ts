@@ -1,27 +1,27 @@
 /**
- * Decides when a drop is taken: when it is still and whole. Pure but for what it remembers of each
- * drop; all times come in as arguments.
+ * Decides when a drop can be claimed: when it is quiet and complete. Pure except for its memory of each drop;
+ * all times are arguments.
  */
 import { LISTED_MAX } from '../image/limits.js';
 import type { Missing } from '../image/staged-content.js';
 import type { Observation } from './scan.js';
 
 export interface SettleSettings {
-  /** Nothing may have changed for so long. */
+  /** How long nothing must have changed. */
   readonly quietMs: number;
-  /** Still and not whole for so long: rejected. */
+  /** A drop that is quiet but incomplete for this long is rejected. */
   readonly timeoutMs: number;
 }
 
-/** What reading a drop found. 'refused': it will never be whole; publishing it says why. */
+/** The result of reading a drop. 'refused': it will never be complete; the publish reports the reason. */
 export type Verdict =
   | { readonly kind: 'whole' }
   | { readonly kind: 'refused' }
-  /** No image at all, and left alone. */
+  /** Not an image; left alone. */
   | { readonly kind: 'stranger' }
   | { readonly kind: 'incomplete'; readonly missing: readonly Missing[] };
 
-/** Whole, or never to be: what is wrong with it is told when it is published. */
+/** Returns true when the drop is complete, or never will be. The publish reports what is wrong with it. */
 export function isClaimable(
   verdict: Verdict,
 ): verdict is Extract<Verdict, { readonly kind: 'whole' | 'refused' }> {
@@ -29,30 +29,30 @@ export function isClaimable(
 }
 
 export type Decision =
-  /** Not still yet (no reason worth a line), or not whole. */
+  /** Not quiet yet (not worth a log line), or incomplete. */
   | {
       readonly action: 'wait';
       readonly reason: string | undefined;
       readonly recheckMs: number;
-      /** Still, and these are missing: the next change is worth a look. */
+      /** Set when it is quiet: the missing content, whose arrival triggers the next scan. */
       readonly missing?: readonly Missing[];
     }
-  /** Still: read it and ask again with the verdict. */
+  /** Quiet: read it and decide again with the verdict. */
   | { readonly action: 'examine' }
   | { readonly action: 'ignore'; readonly reason: string }
   | { readonly action: 'take'; readonly tolerateAbsent: boolean };
 
 interface Track {
   signature: string;
-  /** On the monotonic clock: since when the signature has been the same. */
+  /** Since when the signature is unchanged (monotonic clock). */
   sinceMs: number;
   verdict: Verdict | undefined;
 }
 
 export interface Times {
-  /** The filesystem's own clock. */
+  /** The filesystem's clock. */
   readonly filesystemMs: number;
-  /** A clock that is never set. */
+  /** Monotonic clock. */
   readonly monotonicMs: number;
 }
 
@@ -61,22 +61,22 @@ export class Settler {
 
   constructor(readonly settings: SettleSettings) {}
 
-  /** What to do about a drop that was just looked at. */
+  /** Returns what to do with a drop that was just scanned. */
   decide(seen: Observation, times: Times): Decision {
     const track = this.#track(seen, times.monotonicMs);
     const { quietMs, timeoutMs } = this.settings;
     const sameForMs = times.monotonicMs - track.sinceMs;
     const timedOut = sameForMs >= timeoutMs;
     if (!seen.isMarked) return { action: 'wait', reason: 'its marker file', recheckMs: quietMs };
-    // A tool that died leaves its temporary files behind: one day they count no more.
+    // A tool that died leaves temporary files behind. They no longer count after the timeout.
     if (seen.busy !== undefined && !timedOut) {
       return {
         action: 'wait',
-        reason: `${seen.busy} shows that it is being written`,
+        reason: `temporary file ${seen.busy} of a running write`,
         recheckMs: quietMs,
       };
     }
-    // The change times tell at once; what they cannot tell (a clock that was set), watching does.
+    // Change times decide at once. When they cannot (the clock was set), an unchanged signature decides.
     const quietForMs = times.filesystemMs - seen.newestMs;
     if (quietForMs < quietMs && sameForMs < quietMs) {
       const restMs =
@@ -94,30 +94,30 @@ export class Settler {
   ): Decision {
     if (verdict.kind === 'stranger') return { action: 'ignore', reason: 'no archive of an image' };
     if (isClaimable(verdict)) return { action: 'take', tolerateAbsent: false };
-    // Publishing it finds the same things missing, and rejects it with the list.
+    // The publish finds the same content missing and rejects the drop with the list.
     if (timedOut && seen.isCertain) return { action: 'take', tolerateAbsent: true };
     const recheckMs = Math.max(timedOut ? this.settings.timeoutMs : leftMs, 1);
     const { missing } = verdict;
     return { action: 'wait', reason: describeMissing(missing), recheckMs, missing };
   }
 
-  /** Remembers what reading the drop found, for as long as it stays the same. */
+  /** Remembers the verdict while the drop stays unchanged. */
   conclude(path: string, verdict: Verdict): void {
     const track = this.#tracks.get(path);
     if (track) track.verdict = verdict;
   }
 
-  /** Since when a drop has looked as it does (monotonic). */
+  /** Returns since when the drop is unchanged (monotonic). */
   sinceOf(path: string): number | undefined {
     return this.#tracks.get(path)?.sinceMs;
   }
 
-  /** A drop that was taken and given back goes on waiting where it was, with what was found. */
+  /** A drop that was claimed and returned continues to wait, with its verdict. */
   resume(path: string, signature: string, sinceMs: number, verdict: Verdict): void {
     this.#tracks.set(path, { signature, sinceMs, verdict });
   }
 
-  /** A thin drop waits for what its repository serves, which has changed. */
+  /** A thin drop depends on what its repository serves, which has changed. */
   forgetVerdicts(): void {
     for (const track of this.#tracks.values()) {
       const { verdict } = track;
@@ -126,7 +126,10 @@ export class Settler {
     }
   }
 
-  /** Drops that are gone need not be remembered. @returns how many are left */
+  /**
+   * Forgets drops that are gone.
+   * @returns how many remain
+   */
   keepOnly(paths: ReadonlySet<string>): number {
     for (const path of this.#tracks.keys()) if (!paths.has(path)) this.#tracks.delete(path);
     return this.#tracks.size;
@@ -141,7 +144,7 @@ export class Settler {
   }
 }
 
-/** "2 things: sha256:… (of sha256:…), …" */
+/** Returns a text such as "2 things: sha256:… (of sha256:…), …". */
 export function describeMissing(missing: readonly Missing[]): string {
   const listed = missing
     .slice(0, LISTED_MAX)
@@ -152,7 +155,7 @@ export function describeMissing(missing: readonly Missing[]): string {
   return `missing: ${listed.join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
 }
 
-/** What is not there in full, where only that is known. */
+/** A verdict for an incomplete drop when nothing more is known. */
 export function incomplete(path: string): Verdict {
   const missing = { digest: '', path, by: 'the drop', tolerable: false, platform: undefined };
   return { kind: 'incomplete', missing: [missing] };

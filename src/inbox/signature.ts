@@ -1,4 +1,4 @@
-/** What a drop looks like at one moment: the same before and after it is renamed. */
+/** The signature of a drop at one moment. A rename does not change it. */
 import { createHash, type Hash } from 'node:crypto';
 import { hasErrno } from '../errors.js';
 import { DROP_DEPTH_MAX, FILES_PER_DROP_MAX } from '../image/limits.js';
@@ -6,20 +6,20 @@ import type { Disk, Entry } from '../storage/disk.js';
 import { showsWriter } from './writers.js';
 
 export interface DropSignature {
-  /** Changes whenever anything in the drop changes. */
+  /** Changes when anything in the drop changes. */
   readonly signature: string;
-  /** The filesystem's time of the newest change (ms). */
+  /** Time of the newest change, by the filesystem's clock (ms). */
   readonly newestMs: number;
-  /** A name inside it that a tool uses while it is writing. */
+  /** A name in the drop that a tool uses while writing. */
   readonly busy: string | undefined;
 }
 
-/** A path that leads into an open directory, so that nobody can swap what lies on the way. */
+/** Returns a path relative to an open directory, so that no parent directory can be replaced. */
 export function within(fd: number, name = '.'): string {
   return `/proc/self/fd/${fd}/${name}`;
 }
 
-/** Undefined for what is no directory (any more) or may not be read. */
+/** Returns undefined when there is no directory, 'denied' when it may not be read. */
 export function openDirectory(disk: Disk, path: string): number | 'denied' | undefined {
   try {
     return disk.open(path, 'directory');
@@ -30,7 +30,7 @@ export function openDirectory(disk: Disk, path: string): number | 'denied' | und
   }
 }
 
-/** @param path of a directory, a file, or whatever took its place; a link is not followed */
+/** @param path of a directory, file or anything in its place; links are not followed */
 export function signatureOf(disk: Disk, path: string): DropSignature {
   const fd = openDirectory(disk, path);
   if (typeof fd !== 'number') return fileSignature(disk, path);
@@ -42,8 +42,8 @@ export function signatureOf(disk: Disk, path: string): DropSignature {
 }
 
 /**
- * A file's change time is set by a rename too, so its modification time stands for it: whoever sets
- * that back while he writes is found out when the archive is read.
+ * A rename also sets a file's change time, so the modification time is used. When a writer sets that back,
+ * reading the archive shows that it is incomplete.
  */
 export function fileSignature(disk: Disk, path: string): DropSignature {
   const { kind = 'other', size = 0, mtimeMs = 0, ino = 0 } = disk.statIfThere(path) ?? {};
@@ -51,10 +51,9 @@ export function fileSignature(disk: Disk, path: string): DropSignature {
 }
 
 /**
- * Every name, size, change time and inode below a directory. The directory's own change time is
- * left out, for a rename sets it and changes nothing inside; its modification time tells when a
- * name was added or removed.
- * @param entries what lies in it, as it was found a moment ago
+ * Covers every name, size, change time and inode below a directory. The directory's own change time is
+ * excluded, because a rename sets it; its modification time changes when a name is added or removed.
+ * @param entries its entries, as just listed
  */
 export function treeSignature(disk: Disk, root: number, entries: readonly Entry[]): DropSignature {
   const walk: Walk = {

@@ -1,7 +1,7 @@
 /**
- * Events make a scan come sooner, and nothing more: chokidar was measured to lose them silently.
- * It watches the directories in which drops may appear and nothing below them, so a drop of
- * 100,000 files costs no watch at all. The only door to chokidar.
+ * Watches the inbox to trigger scans early. Nothing depends on events: chokidar was measured to lose them
+ * silently. Only directories in which drops may appear are watched, not their contents, so a drop of 100,000
+ * files needs no watch. The only file that uses chokidar.
  */
 import { join } from 'node:path';
 import { FSWatcher } from 'chokidar';
@@ -9,27 +9,27 @@ import { hasErrno } from '../errors.js';
 import { type PathWatch, watchPath } from '../storage/watch-path.js';
 
 export interface Hint {
-  /** The directory something happened in, below the inbox. */
+  /** The directory of the event, relative to the inbox. */
   readonly directory: string;
 }
 
-/** A look at once; then as long again as the watch is old. */
+/** First scan at once; then repeated when as much time has passed again. */
 const AGAIN_MS_MIN = 20;
-/** By then a new watch is there, however busy the machine is. */
+/** After this time a new watch is established even on a busy host. */
 const DOUBT_MS_MAX = 10_000;
-/** Places watched for drops that wait; more wait for the next scan. */
+/** Most places watched for waiting drops; more wait for the next scan. */
 const PLACES_MAX = 1000;
 
 /**
- * Lists nothing. chokidar lists a directory again after events there, with a stat of every entry, to
- * tell what is new: a third of what the main thread did while 1,000 drops came in. That is what a scan
- * is for; here it is enough that something happened.
+ * A watcher without listing. After an event chokidar lists the directory and stats every entry to find what
+ * is new: this took a third of the main thread's time while 1,000 drops arrived. A scan does that; here the
+ * event is enough.
  */
 class EventsOnly extends FSWatcher {
   override _throttle(
     ...given: Parameters<FSWatcher['_throttle']>
   ): ReturnType<FSWatcher['_throttle']> {
-    // What is throttled is not done.
+    // chokidar skips what is throttled.
     return given[0] === 'readdir' ? false : super._throttle(...given);
   }
 }
@@ -37,15 +37,15 @@ class EventsOnly extends FSWatcher {
 export class InboxWatch {
   readonly #watcher: FSWatcher;
   readonly #watched = new Set<string>();
-  /** Drops that wait for a change, each with what is watched of it. */
+  /** Waiting drops, with their watches. */
   readonly #awaited = new Map<string, readonly PathWatch[]>();
   #places = 0;
-  /** When a directory began to be watched, on the monotonic clock. */
+  /** When a directory began to be watched (monotonic clock). */
   #freshMs = Number.NEGATIVE_INFINITY;
 
   /**
-   * @param onHint something happened there; look
-   * @param onError events may be missing from now on; scans go on
+   * @param onHint called after an event: scan now
+   * @param onError called when events may be missing from now on; scans continue
    */
   constructor(
     readonly inbox: string,
@@ -60,12 +60,12 @@ export class InboxWatch {
       awaitWriteFinish: false,
       usePolling: false,
       depth: 0,
-      // Its own bookkeeping of files is not wanted: everything but the directories is ignored.
+      // Ignores everything but the directories; chokidar's own tracking of files is not used.
       ignored: (path) => !this.#watched.has(path),
     });
-    // The raw event comes straight from the kernel's watch, before any of that bookkeeping.
+    // The raw event comes directly from the kernel, before chokidar processes it.
     this.#watcher.on('raw', (_event, name, details) => {
-      // Our own directories, and files that tools will rename when they are whole: no drop has such a name.
+      // Own directories, and temporary files that tools rename when complete: no drop has such a name.
       if (name?.startsWith('.')) return;
       const { watchedPath } = details as { watchedPath?: string };
       if (watchedPath) onHint({ directory: watchedPath.slice(inbox.length + 1) });
@@ -74,11 +74,11 @@ export class InboxWatch {
   }
 
   /**
-   * chokidar tells nobody when it has begun to watch a directory. What came before that is found by
-   * looking again, later and later.
-   * @param directories below the inbox; only these are watched from now on
-   * @param nowMs on the monotonic clock
-   * @returns in how many milliseconds to look again; Infinity where every watch is there
+   * Watches these directories and no others. chokidar does not report when a watch is established, so earlier
+   * changes are found by scanning again, with growing delays.
+   * @param directories relative to the inbox
+   * @param nowMs monotonic clock
+   * @returns in how many milliseconds to scan again; Infinity when every watch is established
    */
   follow(directories: readonly string[], nowMs: number): number {
     const wanted = new Set(directories.map((directory) => join(this.inbox, directory)));
@@ -96,23 +96,24 @@ export class InboxWatch {
   }
 
   /**
-   * Makes the next change of a drop that waits a hint: below a drop nothing else is watched, and a file
-   * that was claimed and returned is not in the inbox for the kernel while its writer has it open (its
-   * events come under the name it was claimed by).
-   * @param places of the drop, as paths below the inbox: a file, or directories in which something is missing
-   * @returns true when the watch is new: what changed before it needs another look
+   * Makes the next change of a waiting drop trigger a scan. Nothing else inside a drop is watched. A file
+   * that was claimed and returned while its writer has it open has no events in the inbox: the kernel reports
+   * them under the claimed name.
+   * @param places paths of the drop relative to the inbox: a file, or directories in which something is
+   *   missing
+   * @returns true when the watch is new; changes before it need another scan
    */
   awaitChange(drop: string, places: readonly string[]): boolean {
     if (this.#awaited.has(drop)) return false;
     const watchers = places.slice(0, PLACES_MAX - this.#places).flatMap((place) => {
       try {
-        // The first event is enough: from then on the drop is looked at until it is quiet again.
+        // One event is enough: the drop is then scanned until it is quiet again.
         const onChange = () => {
           if (this.#forget(drop)) this.onHint({ directory: place });
         };
         return watchPath(join(this.inbox, place), { onChange, onError: this.onError });
       } catch (error) {
-        // What is not there yet is made in a directory that is watched; the others are left to the scans.
+        // A missing place will be created in a watched directory; the others are found by scans.
         if (!hasErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) this.onError(error as Error);
         return [];
       }
@@ -122,7 +123,7 @@ export class InboxWatch {
     return watchers.length > 0;
   }
 
-  /** Drops that no longer wait, or are gone, are not watched any more. */
+  /** Stops watching drops that no longer wait. */
   awaitOnly(drops: ReadonlySet<string>): void {
     for (const drop of this.#awaited.keys()) if (!drops.has(drop)) this.#forget(drop);
   }

@@ -1,15 +1,15 @@
 /**
- * Repositories in parallel, one batch at a time each; what waits for a repository when its batch begins is
- * in it.
+ * Publishes repositories in parallel, one batch per repository at a time. A batch takes everything that waits
+ * for its repository when it starts.
  *
- * No timeouts and no signals: p-queue frees a slot while the task still runs (measured), and a publish
- * must have ended before the next begins.
+ * Uses no timeouts or signals of p-queue: it frees a slot while the task still runs (measured), and a publish
+ * must end before the next one of its repository starts.
  */
 import { setImmediate } from 'node:timers/promises';
 import PQueue from 'p-queue';
 
 export interface BatchLimits {
-  /** Batches at once. */
+  /** Batches that may run at once. */
   readonly parallel: number;
   /** Items in one batch. */
   readonly batch: number;
@@ -24,8 +24,8 @@ export class BatchQueue<Item> {
   readonly #onBug: (error: unknown) => void;
 
   /**
-   * @param publish one batch of one repository; what it throws goes to `onBug`
-   * @param onBug called with unforeseen errors: the batch is not tried again
+   * @param publish publishes one batch of one repository; its errors go to `onBug`
+   * @param onBug called with unexpected errors; the batch is not retried
    */
   constructor(
     limits: BatchLimits,
@@ -38,7 +38,7 @@ export class BatchQueue<Item> {
     this.#onBug = onBug;
   }
 
-  /** @param key names the repository */
+  /** @param key identifies the repository */
   add(key: string, item: Item): void {
     const waiting = this.#waiting.get(key);
     if (waiting) {
@@ -49,7 +49,10 @@ export class BatchQueue<Item> {
     this.#queueBatch(key).catch(this.#onBug);
   }
 
-  /** Running batches end; nothing new begins. @returns when nothing runs any more */
+  /**
+   * Waits for running batches and starts no new ones.
+   * @returns when nothing runs any more
+   */
   async stop(): Promise<void> {
     this.#slots.pause();
     await this.#slots.onPendingZero();
@@ -68,7 +71,7 @@ export class BatchQueue<Item> {
     this.#batches.set(key, batches);
     try {
       await batches.add(async () => {
-        // What one job has claimed arrives together, one after the other.
+        // Yields first, so that drops claimed by one job get into one batch.
         await setImmediate();
         await this.#slots.add(async () => {
           const items = this.#waiting.get(key) ?? [];
@@ -84,9 +87,9 @@ export class BatchQueue<Item> {
 }
 
 /**
- * Passes items on in the order in which they were announced, for each key, however long each takes to get
- * ready: of two drops for one tag the one that was claimed later must win. One that failed and is tried again
- * comes after those that did not wait for it.
+ * Passes on items in the order of their announcement, per key, however long each takes to get ready: when two
+ * drops have the same tag, the one claimed later must win. A failed item that is retried comes after items
+ * that did not wait for it.
  */
 export class InOrder<Item> {
   readonly #announced = new Map<string, { readonly item: Item; isReady: boolean }[]>();
@@ -99,14 +102,14 @@ export class InOrder<Item> {
     waiting.push({ item, isReady: false });
   }
 
-  /** Passes it on as soon as those before it are ready or withdrawn. */
+  /** Passes the item on when all items before it are ready or withdrawn. */
   ready(key: string, item: Item): void {
     const entry = this.#announced.get(key)?.find((each) => each.item === item);
     if (entry) entry.isReady = true;
     this.#passReady(key);
   }
 
-  /** The others do not wait for it any longer. */
+  /** The others no longer wait for this item. */
   withdraw(key: string, item: Item): void {
     const waiting = this.#announced.get(key) ?? [];
     const at = waiting.findIndex((each) => each.item === item);

@@ -1,4 +1,7 @@
-/** A drop from its claim to its receipt, and what each target made of it. The only record of it. */
+/**
+ * The record of a drop from its claim to its receipt, with the result of each target. There is no other
+ * record.
+ */
 import type { RefusedName } from '../image/bundle.js';
 import type { Claim } from '../inbox/inbox-paths.js';
 import {
@@ -16,57 +19,57 @@ import { isLocalOnly } from '../settings/target-settings.js';
 import type { DropToPublish, StoredDrop } from './stored-drop.js';
 import type { DropOutcome, PublishedOutcome, StagedDrop } from './target.js';
 
-/** A claimed drop as it is handed to the publisher. */
+/** A claimed drop, as given to the publisher. */
 export interface ClaimedDrop {
   readonly claim: Claim;
-  /** The drop's path as it lay in the inbox. */
+  /** The path of the drop in the inbox. */
   readonly name: string;
-  /** Undefined for a bundle, whose repositories are named inside it. */
+  /** Undefined for a bundle, which names its repositories inside. */
   readonly policy: ResolvedRepository | undefined;
-  /** Where a bundle lies. */
+  /** Namespace of a bundle. */
   readonly namespace: string;
   readonly drop: DropToPublish;
-  /** On the monotonic clock. */
+  /** Monotonic clock. */
   readonly claimedMs: number;
-  /** What it looked like when it was claimed, and since when; for a drop that is returned to the inbox. */
+  /** Signature of the drop when it was claimed, and since when; used when the drop is returned to the inbox. */
   readonly look: { readonly signature: string; readonly sinceMs: number } | undefined;
-  /** What was read and stored of it when it was claimed. */
+  /** Content that was stored at the claim. */
   readonly held: Held | undefined;
 }
 
-/** What was stored of a drop, and is kept from being swept until it is released. */
+/** The stored content of a drop. The sweep keeps it until it is released. */
 export interface Held {
   readonly stored: StoredDrop;
-  /** May be called again. Does not fail. */
+  /** May be called more than once. Does not throw. */
   readonly release: () => Promise<void>;
 }
 
-/** What a target made of a part. */
+/** The result of a target for a part. */
 export interface Delivered {
   readonly outcome: Exclude<DropOutcome, { readonly status: 'retry' }>;
-  /** How often it was tried again before. */
+  /** Number of retries before. */
   readonly retries: number;
 }
 
-/** What one repository gets of a drop, on its way to the repository's targets. */
+/** The part of a drop that belongs to one repository. */
 export interface Part {
   readonly policy: ResolvedRepository;
   staged: StagedDrop;
   readonly delivered: Map<string, Delivered>;
-  /** How often each target was tried again. */
+  /** Number of retries, by target. */
   readonly attempts: Map<string, number>;
 }
 
 export interface DropRecord {
   readonly claimed: ClaimedDrop;
-  /** Empty until it is staged. */
+  /** Empty until the drop is staged. */
   parts: readonly Part[];
   refused: readonly RefusedName[];
-  /** Ends what keeps its content from being swept. */
+  /** Functions that let the sweep delete its content again. */
   readonly releases: (() => Promise<void>)[];
-  /** How often reading it, or its receipt, was tried again. */
+  /** Number of retries of reading it or writing its receipt. */
   attempts: number;
-  /** Of this try, on the monotonic clock; undefined until it begins. */
+  /** Start of this attempt (monotonic clock); undefined before. */
   startedMs: number | undefined;
 }
 
@@ -80,7 +83,10 @@ export function isDelivered({ policy, delivered }: WithTargets): boolean {
   return policy.targets.every((target) => delivered.has(target));
 }
 
-/** What the receipt says of the whole: the first target that took it, in the order of the settings. */
+/**
+ * Returns the outcome for the receipt: that of the first target, in the order of the settings, that accepted
+ * it.
+ */
 export function overallOutcome({ policy, delivered }: WithTargets): Delivered['outcome'] {
   const all = policy.targets.flatMap((target) => delivered.get(target)?.outcome ?? []);
   const taken = all.filter((each): each is PublishedOutcome => each.status !== 'rejected');
@@ -89,7 +95,7 @@ export function overallOutcome({ policy, delivered }: WithTargets): Delivered['o
   return outcome;
 }
 
-/** A receipt's part for each target; undefined where the directory is the only one. */
+/** Returns the section of each target for the receipt; undefined when the directory is the only target. */
 export function targetParts(part: WithTargets): Record<string, object> | undefined {
   const { policy, delivered } = part;
   if (isLocalOnly(policy)) return undefined;
@@ -105,13 +111,13 @@ export function targetParts(part: WithTargets): Record<string, object> | undefin
   return parts;
 }
 
-/** What became of a whole drop. */
+/** The result of a whole drop. */
 export interface Overall {
   readonly status: 'published' | 'unchanged' | 'rejected';
   readonly receipt: object;
 }
 
-/** When every target of every part has it or refuses it. */
+/** Called when every target of every part has accepted or refused it. */
 export function overallOf({ claimed, parts, refused }: DropRecord, frame: ReceiptFrame): Overall {
   if (claimed.policy !== undefined) {
     const [part] = parts;
@@ -135,7 +141,8 @@ function receiptPart(part: Part): object {
   const { repository, id } = part.policy;
   const outcome = overallOutcome(part);
   const targets = targetParts(part);
-  // Checked before the first flip, so only a race with another publisher can refuse a part now.
+  // All parts were checked before the first flip, so only a race with another publisher can refuse a part
+  // here.
   const fields =
     outcome.status === 'rejected'
       ? refusedPart(outcome.error)

@@ -1,7 +1,7 @@
 /**
- * Everything that happens to drops and repositories, as typed values. The log, the status, the metrics and the
- * page subscribe; none of them is known here. A new event is one line here and one in each subscriber that
- * wants it.
+ * All events about drops and repositories, as typed values. Log, status, metrics and web page subscribe; the
+ * publisher knows none of them. A new event needs a variant here and a case in each subscriber that handles
+ * it.
  */
 
 import type { RepositoryId, RepositoryName } from '../image/names.js';
@@ -10,7 +10,7 @@ import type { Timestamp } from '../repository/timestamp.js';
 import type { Progress } from '../storage/progress.js';
 import type { PublishedOutcome } from './target.js';
 
-/** The steps of a publish that are timed. */
+/** The timed steps of a publish. */
 export type Step =
   | 'scan'
   | 'examine'
@@ -26,12 +26,12 @@ export type Step =
   | 'delete'
   | 'sweep';
 
-/** A drop by its path below the inbox. */
+/** `drop` is its path in the inbox. */
 interface OfDrop {
   readonly drop: string;
 }
 
-/** A drop on its way into a repository; none is known of a bundle before it was read. */
+/** The repository is undefined for a bundle that was not read yet. */
 interface OfPublish extends OfDrop {
   readonly repository: RepositoryName | undefined;
 }
@@ -39,7 +39,7 @@ interface OfPublish extends OfDrop {
 export type PublishEvent =
   | ({ readonly type: 'drop.seen' | 'drop.gone' | 'drop.claimed' } & OfDrop)
   | ({ readonly type: 'drop.waiting' | 'drop.ignored'; readonly reason: string } & OfDrop)
-  /** It is claimed and will be published; `key` names its claim, which lies at `path`. */
+  /** The drop is claimed and will be published. `key` identifies its claim, which is at `path`. */
   | ({
       readonly type: 'drop.queued';
       readonly key: string;
@@ -47,10 +47,10 @@ export type PublishEvent =
       readonly progress: Progress;
     } & OfDrop)
   | ({ readonly type: 'drop.rejected'; readonly error: Error } & OfPublish)
-  /** Another daemon has taken its claim over. */
+  /** Another daemon has taken over its claim. */
   | ({ readonly type: 'drop.lost'; readonly error: Error } & OfDrop)
   | ({ readonly type: 'publish.started' } & OfPublish)
-  /** Another publisher holds the lock of its repository for long. */
+  /** Another publisher has held the lock of the repository for long. */
   | ({ readonly type: 'publish.waiting' } & OfPublish)
   | ({
       readonly type: 'publish.retry';
@@ -59,35 +59,35 @@ export type PublishEvent =
       readonly attempt: number;
       readonly nextMs: number;
     } & OfPublish)
-  /** One of several targets has it, or refuses it. */
+  /** One of several targets has accepted or refused the drop. */
   | ({
       readonly type: 'publish.target';
       readonly target: string;
       readonly outcome: TargetOutcome;
       readonly tookMs: number;
     } & OfPublish)
-  /** All targets have it. */
+  /** All targets have the drop. */
   | ({
       readonly type: 'publish.done';
       readonly outcome: PublishedOutcome;
       readonly tookMs: number;
     } & OfPublish)
   | ({ readonly type: 'publish.left-out'; readonly what: LeftOut } & OfPublish)
-  /** What could not be done after a flip; the next visit does it. */
+  /** Errors after a flip; the next publish or clean completes the work. */
   | {
       readonly type: 'publish.later';
       readonly repository: RepositoryName | undefined;
       readonly target: string | undefined;
       readonly error: Error;
     }
-  /** What a crash had left undone, and was done now. */
+  /** Interrupted work was completed. */
   | {
       readonly type: 'repository.recovered';
       readonly repository: RepositoryName | undefined;
       readonly target: string | undefined;
       readonly what: string;
     }
-  /** Stale snapshots of one repository were removed after a publish. */
+  /** Old snapshots of a repository were removed after a publish. */
   | {
       readonly type: 'repository.cleaned';
       readonly repository: RepositoryName;
@@ -106,7 +106,7 @@ export type PublishEvent =
       readonly type: 'flip.done';
       readonly id: RepositoryId;
       readonly snapshot: Timestamp;
-      /** How many the snapshot has in its large directories. */
+      /** Number of files in the large directories of the snapshot. */
       readonly files: number;
     }
   | { readonly type: 'snapshots.removed'; readonly count: number }
@@ -114,7 +114,7 @@ export type PublishEvent =
   | {
       readonly type: 'content.swept';
       readonly bytes: number;
-      /** What is left in the content store. */
+      /** What remains in the content store. */
       readonly stays: { readonly files: number; readonly bytes: number };
     }
   | { readonly type: 'lock.waited'; readonly tookMs: number }
@@ -126,7 +126,7 @@ export type TargetOutcome =
 
 export type EmitEvent = (event: PublishEvent) => void;
 
-/** Passes each event on to all subscribers, in the order in which they came. */
+/** Passes each event to all subscribers, in order. */
 export class Events {
   readonly #subscribers = new Set<EmitEvent>();
 
@@ -134,14 +134,17 @@ export class Events {
     for (const subscriber of this.#subscribers) subscriber(event);
   };
 
-  /** @param subscriber must not throw @returns what ends the subscription */
+  /**
+   * @param subscriber must not throw
+   * @returns a function that ends the subscription
+   */
   subscribe(subscriber: EmitEvent): () => void {
     this.#subscribers.add(subscriber);
     return () => void this.#subscribers.delete(subscriber);
   }
 }
 
-/** Does a step, and tells how long it took when it went well. */
+/** Runs a step and emits its duration when it succeeds. */
 export async function timed<T>(emit: EmitEvent, step: Step, work: () => Promise<T>): Promise<T> {
   const beganMs = performance.now();
   const result = await work();

@@ -1,4 +1,4 @@
-/** One drop into all targets of its repositories, now: for commands, which try nothing again. */
+/** Publishes one drop to all targets of its repositories at once, without retries. Used by commands. */
 
 import type { RefusedName } from '../image/bundle.js';
 import type { RepositoryName } from '../image/names.js';
@@ -18,11 +18,11 @@ export interface OnceContext extends StagingContext {
   readonly lookAgain: (policy: ResolvedRepository) => Promise<void>;
 }
 
-/** What became of what one repository gets. */
+/** The result for one repository. */
 export interface PublishedPart {
   readonly policy: ResolvedRepository;
   readonly outcome: Delivered['outcome'];
-  /** What each target made of it; undefined where the directory is the only one. */
+  /** Result of each target; undefined when the directory is the only target. */
   readonly targets: Readonly<Record<string, object>> | undefined;
 }
 
@@ -39,9 +39,9 @@ export interface DropOnce {
 }
 
 /**
- * @throws content errors of the drop, and of the first part of a bundle that would be refused: nothing is
- *   published then; the first target's failure when all have ended: targets that have it will find it unchanged
- *   when it is tried again
+ * @throws content errors of the drop, or of the first part of a bundle that would be refused: nothing is
+ *   published then; otherwise the first error of a target, after all have ended. A repeated publish finds the
+ *   drop unchanged in targets that have it.
  */
 export async function publishOnce(context: OnceContext, given: DropOnce): Promise<PublishedOnce> {
   const { roots, run, transactions } = context;
@@ -88,7 +88,10 @@ async function publishPart({ target }: OnceContext, part: Part): Promise<void> {
   );
 }
 
-/** One drop into one target. @throws what keeps it from its flip, and what it is to be tried again for */
+/**
+ * Publishes one drop to one target.
+ * @throws errors before the flip, and errors that call for a retry
+ */
 export async function publishDrop(
   target: Target,
   policy: RepositoryPolicy,

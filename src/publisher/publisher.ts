@@ -1,7 +1,7 @@
 /**
- * From claimed drops to receipts. Each drop is staged once, and then published to every target of its
- * repository: each target has a queue of its own, so none waits for another. The one place that knows what is
- * tried again, how a batch is split when one of its drops is refused, and what is said about it.
+ * Publishes claimed drops and writes their receipts. Each drop is staged once and then published to every
+ * target of its repository. Each target has its own queue, so no target waits for another. Decides what is
+ * retried, how a batch is split when one of its drops is refused, and what is reported.
  */
 import PQueue from 'p-queue';
 import { DropdockError, faultOf, fromPlainError } from '../errors.js';
@@ -41,37 +41,37 @@ export interface PublisherContext {
   readonly emit: EmitEvent;
   readonly target: (name: string) => Target;
   readonly policyOf: (repository: RepositoryName) => ResolvedRepository;
-  /** Brings up to date what is known of the repository's targets, before a thin drop is judged by it. */
+  /** Updates what is known of the repository's targets, before a thin drop is checked against it. */
   readonly lookAgain: (policy: ResolvedRepository) => Promise<void>;
-  /** How long to wait before the first retry, and at most (ms). */
+  /** Delay before the first retry, and the longest delay (ms). */
   readonly retry: () => { readonly first: number; readonly most: number };
-  /** Claims that are worked on, by `claimKey`. */
+  /** Claims in progress, by `claimKey`. */
   readonly liveClaims: Set<string>;
   readonly nowMs: () => number;
-  /** A clock that is never set. */
+  /** Monotonic clock. */
   readonly monotonicMs: () => number;
-  /** Writes down what is owed for a rejection before it is done. Must not throw. */
+  /** Records the notification for a rejection before it takes effect. Must not throw. */
   readonly beforeRejection: (receipt: string) => Promise<void>;
 }
 
 export interface PublisherHooks {
   readonly onBug: (error: unknown) => void;
-  /** A target shows something new. */
+  /** Called when a target has new content. */
   readonly onPublished: () => void;
-  /** A drop lies in the inbox again: it is not complete. */
+  /** Called when an incomplete drop was returned to the inbox. */
   readonly onReturned: (drop: ClaimedDrop) => void;
-  /** A drop has its receipt; what is left of it can be deleted. */
+  /** Called when a drop has its receipt; its remains can be deleted. */
   readonly onFinished: () => void;
 }
 
-/** For each target. */
+/** Limits for each target. */
 const BATCHES = {
-  /** At once; more would only hold more locks. */
+  /** Batches at once. More would only hold more locks. */
   parallel: 8,
   /** Drops published in one snapshot. */
   batch: 500,
 } as const;
-/** Drops that are read at once; each may hash on all threads. */
+/** Drops read at once. Each may hash on all threads. */
 const STAGING_PARALLEL = 8;
 
 interface Item {
@@ -87,7 +87,7 @@ export class Publisher {
   readonly #queues = new Map<string, BatchQueue<Item>>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #stopping = new AbortController();
-  /** What runs outside of the queues. */
+  /** Work that runs outside the queues. */
   readonly #running = new Set<Promise<void>>();
 
   constructor(context: PublisherContext, hooks: PublisherHooks) {
@@ -95,7 +95,7 @@ export class Publisher {
     this.#hooks = hooks;
   }
 
-  /** It will get its receipt, or lie in the inbox again. */
+  /** Publishes the drop. It will get a receipt or be returned to the inbox. */
   add(claimed: ClaimedDrop): void {
     const { claim, name: drop, policy, held } = claimed;
     const { path, progress } = claimed.drop;
@@ -116,14 +116,14 @@ export class Publisher {
     this.#stageSoon(record);
   }
 
-  /** More than the batch that is about to end runs or waits. */
+  /** Returns whether more than the batch that is about to end is running or waiting. */
   get isBusy(): boolean {
     const queues = [...this.#queues.values()];
     const running = queues.reduce((sum, each) => sum + each.running, this.#staging.pending);
     return running > 1 || this.#staging.size > 0 || queues.some(({ waiting }) => waiting > 0);
   }
 
-  /** Running publishes end; what waits stays claimed for the next start. */
+  /** Waits for running publishes. Waiting drops stay claimed for the next start. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const timer of this.#timers) clearTimeout(timer);
@@ -139,12 +139,12 @@ export class Publisher {
     return this.#stopping.signal.aborted;
   }
 
-  // Staging: once for each drop, without a lock.
+  // Staging: once per drop, without a lock.
 
   #stageSoon(record: DropRecord): void {
-    // What was stored when it was claimed is not read again, unless something failed since.
+    // Content stored at the claim is used as it is, unless an attempt failed since.
     const held = record.attempts === 0 ? record.claimed.held : undefined;
-    // Tracked once it runs: what waits in the queue when the daemon stops never does.
+    // Tracked only once it runs: staging that waits in the queue never runs when the daemon stops.
     const stage = () => this.#track(this.#stage(record, held?.stored));
     const done = held ? stage() : this.#staging.add(stage);
     done.catch(this.#hooks.onBug);
@@ -160,14 +160,14 @@ export class Publisher {
     }
   }
 
-  /** Reads the drop, and stores what it brings; that stays in the store until the drop is finished. */
+  /** Reads the drop and stores its content, which stays in the store until the drop is finished. */
   async #read(record: DropRecord): Promise<StoredDrop> {
     const { roots, run, transactions, lookAgain } = this.#context;
     const { drop, policy } = record.claimed;
     const transaction = transactions.next();
     record.releases.push(() =>
       endTransaction(run, { roots, transaction }).catch(() => {
-        // It is tried again.
+        // It is retried.
       }),
     );
     await run(begin, { roots, transaction });
@@ -185,19 +185,19 @@ export class Publisher {
       newPart(policy ?? policyOf(repository), staged),
     );
     if (policy) return this.#order.ready(policy.id, record);
-    // Nothing of a bundle is published when one of its repositories refuses its part.
+    // When one repository refuses its part of a bundle, nothing of the bundle is published.
     for (const part of record.parts) await this.#check(part);
     this.#enqueueAll(record);
   }
 
-  /** @throws what the first of its targets would refuse it for */
+  /** @throws the error for which the first target would refuse the part */
   async #check({ policy, staged }: Part): Promise<void> {
     for (const name of policy.targets) {
       await this.#context.target(name).check(policy, staged);
     }
   }
 
-  /** What came of reading a drop that was not read to its end. */
+  /** Handles the error of a drop that could not be read completely. */
   async #unread(record: DropRecord, error: Error): Promise<void> {
     const fault = faultOf(error);
     const { drop } = record.claimed;
@@ -217,7 +217,7 @@ export class Publisher {
     });
   }
 
-  /** A compressed archive tells only when it is read that its end has not come yet. */
+  /** A compressed archive shows only when it is read that it is incomplete. */
   async #return(record: DropRecord): Promise<void> {
     const { inbox, run, liveClaims } = this.#context;
     const { claimed } = record;
@@ -237,14 +237,14 @@ export class Publisher {
     if (policy) this.#order.withdraw(policy.id, record);
   }
 
-  /** What was stored of it is no longer kept from being swept. */
+  /** Lets the sweep delete the drop's content again. */
   #release({ releases }: DropRecord, then = () => {}): void {
     Promise.all(releases.splice(0).map((release) => release()))
       .then(then)
       .catch(this.#hooks.onBug);
   }
 
-  // Publishing: for each target and repository one batch at a time.
+  // Publishing: one batch at a time for each target and repository.
 
   #enqueueAll(record: DropRecord): void {
     for (const part of record.parts) {
@@ -281,7 +281,7 @@ export class Publisher {
   async #refuseBatch(name: string, items: readonly Item[], error: Error): Promise<void> {
     const fault = faultOf(error);
     if (fault === 'bug') return this.#hooks.onBug(error);
-    // Refused only when everything is put together: the others are published without it.
+    // The drops are refused only in combination. Published one by one, the good ones succeed.
     if (fault === 'content' && items.length > 1) {
       for (const item of items) await this.#publishBatch(name, [item]);
       return;
@@ -294,7 +294,7 @@ export class Publisher {
     );
   }
 
-  /** A daemon has time: it waits for other publishers until it is told to stop. */
+  /** A daemon waits for other publishers until it stops. */
   #waiting(items: readonly Item[]) {
     const { emit } = this.#context;
     const onBusy = () => {
@@ -353,7 +353,7 @@ export class Publisher {
     });
   }
 
-  /** What was stored of it, or what it left out, is gone: it is read again, for this target. */
+  /** Stored content of the drop, or content that it left out, is gone. Reads it again for this target. */
   async #stageAgain(target: string, item: Item): Promise<void> {
     const { record, part } = item;
     try {
@@ -381,9 +381,9 @@ export class Publisher {
     if (snapshots > 0) emit({ type: 'repository.cleaned', repository, target, snapshots });
   }
 
-  // Receipts: when every target has the drop or refuses it.
+  // Receipts: when every target has accepted or refused the drop.
 
-  /** What was published gets its receipts together, what was refused each for itself. */
+  /** Receipts of published drops are written together, those of refused drops one by one. */
   async #finish(records: readonly DropRecord[]): Promise<void> {
     const published: Finished[] = [];
     const rejected: Finished[] = [];
@@ -427,7 +427,7 @@ export class Publisher {
     }
   }
 
-  /** @throws claim.lost, system errors: it stays claimed */
+  /** @throws claim.lost, system errors; the drop stays claimed */
   async #moveToRejected(claim: ClaimedDrop['claim'], receipt: string): Promise<void> {
     const { inbox, run, emit, beforeRejection } = this.#context;
     await beforeRejection(receipt);
@@ -462,13 +462,13 @@ export class Publisher {
     }
   }
 
-  /** It is no claim of ours any more. */
+  /** Its claim no longer belongs to this process. */
   #end(record: DropRecord): void {
     this.#context.liveClaims.delete(claimKey(record.claimed.claim));
     this.#release(record, this.#hooks.onFinished);
   }
 
-  /** Once for each thing, however many repositories it went to. */
+  /** Reported once per layer, however many repositories it went to. */
   #tellLeftOut({ claimed, parts }: DropRecord): void {
     const { emit } = this.#context;
     const repository = claimed.policy?.repository;
@@ -484,7 +484,7 @@ export class Publisher {
     }
   }
 
-  /** It was refused before any target was asked. */
+  /** The drop was refused before any target was asked. */
   async #reject(record: DropRecord, error: Error): Promise<void> {
     const { claim, name: drop, policy } = record.claimed;
     const receipt = formatReceipt(rejectedReceipt(error, this.#frameOf(record)));
@@ -499,7 +499,10 @@ export class Publisher {
     this.#context.emit({ type: 'drop.rejected', drop, repository, error });
   }
 
-  /** For a drop whose name cannot be read: it never gets to a repository. @throws system errors */
+  /**
+   * Rejects a drop with an unreadable name, which belongs to no repository.
+   * @throws system errors
+   */
   async refuse(claim: ClaimedDrop['claim'], name: string, error: DropdockError): Promise<void> {
     const { liveClaims, nowMs, emit } = this.#context;
     const none = { repository: null, id: null, tookMs: 0 };
@@ -510,9 +513,9 @@ export class Publisher {
     emit({ type: 'drop.rejected', drop: name, repository: undefined, error });
   }
 
-  // What all of them need.
+  // Shared helpers.
 
-  /** What it throws is a bug; `stop` waits for it. */
+  /** Errors of tracked work are bugs. `stop` waits for the work. */
   #track(work: Promise<void>): Promise<void> {
     const running = work.catch(this.#hooks.onBug).finally(() => this.#running.delete(running));
     this.#running.add(running);
@@ -546,7 +549,7 @@ export class Publisher {
     };
   }
 
-  /** Nothing is lost: the drop stays claimed and is tried again, later and later. */
+  /** The drop stays claimed and is retried with growing delays. */
   #retryLater(
     record: DropRecord,
     target: string | undefined,
@@ -583,7 +586,7 @@ function toSplit({ drop, policy, namespace }: ClaimedDrop): Parameters<typeof pa
   return { ...drop, repository: policy?.repository, namespace };
 }
 
-/** Refused only because its end has not come yet; its time is not up. */
+/** Returns true when the only error is that an archive ends too early and its timeout has not passed. */
 export function isUnfinished(drop: ClaimedDrop['drop'], error: unknown): boolean {
   const isTruncated = error instanceof DropdockError && error.code === 'archive.truncated';
   return isTruncated && !drop.tolerateAbsent;

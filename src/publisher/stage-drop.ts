@@ -1,6 +1,6 @@
 /**
- * Staging: a claimed drop is read, verified and brought into the content store. Content is named by its digest,
- * so this needs no lock of a repository, and happens once for all targets.
+ * Staging: reads and verifies a claimed drop, and brings it into the content store. Content is named by
+ * digest, so this needs no lock and happens once for all targets.
  */
 
 import { type RefusedName, splitBundle } from '../image/bundle.js';
@@ -19,18 +19,18 @@ export interface StagingContext {
   readonly roots: TreeRoots;
   readonly uid: number;
   readonly run: RunJob;
-  /** Reads a drop, stores its manifests, and says which blobs are to be ingested. */
+  /** Reads a drop, stores its manifests, and returns the blobs to be ingested. */
   readonly stage: Job<StageRequest, Promise<StageResult>>;
   readonly emit: EmitEvent;
 }
 
-/** Hashed in some milliseconds: less is not worth another thread, more is worth one. */
+/** Hashed within a few milliseconds: enough to be worth a job on another thread. */
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 const BATCH_BLOBS_MAX = 500;
 
 /**
- * Reads a drop, and brings all of it into the content store.
- * @throws every content error; system errors
+ * Reads a drop and brings its content into the content store.
+ * @throws all content errors; system errors
  */
 export async function stageDrop(
   { roots, run, stage, uid, emit }: StagingContext,
@@ -52,7 +52,7 @@ export async function stageDrop(
   return { content, ingested: all };
 }
 
-/** The largest first, each for itself; of the small ones many together, for their sake. */
+/** Large blobs come first, one per batch. Small ones share batches, to save jobs. */
 function inBatches(blobs: readonly BlobToIngest[]): BlobToIngest[][] {
   const batches: BlobToIngest[][] = [];
   let room = 0;
@@ -69,8 +69,8 @@ function inBatches(blobs: readonly BlobToIngest[]): BlobToIngest[][] {
 }
 
 /**
- * Bytes of the blobs that were hashed while the drop was read. Manifests are small and not counted.
- * @param others blobs that are hashed by jobs of their own
+ * Returns the bytes of blobs hashed while the drop was read. Manifests are small and not counted.
+ * @param others blobs hashed by separate jobs
  */
 export function hashedBytes(
   { content }: Pick<StoredDrop, 'content'>,
@@ -82,7 +82,7 @@ export function hashedBytes(
     .reduce((sum, { size }) => sum + size, 0);
 }
 
-/** What one repository gets of a drop. */
+/** The part of a drop that belongs to one repository. */
 export interface DropPart {
   readonly repository: RepositoryName;
   readonly staged: StagedDrop;
@@ -94,17 +94,17 @@ export interface DropParts {
   readonly refused: readonly RefusedName[];
 }
 
-/** What must be known of a drop to tell what each repository gets of it. */
+/** What is needed to split a drop by repository. */
 export interface DropToSplit extends Pick<DropToPublish, 'name' | 'path' | 'at'> {
   /** Undefined for a bundle. */
   readonly repository: RepositoryName | undefined;
-  /** Where a bundle lies, below the inbox. */
+  /** Namespace of a bundle, below the inbox. */
   readonly namespace: string;
 }
 
 /**
- * One part for most drops; of a bundle one for each repository that is named inside it.
- * @throws tag.conflict; name.invalid and tag.invalid where no image has a name that can be used
+ * Returns one part for a drop, or one per repository named inside a bundle.
+ * @throws tag.conflict; name.invalid and tag.invalid when no image has a usable name
  */
 export function partsOf(
   { name, path, at, repository, namespace }: DropToSplit,
@@ -115,7 +115,7 @@ export function partsOf(
     return { parts: [{ repository, staged: { origin, path, content, ingested } }], refused: [] };
   }
   const split = splitBundle(content, namespace);
-  // How a blob came into the store was counted for the whole.
+  // Ingested blobs were counted for the whole bundle.
   const none = nothingIngested();
   const parts = [...split.parts].map(([of, own]) => ({
     repository: of,

@@ -1,4 +1,4 @@
-/** A drop on its way into the content store. Values only. */
+/** Types of a drop on its way into the content store. */
 
 import type { RepositoryId, Tag } from '../image/names.js';
 import type { StagedContent } from '../image/staged-content.js';
@@ -8,47 +8,47 @@ import type { Progress } from '../storage/progress.js';
 import type { Ingested } from '../storage/stored.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
 
-/** A claimed drop, or a directory or archive given by hand. */
+/** A claimed drop, or a directory or archive given on the command line. */
 export interface DropToPublish {
-  /** Its path below the inbox, for people. */
+  /** Its path in the inbox, for messages. */
   readonly name: string;
-  /** Where it lies; an absolute path. */
+  /** Absolute path of the drop. */
   readonly path: string;
   readonly kind: 'directory' | 'file';
   readonly at: Timestamp;
   readonly tag: Tag | undefined;
-  /** A bundle: its repositories are named inside it. */
+  /** A bundle: its repositories are named inside. */
   readonly fromInside?: boolean;
-  /** Its end is known, so platforms that are absent will not come. */
+  /** The drop is final, so missing platforms are not waited for. */
   readonly tolerateAbsent: boolean;
-  /** 'copy' where the drop stays with its owner. */
+  /** 'copy' when the drop stays with its owner. */
   readonly ingest: 'auto' | 'copy';
-  /** Counts the bytes that were read, for people who watch. */
+  /** Counts the bytes read, for progress output. */
   readonly progress?: Progress;
-  /** What is done with the layers of old docker-save archives. */
+  /** Compression for the layers of legacy docker-archives. */
   readonly compress: 'gzip' | 'none';
 }
 
-/** Reads one drop, stores its manifests, and says which blobs are to be ingested. */
+/** Reads a drop, stores its manifests, and returns the blobs to be ingested. */
 export interface StageRequest {
   readonly roots: TreeRoots;
-  /** Undefined for a bundle: nothing it leaves out is looked for. */
+  /** Undefined for a bundle, which may not leave out content. */
   readonly id: RepositoryId | undefined;
   readonly transaction: string;
   readonly drop: DropToPublish;
-  /** The user this process runs as. */
+  /** User id of this process. */
   readonly uid: number;
-  /** The repository's targets, where the directory is none of them. */
+  /** The repository's targets, when the directory is not one of them. */
   readonly elsewhere?: readonly string[] | undefined;
 }
 
-/** What was read of a drop, all of it in the content store. */
+/** What was read of a drop; all of it is in the content store. */
 export interface StoredDrop {
   readonly content: StagedContent;
   readonly ingested: Readonly<Record<Ingested, number>>;
 }
 
 export interface StageResult extends StoredDrop {
-  /** What is still to be brought into the store: all but what is small. */
+  /** Blobs still to be brought into the store: all but the small ones. */
   readonly blobs: readonly Omit<BlobToIngest, 'uid'>[];
 }

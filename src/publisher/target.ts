@@ -1,6 +1,7 @@
 /**
- * Where repositories are published to. One interface; `targets/directory/directory-target.ts` and
- * `targets/object-store/object-store-target.ts` implement it, and test/support/target-conformance.ts says what it promises.
+ * The interface of a target: where repositories are published to. `targets/directory/directory-target.ts` and
+ * `targets/object-store/object-store-target.ts` implement it; test/support/target-conformance.ts tests its
+ * guarantees.
  */
 
 import type { Digest } from '../image/digest.js';
@@ -13,22 +14,25 @@ import type { SnapshotReason, SnapshotText } from '../repository/snapshot-file.j
 import type { Timestamp } from '../repository/timestamp.js';
 import type { Ingested } from '../storage/stored.js';
 
-/** A drop, or the part of a bundle that is one repository's: verified, stored, and not published yet. */
+/** A drop, or the part of a bundle for one repository: verified and stored, not yet published. */
 export interface StagedDrop extends DropToMerge {
-  /** Where it lies on this host; a directory does not publish a drop that is gone. Undefined for content of no drop. */
+  /**
+   * Its path on this host; a directory does not publish a drop that is gone. Undefined for content without a
+   * drop.
+   */
   readonly path: string | undefined;
-  /** How its blobs came into the content store. */
+  /** How its blobs got into the content store. */
   readonly ingested: Readonly<Record<Ingested, number>>;
 }
 
 export type TargetChange = Change<StagedDrop>;
 export type { Edit, RepositoryPolicy };
 
-/** What became of one drop of a publish. */
+/** The result of one drop of a publish. */
 export type DropOutcome =
   | PublishedOutcome
   | { readonly status: 'rejected'; readonly error: Error }
-  /** Nothing is lost: the same drop is to be published again later. */
+  /** The drop is kept and must be published again later. */
   | { readonly status: 'retry'; readonly error: Error };
 
 export interface PublishedOutcome {
@@ -42,30 +46,30 @@ export interface PublishedOutcome {
 }
 
 export interface PublishResult {
-  /** Of a publish, in the order of its drops. */
+  /** Same order as the drops of the publish. */
   readonly outcomes: readonly DropOutcome[];
-  /** The new snapshot; null where clients see no difference. */
+  /** The new snapshot; null when clients see no difference. */
   readonly snapshot: Timestamp | null;
-  /** What was current before. */
+  /** The snapshot that was current before. */
   readonly base: Timestamp | null;
   readonly moves: readonly TagMove[];
   /** The snapshot that a rollback restored. */
   readonly to: Timestamp | undefined;
-  /** Stale snapshots that were removed afterwards. */
+  /** Old snapshots that were removed afterwards. */
   readonly removed: readonly Timestamp[];
-  /** What a crash had left undone and this visit has done, in words. */
+  /** Descriptions of interrupted work that was completed. */
   readonly repaired: readonly string[];
-  /** What could not be done after the flip; the next visit does it (I4). */
+  /** Errors after the flip; the next publish or clean completes the work (I4). */
   readonly later: readonly Error[];
 }
 
 /** How a publish waits for another publisher of the same repository. */
 export interface Waiting {
-  /** Milliseconds; the settings' where it is left out. */
+  /** Milliseconds; default from the settings. */
   readonly waitMs?: number;
-  /** Ends the waiting. */
+  /** Aborts the wait. */
   readonly signal?: AbortSignal;
-  /** Called once when it takes long. */
+  /** Called once when the wait takes long. */
   readonly onBusy?: () => void;
 }
 
@@ -73,7 +77,7 @@ export interface CurrentSnapshot {
   readonly repository: RepositoryName;
   readonly snapshot: Timestamp;
   readonly base: Timestamp | null;
-  /** It was removed: only running pulls are still served. */
+  /** The repository was removed; only running pulls are served. */
   readonly removed: boolean;
   readonly tags: ReadonlyMap<Tag, Digest>;
 }
@@ -83,37 +87,40 @@ export interface HistoryEntry extends Omit<SnapshotReason, 'why'> {
   readonly at: Timestamp;
   readonly snapshot: Timestamp;
   readonly why: SnapshotReason['why'] | 'recovered';
-  /** Whether the snapshot can still be rolled back to. */
+  /** The snapshot is kept, so a rollback can restore it. */
   readonly kept: boolean;
   readonly current: boolean;
 }
 
-/** What `status` tells of one repository. Which of the optional fields there are depends on the kind of target. */
+/** The overview of a repository for `status`. Which optional fields are set depends on the kind of target. */
 export interface RepositoryOverview {
   readonly repository: string;
   readonly id: string;
   readonly snapshot: string;
-  /** It was removed: only running pulls are still served, and `rollback` brings it back. */
+  /** The repository was removed: only running pulls are served, and `rollback` restores it. */
   readonly removed?: boolean;
-  /** The tags, or only how many there are. */
+  /** The tags, or only their number. */
   readonly tags: number | readonly { readonly tag: string; readonly digest: string }[];
-  /** How many snapshots are kept. */
+  /** Number of kept snapshots. */
   readonly snapshots?: number;
   readonly manifests?: number;
-  /** Bytes of all content the current snapshot serves, each digest counted once. */
+  /** Bytes of all content that the current snapshot serves, each digest counted once. */
   readonly bytes?: number;
-  /** Bytes of all content the kept snapshots serve, each digest counted once: what others serve too, */
+  /**
+   * Bytes of all content that the kept snapshots serve and other repositories serve, too; each digest counted
+   * once.
+   */
   readonly sharedBytes?: number;
-  /** and what only this one does. */
+  /** Bytes of the content that only this repository serves. */
   readonly ownBytes?: number;
   readonly base?: string | null;
-  /** How many flips there were. */
+  /** Number of flips. */
   readonly generation?: number;
-  /** When it became current. */
+  /** When the current snapshot became current. */
   readonly at?: string;
 }
 
-/** What a table of overviews can show. */
+/** Columns of an overview table. */
 export type OverviewColumn =
   | 'repository'
   | 'snapshot'
@@ -127,79 +134,79 @@ export type OverviewColumn =
 
 export interface TargetOverview {
   readonly repositories: readonly RepositoryOverview[];
-  /** Entries in the place of a repository that dropdock did not make, or cannot read. */
+  /** Entries in place of a repository that dropdock did not make or cannot read. */
   readonly strangers?: readonly { readonly id: string; readonly message: string }[];
-  /** What a table of the repositories shows, from left to right. */
+  /** Columns of the table of repositories, from left to right. */
   readonly columns: readonly OverviewColumn[];
 }
 
 export interface VerifyFinding {
   readonly problem: 'damaged' | 'missing' | 'foreign' | 'wrong-link' | 'unreadable' | 'leftover';
-  /** Below the published tree or the state, or the key of an object. */
+  /** Relative to the published tree or the state directory, or an object key. */
   readonly path: string;
   readonly detail: string;
 }
 
 export interface VerifyResult {
   readonly findings: readonly VerifyFinding[];
-  /** How many files, or objects, were read and hashed. */
+  /** Number of files or objects that were read and hashed. */
   readonly files: number;
 }
 
 export interface VerifyReport extends VerifyResult {
-  /** What `files` counts. */
+  /** Unit of `files`. */
   readonly unit: 'files' | 'objects';
 }
 
-/** What a failure prevented for one repository; the others are done. */
+/** An error that concerned one repository; the others are done. */
 export interface NotDone {
-  /** Null where it concerns no single repository. */
+  /** Null when it concerns no single repository. */
   readonly id: RepositoryId | null;
   readonly error: Error;
 }
 
 export interface RepairResult {
-  /** What was repaired, in words. */
+  /** A description of each repair. */
   readonly repaired: readonly string[];
   readonly notDone: readonly NotDone[];
 }
 
 export interface StartResult {
-  /** What a crash had left undone and was done now, in words. */
+  /** Descriptions of interrupted work that was completed. */
   readonly recovered: readonly { readonly id: RepositoryId; readonly what: string }[];
   readonly notDone: readonly NotDone[];
-  /** Why the target cannot be reached now. Every publish tries it again. */
+  /** Why the target cannot be reached. Every publish tries again. */
   readonly away?: Error;
-  /** Uploads of dead publishers that were aborted. */
+  /** Aborted uploads of dead publishers. */
   readonly uploads?: number;
 }
 
 export interface CleanedRepository {
   readonly id: RepositoryId;
-  /** `removed`: all that is left of a repository that was removed. */
+  /** `removed`: the rest of a removed repository. */
   readonly snapshots: readonly (Omit<SnapshotVerdict, 'rule'> & {
     readonly rule: SnapshotVerdict['rule'] | 'removed';
   })[];
   /** Entries among the snapshots that dropdock did not make. */
   readonly strangers?: readonly string[];
-  /** How many manifests are past their grace period and go only with a new snapshot. */
+  /** Number of manifests past their grace period that only a new snapshot removes. */
   readonly overdue?: number;
-  /** That new snapshot; null where none was made. */
+  /** That new snapshot; null when none was made. */
   readonly renewed?: Timestamp | null;
-  /** In a dry run: the current snapshot, where a new one would replace it and it would go at once. */
+  /** In a dry run: the current snapshot, when a new one would replace it and it would be removed at once. */
   readonly renewing?: Timestamp;
 }
 
 export interface CleanResult {
   readonly repositories: readonly CleanedRepository[];
-  /** Unused content that was deleted, or would be. */
+  /** Unused content that was, or would be, deleted. */
   readonly content: { readonly files: number; readonly bytes: number };
   readonly notDone: readonly NotDone[];
-  /** What could not be done after the flip of a new snapshot; the next publish or clean does it (I4). */
+  /** Errors after the flip of a new snapshot; the next publish or clean completes the work (I4). */
   readonly later: readonly NotDone[];
-  /** Unfinished uploads that were aborted. */
+  /** Aborted incomplete uploads. */
   readonly uploads?: number;
-  /** Why the cleaning ended early; the next one goes on. */
+  /** Why the cleaning ended early; the next one continues. */
   readonly stopped?: string | undefined;
 }
 
@@ -208,75 +215,85 @@ export interface NeededContent {
   readonly digest: Digest;
   /** Bytes. */
   readonly size: number;
-  /** Of a manifest; undefined for a blob. */
+  /** Set for a manifest; undefined for a blob. */
   readonly mediaType: string | undefined;
 }
 
 export interface Fetching {
-  /** The transaction that holds what was fetched. */
+  /** The transaction that keeps the fetched content. */
   readonly transaction: string;
-  /** Told of bytes as they come. */
+  /** Called with the number of bytes received. */
   readonly onBytes: (count: number) => void;
 }
 
-/** What commands that only read use: nothing here writes anything or needs the permission to. */
+/** Methods for read-only commands. They write nothing and need no write permission. */
 export interface TargetReader {
-  /** As in the settings. */
+  /** Its name in the settings. */
   readonly name: string;
-  /** @returns the ids of all repositories, sorted; also of those that were removed and are not forgotten yet */
+  /** @returns the ids of all repositories, sorted, including removed ones that still serve running pulls */
   repositories(): Promise<RepositoryId[]>;
-  /** What clients see now; undefined where nothing was published. */
+  /** Returns what clients see; undefined when nothing is published. */
   current(id: RepositoryId): Promise<CurrentSnapshot | undefined>;
-  /** Newest first; empty for a repository that is not there. */
+  /** Newest first; empty for an unknown repository. */
   history(id: RepositoryId): Promise<readonly HistoryEntry[]>;
-  /** @param id only this repository; none are listed where it is not there */
+  /** @param id only this repository; the result is empty when it does not exist */
   overview(id?: RepositoryId): Promise<TargetOverview>;
   /**
-   * Reads everything that is published again, while publishes and cleanings go on.
+   * Reads and checks all published content. Publishes and cleanings may run meanwhile.
    * @param id only this repository
-   * @returns undefined where that is not there
+   * @returns undefined when it does not exist
    */
   verify(id?: RepositoryId): Promise<VerifyReport | undefined>;
 }
 
-/** Either end of a copy. Content passes through the content store of this machine. */
+/** Source or destination of a copy. Content passes through the content store of this host. */
 export interface CopyEnd {
-  /** The current snapshot's own description; undefined where nothing was published. */
+  /** Returns the description of the current snapshot; undefined when nothing is published. */
   currentText(id: RepositoryId): Promise<SnapshotText | undefined>;
-  /** Of the destination: what the content store must have for a copy to it. Manifests are always among it. */
+  /** Destination: returns what the content store must have for a copy; always includes all manifests. */
   lacking(needs: readonly NeededContent[]): Promise<readonly NeededContent[]>;
-  /** Of the source: brings this into the content store. @throws target.damaged, target.failed, system errors */
+  /**
+   * Source: brings content into the content store.
+   * @throws target.damaged, target.failed, system errors
+   */
   fetch(needs: readonly NeededContent[], how: Fetching): Promise<void>;
-  /** Of the destination: brings this there from the content store, also where the last snapshot has it. */
+  /** Destination: uploads content from the content store, even when the last snapshot has it. */
   send(needs: readonly NeededContent[]): Promise<void>;
 }
 
 export interface Target extends TargetReader, CopyEnd {
   /**
    * Applies a change and makes the result current in one atomic step.
-   * @throws lock.busy, lock.lost, pivot.moved, target.failed, system errors: nothing a client sees has changed,
-   *   try it again; repository.unknown, snapshot.unknown, tag.unknown; content errors that concern all drops
+   * @throws lock.busy, lock.lost, pivot.moved, target.failed, system errors: clients see no change, and the
+   *   publish can be retried; repository.unknown, snapshot.unknown, tag.unknown; content errors that concern
+   *   all drops
    */
   publish(
     policy: RepositoryPolicy,
     change: TargetChange,
     waiting?: Waiting,
   ): Promise<PublishResult>;
-  /** Would this be taken? Changes nothing. @throws tag.immutable, manifest.ambiguous, layout.unsafe */
+  /**
+   * Checks whether a drop would be accepted. Changes nothing.
+   * @throws tag.immutable, manifest.ambiguous, layout.unsafe
+   */
   check(policy: RepositoryPolicy, drop: DropToMerge): Promise<void>;
   /**
-   * What is to be done when a daemon starts: completes what a crash interrupted.
-   * @throws target.unfit, system errors: nothing may be published to it
+   * Called when a daemon starts: completes interrupted work.
+   * @throws target.unfit, system errors; nothing may be published to the target then
    */
   start(): Promise<StartResult>;
-  /** Removes stale snapshots, and content that nothing uses. */
+  /** Removes old snapshots and unused content. */
   clean(options: { readonly dryRun: boolean }): Promise<CleanResult>;
-  /** The same, for a daemon that asks again and again. @returns undefined where it is not time yet */
+  /**
+   * Same as `clean`, for a daemon that calls it repeatedly.
+   * @returns undefined when it is not due
+   */
   cleanIfDue(): Promise<CleanResult | undefined>;
   /**
-   * Repairs what `verify` finds, as far as this machine has what is needed.
+   * Repairs what `verify` finds, as far as this host has the content.
    * @param id only this repository
-   * @returns undefined where that is not there
+   * @returns undefined when it does not exist
    * @throws usage.invalid for a target that is repaired in another way
    */
   repair(id?: RepositoryId): Promise<RepairResult | undefined>;

@@ -1,7 +1,7 @@
 /**
- * Quiet drops, many in one job: is each complete? Then it is claimed, and a small one is brought into the
- * content store at once. It was just read, and what many bring together waits for the disk together:
- * of 13 syncs for a small drop 2 are left where very many come.
+ * Examines quiet drops, many in one job, claims the complete ones, and stores small ones at once: they were
+ * just read, and the syncs are shared. Of the 13 syncs of a small drop 2 remain when very many arrive
+ * together.
  */
 
 import { type PlainError, toPlainError } from '../errors.js';
@@ -19,25 +19,25 @@ import { type TreeRoots, workPath } from '../storage/tree-paths.js';
 import { type ExamineRequest, examineDirectory, examineFile, type Finding } from './examine.js';
 import { bringReading, isSmall } from './stage.js';
 
-/** About so many files have these that are small. */
+/** Estimated files of a small drop. */
 const FILES_PER_DROP = 4;
 /**
- * The others wait no longer for their answers; what is left is given again. The longer, the fewer waits for the
- * disk: of 2,000 drops 603 per second instead of 572 with 200 ms, and no more with a second.
+ * After this time the job returns what it has, and the remaining drops are sent again. A longer time saves
+ * syncs: of 2,000 drops 603 per second instead of 572 with 200 ms, and no more with a second.
  */
 const LONG_MS = 500;
 
 export interface DropToClaim {
-  /** Undefined where it is taken as it is: its time is up, or its name is to be refused. */
+  /** Undefined when the drop is claimed in any case: its timeout has passed, or its name will be refused. */
   readonly examine: ExamineRequest | undefined;
   readonly take: ClaimRequest;
-  /** How its files may be stored; undefined where that is left to a job of its own. */
+  /** How its files may be stored; undefined when a separate job stores them. */
   readonly ingest: DropToPublish['ingest'] | undefined;
 }
 
 export interface ClaimBatchRequest {
   readonly roots: TreeRoots;
-  /** Under work/: as long as it is there, nothing sweeps what was stored. */
+  /** Directory under work/. While it exists, stored content is not swept. */
   readonly transaction: string;
   readonly uid: number;
   readonly drops: readonly DropToClaim[];
@@ -45,20 +45,20 @@ export interface ClaimBatchRequest {
 
 export interface ClaimedOne {
   readonly verdict: Verdict;
-  /** What came of taking it; undefined where it is not to be taken yet. */
+  /** Result of the claim; undefined when the drop is not claimed yet. */
   readonly claim: ClaimResult | undefined;
-  /** Undefined where it is stored by a job of its own, which then tells what is wrong with it, too. */
+  /** Undefined when a separate job stores the drop and reports what is wrong with it. */
   readonly stored: StoredDrop | undefined;
-  /** How long each took (ms). */
+  /** Duration of each step (ms). */
   readonly steps: Readonly<Record<'examine' | 'claim' | 'read', number>>;
 }
 
 export type ClaimAnswer = ClaimedOne | { readonly error: PlainError };
 
 export interface ClaimedBatch {
-  /** What keeps the store from being swept could not be removed again. */
+  /** The transaction's directory could not be deleted. */
   readonly isLeft: boolean;
-  /** In the order of the drops; where it took long only for the first of them. */
+  /** Same order as the drops; when the job took long, only for the first of them. */
   readonly answers: readonly ClaimAnswer[];
 }
 
@@ -84,7 +84,7 @@ export const claimBatch = job(
       const isLeft = !answers.some(isStored) && !given.leave();
       return { answers, isLeft };
     } catch {
-      // They are claimed, and nothing of them is in the store: each is stored again for itself.
+      // The drops are claimed, but none of their content is stored: each is staged by a separate job.
       return {
         isLeft: !given.leave(),
         answers: answers.map((each) => (isStored(each) ? { ...each, stored: undefined } : each)),
@@ -96,7 +96,7 @@ export const claimBatch = job(
 const isStored = (answer: ClaimAnswer): answer is ClaimedOne & { stored: StoredDrop } =>
   'stored' in answer && answer.stored !== undefined;
 
-/** Where everything is written first; made when the first needs it. */
+/** Temporary directory for new files, created when the first drop needs it. */
 class Room {
   #isThere = false;
 
@@ -107,12 +107,12 @@ class Room {
 
   enter(): void {
     if (this.#isThere) return;
-    // Even where it fails, something of it may be there.
+    // Even after an error a part of it may exist.
     this.#isThere = true;
     begin(this.disk, this.request);
   }
 
-  /** @returns whether nothing of it is there any more */
+  /** @returns whether it was deleted completely */
   leave(): boolean {
     if (!this.#isThere) return true;
     try {
@@ -124,7 +124,7 @@ class Room {
   }
 }
 
-/** Publishing it tells what is wrong with it. */
+/** The publish reports what is wrong with it. */
 const AS_IT_IS: Finding = { verdict: { kind: 'refused' } };
 
 function takeOne(disk: Disk, drop: DropToClaim, room: Room, into: IntoStore): ClaimAnswer {
@@ -133,7 +133,7 @@ function takeOne(disk: Disk, drop: DropToClaim, room: Room, into: IntoStore): Cl
   try {
     if (examine === undefined) return conclude(disk, drop, AS_IT_IS, clock);
     if (examine.kind === 'file') return conclude(disk, drop, examineFile(disk, examine), clock);
-    // Through no link: whoever owns a directory on the way may swap it for one at any moment.
+    // Follows no link: the owner of a parent directory could replace it with a link at any time.
     const answer = InsideDirectory.useBelow(disk, examine.inbox, examine.path, (inside) => {
       const finding = examineDirectory(disk, examine, inside);
       return conclude(disk, drop, finding, clock, (reading, claim) => {
@@ -147,7 +147,7 @@ function takeOne(disk: Disk, drop: DropToClaim, room: Room, into: IntoStore): Cl
   }
 }
 
-/** What was read is what was taken: another directory may have got its name in between. */
+/** Checks that the directory that was read is the one that was claimed; another one may have its name now. */
 function isSame(disk: Disk, inside: InsideDirectory, path: string): boolean {
   const read = inside.statSelf();
   const taken = disk.statIfThere(path);
@@ -185,9 +185,9 @@ class StepClock {
 
 interface Found {
   readonly reading: Reading;
-  /** Open since before it was renamed. */
+  /** Open since before the rename. */
   readonly inside: InsideDirectory;
-  /** Where the drop lies now. */
+  /** Path of the claimed drop. */
   readonly taken: string;
 }
 

@@ -1,4 +1,4 @@
-/** Is a drop whole? Needs the readers, and what is published. */
+/** Decides whether a drop is complete. Uses the format readers and the published content. */
 
 import { DropdockError, faultOf } from '../errors.js';
 import { endsInZeros, openPlainTar, packingOf } from '../formats/archive.js';
@@ -22,22 +22,24 @@ export interface ExamineRequest {
   /** Undefined for a bundle. */
   readonly id: RepositoryId | undefined;
   readonly inbox: string;
-  /** Of the drop, below the inbox. */
+  /** Path of the drop in the inbox. */
   readonly path: string;
   readonly kind: 'directory' | 'file';
   readonly tag: Tag | undefined;
-  /** The repository's targets, where the directory is none of them. */
+  /** The repository's targets, when the directory is not one of them. */
   readonly elsewhere?: readonly string[] | undefined;
 }
 
-/** What looking at a drop found. */
+/** Result of examining a drop. */
 export interface Finding {
   readonly verdict: Verdict;
-  /** What was read of a directory that is whole. */
+  /** What was read of a complete directory. */
   readonly reading?: Reading;
 }
 
-/** Is the drop whole? What can never be is found again, with its reason, when it is published. */
+/**
+ * Decides whether the drop is complete. A drop that never can be is refused, with its reason, by the publish.
+ */
 export function examineDirectory(
   disk: Disk,
   request: ExamineRequest,
@@ -45,7 +47,7 @@ export function examineDirectory(
 ): Finding {
   return refusing(() => {
     const bundle = directoryBundle(inside);
-    // It only begins to look like a drop: its image is on its way.
+    // It only begins to look like an image.
     if (recogniseDirectory(bundle.entries()) === undefined) {
       return { verdict: incomplete('index.json') };
     }
@@ -53,12 +55,12 @@ export function examineDirectory(
     const options = { published: publishedOf(disk, request), isEndKnown: false };
     const reading = readBundle(bundle, { tag, fromInside: id === undefined }, options);
     const verdict = verdictOf(reading.missing);
-    // Layers that have to be compressed take long: they are stored by a job of their own.
+    // Layers that need compression take long, so a separate job stores them.
     return reading.unnamed.saved.length > 0 ? { verdict } : { verdict, reading };
   });
 }
 
-/** The same for an archive. */
+/** Same as `examineDirectory`, for an archive. */
 export function examineFile(disk: Disk, request: ExamineRequest): Finding {
   const { inbox, path } = request;
   return refusing(() => {
@@ -66,17 +68,17 @@ export function examineFile(disk: Disk, request: ExamineRequest): Finding {
     if (packing === undefined) return { verdict: { kind: 'stranger' } };
     if (packing === 'unsupported') return { verdict: { kind: 'refused' } };
     if (packing === 'tar') {
-      // The end mark is there: nothing more will come, and what is missing is told when it is published.
+      // The end mark is there, so nothing more will come; the publish reports what is missing.
       return openPlainTar(disk, inbox, path, ({ bundle, isPreallocated }) => ({
         verdict: isPreallocated ? examinePreallocated(disk, request, bundle) : { kind: 'whole' },
       }));
     }
-    // Only reading all of a compressed archive tells whether it is whole; publishing it does.
+    // Only reading a compressed archive to its end shows whether it is complete; the publish does that.
     return { verdict: endsInZeros(disk, inbox, path) ? incomplete('its end') : { kind: 'whole' } };
   });
 }
 
-/** What looks like the end mark may be room that its writer made for the rest, as copying over SMB does. */
+/** What looks like the end mark may be preallocated space, as when copying over SMB. */
 function examinePreallocated(disk: Disk, request: ExamineRequest, bundle: Bundle): Verdict {
   const { id, tag } = request;
   const wanted = { tag, fromInside: id === undefined };
@@ -106,7 +108,10 @@ function incomplete(what: string): Verdict {
   return { kind: 'incomplete', missing: [missing] };
 }
 
-/** What a drop may leave out: what the current snapshot of its repository serves, one snapshot to the end. */
+/**
+ * Returns what a drop may leave out: what the current snapshot of its repository serves. Uses the same
+ * snapshot throughout.
+ */
 export function publishedOf(
   disk: Disk,
   { roots, id, elsewhere }: Pick<ExamineRequest, 'roots' | 'id' | 'elsewhere'>,

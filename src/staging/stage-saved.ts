@@ -1,4 +1,4 @@
-/** Stages images of `docker save` that have no manifest: layers into the store, and a manifest built. */
+/** Stages images of `docker save` without a manifest: stores their layers and builds a manifest. */
 import { createHash, randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { DropdockError } from '../errors.js';
@@ -22,9 +22,9 @@ import { contentPath, workPath } from '../storage/tree-paths.js';
 import { ExpansionBudget, storeLayer } from './store-layer.js';
 
 /**
- * Stores the layers of the images that have no manifest, and builds one for each.
- * @returns the same reading with all of its images; what was built is in the store
- * @throws content.missing while something of the drop is; what storeLayer throws; tag.*
+ * Stores the layers of images that have no manifest, and builds a manifest for each.
+ * @returns the reading with all its images; everything built is in the store
+ * @throws content.missing when the drop is incomplete; errors of storeLayer; tag.*
  */
 export async function stageSaved(
   disk: Disk,
@@ -62,7 +62,7 @@ export async function stageSaved(
   );
 }
 
-/** An archive's end mark says that nothing more will come. */
+/** Returns true when the end mark of an archive shows that nothing more will come. */
 export function isEndKnown({
   kind,
   tolerateAbsent,
@@ -79,7 +79,7 @@ function layerStore(
   const stored = new Map<string, StoredLayer>();
   const budget = new ExpansionBudget();
   return async (layer) => {
-    // Two images may say different things of one file; at most one of them is right.
+    // Two images may declare different digests for one file; at most one of them is right.
     const key = `${layer.diffId} ${layer.path}`;
     const known = stored.get(key);
     if (known) return known;
@@ -121,14 +121,14 @@ function storeManifest(
   return { digest, size: bytes.length, manifest, bytes: undefined };
 }
 
-/** @throws content.missing, naming what is missing and what refers to it */
+/** @throws content.missing with the missing content and what refers to it */
 export function tolerate(missing: readonly Missing[], tolerateAbsent: boolean): LeftOut[] {
   const needed = missing.filter((entry) => !(entry.tolerable && tolerateAbsent));
   const [first] = needed;
   if (first) {
     throw new DropdockError(
       'content.missing',
-      `The drop is not whole, ${describeMissing(needed)}.`,
+      `The drop is incomplete, ${describeMissing(needed)}.`,
       {
         path: first.path,
         digest: first.digest,
@@ -139,6 +139,6 @@ export function tolerate(missing: readonly Missing[], tolerateAbsent: boolean): 
   }
   return missing.map(({ digest, platform, by }) => ({
     what: platform ? `${platform} ${digest}` : digest,
-    why: `a platform of ${by} that the drop does not hold`,
+    why: `a platform of ${by} that is missing from the drop`,
   }));
 }

@@ -1,8 +1,7 @@
 /**
- * Brings a layer of a docker-archive into the store. Its config says what its uncompressed bytes hash
- * to, so a layer that is compressed already is unpacked to be compared, and stored as it is. Others are
- * compressed with fflate, not with zlib: zlib's output differs between versions and processors, and
- * the digest must not.
+ * Stores a layer of a docker-archive. The image config has the digest of the uncompressed layer (diff_ids),
+ * so a compressed layer is decompressed for comparison and stored unchanged. Other layers are compressed with
+ * fflate, not zlib: the output of zlib differs between versions and processors, and the digest must not.
  */
 import { createHash } from 'node:crypto';
 import { Gzip } from 'fflate';
@@ -23,24 +22,24 @@ import { InsideDirectory } from '../storage/inside-directory.js';
 import { addProgress, type Progress } from '../storage/progress.js';
 import { adoptSpooled, STORED_MODE } from '../storage/stored.js';
 
-/** Fast; a higher level makes images 5 % smaller in twice the time (measured). */
+/** Fast. A higher level makes images 5 % smaller in twice the time (measured). */
 const GZIP_LEVEL = 1;
 
-/** Where a layer is read from, and where it goes. */
+/** Source and destination of a layer. */
 export interface LayerPlace {
-  /** A directory, and the file in it that holds the layer. */
+  /** A directory, and the path of the layer's file in it. */
   readonly root: string;
   readonly path: string;
   readonly temporary: string;
   readonly compress: 'gzip' | 'none';
-  /** False while the layer may still be written: then a layer that is cut short is no damage yet. */
+  /** False while the layer may still be written: a truncated layer is no damage then. */
   readonly isEndKnown: boolean;
   readonly progress: Progress | undefined;
   readonly budget: ExpansionBudget;
   readonly destination: (digest: Digest) => string;
 }
 
-/** How far the compressed layers of one drop may expand together. */
+/** Limits how far the compressed layers of one drop may expand together. */
 export class ExpansionBudget {
   #packedBytes = 0;
   #unpackedBytes = 0;
@@ -57,22 +56,26 @@ export class ExpansionBudget {
     if (this.#unpackedBytes <= this.#packedBytes * EXPANSION_FACTOR_MAX + this.freeBytes) return;
     throw new DropdockError(
       'limit.exceeded',
-      `${path}: the layers expand to more than ${EXPANSION_FACTOR_MAX} times their size.`,
+      `The layers expand to more than ${EXPANSION_FACTOR_MAX} times their size (at '${path}').`,
       { path },
     );
   }
 }
 
 /**
- * @throws digest.mismatch when the layer is not what its config says, or cannot be unpacked;
- *   archive.truncated when it is cut short and may still be written; manifest.unsupported for
- *   compressions that no client reads; limit.exceeded
+ * @throws digest.mismatch when the layer does not match its config or cannot be decompressed;
+ *   archive.truncated when it is incomplete and may still be written; manifest.unsupported for compressions
+ *   that clients do not support; limit.exceeded
  */
 export function storeLayer(disk: Disk, layer: SavedLayer, place: LayerPlace): Promise<StoredLayer> {
   return InsideDirectory.use(disk, place.root, async (inside) => {
     const file = inside.open(place.path);
     if (file === undefined) {
-      throw new DropdockError('content.missing', `${layer.path} is gone.`, { path: layer.path });
+      throw new DropdockError(
+        'content.missing',
+        `The layer '${layer.path}' is missing from the drop.`,
+        { path: layer.path },
+      );
     }
     const { fd } = file;
     try {
@@ -92,7 +95,7 @@ async function storeOpenLayer(
   const start = Buffer.alloc(Math.min(512, layer.size));
   disk.read(fd, start, start.length, layer.source.offset ?? 0);
   const found = recogniseArchive(start);
-  // Of layers clients unpack these two alone.
+  // Clients support only these two compressions for layers.
   const packed = found === 'gzip' || found === 'zstd' ? found : undefined;
   const compression = packed ?? place.compress;
   removeIfThere(disk, place.temporary);
@@ -119,7 +122,7 @@ async function storeOpenLayer(
   }
 }
 
-/** As it is, while what is in it is compared. */
+/** Stores the layer unchanged and checks its decompressed content. */
 async function storePacked(
   chunks: Iterable<Buffer>,
   compression: LayerCompression,
@@ -147,7 +150,7 @@ async function storePacked(
   checkDiffId(layer, unpacked.digest('hex'));
 }
 
-/** What is wrong with the compressed data, said of the layer. */
+/** Turns an error of the compressed data into one about the layer. */
 function ofLayer(error: unknown, { path, diffId }: SavedLayer, isEndKnown: boolean): unknown {
   if (!(error instanceof DropdockError)) return error;
   const { code, message } = error;
@@ -155,7 +158,7 @@ function ofLayer(error: unknown, { path, diffId }: SavedLayer, isEndKnown: boole
   if (code === 'archive.truncated' && !isEndKnown) return cutShort(path);
   return new DropdockError(
     'digest.mismatch',
-    `The layer ${path} cannot be unpacked. ${message}`,
+    `Cannot decompress the layer '${path}'. ${message}`,
     { path, digest: diffId },
     error,
   );
@@ -186,7 +189,7 @@ function storePlain(
   if (other !== undefined) {
     throw new DropdockError(
       'manifest.unsupported',
-      `The layer ${layer.path} is compressed with ${other}, which clients do not unpack.`,
+      `The layer '${layer.path}' is compressed with ${other}, which clients do not support.`,
       { path: layer.path },
     );
   }
@@ -199,7 +202,7 @@ function storePlain(
 const END_MARK_BYTES = 1024;
 
 function cutShort(path: string): DropdockError {
-  return new DropdockError('archive.truncated', `The layer ${path} ends too early.`, { path });
+  return new DropdockError('archive.truncated', `The layer '${path}' is truncated.`, { path });
 }
 
 /** @throws digest.mismatch */
@@ -208,16 +211,19 @@ function checkDiffId({ path, diffId }: SavedLayer, hex: string): void {
   if (found === diffId) return;
   throw new DropdockError(
     'digest.mismatch',
-    `The layer ${path} holds other bytes than its config says (diff_ids).`,
+    `The content of the layer '${path}' does not match diff_ids in its config.`,
     { path, digest: diffId, found },
   );
 }
 
-/** What lies in a layout's `blobs` must be what its name says. @throws digest.mismatch */
+/**
+ * The name of a file in a layout's `blobs` must be its digest.
+ * @throws digest.mismatch
+ */
 function checkName({ path }: SavedLayer, found: Digest): void {
   const hex = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path)?.[1];
   if (hex === undefined || found === `sha256:${hex}`) return;
-  throw new DropdockError('digest.mismatch', `${path} holds other bytes than its name says.`, {
+  throw new DropdockError('digest.mismatch', `The content of '${path}' does not match its name.`, {
     path,
     digest: `sha256:${hex}`,
     found,
@@ -246,11 +252,11 @@ function* layerChunks(
   progress: Progress | undefined,
 ): Generator<Buffer> {
   for (let at = 0; at < size; ) {
-    // fflate keeps what it is given for a while, so each piece has memory of its own.
+    // fflate keeps its input for a while, so each piece needs its own memory.
     const buffer = Buffer.allocUnsafe(Math.min(READ_CHUNK_BYTES, size - at));
     const count = disk.read(fd, buffer, buffer.length, offset + at);
     if (count === 0) {
-      throw new DropdockError('archive.truncated', 'The archive ends within a layer.', {});
+      throw new DropdockError('archive.truncated', 'The archive is truncated within a layer.', {});
     }
     at += count;
     addProgress(progress, count);

@@ -1,4 +1,4 @@
-/** A blob to be brought into the store, and its bytes: read once, and checked on the way. */
+/** A blob to be brought into the store. Its bytes are read once and checked while they are read. */
 import { createHash, type Hash } from 'node:crypto';
 import { DropdockError } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
@@ -10,19 +10,19 @@ export interface BlobToIngest {
   readonly digest: Digest;
   /** Bytes. */
   readonly size: number;
-  /** The directory that holds the file, and its path below. */
+  /** The directory that holds the file, and the path of the file in it. */
   readonly root: string;
   readonly path: string;
-  /** Where the blob begins in that file; a whole file where it is left out. */
+  /** Offset of the blob in the file; absent when the blob is the whole file. */
   readonly offset?: number | undefined;
-  /** Where it goes, and a name of ours on the same filesystem for the way. */
+  /** Destination in the store, and a temporary name on the same filesystem. */
   readonly destination: string;
   readonly temporary: string;
-  /** 'auto' may link a file that nobody else can write; 'copy' never links. */
+  /** 'auto' may link a file that no other user can write; 'copy' never links. */
   readonly ingest: 'auto' | 'copy';
-  /** Counts the bytes that were read. */
+  /** Counts the bytes read. */
   readonly progress?: Progress | undefined;
-  /** The user this process runs as. */
+  /** User id of this process. */
   readonly uid: number;
 }
 
@@ -32,7 +32,11 @@ export function hashOpenFile(disk: Disk, fd: number, blob: BlobToIngest): void {
   checkDigest(blob, hash);
 }
 
-/** Reads one byte more than the descriptor allows, so that a file that grew is noticed. */
+/**
+ * Calls `use` for each chunk. Tries to read one byte more than the descriptor says, to notice a file that has
+ * grown.
+ * @throws size.mismatch, digest.mismatch
+ */
 export function eachChunk(
   disk: Disk,
   fd: number,
@@ -51,7 +55,7 @@ export function eachChunk(
     use(buffer.subarray(0, count), position);
     addProgress(blob.progress, count);
     position += count;
-    // There was less than was asked for, and as much as there should be: that was all.
+    // A short read at the expected end: the file is complete.
     if (count < wanted && position === size) break;
   }
   checkSize(blob, position);
@@ -61,7 +65,7 @@ export function checkSize({ size, path, digest }: BlobToIngest, found: number): 
   if (found === size) return;
   throw new DropdockError(
     'size.mismatch',
-    `${path} is ${found} bytes long, its descriptor says ${size}.`,
+    `The size of '${path}' is ${found} bytes, but its descriptor says ${size}.`,
     { path, digest, found, expected: size },
   );
 }
@@ -69,9 +73,13 @@ export function checkSize({ size, path, digest }: BlobToIngest, found: number): 
 export function checkDigest({ digest, path }: BlobToIngest, hash: Hash): void {
   const found = `${digestAlgorithm(digest)}:${hash.digest('hex')}`;
   if (found === digest) return;
-  throw new DropdockError('digest.mismatch', `${path} holds other bytes than ${digest}.`, {
-    path,
-    digest,
-    found,
-  });
+  throw new DropdockError(
+    'digest.mismatch',
+    `The content of '${path}' does not match its digest ${digest}.`,
+    {
+      path,
+      digest,
+      found,
+    },
+  );
 }

@@ -1,7 +1,7 @@
 /**
- * The verbs with which dropdock touches a filesystem, and the only file that imports node:fs for
- * publishing. All are synchronous: they run on worker threads, never on the event loop. The disk is
- * passed as a value, so that a test can make the k-th verb fail, or kill the process there.
+ * All filesystem operations of a publish; no other file imports node:fs for this. They are synchronous,
+ * because they run on worker threads and never on the event loop. The disk is passed as a value, so that a
+ * test can make the k-th operation fail, or kill the process there.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -19,7 +19,7 @@ export interface Stat {
   readonly kind: EntryKind;
   /** Bytes. */
   readonly size: number;
-  /** Device and inode together name a file as long as it exists. */
+  /** Device and inode identify a file as long as it exists. */
   readonly dev: number;
   readonly ino: number;
   readonly links: number;
@@ -27,9 +27,9 @@ export interface Stat {
   readonly gid: number;
   /** Permission bits only. */
   readonly mode: number;
-  /** Milliseconds; content changes. */
+  /** Milliseconds; changes of the content. */
   readonly mtimeMs: number;
-  /** Milliseconds; every change, set by the filesystem itself. */
+  /** Milliseconds; any change, set by the filesystem. */
   readonly ctimeMs: number;
 }
 
@@ -37,28 +37,34 @@ export type OpenMode = 'read' | 'create' | 'update' | 'directory';
 
 export interface Disk {
   list(path: string): Entry[];
-  /** Half the time of `list`, where there are very many. */
+  /** Twice as fast as `list` for very large directories. */
   names(path: string): string[];
-  /** With names as they are on disk, for what must be removed whatever it is called. */
+  /** With names as bytes, for deleting entries whatever their names are. */
   listBytes(path: string): { readonly name: Buffer; readonly kind: EntryKind }[];
-  /** Never follows a link. @throws ENOENT */
+  /**
+   * Does not follow a link at the end of the path.
+   * @throws ENOENT
+   */
   stat(path: string): Stat;
-  /** The same; undefined where there is nothing at that path: an exception costs more than the call. */
+  /** Same as `stat`; returns undefined when there is nothing. An exception costs more than the call. */
   statIfThere(path: string): Stat | undefined;
-  /** Never follows a link at the end of the path, never blocks on a FIFO. */
+  /** Does not follow a link at the end of the path, and does not block on a FIFO. */
   open(path: string | Buffer, mode: OpenMode): number;
   statOpen(fd: number): Stat;
   /** @returns bytes read; 0 at the end */
   read(fd: number, into: Uint8Array, length: number, position: number): number;
-  /** May write less than asked for. @returns bytes written */
+  /**
+   * May write fewer bytes than requested.
+   * @returns bytes written
+   */
   write(fd: number, from: Uint8Array, offset: number, position: number): number;
   setMode(fd: number, mode: number): void;
   /** @param seconds since the epoch */
   setTime(fd: number, seconds: number): void;
   sync(fd: number): void;
   /**
-   * Everything that was written to the filesystem a path lies on, by whomever.
-   * @returns false when it cannot be done, or something could not be written
+   * Syncs the whole filesystem that the path is on, including files written by other processes.
+   * @returns false when this is not possible, or something could not be written
    */
   syncFilesystem(path: string): boolean;
   close(fd: number): void;
@@ -70,13 +76,13 @@ export interface Disk {
   unlink(path: string | Buffer): void;
   removeDirectory(path: string | Buffer): void;
   /**
-   * Leaves a directory and all below it to rm(1), which need not look a whole path up for each name.
-   * It may leave something, or everything: whoever asks looks again.
+   * Deletes a directory tree with rm(1), which need not resolve a whole path for each name. It may leave
+   * entries; the caller must check.
    */
   removeByProgram(path: string): void;
-  /** Bytes that an ordinary user may still write to the filesystem a path lies on. */
+  /** Returns the free bytes available to an ordinary user on the filesystem that the path is on. */
   free(path: string): { readonly bytes: number; readonly hasReflinks: boolean };
-  /** Copies as a reflink or not at all. */
+  /** Copies as a reflink or fails. */
   clone(from: string, to: string): void;
 }
 
@@ -89,14 +95,14 @@ const OPEN_FLAGS: Readonly<Record<OpenMode, number>> = {
   directory: O_RDONLY | O_NOFOLLOW | O_DIRECTORY,
 };
 
-/** Filesystems that can share blocks between files, by their magic numbers (statfs(2)): btrfs, XFS. */
+/** Magic numbers (statfs(2)) of filesystems with reflinks: btrfs, XFS. */
 const WITH_REFLINKS: ReadonlySet<number> = new Set([0x9123683e, 0x58465342]);
 
 /**
- * The most that one call writes, and so the most that ext4 takes from free memory in one piece. Measured
- * (Linux 6.18): 1 GiB in pieces of 256 KiB takes 0.44 s of the kernel's time, of 1 MiB 1.05 s, of 4 MiB
- * 2.1 s. That is so on a virtual machine that gives its largest free pieces back to the host; where
- * as much was freed a moment before, pieces of 1 MiB cost no more (0.23 s both).
+ * Largest single write, and so the largest piece that ext4 allocates from free memory. Measured (Linux 6.18):
+ * 1 GiB in pieces of 256 KiB takes 0.44 s of kernel time, of 1 MiB 1.05 s, of 4 MiB 2.1 s, on a virtual
+ * machine that returns its largest free pieces to the host. When as much memory was freed just before, 1 MiB
+ * costs no more (0.23 s both).
  */
 const WRITE_BYTES_MAX = 256 * 1024;
 
@@ -147,18 +153,18 @@ function statIfThere(path: string): Stat | undefined {
     const stat = fs.lstatSync(path, { throwIfNoEntry: false });
     return stat && toStat(stat);
   } catch (error) {
-    // What should be a directory on the way there is none.
+    // A parent in the path is not a directory.
     if (hasErrno(error, 'ENOTDIR', 'ELOOP')) return undefined;
     throw error;
   }
 }
 
-/** Node has no syncfs(2); coreutils' sync has, and tells by its exit code when it fails. */
+/** Node has no syncfs(2). The sync command of coreutils has, and its exit code reports failures. */
 function syncFilesystem(path: string): boolean {
   return spawnSync('sync', ['--file-system', path], { stdio: 'ignore' }).status === 0;
 }
 
-/** Node begins every call anew that a signal cut off (NFS, FUSE), but for a read. */
+/** Node retries every call that a signal interrupted (NFS, FUSE), except reads. */
 function readThroughSignals(
   fd: number,
   into: Uint8Array,

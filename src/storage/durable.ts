@@ -1,13 +1,13 @@
 /**
- * What the verbs of the disk make together: whole files, synced directories, replaced links,
- * removed trees. Nothing here knows what the files mean.
+ * Operations composed from those of the disk: whole files, synced directories, replaced links, deleted trees.
+ * Independent of what the files mean.
  */
 import { dirname } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
 import type { OpenedFile } from './inside-directory.js';
 
-/** Undefined where there is nothing, or no link, at that path. */
+/** Returns undefined when there is nothing, or not a link. */
 export function readLinkIfThere(disk: Disk, path: string): string | undefined {
   try {
     return disk.readLink(path);
@@ -17,7 +17,7 @@ export function readLinkIfThere(disk: Disk, path: string): string | undefined {
   }
 }
 
-/** The names in a directory; none where it does not exist. */
+/** Returns the entries of a directory; none when it does not exist. */
 export function listIfThere(disk: Disk, path: string): ReturnType<Disk['list']> {
   try {
     return disk.list(path);
@@ -55,7 +55,11 @@ export function readOpenFile(
   max: number,
 ): Buffer {
   if (size > max) {
-    throw new DropdockError('limit.exceeded', `${path} is longer than ${max} bytes.`, { path });
+    throw new DropdockError(
+      'limit.exceeded',
+      `The file '${path}' exceeds the limit of ${max} bytes.`,
+      { path },
+    );
   }
   const buffer = Buffer.allocUnsafe(size);
   let at = 0;
@@ -69,11 +73,14 @@ export function readOpenFile(
 
 export interface NewFile {
   readonly mode: number;
-  /** Seconds since the epoch; the clock's time where it is left out. */
+  /** Seconds since the epoch; default: now. */
   readonly mtime?: number;
 }
 
-/** Writes a new file and syncs it; its directory entry is the caller's to sync. @throws EEXIST */
+/**
+ * Writes a new file and syncs it. The caller syncs its directory entry.
+ * @throws EEXIST
+ */
 export function writeNewFile(
   disk: Disk,
   path: string,
@@ -88,13 +95,13 @@ export function writeNewFile(
   });
 }
 
-/** A write may be short (a full disk, a signal); what is left is written again or fails. */
+/** Repeats short writes (full disk, signal) until everything is written or an error occurs. */
 export function writeAll(disk: Disk, fd: number, bytes: Uint8Array, position: number): void {
   let at = 0;
   while (at < bytes.length) at += disk.write(fd, bytes, at, position + at);
 }
 
-/** Writes beside and renames over, both synced: a reader sees the old file or the new one. */
+/** Replaces a file by a rename, synced before and after. A reader sees the old file or the new one. */
 export function replaceFile(
   disk: Disk,
   path: string,
@@ -113,7 +120,7 @@ export function replaceFile(
   syncDirectory(disk, dirname(path));
 }
 
-/** Makes a link beside and renames it over: a reader sees the old link or the new one. */
+/** Replaces a link by a rename. A reader sees the old link or the new one. */
 export function replaceLink(disk: Disk, target: string, path: string, temporary: string): void {
   makeLink(disk, target, temporary);
   try {
@@ -124,7 +131,7 @@ export function replaceLink(disk: Disk, target: string, path: string, temporary:
   }
 }
 
-/** What lies there was left by somebody who ended before his rename. */
+/** Replaces a leftover of a process that died before its rename. */
 function makeLink(disk: Disk, target: string, path: string): void {
   try {
     disk.symlink(target, path);
@@ -148,8 +155,8 @@ export function syncDirectory(disk: Disk, path: string): void {
 }
 
 /**
- * Makes a directory and what is missing above it, mode 0755 whatever the umask, and syncs each
- * parent that got an entry. A directory that is there is left as its owner made it.
+ * Creates a directory and missing parents, with mode 0755 regardless of the umask, and syncs each changed
+ * parent. An existing directory keeps its mode.
  */
 export function ensureDirectory(disk: Disk, path: string, mode = 0o755): void {
   if (disk.statIfThere(path)) return;
@@ -164,13 +171,16 @@ export function ensureDirectory(disk: Disk, path: string, mode = 0o755): void {
   syncDirectory(disk, dirname(path));
 }
 
-/** Makes a directory, of that mode whatever the umask; its name is the caller's to sync. @throws EEXIST */
+/**
+ * Creates a directory with this mode regardless of the umask. The caller syncs its directory entry.
+ * @throws EEXIST
+ */
 export function makeDirectory(disk: Disk, path: string, mode: number): void {
   disk.makeDirectory(path);
   withOpen(disk, path, 'directory', (fd) => disk.setMode(fd, mode));
 }
 
-/** Does what can be done for each; only then is the first failure told. */
+/** Processes all items, then throws the first error. */
 export function forEach<T>(items: readonly T[], work: (item: T) => void): void {
   const failures: unknown[] = [];
   for (const item of items) {
@@ -183,11 +193,11 @@ export function forEach<T>(items: readonly T[], work: (item: T) => void): void {
   if (failures.length > 0) throw failures[0];
 }
 
-/** For tidying up on the way out of a failure: the failure itself is what the caller must see. */
+/** For cleanup after an error: its own errors must not hide the first one. */
 export function discard(tidy: () => void): void {
   try {
     tidy();
   } catch {
-    // The leftovers are found by the next start.
+    // The next start finds the leftovers.
   }
 }

@@ -1,27 +1,29 @@
 /**
- * New files that are written first and synced after: what is asked for together the filesystem
- * writes down together (10 files of 400 bytes: 1.6 ms instead of 2.5). Where they are very many, one
- * sync of the whole filesystem does for all (2,000: 0.06 s instead of 0.46). That waits for what
- * others have written as well, so few files are never synced in this way.
+ * Writes new files first and syncs them afterwards: the filesystem then combines the writes (10 files of 400
+ * bytes: 1.6 ms instead of 2.5). For very many files it syncs the whole filesystem once (2,000: 0.06 s
+ * instead of 0.46). That also waits for the writes of other processes, so it is not used for few files.
  */
 import type { Disk } from './disk.js';
 import { type NewFile, withOpen, writeAll } from './durable.js';
 
-/** More files than that, and the filesystem is synced: 5 ms where there is little else, as for 40 files. */
+/**
+ * With more files than this, the whole filesystem is synced: it takes 5 ms with little else to write, like 40
+ * files.
+ */
 export const SYNCED_EACH_MAX = 40;
-/** Each costs a descriptor. */
+/** Each open file needs a descriptor. */
 const OPEN_MAX = 16;
 
 export interface FreshFilesOptions {
-  /** A path on the filesystem they lie on. */
+  /** A path on the filesystem of the files. */
   readonly place: string;
-  /** How many there will be, at most. */
+  /** Largest number of files expected. */
   readonly expected: number;
 }
 
 export class FreshFiles {
   readonly #open = new Set<number>();
-  /** Closed and not synced. */
+  /** Closed but not synced. */
   readonly #closed: string[] = [];
 
   private constructor(
@@ -29,7 +31,7 @@ export class FreshFiles {
     readonly options: FreshFilesOptions,
   ) {}
 
-  /** Runs `use`; what it wrote is on disk when this returns, but for the names. */
+  /** Runs `use`. When this returns, the files it wrote are on disk, except for their names. */
   static use<T>(disk: Disk, options: FreshFilesOptions, use: (files: FreshFiles) => T): T {
     const files = new FreshFiles(disk, options);
     try {
@@ -41,7 +43,10 @@ export class FreshFiles {
     }
   }
 
-  /** @param bytes in pieces, or in one. @throws EEXIST */
+  /**
+   * @param bytes one buffer, or several pieces
+   * @throws EEXIST
+   */
   write(path: string, bytes: Uint8Array | readonly Uint8Array[], { mode, mtime }: NewFile): void {
     const fd = this.disk.open(path, 'create');
     this.keep(fd, path, () => {
@@ -56,8 +61,8 @@ export class FreshFiles {
   }
 
   /**
-   * Takes over an open file that `finish` makes ready. It is closed here, also when `finish` throws.
-   * @param path where it lies until it is synced
+   * Takes over an open file that `finish` completes. Closes it here, even when `finish` throws.
+   * @param path its path until it is synced
    */
   keep<T>(fd: number, path: string, finish: () => T): T {
     this.#open.add(fd);
@@ -73,8 +78,8 @@ export class FreshFiles {
     this.#syncOpen();
     const isMany = this.#closed.length > SYNCED_EACH_MAX;
     if (isMany && this.disk.syncFilesystem(this.options.place)) return;
-    // They were fewer than expected, it cannot be done, or something went wrong with it: each file
-    // tells for itself.
+    // Fewer files than expected, or syncing the filesystem failed: each file is synced and reports its own
+    // error.
     for (const path of this.#closed) {
       withOpen(this.disk, path, 'read', (fd) => this.disk.sync(fd));
     }

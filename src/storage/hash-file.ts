@@ -1,4 +1,4 @@
-/** The digest of a file's bytes, for checking what is stored. */
+/** Computes the digest of a file. */
 import { createHash } from 'node:crypto';
 import { type Digest, type DigestAlgorithm, digestFrom } from '../image/digest.js';
 import { READ_CHUNK_BYTES } from '../image/limits.js';

@@ -1,6 +1,6 @@
 /**
- * What a daemon says of the inbox while it works, as a file for `dropdock status`: a process that
- * only looks needs no way into the daemon. Nothing depends on these files, so they are not synced.
+ * The inbox status of a daemon, as a file for `dropdock status`, which then needs no connection to the
+ * daemon. Nothing depends on these files, so they are not synced.
  */
 import { join } from 'node:path';
 import { hasErrno } from '../errors.js';
@@ -42,7 +42,7 @@ export const writeInboxStatus = job(
   },
 );
 
-/** Of all daemons that work on this tree, and of some that died. */
+/** Returns the status of all daemons on this tree, including some that died. */
 export const readInboxStatus = job(
   'fast',
   import.meta.url,
@@ -64,7 +64,7 @@ export const readInboxStatus = job(
   },
 );
 
-/** Of processes that end, or are found dead. */
+/** Deletes the status of processes that end or were found dead. */
 export const removeInboxStatus = job(
   'fast',
   import.meta.url,

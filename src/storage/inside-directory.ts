@@ -1,12 +1,12 @@
 /**
- * Opens files below a directory that somebody else can change at any moment. Every component is
- * opened relative to the descriptor of the one before it (through /proc/self/fd, for Node has no
- * openat) and never through a link, so nothing outside the directory can be reached.
+ * Opens files below a directory that another user may change at any time. Each component is opened relative
+ * to the descriptor of its parent (through /proc/self/fd, because Node has no openat) and without following
+ * links, so nothing outside the directory can be reached.
  */
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Disk, Stat } from './disk.js';
 
-/** An open regular file, and what it was when it was opened. */
+/** An open regular file, with its stat at that time. */
 export interface OpenedFile {
   readonly fd: number;
   readonly stat: Stat;
@@ -17,13 +17,13 @@ export class InsideDirectory {
 
   private constructor(
     readonly disk: Disk,
-    /** As it was given. */
+    /** The path as given. */
     readonly root: string,
   ) {
     this.#directories.set('', disk.open(root, 'directory'));
   }
 
-  /** Runs `use` with the directory open and closes everything it opened, when a promise has ended. */
+  /** Runs `use` with the directory open. Closes everything it opened, also after a promise has settled. */
   static use<T>(disk: Disk, path: string, use: (inside: InsideDirectory) => T): T {
     const inside = new InsideDirectory(disk, path);
     const close = () => {
@@ -42,8 +42,8 @@ export class InsideDirectory {
   }
 
   /**
-   * The same for a directory below `root`, to which no link leads. Undefined where there is none.
-   * @throws path.outside for a link on the way or at the end
+   * Same as `use`, for a directory below `root`. Returns undefined when there is none.
+   * @throws path.outside for a link in the path
    */
   static useBelow<T>(
     disk: Disk,
@@ -57,21 +57,21 @@ export class InsideDirectory {
     });
   }
 
-  /** What the directory itself is, whatever has its name by now. */
+  /** Returns the stat of the open directory, even if another one has its name now. */
   statSelf(): Stat {
     return this.disk.statOpen(this.#directory(''));
   }
 
   /**
-   * Undefined where there is nothing.
-   * @throws path.outside for a link on the way or at the end
+   * Returns undefined when there is nothing.
+   * @throws path.outside for a link in the path
    */
   stat(path: string): Stat | undefined {
     return this.#at(path, (full) => this.disk.stat(full));
   }
 
   /**
-   * Opens a regular file; the caller closes it. Undefined where there is nothing.
+   * Opens a regular file, which the caller closes. Returns undefined when there is nothing.
    * @throws path.outside, file.type
    */
   open(path: string, mode: 'read' | 'update' = 'read'): OpenedFile | undefined {
@@ -80,21 +80,21 @@ export class InsideDirectory {
     const stat = this.disk.statOpen(fd);
     if (stat.kind === 'file') return { fd, stat };
     this.disk.close(fd);
-    throw new DropdockError('file.type', `${path} is no regular file.`, { path });
+    throw new DropdockError('file.type', `'${path}' is not a regular file.`, { path });
   }
 
   list(path: string): ReturnType<Disk['list']> | undefined {
     return this.#at(path === '' ? '.' : `${path}/.`, (full) => this.disk.list(full));
   }
 
-  /** Makes another name, outside, for a file inside; it may have been swapped since it was opened. */
+  /** Links a file to an outside path. The file may have been replaced since it was opened. */
   linkTo(path: string, destination: string): void {
     this.#at(path, (full) => this.disk.link(full, destination));
   }
 
   /**
-   * Calls `use` with a path that leads, through no link, to something inside: for what has no verb
-   * here. Undefined where the way there does not exist.
+   * Calls `use` with a path that reaches an entry without links, for operations that have no method here.
+   * Returns undefined when a parent does not exist.
    */
   reach<T>(path: string, use: (full: string) => T): T | undefined {
     return this.#at(path, use);
@@ -110,17 +110,24 @@ export class InsideDirectory {
 
   #reachable<T>(path: string, reach: () => T): T | undefined {
     if (path.startsWith('/') || path.split('/').includes('..')) {
-      throw new DropdockError('path.outside', `${path} leads out of the drop.`, { path });
+      throw new DropdockError('path.outside', `The path '${path}' leads out of the drop.`, {
+        path,
+      });
     }
     try {
       return reach();
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return undefined;
       if (hasErrno(error, 'ELOOP', 'ENOTDIR')) {
-        throw new DropdockError('path.outside', `${path} leads through a link.`, { path }, error);
+        throw new DropdockError(
+          'path.outside',
+          `The path '${path}' contains a symbolic link.`,
+          { path },
+          error,
+        );
       }
       if (hasErrno(error, 'ENXIO')) {
-        throw new DropdockError('file.type', `${path} is no regular file.`, { path }, error);
+        throw new DropdockError('file.type', `'${path}' is not a regular file.`, { path }, error);
       }
       throw error;
     }

@@ -1,7 +1,7 @@
 /**
- * The way into the content store: everything is written first, then all of it is synced, then all of
- * it gets its names, and these are synced, each directory once. What is brought together costs fewer
- * waits for the disk (60 files and their names, one after the other: 60 commits of the journal).
+ * Brings content into the content store: writes all files, syncs them, renames them to their names, and syncs
+ * each directory once. Content brought in together needs fewer waits for the disk (60 files and their names
+ * one by one: 60 commits of the journal).
  */
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
@@ -22,14 +22,14 @@ import {
 import { placeBlob, placeFrom } from './verified-copy.js';
 
 export interface IntoStoreOptions {
-  /** A directory of our own, on the same filesystem; everything is written there first. */
+  /** A private directory on the same filesystem, where everything is written first. */
   readonly place: string;
-  /** How many files there will be, about. */
+  /** Approximate number of files. */
   readonly expected: number;
 }
 
 export class IntoStore {
-  /** Files that will get their names. */
+  /** Files to be renamed to their names. */
   readonly #placed: Placed[] = [];
   readonly #series = randomBytes(8).toString('hex');
   #serial = 0;
@@ -40,7 +40,7 @@ export class IntoStore {
     readonly files: FreshFiles,
   ) {}
 
-  /** Runs `use`; what it brought is in the store when this returns. @throws then nothing of it is */
+  /** Runs `use`. When this returns, everything it brought is in the store; when it throws, nothing is. */
   static use<T>(disk: Disk, options: IntoStoreOptions, use: (into: IntoStore) => T): T {
     const placed: Placed[] = [];
     try {
@@ -60,7 +60,7 @@ export class IntoStore {
     }
   }
 
-  /** Bytes that were hashed in memory: manifests, and blobs given inline. */
+  /** Stores bytes that were hashed in memory: manifests, and inline blobs. */
   bytes({ bytes, destination }: BytesToStore): Ingested {
     if (isStored(this.disk, destination, bytes.length)) return 'present';
     const temporary = this.temporary();
@@ -69,7 +69,10 @@ export class IntoStore {
     return 'copied';
   }
 
-  /** @param inside the directory it lies in, where that is open. @throws as `placeBlob` */
+  /**
+   * @param inside the directory that holds it, when it is open
+   * @throws as `placeBlob`
+   */
   blob(blob: BlobToIngest, inside?: InsideDirectory): Ingested {
     this.#placed.push(blob);
     const way =
@@ -80,7 +83,7 @@ export class IntoStore {
     return way;
   }
 
-  /** All that `bring` brings, or, when it fails, nothing of it: the others are not held up. */
+  /** Keeps all that `bring` brings or, when it fails, none of it. Other content is not affected. */
   together<T>(bring: () => T): T {
     const before = this.#placed.length;
     try {
@@ -93,19 +96,22 @@ export class IntoStore {
     }
   }
 
-  /** A name for what is on its way. */
+  /** Returns a temporary name. */
   temporary(): string {
     return join(this.place, `${this.#series}-${this.#serial++}`);
   }
 }
 
-/** One blob. @throws as `placeBlob` */
+/**
+ * Stores one blob.
+ * @throws as `placeBlob`
+ */
 export function ingestBlob(disk: Disk, blob: BlobToIngest): Ingested {
   const [way] = ingestRequest(disk, { blobs: [blob] });
   return way ?? 'present';
 }
 
-/** Several, as a job. */
+/** Stores several blobs, as a job. */
 export const ingestRequest = job(
   'hash',
   import.meta.url,
@@ -120,7 +126,10 @@ export const ingestRequest = job(
   },
 );
 
-/** Stores bytes that were hashed in memory. @param place as in the options */
+/**
+ * Stores bytes that were hashed in memory.
+ * @param place as in the options
+ */
 export function ingestBytes(
   disk: Disk,
   bytes: Uint8Array,
@@ -130,7 +139,7 @@ export function ingestBytes(
   return IntoStore.use(disk, { place, expected: 1 }, (into) => into.bytes({ bytes, destination }));
 }
 
-/** Stores many at once. */
+/** Stores many items at once. */
 export function ingestAllBytes(disk: Disk, items: readonly BytesToStore[], place: string): void {
   if (items.length === 0) return;
   IntoStore.use(disk, { place, expected: items.length }, (into) => {

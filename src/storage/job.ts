@@ -1,49 +1,49 @@
 /**
- * Jobs: functions that do disk work, asked for by the event loop with one value, and answered later by a
- * worker thread.
+ * Jobs: functions for disk work. The event loop sends one request; a worker thread runs the job and returns
+ * the result.
  */
 import type { Disk } from './disk.js';
 
 /**
- * Jobs of one pool do not wait for those of another.
+ * Jobs of one pool do not wait for jobs of another.
  *
- * - `fast`: short, and a drop or a request waits for it. A flip must not queue behind 50 GB to hash.
- * - `hash`: reads, hashes and unpacks content.
- * - `background`: takes long, and a publish does not wait for it.
+ * - `fast`: short; a drop or a request waits for it. A flip must not queue behind hashing 50 GB.
+ * - `hash`: reads, hashes and decompresses content.
+ * - `background`: long; no publish waits for it.
  */
 export type PoolName = 'fast' | 'hash' | 'background';
 
-/** Takes the disk and one request that can cross threads, and gives an answer that can. */
+/** A function of the disk and one request. Request and result can be sent between threads. */
 export interface Job<Request, Result> {
   (disk: Disk, request: Request): Result;
   readonly pool: PoolName;
-  /** The URL of the module that exports it: a thread loads no others than those of its jobs. */
+  /** URL of the module that exports the job. A thread loads only the modules of its jobs. */
   readonly module: string;
-  /** The name of that export. */
+  /** Name of the export. */
   readonly jobName: string;
 }
 
 /**
- * Makes a job of a function; it can still be called like any other.
+ * Makes a job of a function, which can still be called directly.
  * @param module `import.meta.url`
- * @param work has the name of the export that it becomes: a thread finds it by that
+ * @param work must have the name of its export, by which a thread finds it
  */
 export function job<Request, Result>(
   pool: PoolName,
   module: string,
   work: (disk: Disk, request: Request) => Result,
 ): Job<Request, Result> {
-  if (work.name === '') throw new Error(`A job of ${module} has no name.`);
+  if (work.name === '') throw new Error(`a job of ${module} has no name`);
   return Object.assign(work, { pool, module, jobName: work.name });
 }
 
-/** Has a job done, and answers with its result. */
+/** Runs a job on a worker thread and returns its result. */
 export type RunJob = <Request, Result>(
   job: Job<Request, Result>,
   request: NoInfer<Request>,
 ) => Promise<Awaited<Result>>;
 
-/** Like Promise.all, but answers only when all have ended: nobody may still be writing then. */
+/** Like Promise.all, but settles only when all have ended, so that none is still writing. */
 export async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   const results = await Promise.allSettled(promises);
   const failed = results.find((result) => result.status === 'rejected');

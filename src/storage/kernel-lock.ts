@@ -1,10 +1,10 @@
 /**
- * A lock the kernel holds: on an open file description (fcntl F_OFD_SETLK), so it is exclusive
- * among all processes of one host (and of all hosts where NFSv4 passes it on), is kept while its
- * process is stopped, and is gone the moment its process is. The only door to fs-native-extensions.
+ * A lock of the kernel on an open file description (fcntl F_OFD_SETLK). It is exclusive among all processes
+ * of a host (and among all hosts, where NFSv4 forwards it), is kept while its process is stopped, and is
+ * released when the process ends. The only file that uses fs-native-extensions.
  *
- * That package ships binaries for x86-64 and arm64. Elsewhere there is no kernel lock, and safety
- * between processes rests on the shared lock and the checks before the flip alone.
+ * That package has binaries for x86-64 and arm64. On other platforms there is no kernel lock; safety between
+ * processes then rests on the shared lock and the checks before the flip.
  */
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
@@ -29,8 +29,8 @@ function loadBinding(): Binding | undefined {
 }
 
 /**
- * 'unsupported' where neither this machine nor the filesystem has such locks.
- * @param isWanted false on a tree that several hosts share and where such locks mislead
+ * Returns 'unsupported' when the platform or the filesystem has no such locks.
+ * @param isWanted false on a tree that several hosts share, where such locks mislead
  */
 export function tryKernelLock(
   path: string,
@@ -47,14 +47,14 @@ export function tryKernelLock(
     if (['ENOLCK', 'EOPNOTSUPP', 'ENOTSUP', 'EINVAL', 'ENOSYS'].includes(code ?? '')) {
       return 'unsupported';
     }
-    // The binding does not say that it was a call that failed; a network's lock server may (EIO).
+    // The binding does not mark its errors as those of a system call; a network lock server may return EIO.
     throw Object.assign(error as Error, { syscall: 'fcntl', path });
   }
   fs.closeSync(fd);
   return 'busy';
 }
 
-/** A number may be another file's by the time it is closed again. */
+/** After a close the descriptor number may belong to another file. */
 function closeOnce(fd: number): () => void {
   let isOpen = true;
   return () => {
@@ -63,7 +63,7 @@ function closeOnce(fd: number): () => void {
   };
 }
 
-/** True when the file is there and no living process holds its lock. */
+/** Returns true when the file exists and no living process holds its lock. */
 export function isUnlocked(path: string): boolean | 'unsupported' {
   try {
     const lock = tryKernelLock(path, true);

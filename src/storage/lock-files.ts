@@ -1,36 +1,36 @@
 /**
- * The files of a lock: the filesystem handed to proper-lockfile, the note of who holds it, and a watch
- * that tells whether the holder still shows life. No clock is compared with a file's time, for the
- * times are those of other hosts.
+ * The files of a lock: the filesystem for proper-lockfile, the note about its holder, and a watch that
+ * decides whether the holder is alive. File times come from other hosts, so they are never compared with a
+ * clock.
  */
 import fs from 'node:fs';
 import { hostname } from 'node:os';
 import { hasErrno } from '../errors.js';
 
-/** What names a directory for as long as it exists; inode numbers alone are used again. */
+/** Identifies a directory as long as it exists. Inode numbers alone are reused. */
 function identity(path: string): string {
   const { ino, birthtimeMs } = fs.statSync(path);
   return `${ino} ${birthtimeMs}`;
 }
 
-/** Whose a lock is: the kernel its holder runs on, and the token of that process. */
+/** The holder of a lock: the boot id of its kernel, and its process id. */
 export interface Holder {
   readonly boot: string;
   readonly owner: string;
 }
 
-/** All are of one length, so that none leaves a piece of the last. */
+/** All notes have the same length, so that none leaves a part of the previous one. */
 const NOTE_BYTES = 512;
 
 /**
- * Notes it beside a lock, and for people on which host, as which process. Best effort: without it one
- * waits.
+ * Writes the note beside the lock; for people it includes the host and pid. Best effort: without it a waiting
+ * process waits until the lock is stale.
  */
 function writeHolder(lock: string, note: string, { boot, owner }: Holder): void {
   try {
     const who = `host ${hostname()} pid ${process.pid}`;
     const text = `${boot} ${owner} ${identity(lock)}\n${who}\n`;
-    // Written over what is there: to cut it off first makes ext4 give up a block and find another.
+    // Overwrites in place: truncating first makes ext4 free a block and allocate another.
     const fd = fs.openSync(note, fs.constants.O_WRONLY | fs.constants.O_CREAT);
     try {
       fs.writeSync(fd, text.padEnd(NOTE_BYTES), 0);
@@ -38,7 +38,7 @@ function writeHolder(lock: string, note: string, { boot, owner }: Holder): void 
       fs.closeSync(fd);
     }
   } catch {
-    // Whoever comes next waits until the lock is stale.
+    // Without a note the next process waits until the lock is stale.
   }
 }
 
@@ -57,9 +57,9 @@ function atOnce<T>(work: () => T, done: Done<T>): void {
 
 export const lockFileSystem = {
   /**
-   * Passed to proper-lockfile. A lock is made together with the note of its holder, so that hardly
-   * a process can die between the two. What belongs to the taking is done at once: each way to the
-   * threads of Node's own and back costs far more than the call. Its signs of life, later, hold nobody up.
+   * Returns the filesystem for proper-lockfile. A lock is created together with the note of its holder, so
+   * that a process can hardly die in between. Taking a lock uses synchronous calls: a round trip to Node's
+   * own threads costs far more than the call. Later heartbeats are asynchronous.
    */
   with: (note: string, holder: Holder): typeof fs => {
     let isTaken = false;
@@ -82,7 +82,7 @@ export const lockFileSystem = {
     } as typeof fs;
   },
 
-  /** Who made this very lock directory; undefined where nothing tells. */
+  /** Returns the holder of this lock directory; undefined when unknown. */
   holderOf(lock: string, note: string): Holder | undefined {
     try {
       const text = fs.readFileSync(note, 'utf8');
@@ -95,26 +95,23 @@ export const lockFileSystem = {
     }
   },
 
-  /** The locks that are held in a directory, by their names. */
+  /** Returns the names of held locks in a directory. */
   held(directory: string, ending: string): string[] {
     return fs.readdirSync(directory).filter((name) => name.endsWith(ending));
   },
 
-  /**
-   * What changes with every sign of life of its holder, and with its holder; undefined where there
-   * is no lock.
-   */
+  /** Returns a value that changes with each heartbeat and each new holder; undefined when there is no lock. */
   pulse(lock: string): string | undefined {
     try {
       return `${identity(lock)} ${fs.statSync(lock).mtimeMs}`;
     } catch (error) {
-      // ESTALE: it was replaced on another host while it was looked at.
+      // ESTALE: another host replaced it meanwhile.
       if (hasErrno(error, 'ENOENT', 'ESTALE')) return undefined;
       throw error;
     }
   },
 
-  /** Removes a lock left behind; somebody else may do so at the same time. */
+  /** Deletes a lock left behind. Another process may do so at the same time. */
   remove(lock: string): void {
     try {
       fs.rmdirSync(lock);
@@ -124,14 +121,14 @@ export const lockFileSystem = {
   },
 };
 
-/** Whether the holder of one lock has shown no sign of life for so long as it was watched. */
+/** Decides whether the holder of a lock has sent no heartbeat for some time, while it was watched. */
 export class SilenceWatch {
   #pulse: string | undefined;
   #sinceMs = 0;
 
   constructor(readonly lock: string) {}
 
-  /** @param nowMs of a clock that is never set */
+  /** @param nowMs monotonic clock */
   isSilentFor(ms: number, nowMs: number): boolean {
     const pulse = lockFileSystem.pulse(this.lock);
     if (pulse !== this.#pulse) {

@@ -1,19 +1,19 @@
 /**
- * A log file that may be renamed, deleted, full or hung at any moment. Writing to it never waits and
- * never fails: lines that the file cannot take go to `fallback`.
+ * A log file that may be renamed, deleted, full or hang at any time. Writing never waits and never fails:
+ * lines that cannot be written go to `fallback`.
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { crash } from '../crash.js';
 
-/** A disk that hangs must not fill the memory instead. */
+/** Limits memory when the disk hangs. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface LogFileOptions {
   readonly path: string;
-  /** Takes the lines that the file does not. */
+  /** Gets the lines that could not be written. */
   readonly fallback: (text: string) => void;
-  /** Called once each time the file stops working (with the error) and works again (without). */
+  /** Called when the file stops working (with the error) and when it works again (without). */
   readonly onChange: (error: Error | undefined) => void;
 }
 
@@ -34,10 +34,10 @@ export class LogFile extends Writable {
     return false;
   }
 
-  /** Opens the path again, which is a new file where logrotate renamed the old one. */
+  /** Opens the path again, which is a new file after logrotate renamed the old one. */
   reopen(): void {
     this.#isStale = true;
-    // Nothing to append, but the file is opened before it.
+    // Nothing to write, but the file is opened first.
     if (!this.writableEnded) super.write('');
   }
 
@@ -46,7 +46,7 @@ export class LogFile extends Writable {
   }
 
   override _final(done: () => void): void {
-    // An error of closing does not matter: there is nothing left to write.
+    // Errors on close do not matter: nothing is left to write.
     const end = () => done();
     if (this.#file) this.#file.close().then(end, end);
     else end();
@@ -59,7 +59,7 @@ export class LogFile extends Writable {
       await this.#file?.appendFile(text);
       this.#changed(undefined);
     } catch (error) {
-      // Part of it may be in the file already: twice is better than never.
+      // A part may already be in the file. Writing it twice is better than losing it.
       if (text !== '') this.options.fallback(text);
       this.#changed(error as Error);
     }
@@ -81,7 +81,7 @@ export class LogFile extends Writable {
   #changed(error: Error | undefined): void {
     if (this.#isFailing === (error !== undefined)) return;
     this.#isFailing = error !== undefined;
-    // While it ends, there is no log left that could tell it.
+    // While the log closes, the error cannot be logged.
     if (!this.writableEnded) this.options.onChange(error);
   }
 }

@@ -1,11 +1,11 @@
 /**
- * On a network a call may be carried out and its answer lost; asked once more, the server says that
- * there is nothing to rename any more, or that the name is taken (NFS over a broken connection). So an
- * error of these calls is believed only when what it was to bring about is not there.
+ * On a network filesystem a call may be executed but its response lost; the repeated call then fails, because
+ * there is nothing left to rename or the name is taken (NFS over a broken connection). So an error of these
+ * calls counts only when the result of the call is absent.
  */
 import fs from 'node:fs';
 
-/** @throws what the system says, and the file is where it was, or somebody else's matter */
+/** @throws the system error, when the file was not renamed */
 export function rename(from: string | Buffer, to: string): void {
   const before = look(from);
   try {
@@ -32,7 +32,7 @@ export function symlink(target: string, path: string): void {
   }
 }
 
-/** Undefined where it cannot be told: then the error that was heard is the one to go by. */
+/** Returns undefined when unknown; the original error is used then. */
 function look(path: string | Buffer): fs.Stats | undefined {
   try {
     return fs.lstatSync(path, { throwIfNoEntry: false });

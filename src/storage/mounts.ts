@@ -1,13 +1,16 @@
-/** On what kind of filesystem a path lies, and how that is mounted: what clients of a network remember. */
+/** Finds the type and mount options of the filesystem a path is on. They decide what network clients cache. */
 import fs from 'node:fs';
 
 export interface Mount {
-  /** As the kernel calls it: `ext4`, `nfs4`, `ceph`. */
+  /** The kernel's name: `ext4`, `nfs4`, `ceph`. */
   readonly type: string;
   readonly options: readonly string[];
 }
 
-/** Undefined where the kernel does not tell. @param path absolute */
+/**
+ * Returns undefined when the kernel does not say.
+ * @param path absolute
+ */
 export function mountOf(path: string): Mount | undefined {
   try {
     return findMount(fs.readFileSync('/proc/self/mountinfo', 'utf8'), fs.realpathSync(path));
@@ -16,7 +19,7 @@ export function mountOf(path: string): Mount | undefined {
   }
 }
 
-/** @param text as in proc_pid_mountinfo(5); of several mounts on one place the last is seen */
+/** @param text as in proc_pid_mountinfo(5); the last of several mounts on one place is visible */
 export function findMount(text: string, path: string): Mount | undefined {
   let found: { place: string; mount: Mount } | undefined;
   for (const line of text.split('\n')) {
@@ -37,7 +40,7 @@ function isBelow(path: string, place: string): boolean {
   return place === '/' || path === place || path.startsWith(`${place}/`);
 }
 
-/** True where a client goes on believing for a while what a name led to, whatever others do. */
+/** Returns true when a client caches what a name points to, regardless of changes by others. */
 export function remembersNames({ type, options }: Mount): boolean {
   return /^nfs4?$/.test(type) && !options.includes('lookupcache=none') && !options.includes('noac');
 }

@@ -1,8 +1,7 @@
 /**
- * Says of every process that works on a tree whether it is still alive, so that what it left
- * (claims, unfinished work) can be taken over: on one host the kernel knows; of other hosts'
- * processes a file's time tells, which they renew, and which is compared with itself and never
- * with a clock.
+ * Decides for every process on a tree whether it is alive, so that its leftovers (claims, unfinished work)
+ * can be taken over. On one host the kernel knows. For processes on other hosts, a file whose time they renew
+ * decides; it is compared with earlier values, never with a clock.
  */
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
@@ -14,15 +13,15 @@ import { isUnlocked, type KernelLock, tryKernelLock } from './kernel-lock.js';
 import { rename } from './lost-answers.js';
 
 export const UNKNOWN_KERNEL = 'unknown';
-/** Less than this is the coarseness of change times, and the way to the server and back. */
+/** Smaller differences come from the resolution of change times and from the network. */
 const AHEAD_MS_MIN = 2000;
 
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const MACHINE_ID = '/etc/machine-id';
 
 /**
- * Identifies the running kernel: processes that share it can see each other's locks. Our own unit
- * hides its id (ProcSubset=pid); there the machine and its name stand for it.
+ * Identifies the running kernel; processes with the same id can see each other's locks. The systemd unit
+ * hides the boot id (ProcSubset=pid); the machine id and host name are used then.
  */
 export function bootId(): string {
   knownBootId ??= readBootId([BOOT_ID, MACHINE_ID]);
@@ -31,20 +30,20 @@ export function bootId(): string {
 
 let knownBootId: string | undefined;
 
-/** @param paths where an id may be read, best first */
+/** @param paths files that may hold an id, best first */
 export function readBootId(paths: readonly string[]): string {
   for (const path of paths) {
     try {
       const id = fs.readFileSync(path, 'utf8').trim();
       if (id !== '') return path === BOOT_ID ? id : `${id}-${hostname()}`;
     } catch {
-      // Not there, or hidden.
+      // Missing or hidden.
     }
   }
   return UNKNOWN_KERNEL;
 }
 
-/** This process's mark on what it works on: letters and digits only. */
+/** This process's entry in the tree. Its id has only letters and digits. */
 export class Owner {
   readonly token = `p${process.pid}x${randomBytes(6).toString('hex')}`;
   readonly #path: string;
@@ -52,7 +51,7 @@ export class Owner {
   readonly #heartbeat: NodeJS.Timeout;
   #aheadMs = 0;
 
-  /** @param directory where the owners of a tree keep their files; it exists */
+  /** @param directory where the processes of a tree keep their files; must exist */
   constructor(
     readonly directory: string,
     readonly options: { readonly heartbeatMs: number; readonly kernel: boolean },
@@ -64,21 +63,21 @@ export class Owner {
   }
 
   /**
-   * How far the filesystem's clock is ahead of ours (ms). What hosts write down for one another, and
-   * judge by, must be of one clock: theirs may differ by hours.
+   * How far the filesystem's clock is ahead of this host's (ms). Times written for other hosts must come from
+   * one clock; theirs may differ by hours.
    */
   get aheadMs(): number {
     return this.#aheadMs;
   }
 
-  /** @param ctimeMs when the filesystem carried out what was asked for just now */
+  /** @param ctimeMs when the filesystem executed the last operation */
   #compareClocks(ctimeMs: number): void {
     const aheadMs = Math.round(ctimeMs - Date.now());
     this.#aheadMs = Math.abs(aheadMs) < AHEAD_MS_MIN ? 0 : aheadMs;
   }
 
   #register(): void {
-    // Locked before it gets its name, so that nobody sees it unlocked and takes us for dead.
+    // Locked before it gets its name, so that no process sees it unlocked and considers this one dead.
     const unnamed = join(this.directory, `.${this.token}`);
     try {
       fs.writeFileSync(unnamed, `${bootId()}\n`, { mode: 0o644 });
@@ -87,14 +86,14 @@ export class Owner {
       this.#compareClocks(fs.statSync(unnamed).ctimeMs);
       rename(unnamed, this.#path);
     } catch (error) {
-      // It is tried again while the disk is in trouble: nothing may be left open, or lie there.
+      // The caller retries on disk errors, so nothing may stay open or be left behind.
       discard(() => this.#lock?.release());
       discard(() => fs.rmSync(unnamed, { force: true }));
       throw error;
     }
   }
 
-  /** Never fails: what was done is done, and a file left behind is found to be a dead one's. */
+  /** Does not throw. A file left behind is recognised as that of a dead process. */
   release(): void {
     clearInterval(this.#heartbeat);
     discard(() => fs.rmSync(this.#path, { force: true }));
@@ -103,35 +102,36 @@ export class Owner {
 
   #renew(): void {
     const now = new Date();
-    // A missed beat is made up by the next; the one that counts against us is a long silence.
+    // The next heartbeat makes up for a failed one; only a long silence counts.
     fs.utimes(this.#path, now, now, (error) => {
       if (error === null) {
         fs.stat(this.#path, (_error, stat) => stat && this.#compareClocks(stat.ctimeMs));
       }
       if (error?.code !== 'ENOENT') return;
-      // Another host took us for dead (a long pause?). What was ours is theirs; we begin anew.
+      // Another host considered this process dead (after a long pause?) and took over its work. Registers
+      // again.
       discard(() => this.#lock?.release());
       try {
         this.#register();
       } catch {
-        // The disk is in trouble; the next beat tries again.
+        // The next heartbeat retries after a disk error.
       }
     });
   }
 }
 
-/** Watches the owners of a tree; one that is dead stays so. */
+/** Watches the processes of a tree. A process found dead stays dead. */
 export class OwnerWatch {
   readonly #seen = new Map<string, { mtimeMs: number; sinceMs: number }>();
 
   constructor(
     readonly directory: string,
     readonly options: {
-      /** An owner on another host that shows no life so long is dead. */
+      /** A process on another host without a heartbeat for this long is dead. */
       readonly silenceMs: number;
-      /** A clock that is never set. */
+      /** Monotonic clock. */
       readonly monotonicMs: () => number;
-      /** Whether owners hold the kernel's locks. */
+      /** Whether processes hold kernel locks. */
       readonly kernel: boolean;
     },
   ) {}
@@ -144,7 +144,7 @@ export class OwnerWatch {
       stat = fs.statSync(path);
       boot = fs.readFileSync(path, 'utf8').trim();
     } catch (error) {
-      // Its file is removed when it ends in order, or when it was found dead.
+      // The file is deleted when the process ends normally, or was found dead.
       if (hasErrno(error, 'ENOENT')) return true;
       throw error;
     }
@@ -162,7 +162,7 @@ export class OwnerWatch {
     return now - seen.sinceMs >= silenceMs;
   }
 
-  /** Removes the files of the dead; what they owned must have been taken over before. */
+  /** Deletes the files of dead processes. Their work must have been taken over before. */
   forget(tokens: readonly string[]): void {
     for (const token of tokens) {
       this.#seen.delete(token);
@@ -170,7 +170,7 @@ export class OwnerWatch {
     }
   }
 
-  /** Every token that has a file. */
+  /** Returns the ids of all processes that have a file. */
   tokens(): string[] {
     return fs.readdirSync(this.directory).filter((name) => !name.startsWith('.'));
   }

@@ -1,4 +1,4 @@
-/** Makes the directories of the tree and checks, before anything is published, that it can work. */
+/** Creates the directories of the tree and checks at start that it can work. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
@@ -10,15 +10,18 @@ import { masterDirectory, type TreeRoots, workDirectory } from './tree-paths.js'
 export interface PrepareRequest {
   readonly roots: TreeRoots;
   readonly directories: readonly string[];
-  /** Files that must be there before anything is made. */
+  /** Files that must exist before anything is created. */
   readonly markers?: readonly string[];
 }
 
 const PROBE = '.probe-';
-/** By the filesystem's own clock; nobody looks for so long. */
+/** By the filesystem's clock; no check takes this long. */
 const PROBE_MS_MAX = 60_000;
 
-/** @throws layout.unsafe when state and published lie apart: a rename or link cannot cross over */
+/**
+ * @throws layout.unsafe when state and published are on different filesystems, between which no rename or
+ *   link works
+ */
 export const prepareTree = job(
   'fast',
   import.meta.url,
@@ -26,7 +29,7 @@ export const prepareTree = job(
     const { roots, directories, markers = [] } = request;
     for (const path of markers) mustBeThere(disk, path);
     for (const directory of directories) ensureDirectory(disk, directory);
-    // Another host may look at the same time, with the same process number.
+    // Another host may check at the same time, with the same process number.
     const name = `${PROBE}${process.pid}-${randomBytes(4).toString('hex')}`;
     const [probe, linked] = [join(workDirectory(roots), name), join(masterDirectory(roots), name)];
     const devices = [roots.published, roots.state].map((root) => disk.statIfThere(root)?.dev);
@@ -34,14 +37,14 @@ export const prepareTree = job(
     removeIfThere(disk, linked);
     try {
       writeNewFile(disk, probe, Buffer.alloc(0), { mode: 0o600 });
-      // Two bind mounts of one filesystem have one device number, and still no link between them.
+      // Two bind mounts of one filesystem have the same device number, but no links between them.
       disk.link(probe, linked);
       removeOldProbes(disk, roots, probe);
     } catch (error) {
       if (!hasErrno(error, 'EXDEV') && devices[0] === devices[1]) throw error;
       throw new DropdockError(
         'layout.unsafe',
-        `${roots.state} and ${roots.published} must lie on one mounted filesystem.`,
+        `'${roots.state}' and '${roots.published}' must be on one mounted filesystem.`,
         { path: roots.state },
         error,
       );
@@ -54,12 +57,16 @@ export const prepareTree = job(
 
 function mustBeThere(disk: Disk, path: string): void {
   if (disk.statIfThere(path)) return;
-  throw new DropdockError('layout.unsafe', `${path} is not there (paths.marker). Is it mounted?`, {
-    path,
-  });
+  throw new DropdockError(
+    'layout.unsafe',
+    `The marker file '${path}' (paths.marker) is missing. Is the filesystem mounted?`,
+    {
+      path,
+    },
+  );
 }
 
-/** What was left by those that were killed while they looked; others may be looking now. */
+/** Deletes probes of processes that were killed during the check. Others may be running it now. */
 function removeOldProbes(disk: Disk, roots: TreeRoots, ours: string): void {
   const oldMs = disk.stat(ours).mtimeMs - PROBE_MS_MAX;
   for (const place of [workDirectory(roots), masterDirectory(roots)]) {

@@ -1,4 +1,4 @@
-/** How far work on other threads has come: a number they all can add to and anybody can read. */
+/** Progress of work on other threads: a shared counter. */
 
 /** Shared between threads; its one element counts bytes. */
 export type Progress = BigInt64Array;
@@ -15,7 +15,7 @@ export function readProgress(progress: Progress): number {
   return Number(Atomics.load(progress, 0));
 }
 
-/** For work that begins again. */
+/** For work that starts again. */
 export function resetProgress(progress: Progress): void {
   Atomics.store(progress, 0, 0n);
 }

@@ -1,4 +1,4 @@
-/** Writes a stream to a file of our own: an archive that comes on standard input. */
+/** Writes a stream to a temporary file: an archive from standard input. */
 import fs from 'node:fs';
 import { join } from 'node:path';
 
@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Disk } from './disk.js';
 import { job } from './job.js';
 
-/** @param onBytes told of each piece that was received */
+/** @param onBytes called with the size of each piece received */
 export async function receiveStream(
   stream: NodeJS.ReadableStream,
   path: string,
@@ -16,7 +16,7 @@ export async function receiveStream(
   await pipeline(stream, fs.createWriteStream(path, { flags: 'wx', mode: 0o600 }));
 }
 
-/** Bytes of a file, or of all files below a directory, for telling how far one has come. */
+/** Returns the bytes of a file, or of all files below a directory; used for progress. */
 export function bytesBelow(path: string): number {
   const stat = fs.lstatSync(path);
   if (!stat.isDirectory()) return stat.size;
@@ -26,7 +26,7 @@ export function bytesBelow(path: string): number {
     .reduce((sum, entry) => sum + fs.lstatSync(join(entry.parentPath, entry.name)).size, 0);
 }
 
-/** The same, where nobody waits for it. */
+/** Same as `bytesBelow`, as a job. */
 export const dropBytes = job(
   'background',
   import.meta.url,

@@ -1,41 +1,41 @@
 /**
- * Removes files and trees that somebody else may be changing at this very moment: every step is
- * relative to a directory that was opened and is no link, so that a directory swapped for a link
- * never leads anywhere else. Names are bytes; not every name is text. Those that are go as text, for
- * with a kind and a Buffer for each an entry took 13.3 µs instead of 10.2 (`rm -rf`: 8.6, ext4).
+ * Deletes files and trees that another user may be changing at the same time. Every step is relative to an
+ * open directory that is not a link, so replacing a directory by a link reaches nothing else. Names are
+ * bytes, since some are not valid text. Valid names are handled as text: with a kind and a Buffer for each,
+ * an entry took 13.3 µs instead of 10.2 (`rm -rf`: 8.6, ext4).
  */
 import { randomUUID } from 'node:crypto';
 import { hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
 import { discard } from './durable.js';
 
-/** Deeper directories are moved up first: each level holds a descriptor. */
+/** Deeper directories are moved up first, because each level holds a descriptor. */
 const DEPTH_MAX = 64;
 const ROUNDS_MAX = 5;
-/** Of a path; the kernel takes 4,096 bytes, and a name is at most 255. */
+/** Length of a path. The kernel accepts 4,096 bytes, and a name has at most 255. */
 const PATH_LENGTH_MAX = 1024;
 /**
- * So many names are worth a process. Beside somebody who publishes, 2.5 million names took 26 s one by one,
- * and `rm -rf` 17 (measured).
+ * Number of names from which `rm` is used. During publishes, 2.5 million names took 26 s one by one, and 17
+ * with `rm -rf` (measured).
  */
 const PROGRAM_NAMES_MIN = 5000;
-/** What stands in a name for bytes that are no text. */
+/** Replaces bytes that are not valid text. */
 const NO_TEXT = '\uFFFD';
 
-/** What somebody else removes meanwhile is fine. */
+/** Ignores entries that another process deletes meanwhile. */
 export function removeTree(disk: Disk, path: string): void {
   remove(disk, path, 'anybody');
 }
 
 /**
- * The same of what lies where nobody but us can swap a directory: by whole paths, 8.8 µs an entry
- * (measured; through /proc 10.2, `rm -rf` 8.6).
+ * Same as `removeTree`, for places where only this process can replace directories. It uses whole paths: 8.8
+ * µs per entry (measured; through /proc 10.2, `rm -rf` 8.6).
  */
 export function removeOwnTree(disk: Disk, path: string): void {
   remove(disk, path, 'us');
 }
 
-/** Who may change something in it at this moment. */
+/** Who may change entries meanwhile. */
 type Changer = 'anybody' | 'us';
 
 function remove(disk: Disk, path: string, changer: Changer): void {
@@ -45,16 +45,16 @@ function remove(disk: Disk, path: string, changer: Changer): void {
     ignoreMissing(() => disk.unlink(path));
     return;
   }
-  // Its owner may go on adding to it for a while, but not for ever.
+  // Its owner may go on adding entries for a while, so the number of rounds is limited.
   for (let round = 1; !removeOnce(disk, path, changer, round === ROUNDS_MAX); round++) {}
 }
 
-/** @returns false when something was added while it was emptied */
+/** @returns false when entries were added meanwhile */
 function removeOnce(disk: Disk, path: string, changer: Changer, isLast: boolean): boolean {
   const top = openOrNothing(disk, path);
   if (top === undefined) return true;
   try {
-    // What lay too deep lies at the top by the end of a round.
+    // At the end of a round, directories that were too deep are at the top.
     while (emptyDirectory(disk, { fd: top, path }, { top, changer, depth: 0 })) {}
   } finally {
     disk.close(top);
@@ -69,7 +69,7 @@ function removeOnce(disk: Disk, path: string, changer: Changer, isLast: boolean)
 }
 
 interface Place {
-  /** The open directory that everything below is in. */
+  /** The open top directory. */
   readonly top: number;
   readonly changer: Changer;
   readonly depth: number;
@@ -80,9 +80,9 @@ interface OpenDirectory {
   readonly path: string | Buffer;
 }
 
-/** @returns true when something had to be moved to the top */
+/** @returns true when something was moved to the top */
 function emptyDirectory(disk: Disk, { fd, path }: OpenDirectory, place: Place): boolean {
-  // Its owner may have made it unwritable for everybody.
+  // Its owner may have made it unwritable.
   if ((disk.statOpen(fd).mode & 0o700) !== 0o700) discard(() => disk.setMode(fd, 0o700));
   let moved = false;
   let isTextAll = true;
@@ -96,7 +96,7 @@ function emptyDirectory(disk: Disk, { fd, path }: OpenDirectory, place: Place): 
     names = disk.names(below(fd));
   }
   for (const name of names) {
-    // What is no text lies under another name than this.
+    // A name that is not valid text cannot be used in this form.
     if (name.includes(NO_TEXT)) isTextAll = false;
     else if (removeEntry(disk, inside + name, place)) moved = true;
   }
@@ -108,7 +108,7 @@ function emptyDirectory(disk: Disk, { fd, path }: OpenDirectory, place: Place): 
   return moved;
 }
 
-/** Nearly all are files, and asking what each is would take longer than to be told of the others. */
+/** Nearly all entries are files. Asking for each kind costs more than handling the errors of the others. */
 function removeEntry(disk: Disk, path: string | Buffer, place: Place): boolean {
   const { top, depth } = place;
   try {
@@ -125,7 +125,7 @@ function removeEntry(disk: Disk, path: string | Buffer, place: Place): boolean {
 
 function removeDirectory(disk: Disk, path: string | Buffer, place: Place): boolean {
   const fd = openOrNothing(disk, path);
-  // Swapped for a link or a file since it was listed: that is what goes.
+  // Replaced by a link or file since it was listed; that is deleted.
   if (fd === undefined) {
     discard(() => disk.unlink(path));
     return false;
@@ -139,7 +139,7 @@ function removeDirectory(disk: Disk, path: string | Buffer, place: Place): boole
   try {
     ignoreMissing(() => disk.removeDirectory(path));
   } catch (error) {
-    // Swapped while it was emptied, or added to: another round finds what is there now.
+    // Replaced or added to meanwhile; the next round handles what is there now.
     if (!hasErrno(error, 'ENOTDIR', 'ENOTEMPTY', 'EEXIST')) throw error;
     discard(() => disk.unlink(path));
   }

@@ -1,14 +1,15 @@
 /**
- * One publish per repository at a time. Two locks together:
- * - the kernel's, exact on one host, held through SIGSTOP and released on death;
- * - proper-lockfile's directory, which works across hosts, kept fresh by a heartbeat.
+ * Allows one publish per repository at a time. It consists of two locks:
  *
- * Whether a holder on another host is dead is told by watching its directory for so long, never by
- * comparing its times with our clock: hosts disagree by hours.
+ * - the kernel's, exact on one host, held through SIGSTOP and released when the process dies;
+ * - the directory of proper-lockfile, which works across hosts and is kept fresh by a heartbeat.
  *
- * What it does not promise: across hosts a stale directory lock can be taken twice (measured: 13 of
- * 60 rounds), and a release removes whoever's directory is there. So safety does not rest on it but
- * on the flip (flip.ts); losing the lock aborts the publish (`lost`).
+ * Whether a holder on another host is dead is decided by watching its directory for some time, not by
+ * comparing its times with a clock: clocks of hosts may differ by hours.
+ *
+ * The lock gives no full guarantee: across hosts a stale directory lock can be taken twice (measured: 13 of
+ * 60 rounds), and a release deletes the directory whoever made it. So safety rests not on the lock but on the
+ * flip (flip.ts). Losing the lock aborts the publish (`lost`).
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import properLockfile from 'proper-lockfile';
@@ -27,34 +28,37 @@ import {
 } from './tree-paths.js';
 
 export interface LockOptions {
-  /** A shared lock that was watched for so long without a sign of life is taken over. At least 2,000. */
+  /** A shared lock without a heartbeat for this long is taken over. At least 2,000. */
   readonly staleMs: number;
-  /** Whether the kernel's lock is held too. */
+  /** Whether the kernel lock is held, too. */
   readonly kernel: boolean;
-  /** The token of this process, for those who find out that it died. */
+  /** Id of this process, for processes that find it dead. */
   readonly owner: string;
-  /** How long to wait for a busy lock before giving up. */
+  /** How long to wait for a busy lock. */
   readonly waitMs: number;
-  /** Ends the waiting. */
+  /** Aborts the wait. */
   readonly signal?: AbortSignal;
-  /** Is called once, when it has been busy for longer than a dead holder can keep it so. */
+  /** Called once, when the lock is busy for longer than a dead holder can keep it. */
   readonly onBusy?: (() => void) | undefined;
-  /** Is told how long the waiting took, whether the lock was got or not. */
+  /** Called with the duration of the wait, whether or not the lock was obtained. */
   readonly onWaited?: ((waitedMs: number) => void) | undefined;
 }
 
 export interface RepositoryLock {
-  /** Not 0 once the lock is lost; readable from every thread. */
+  /** Nonzero when the lock is lost; readable from every thread. */
   readonly lost: Int32Array;
   release(): Promise<void>;
 }
 
-/** proper-lockfile compares a lock's time with our clock; only `SilenceWatch` says what is stale. */
+/**
+ * proper-lockfile compares the time of a lock with the local clock. Here only `SilenceWatch` decides what is
+ * stale.
+ */
 const NEVER_MS = 1e15;
 const RETRY_MS_MIN = 5;
 const RETRY_MS_MAX = 250;
 
-/** @throws lock.busy when it stays busy for `waitMs` or the signal ends the waiting */
+/** @throws lock.busy when it stays busy for `waitMs`, or the signal aborts the wait */
 export async function lockRepository(
   roots: TreeRoots,
   id: RepositoryId,
@@ -72,13 +76,13 @@ export async function lockRepository(
     }
     if (performance.now() + waitMs > deadline || options.signal?.aborted) {
       options.onWaited?.(performance.now() - beganMs);
-      throw new DropdockError('lock.busy', `Another publisher works on ${id}.`, { id });
+      throw new DropdockError('lock.busy', `Another publisher holds the lock of '${id}'.`, { id });
     }
     if (!isSaid && performance.now() - beganMs > options.staleMs) {
       isSaid = true;
       options.onBusy?.();
     }
-    // Some randomness, so that two who wait do not ask in step for ever.
+    // Random, so that two waiting processes do not stay in step.
     await delay(waitMs * (0.5 + Math.random()), undefined, { ref: true });
   }
 }
@@ -94,7 +98,7 @@ async function tryLockRepository(
   const held = kernel === 'unsupported' ? undefined : kernel;
   try {
     const { staleMs } = options;
-    // We hold the kernel's lock, so a holder of the same kernel is dead: no need to wait for stale.
+    // This process has the kernel lock, so a holder on the same kernel is dead, and there is no need to wait.
     if (held && wasOurKernels(roots, id)) lockFileSystem.remove(watch.lock);
     else if (watch.isSilentFor(staleMs, performance.now())) lockFileSystem.remove(watch.lock);
     const shared = await trySharedLock(roots, id, options);
@@ -128,7 +132,10 @@ function holderOf(roots: TreeRoots, id: RepositoryId): Holder | undefined {
   return lockFileSystem.holderOf(sharedLockPath(roots, id), lockHolderPath(roots, id));
 }
 
-/** Frees what processes that are gone had locked. @param dead their tokens */
+/**
+ * Releases the locks of dead processes.
+ * @param dead their ids
+ */
 export function freeLocksOf(roots: TreeRoots, dead: readonly string[]): void {
   for (const name of lockFileSystem.held(locksDirectory(roots), HELD)) {
     const id = name.slice(0, -HELD.length) as RepositoryId;

@@ -1,7 +1,7 @@
 /**
- * Reading the published tree for clients, from the event loop: asynchronous, read only, and never
- * through a link but the pivot that the caller has resolved. An open file stays what it is, whatever
- * is flipped or cleaned meanwhile.
+ * Reads the published tree for clients, from the event loop: asynchronous, read-only, and without following
+ * links except the pivot, which the caller has resolved. An open file stays valid through flips and
+ * cleanings.
  */
 import { constants } from 'node:fs';
 import {
@@ -17,19 +17,19 @@ import { connect } from 'node:net';
 import { hasErrno } from '../errors.js';
 
 /**
- * What is read at once for one client, and the most that a slow one holds. Measured with 16 clients
- * from 64 KiB to 1 MiB: this sends 2.4 times as much as 64 KiB, and 1 MiB no more than this. A second
- * buffer to read ahead made it slower: what the kernel keeps for the socket is one already.
+ * Size of one read, and the most memory a slow client holds. Measured with 16 clients from 64 KiB to 1 MiB:
+ * it is 2.4 times as fast as 64 KiB, and 1 MiB is no faster. A second buffer to read ahead was slower: the
+ * socket buffer of the kernel already does that.
  */
 const PIECE_BYTES = 512 * 1024;
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** A link's target; undefined where there is none. */
+/** Returns the target of a link; undefined when there is none. */
 export async function readLink(path: string): Promise<string | undefined> {
   return orUndefined(readlink(path), 'EINVAL');
 }
 
-/** A whole small file; undefined where there is none, or one that is longer than `max`. */
+/** Returns a whole small file; undefined when there is none, or it is longer than `max`. */
 export async function readSmall(path: string, max: number): Promise<Buffer | undefined> {
   const file = await openFile(path);
   if (file === undefined) return undefined;
@@ -44,13 +44,16 @@ export async function exists(path: string): Promise<boolean> {
   return (await orUndefined(lstat(path))) !== undefined;
 }
 
-/** The names in a directory that do not begin with a dot; none where it does not exist. */
+/** Returns the names in a directory that do not begin with a dot; none when it does not exist. */
 export async function listVisible(path: string): Promise<string[]> {
   const names = (await orUndefined(readdir(path))) ?? [];
   return names.filter((name) => !name.startsWith('.'));
 }
 
-/** Differs when a file was replaced or rewritten; undefined where there is none. Follows links. */
+/**
+ * Returns a value that changes when the file is replaced or rewritten; undefined when there is none. Follows
+ * links.
+ */
 export async function fileVersion(path: string): Promise<string | undefined> {
   const handle = await orUndefined(open(path, 'r'));
   if (handle === undefined) return undefined;
@@ -62,12 +65,15 @@ export async function fileVersion(path: string): Promise<string | undefined> {
   }
 }
 
-/** A settings-like file, links followed: a certificate, a list of passwords. @throws ENOENT */
+/**
+ * Reads a configuration file, following links: a certificate, a password file.
+ * @throws ENOENT
+ */
 export function readConfigured(path: string): Promise<Buffer> {
   return readFile(path);
 }
 
-/** A regular file that was opened for one client. Whoever opened it closes it or takes its pieces. */
+/** A regular file opened for one client. The caller closes it or reads it with `pieces`. */
 export class OpenFile {
   constructor(
     readonly handle: FileHandle,
@@ -80,9 +86,9 @@ export class OpenFile {
   }
 
   /**
-   * Each part from `start` to `end`, both inclusive, as far as the file goes; no piece belongs to two
-   * parts. All pieces lie in one buffer, for new memory for each costs more than reading it: be done
-   * with one before asking for the next. Closes the file when it ends or nobody asks any more.
+   * Yields each part from `start` to `end`, both inclusive, as far as the file goes. No piece spans two
+   * parts. All pieces share one buffer, because allocating memory costs more than reading: use a piece before
+   * asking for the next. Closes the file at the end, or when the caller stops.
    */
   async *pieces(...parts: readonly { readonly start: number; readonly end: number }[]) {
     try {
@@ -108,7 +114,7 @@ export class OpenFile {
   }
 }
 
-/** Undefined where there is no regular file. */
+/** Returns undefined when there is no regular file. */
 export async function openFile(path: string): Promise<OpenFile | undefined> {
   const handle = await orUndefined(open(path, READ_FLAGS), 'ELOOP', 'ENXIO', 'EISDIR');
   if (handle === undefined) return undefined;
@@ -123,7 +129,7 @@ export async function openFile(path: string): Promise<OpenFile | undefined> {
   return undefined;
 }
 
-/** Removes a socket that a process left behind when it died: nobody answers on it. */
+/** Deletes a socket that a dead process left behind, if no process answers on it. */
 export async function removeDeadSocket(path: string): Promise<void> {
   const stat = await orUndefined(lstat(path));
   if (!stat?.isSocket()) return;

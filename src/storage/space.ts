@@ -1,7 +1,7 @@
 /**
- * Is there room for what is to be copied? Asked before a big drop is begun, so that a disk is not
- * filled to its last byte with what cannot be finished. Whatever is small, or is found to be too much
- * only on the way, fails as the disk says and leaves nothing behind either.
+ * Checks before a large drop is read that there is room for it, so that a disk is not filled by a drop that
+ * cannot be completed. Small drops, and drops that turn out too large later, fail with the disk's error and
+ * leave nothing behind.
  */
 import { join } from 'node:path';
 import { DropdockError } from '../errors.js';
@@ -11,7 +11,7 @@ import type { Disk } from './disk.js';
 import { job } from './job.js';
 import { mayLink } from './verified-copy.js';
 
-/** Below this nobody waits long for a disk to say that it is full. */
+/** For smaller drops the disk's own error comes soon enough. */
 const BIG_BYTES = 8 * 1024 * 1024;
 
 export interface SpaceRequest {
@@ -40,7 +40,10 @@ export const checkSpace = job(
   },
 );
 
-/** For an archive, which is at least as long as what is in it, unpacked or not. @throws space.low */
+/**
+ * For an archive: its content, unpacked or not, needs at most its size.
+ * @throws space.low
+ */
 export function checkArchiveSpace(
   disk: Disk,
   { place, size }: { readonly place: string; readonly size: number },
@@ -52,7 +55,7 @@ function requireSpace(place: string, needed: number, free: number): void {
   if (needed <= free) return;
   throw new DropdockError(
     'space.low',
-    `The drop needs ${formatBytes(needed)} in ${place}, ${formatBytes(needed - free)} more than are free.`,
+    `The drop needs ${formatBytes(needed)} in '${place}', but only ${formatBytes(free)} are free.`,
     { path: place, needed, free },
   );
 }

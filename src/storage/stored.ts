@@ -1,4 +1,4 @@
-/** What the content store and the ways into it have in common. */
+/** Shared parts of the content store and the code that fills it. */
 import { dirname } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Digest } from '../image/digest.js';
@@ -7,23 +7,23 @@ import type { Disk } from './disk.js';
 import { ensureDirectory, readFile, syncDirectory, withOpen } from './durable.js';
 import { contentPath, type TreeRoots } from './tree-paths.js';
 
-/** How a blob came into the store. */
+/** How a blob got into the store. */
 export type Ingested = 'linked' | 'cloned' | 'copied' | 'present';
 
-/** How many blobs of a drop came in which way. */
+/** Number of blobs of a drop, by how they got into the store. */
 export function nothingIngested(): Record<Ingested, number> {
   return { linked: 0, cloned: 0, copied: 0, present: 0 };
 }
 
-/** Stored files are read by web servers and written by nobody. */
+/** Web servers read stored files; nothing writes to them. */
 export const STORED_MODE = 0o444;
 
-/** Tells the sweep of unused content that this is wanted again: it goes by the change time. */
+/** Updates the change time, by which the sweep knows that the content is needed. */
 export function markUsed(disk: Disk, path: string): void {
   withOpen(disk, path, 'read', (fd) => disk.setMode(fd, STORED_MODE));
 }
 
-/** Moves a file that was hashed while it was written, by us, into the store. */
+/** Moves a file into the store that this process hashed while writing it. */
 export function adoptSpooled(
   disk: Disk,
   { path, destination }: { readonly path: string; readonly destination: string },
@@ -44,7 +44,7 @@ export interface BytesToStore {
   readonly destination: string;
 }
 
-/** True for what the store has; it is wanted again. */
+/** Returns true when the store has it, and marks it as used. */
 export function isStored(disk: Disk, destination: string, size: number): boolean {
   if (disk.statIfThere(destination)?.size !== size) return false;
   markUsed(disk, destination);
@@ -52,18 +52,18 @@ export function isStored(disk: Disk, destination: string, size: number): boolean
 }
 
 /**
- * More directories than that, and the filesystem is synced: 256 take 30 ms one after the other, 11 to 15
- * in one go. There is hardly anything else to be written, for the files were synced right before.
+ * With more directories than this, the whole filesystem is synced: 256 directories take 30 ms one by one, and
+ * 11 to 15 in one go. There is little else to write, because the files were just synced.
  */
 export const NAMES_SYNCED_EACH_MAX = 100;
 
-/** A synced file that has not got its name in the store yet. */
+/** A synced file that has no name in the store yet. */
 export interface Placed {
   readonly temporary: string;
   readonly destination: string;
 }
 
-/** Each gets its name; then the directories of these names are synced, each once. */
+/** Renames each file to its name, then syncs each directory once. */
 export function moveIntoStore(disk: Disk, items: readonly Placed[]): void {
   const directories = new Set<string>();
   for (const { temporary, destination } of items) {
@@ -78,7 +78,10 @@ export function moveIntoStore(disk: Disk, items: readonly Placed[]): void {
   for (const directory of directories) syncDirectory(disk, directory);
 }
 
-/** A manifest of the content store. @throws content.vanished, system errors */
+/**
+ * Reads a manifest from the content store.
+ * @throws content.vanished, system errors
+ */
 export function loadManifest(disk: Disk, roots: TreeRoots, digest: Digest): Buffer {
   try {
     return readFile(disk, contentPath(roots, digest), MANIFEST_BYTES_MAX);
@@ -87,7 +90,7 @@ export function loadManifest(disk: Disk, roots: TreeRoots, digest: Digest): Buff
   }
 }
 
-/** Of content that the store had and no longer has. */
+/** Error for content that the store no longer has. */
 export function vanished(digest: Digest, cause: unknown): DropdockError {
   return new DropdockError(
     'content.vanished',

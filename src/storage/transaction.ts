@@ -1,6 +1,6 @@
 /**
- * A directory under work/ for something that is under construction. As long as it is there, nothing is swept
- * from the content store that came since it was made.
+ * A directory under work/ for unfinished work. While it exists, content that entered the store since is not
+ * swept.
  */
 import { crash } from '../crash.js';
 import { faultOf, hasErrno } from '../errors.js';
@@ -22,9 +22,9 @@ export interface Transaction {
 }
 
 /**
- * Its name is synced although nothing looks for it after a crash: a tree is built below it and renamed
- * out of it, and btrfs (Linux 6.18) cannot replay its log where it knows the one and not the other: a
- * power cut then leaves what cannot be mounted (test/crash/power-cut, 6 of 12 seeds).
+ * Its name is synced although nothing reads it after a crash: a tree is built below it and renamed out of it,
+ * and btrfs (Linux 6.18) cannot replay its log when it knows only one of the two. After a power cut the
+ * filesystem could not be mounted (test/crash/power-cut, 6 of 12 seeds).
  */
 export const begin = job(
   'fast',
@@ -49,7 +49,7 @@ export const end = job(
   },
 );
 
-/** The owners of the work under work/, living or dead. */
+/** Returns the processes that own work under work/, living or dead. */
 export const workOwners = job(
   'fast',
   import.meta.url,
@@ -59,7 +59,7 @@ export const workOwners = job(
   },
 );
 
-/** Names the transactions of one process. */
+/** Generates names for the transactions of one process. */
 export class TransactionNames {
   #serial = 0;
 
@@ -73,14 +73,14 @@ export class TransactionNames {
   }
 }
 
-/** The first retry after so long; later and later, up to the second. */
+/** Delay of the first retry; it grows up to the second. */
 const END_AGAIN_MS = 1000;
 const END_AGAIN_MS_MAX = 60_000;
 
 /**
- * Removes what a transaction has under work/. Where that fails it is tried again until it works, or this
- * process ends and another one does it.
- * @throws what it failed with at first
+ * Deletes the directory of a transaction. After an error it retries until it succeeds, or this process ends
+ * and another one does it.
+ * @throws the first error
  */
 export async function endTransaction(run: RunJob, transaction: Transaction): Promise<void> {
   try {
@@ -101,7 +101,10 @@ function endLater(endAgain: () => Promise<unknown>, waitMs: number): void {
   }, waitMs).unref();
 }
 
-/** Runs `work` between the beginning and the end of a transaction. @throws what `work` throws */
+/**
+ * Runs `work` within a transaction.
+ * @throws what `work` throws
+ */
 export async function inTransaction<T>(
   run: RunJob,
   transaction: Transaction,
@@ -112,7 +115,7 @@ export async function inTransaction<T>(
     return await work();
   } finally {
     await endTransaction(run, transaction).catch(() => {
-      // It is tried again.
+      // It is retried.
     });
   }
 }

@@ -1,4 +1,4 @@
-/** What is to be deleted is first moved to trash/, whole. */
+/** Deleted trees are first moved to trash/ as a whole. */
 import { dirname } from 'node:path';
 import { hasErrno } from '../errors.js';
 import type { Disk } from './disk.js';
@@ -7,13 +7,13 @@ import { job } from './job.js';
 import { removeOwnTree } from './remove-tree.js';
 import { type TreeRoots, trashDirectory, trashPath } from './tree-paths.js';
 
-/** One rename; a crash leaves the whole thing or a piece of trash, never half a snapshot. */
+/** One rename, so a crash never leaves half a snapshot. */
 export function moveToTrash(disk: Disk, roots: TreeRoots, path: string, name: string): void {
   ensureDirectory(disk, trashDirectory(roots));
   for (let attempt = 0; ; attempt++) {
     try {
       disk.rename(path, trashPath(roots, attempt === 0 ? name : `${name}.${attempt}`));
-      // Deletion must not be on disk before the rename that makes this trash.
+      // The rename must be on disk before the deletion.
       syncDirectory(disk, dirname(path));
       return;
     } catch (error) {
@@ -24,7 +24,10 @@ export function moveToTrash(disk: Disk, roots: TreeRoots, path: string, name: st
   }
 }
 
-/** Deletes what lies in the trash; several may do so at once. @returns how many entries went */
+/**
+ * Deletes the entries of the trash. Several processes may do so at once.
+ * @returns how many entries were deleted
+ */
 export const emptyTrash = job(
   'background',
   import.meta.url,

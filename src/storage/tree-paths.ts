@@ -1,28 +1,28 @@
 /**
- * Every path of the published tree and of our state, drawn once. No other file joins them.
+ * All paths of the published tree and of the state directory. No other file builds them.
  *
  *   <published>/
  *     app/<id>.json                symlink to ../web/<id>/<id>.json, through the pivot
  *     web/<id>                     the pivot: symlink to ../master/<id>/<timestamp>
- *     master/<id>/<timestamp>/     a snapshot (its inside is drawn by repository/render.ts)
+ *     master/<id>/<timestamp>/     a snapshot (its files: repository/render.ts)
  *   <state>/                       same filesystem as <published>
  *     content/<algorithm>/<2 hex>/<hex>    the content store
- *     work/<transaction>/          what is being built; see transactionName
+ *     work/<transaction>/          unfinished work; see transactionName
  *     trash/                       what is being deleted
  *     locks/                       one file and one directory per repository, one file per process
  *     flips/<id>/<timestamp>       links about to become the pivot (see flip.ts)
  *     history/<id>.jsonl           one line per flip: when, to what, why
- *     unused.json                  content that nothing links, and how long ago that was seen first
- *     targets/<target>/<id>.json      what an object store was seen to serve
- *     tokens/keys                  what the endpoint signs tokens with; for its owner's eyes alone
- *     notify/                      what somebody is to be told (its inside is drawn by notify/queue.ts)
+ *     unused.json                  content that nothing links, and for how long
+ *     targets/<target>/<id>.json      last known snapshot in an object store
+ *     tokens/keys                  signing keys of the endpoint; readable by its owner only
+ *     notify/                      pending notifications (its files: notify/queue.ts)
  */
 import { join } from 'node:path';
 import { type Digest, digestAlgorithm, digestHex } from '../image/digest.js';
 import type { RepositoryId } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
 
-/** The two roots everything lies below; absolute paths. */
+/** The two root directories; absolute paths. */
 export interface TreeRoots {
   readonly published: string;
   readonly state: string;
@@ -71,7 +71,7 @@ export function pivotTarget(id: RepositoryId, snapshot: Timestamp): string {
   return `../master/${id}/${snapshot}`;
 }
 
-/** The snapshot a pivot's target names; undefined for a link that we did not make. */
+/** Returns the snapshot that a pivot's target names; undefined for a link that dropdock did not make. */
 export function snapshotOfTarget(id: RepositoryId, target: string): Timestamp | undefined {
   const prefix = `../master/${id}/`;
   const name = target.slice(prefix.length);
@@ -86,18 +86,21 @@ export function appLinkTarget(id: RepositoryId): string {
   return `../web/${id}/${id}.json`;
 }
 
-/** Beside the link it replaces. Not ending in .json (Crane loads those), hidden from web servers. */
+/**
+ * A name in the directory of the link it replaces. It is hidden from web servers and does not end in .json,
+ * which Crane would load.
+ */
 export function temporaryLink(directory: string, id: RepositoryId, owner: string): string {
   return join(directory, `.${id}.${owner}`);
 }
 
-/** The repository a temporary link was made for, and by whom; undefined for other names. */
+/** Returns the repository and process of a temporary link; undefined for other names. */
 export function parseTemporaryLink(name: string): { id: RepositoryId; owner: string } | undefined {
   const match = /^\.(.+)\.([^.]+)$/.exec(name);
   return match?.[1] && match[2] ? { id: match[1] as RepositoryId, owner: match[2] } : undefined;
 }
 
-/** Where those who are about to flip a repository keep their links. */
+/** Directory for the links of publishers that are about to flip a repository. */
 export function pendingFlips(roots: TreeRoots, id: RepositoryId): string {
   return join(flipsDirectory(roots), id);
 }
@@ -112,7 +115,7 @@ export function snapshotPath(roots: TreeRoots, id: RepositoryId, snapshot: Times
 
 export function contentPath(roots: TreeRoots, digest: Digest): string {
   const hex = digestHex(digest);
-  // Not joined: a publish makes one for each of 100,000 files.
+  // No `join`: a publish calls this for each of 100,000 files.
   return `${contentDirectory(roots)}/${digestAlgorithm(digest)}/${hex.slice(0, 2)}/${hex}`;
 }
 
@@ -120,7 +123,7 @@ export function workPath(roots: TreeRoots, transaction: string): string {
   return join(workDirectory(roots), transaction);
 }
 
-/** Names what one publish has under work/: whose it is, when it began (ms), and a number. */
+/** Name of a publish's directory under work/: process id, start (ms) and a number. */
 export function transactionName(owner: string, startMs: number, serial: number): string {
   return `${owner}-${startMs}-${serial}`;
 }
@@ -129,7 +132,7 @@ export function transactionOwner(transaction: string): string {
   return transaction.split('-')[0] ?? '';
 }
 
-/** Where a process keeps the spare tree of a repository; see spare-tree.ts. */
+/** Directory for the spare tree that a process makes for a repository. See spare-tree.ts. */
 export function sparePath(roots: TreeRoots, owner: string, id: RepositoryId): string {
   return workPath(roots, `${owner}-spare-${id}`);
 }
@@ -146,12 +149,12 @@ export function historyPath(roots: TreeRoots, id: RepositoryId): string {
   return join(historyDirectory(roots), `${id}.jsonl`);
 }
 
-/** The file the kernel's lock is held on; it stays. */
+/** The file that carries the kernel lock. It is never deleted. */
 export function kernelLockPath(roots: TreeRoots, id: RepositoryId): string {
   return join(locksDirectory(roots), `${id}.lock`);
 }
 
-/** How the directory of a repository's lock ends. */
+/** Suffix of the directory of a repository's lock. */
 export const HELD = '.held';
 
 /** The directory that is proper-lockfile's lock. */
@@ -159,7 +162,7 @@ export function sharedLockPath(roots: TreeRoots, id: RepositoryId): string {
   return join(locksDirectory(roots), `${id}${HELD}`);
 }
 
-/** Who holds the shared lock, for whoever finds it left behind. */
+/** File that names the holder of the shared lock. */
 export function lockHolderPath(roots: TreeRoots, id: RepositoryId): string {
   return join(locksDirectory(roots), `${id}.holder`);
 }

@@ -1,6 +1,6 @@
 /**
- * One blob on its way into the content store: its bytes are hashed as they are linked, cloned or
- * copied, and what was hashed is what is stored (I5). One pass over the bytes.
+ * Links, clones or copies a blob to a temporary name and hashes it in the same pass, so that exactly the
+ * hashed bytes are stored (I5).
  */
 import { createHash } from 'node:crypto';
 import { DropdockError, hasErrno } from '../errors.js';
@@ -18,18 +18,18 @@ import type { FreshFiles } from './fresh-files.js';
 import { InsideDirectory, type OpenedFile } from './inside-directory.js';
 import { type Ingested, markUsed, STORED_MODE } from './stored.js';
 
-/** Filesystems that refused a reflink; asking each again costs a file made and removed. */
+/** Filesystems without reflinks. Trying again costs creating and deleting a file. */
 const withoutReflinks = new Set<number>();
 
 /**
- * @returns 'present' for what is in the store by now; everything else lies at its temporary name
+ * @returns 'present' when the store has it already; otherwise it is at its temporary name
  * @throws content.missing, size.mismatch, digest.mismatch, path.outside, file.type; system errors
  */
 export function placeBlob(disk: Disk, blob: BlobToIngest, files: FreshFiles): Ingested {
   return InsideDirectory.use(disk, blob.root, (inside) => placeFrom(inside, blob, files));
 }
 
-/** The same for one of several below a directory that is open. */
+/** Same as `placeBlob`, below a directory that is already open. */
 export function placeFrom(
   inside: InsideDirectory,
   blob: BlobToIngest,
@@ -38,7 +38,7 @@ export function placeFrom(
   const { disk } = inside;
   const file = inside.open(blob.path);
   if (file === undefined) {
-    throw new DropdockError('content.missing', `${blob.path} is not in the drop.`, {
+    throw new DropdockError('content.missing', `The drop does not contain '${blob.path}'.`, {
       path: blob.path,
       digest: blob.digest,
     });
@@ -51,7 +51,7 @@ export function placeFrom(
   }
 }
 
-/** The file of the drop. Where that very file is stored, it is synced later and closed then. */
+/** The file of the drop. When this very file is stored, it is synced and closed later. */
 class SourceFile {
   readonly fd: number;
   readonly stat: Stat;
@@ -86,7 +86,7 @@ function placeOpenBlob(
   if (blob.offset === undefined) checkSize(blob, stat.size);
   const stored = disk.statIfThere(blob.destination);
   if (stored?.size === blob.size) {
-    // Having the digest is not having the bytes: the drop must prove that it holds them (I8).
+    // Knowing the digest is not enough: the drop must hold the bytes (I8).
     hashOpenFile(disk, fd, blob);
     markUsed(disk, blob.destination);
     return 'present';
@@ -95,7 +95,7 @@ function placeOpenBlob(
     return placeAnew(disk, blob, inside, source, files);
   } catch (error) {
     if (!hasErrno(error, 'EEXIST')) throw error;
-    // Somebody who used that name before has left it.
+    // A leftover under the same temporary name.
     disk.unlink(blob.temporary);
     return placeAnew(disk, blob, inside, source, files);
   }
@@ -110,7 +110,7 @@ function placeAnew(
 ): Ingested {
   const { fd, stat } = source;
   if (blob.offset === undefined) {
-    // A clone is as cheap as a link, and what is written to the file from now on is not in it.
+    // A clone costs as little as a link, and later writes to the file do not change it.
     if (tryClone(disk, blob, fd, stat, files)) return 'cloned';
     if (mayLink(blob, stat) && tryLink(disk, blob, inside, source, files)) return 'linked';
   }
@@ -119,9 +119,9 @@ function placeAnew(
 }
 
 /**
- * Nobody else can open it for writing: our own file, no other name for it, no permission for others.
- * The kernel does not tell who has it open already, so whoever wrote it as us, or before it was made
- * ours, is trusted to be done; where he is not, `ingest: copy`.
+ * Returns true when no other user can open the file for writing: this user owns it, it has no other link, and
+ * others have no write permission. The kernel does not tell which processes have it open. So processes of
+ * this user, and those that wrote it before a chown, are trusted to be done; otherwise use `ingest: copy`.
  */
 export function mayLink(
   { ingest, uid }: Pick<BlobToIngest, 'ingest' | 'uid'>,
@@ -141,7 +141,8 @@ function tryLink(
   try {
     inside.linkTo(blob.path, blob.temporary);
   } catch (error) {
-    // EXDEV: the inbox is elsewhere. EPERM: fs.protected_hardlinks, or no links on this filesystem.
+    // EXDEV: the inbox is on another filesystem. EPERM: fs.protected_hardlinks, or a filesystem without
+    // links.
     if (hasErrno(error, 'EXDEV', 'EPERM', 'EMLINK', 'EOPNOTSUPP', 'ENOTSUP')) return false;
     throw error;
   }
@@ -174,7 +175,7 @@ function tryClone(
     removeIfThere(disk, blob.temporary);
     return false;
   }
-  // A clone has the mode of what it is cloned from, which may be read-only.
+  // A clone has the mode of its source, which may be read-only.
   const clone = disk.open(blob.temporary, 'read');
   files.keep(clone, blob.temporary, () => {
     checkSize(blob, disk.statOpen(clone).size);

@@ -1,4 +1,4 @@
-/** The kernel's watch on one file or directory. */
+/** Watches one file or directory through the kernel. */
 import { watch } from 'node:fs';
 
 export interface PathWatch {
@@ -6,8 +6,8 @@ export interface PathWatch {
 }
 
 /**
- * @param onChange it, or an entry of the directory, has changed; may be called very often
- * @throws system errors, ENOENT and ENOSPC (no more watches) among them
+ * @param onChange called when it, or an entry of the directory, has changed; may be called very often
+ * @throws system errors, such as ENOENT and ENOSPC (no more watches)
  */
 export function watchPath(
   path: string,

@@ -1,4 +1,4 @@
-/** Makes the Docker form of images for a target, and stores it. */
+/** Converts images to their Docker form for a target, and stores the result. */
 import type { Digest } from '../image/digest.js';
 import type { LeftOut } from '../image/staged-content.js';
 import { convertAll, wantedSince } from '../repository/convert.js';
@@ -16,8 +16,8 @@ export interface ConvertRequest {
 }
 
 /**
- * Gives the OCI images behind tags their Docker form, or takes it away, as the settings say.
- * @param before what `merged` was made of, if all of it was converted
+ * Adds the Docker form of tagged OCI images, or removes it, depending on the settings.
+ * @param before the state that `merged` was made from, if all of it was converted
  */
 export function convertTags(
   disk: Disk,
@@ -41,7 +41,8 @@ export function convertTags(
     workPath(roots, transaction),
   );
   const records = made.map(({ digest, record }) => {
-    // It may have been dropped by itself, with a layer that the original was published without.
+    // The converted manifest may also have been dropped itself, with a layer that the original was published
+    // without.
     const there = known.get(digest);
     return [digest, there ? withBlobsOf(there, record) : record] as const;
   });

@@ -1,18 +1,17 @@
 /**
- * Worker threads for all disk work and hashing, so that the event loop (timers, the locks'
- * heartbeats, the watcher, pulls) never waits for a disk. Threads are made when there is work and ended
- * when there has been none for a while.
+ * Worker threads for all disk work and hashing, so that the event loop (timers, lock heartbeats, watcher,
+ * pulls) never waits for a disk. Threads start when there is work and end after being idle for a while.
  */
 import type { PoolName, RunJob } from '../storage/job.js';
 import { WorkerPool } from './worker-pool.js';
 
 /**
- * They wait for a disk more than they compute: 600 drops on a slow one took 24 and 20 s with 2, 14 and 10
- * with 4, 18 and 14 with 8.
+ * These threads mostly wait for the disk: 600 drops on a slow one took 24 and 20 s with 2, 14 and 10 with 4,
+ * 18 and 14 with 8.
  */
 const FAST_THREADS = 4;
 
-/** A sweep, a deletion and a count may run at the same time, and a password must not wait for them. */
+/** A sweep, a deletion and a count may run at the same time, and a password check must not wait for them. */
 const BACKGROUND_THREADS = 4;
 
 export class ThreadPool {
@@ -29,7 +28,7 @@ export class ThreadPool {
   readonly run: RunJob = ({ pool, module, jobName }, request) =>
     this.#pools[pool].run({ module, name: jobName, request }) as never;
 
-  /** Ends all threads at once; what they were doing is left to the next start. */
+  /** Ends all threads at once. The next start completes their work. */
   async close(): Promise<void> {
     await Promise.all(Object.values(this.#pools).map((pool) => pool.close()));
   }

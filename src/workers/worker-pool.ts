@@ -1,17 +1,17 @@
-/** Worker threads for one kind of job: a pool of piscina's, and what becomes of a job whose thread died. */
+/** A pool of worker threads (piscina) for one kind of job, including the handling of threads that die. */
 import { Piscina } from 'piscina';
 import { crash } from '../crash.js';
 import { DropdockError, fromPlainError } from '../errors.js';
 import type { JobAnswer, JobMessage } from './worker.js';
 
-/** Making a thread costs 115 ms, and drops come in bursts; an idle one holds some 20 MiB. */
+/** Starting a thread costs 115 ms, and drops come in bursts. An idle thread holds about 20 MiB. */
 const IDLE_MS = 30_000;
 
 const WORKER = new URL('./worker.js', import.meta.url).href;
 
 export interface WorkerPoolOptions {
   readonly threads: number;
-  /** The module a thread starts with; another one in tests. */
+  /** The module that a thread starts with; tests use another one. */
   readonly worker?: string;
 }
 
@@ -19,9 +19,9 @@ export class WorkerPool {
   readonly #options: WorkerPoolOptions;
   #piscina: Piscina<JobMessage, JobAnswer> | undefined;
   #isClosed = false;
-  /** Why the last thread that could not start could not. */
+  /** The error of the last thread that could not start. */
   #startError: Error | undefined;
-  /** Ends when all threads that were told to end have ended. */
+  /** Resolves when all threads that were terminated have ended. */
   #ended: Promise<unknown> = Promise.resolve();
 
   constructor(options: WorkerPoolOptions) {
@@ -32,16 +32,16 @@ export class WorkerPool {
     return this.#piscina?.threads.length ?? 0;
   }
 
-  /** @throws what the job throws; `thread.failed` where its thread died, or the pool is closed */
+  /** @throws what the job throws; thread.failed when its thread died or the pool is closed */
   async run(message: JobMessage): Promise<unknown> {
-    if (this.#isClosed) throw failed('The program is ending.');
+    if (this.#isClosed) throw failed('The process is shutting down.');
     this.#piscina ??= this.#open();
     const answer = await this.#runOn(this.#piscina, message);
     if (!answer.ok) throw fromPlainError(answer.error);
     return answer.result;
   }
 
-  /** Ends all threads at once. Jobs that run or wait fail with `thread.failed`. */
+  /** Ends all threads at once. Running and waiting jobs fail with thread.failed. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#destroy();
@@ -57,23 +57,23 @@ export class WorkerPool {
       maxThreads: threads,
       idleTimeout: IDLE_MS,
       stricterFIFO: true,
-      // A thread that waits must still hear of its own timers and of errors that no job caught.
+      // A waiting thread must still run its timers and report errors outside of jobs.
       atomics: 'disabled',
       recordTiming: false,
     });
-    // Which threads have started, to tell one that could not start from one that died later.
+    // Threads that have started, to tell those that could not start from those that died later.
     const started = new Set<number>();
     let hadStarted = false;
     piscina.on('workerCreate', ({ id }) => started.add(id));
     piscina.on('workerDestroy', ({ id }) => {
       hadStarted = started.delete(id);
     });
-    // A thread died that had no job.
+    // A thread without a job died.
     piscina.on('error', (error: Error) => {
-      // Of a pool that was ended: the answer of a job that ended at that very moment, too.
+      // A terminated pool; this may also be the result of a job that ended just then.
       if (piscina !== this.#piscina) return;
       if (hadStarted) crash(error);
-      // It could not start. Where there is no other thread, what waits would wait for ever.
+      // It could not start. Without another thread, waiting jobs would wait forever.
       else if (piscina.threads.length === 0) {
         this.#startError = error;
         this.#destroy();
@@ -86,12 +86,12 @@ export class WorkerPool {
     try {
       return await piscina.run(message);
     } catch (error) {
-      // The request cannot cross to a thread: a bug of who asks.
+      // The request cannot be sent to a thread: a bug of the caller.
       if (error instanceof DOMException) throw error;
       reviveQueue(piscina);
-      // Until its thread has ended the job may still be doing something.
+      // The job may still be running until its thread has ended.
       await this.#ended;
-      if (this.#isClosed) throw failed('The program is ending.');
+      if (this.#isClosed) throw failed('The process is shutting down.');
       const cause = piscina === this.#piscina ? (error as Error) : (this.#startError ?? error);
       throw failed(`A worker thread failed: ${(cause as Error).message}`, cause);
     }
@@ -104,7 +104,7 @@ export class WorkerPool {
   }
 }
 
-/** Piscina starts no thread for the jobs that wait when the last thread dies, but for a job that comes. */
+/** When the last thread dies, piscina starts no thread for waiting jobs, only for a new job. */
 function reviveQueue(piscina: Piscina<JobMessage, JobAnswer>): void {
   if (piscina.threads.length > 0 || piscina.queueSize === 0) return;
   piscina.run({} as JobMessage, { name: 'doNothing' }).catch(() => {});

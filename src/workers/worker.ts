@@ -1,13 +1,13 @@
-/** What runs on a worker thread: takes a job, does it with the real disk, answers. */
+/** The code of a worker thread: runs a job with the real disk and returns its result. */
 import { crash } from '../crash.js';
 import { type PlainError, toPlainError } from '../errors.js';
 import { nodeDisk } from '../storage/disk.js';
 import type { Job } from '../storage/job.js';
 
 export interface JobMessage {
-  /** The URL of the module that exports the job, */
+  /** URL of the module that exports the job. */
   readonly module: string;
-  /** and the name of that export. */
+  /** Name of that export. */
   readonly name: string;
   readonly request: unknown;
 }
@@ -30,8 +30,8 @@ export async function runJob({ module, name, request }: JobMessage): Promise<Job
 export function doNothing(): void {}
 
 /**
- * Node remembers a module that could not be loaded (no descriptor was left) as broken for as long as the
- * thread lives. So this thread ends: its job is tried again, and another thread loads the module.
+ * Node caches a module that failed to load (for example, without free descriptors) as long as the thread
+ * lives. So this thread ends; its job is retried, and another thread loads the module.
  */
 async function loadOrDie(module: string): Promise<JobModule> {
   try {

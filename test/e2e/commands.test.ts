@@ -94,7 +94,7 @@ describe('dropdock', function () {
     mkdirSync(join(root, 'published/web/app'), { recursive: true });
     const { code, stderr } = await run('publish', join(root, 'layout'), '--as', 'app');
     expect(code).to.equal(3);
-    expect(stderr).to.contain('is not a link');
+    expect(stderr).to.contain('is not a symbolic link');
   });
 
   it('status: shows what is published and what waits', async () => {

@@ -31,7 +31,7 @@ describe('what forbids a drop', () => {
     writeFileSync(given.at('team/app/blobs/one'), '');
     chmodSync(given.at('team/app/blobs/one'), 0o600);
     expect(says('team/app', without('/one'))).to.equal(
-      `app/blobs/one may not be read (user ${UID}, mode 0600): chmod -R g+rwX ${given.at('team/app')}`,
+      `cannot read app/blobs/one: permission denied (user ${UID}, mode 0600). Run: chmod -R g+rwX ${given.at('team/app')}`,
     );
   });
 
@@ -39,7 +39,7 @@ describe('what forbids a drop', () => {
     given.makeDrop('app');
     chmodSync(given.at('app'), 0o755);
     expect(says('app')).to.equal(
-      `its directory may not be taken (user ${UID}, mode 0755): chmod -R g+rwX ${given.at('app')}`,
+      `cannot move its directory: permission denied (user ${UID}, mode 0755). Run: chmod -R g+rwX ${given.at('app')}`,
     );
   });
 
@@ -56,7 +56,7 @@ describe('what forbids a drop', () => {
     writeFileSync(given.at('app.tar'), '');
     chmodSync(given.inbox, 0o1755);
     expect(says('app.tar')).to.equal(
-      `nothing may be taken out of its directory (user ${UID}, mode 1755): chmod g+w,-t ${given.inbox}`,
+      `cannot move it out of its directory: permission denied (user ${UID}, mode 1755). Run: chmod g+w,-t ${given.inbox}`,
     );
   });
 });

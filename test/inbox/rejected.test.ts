@@ -45,7 +45,7 @@ describe('the list of what was refused', () => {
     symlinkSync('/etc/passwd', join(inbox, '.receipts', `e@${at(5)}.json`));
     const found = listRejected(nodeDisk, { inbox, count: 9 });
     expect(found.map(({ drop }) => drop)).to.deep.equal(['e', 'd', 'c', 'b', 'a']);
-    const gone = 'Its receipt is gone.';
+    const gone = 'The receipt is missing.';
     expect(found.map(({ message }) => message.slice(0, 20))).to.deep.equal([
       gone,
       gone,

@@ -170,7 +170,7 @@ describe('Settler', () => {
   it('waits as long as something inside shows that it is being written', () => {
     expect(decide(QUIET * 5, { busy: 'oci-put-blob123' })).to.deep.equal({
       action: 'wait',
-      reason: 'oci-put-blob123 shows that it is being written',
+      reason: 'temporary file oci-put-blob123 of a running write',
       recheckMs: QUIET,
     });
   });

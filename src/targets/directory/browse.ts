@@ -1,4 +1,4 @@
-/** What people are shown of the published tree. Reads only, on a thread of its own: see threads/jobs. */
+/** Reads snapshots for the web page. Read-only; runs in the background pool. */
 import { join } from 'node:path';
 import type { RepositoryId } from '../../image/names.js';
 import { SNAPSHOT_FILE } from '../../repository/render.js';
@@ -27,7 +27,7 @@ export interface BrowseRequest {
   readonly snapshot: Timestamp;
 }
 
-/** Undefined for a snapshot that is gone. */
+/** Returns undefined when the snapshot is gone. */
 export const snapshotFacts = job(
   'background',
   import.meta.url,
@@ -50,7 +50,7 @@ export const snapshotSummary = job(
   },
 );
 
-/** From this snapshot back through those it was built on, as far as they are kept. Newest first. */
+/** Returns the changes of this snapshot and of its kept predecessors (`base`), newest first. */
 export const snapshotChanges = job(
   'background',
   import.meta.url,

@@ -1,6 +1,6 @@
 /**
- * Steps 3 and 5 to 8 of a publish, in one job: mends, reads what is current, applies the change, and builds
- * the next snapshot. Nothing a reader can see changes here (I3).
+ * Steps 3 and 5 to 8 of a publish, in one job: repairs links, reads the current snapshot, applies the change
+ * and builds the next snapshot. Readers see no change (I3).
  */
 import { join } from 'node:path';
 import { DropdockError, type PlainError, toPlainError } from '../../errors.js';
@@ -45,7 +45,7 @@ import { recoverRepository } from './recover.js';
 import { recallRendering, recallSnapshot, rememberSnapshot } from './snapshot-cache.js';
 import { writeTree } from './tree-writer.js';
 
-/** A drop of a publish, as it crosses to the thread that builds. */
+/** A drop of a publish, as sent to the worker thread that builds the snapshot. */
 export interface DropToBuild extends DropToMerge {
   /** See `StagedDrop`. */
   readonly path: string | undefined;
@@ -55,43 +55,42 @@ export interface BuildRequest {
   readonly roots: TreeRoots;
   readonly policy: RepositoryPolicy;
   readonly transaction: string;
-  /** The token of the process that publishes. */
+  /** Id of the publishing process. */
   readonly owner: string;
   readonly nowMs: number;
-  /** What is carried on, and no longer, is judged by this. */
+  /** Decides how long content is kept for grace. */
   readonly clock: ClockReading;
   readonly change: Change<DropToBuild>;
 }
 
-/** What became of one drop of a publish on its way to the next snapshot. */
+/** Result of one drop before the flip. */
 export type BuildOutcome =
   | MergeOutcome
-  /** An earlier try published it already. */
+  /** An earlier attempt already published it. */
   | { readonly before: PublishedBefore };
 
 export interface BuildResult {
   readonly repaired: readonly string[];
-  /** What the pivot names. */
+  /** The snapshot that the pivot named. */
   readonly base: Timestamp | null;
-  /** In the order of the drops. */
+  /** Same order as the drops. */
   readonly outcomes: readonly BuildOutcome[];
   readonly moves: readonly TagMove[];
-  /** The snapshot that is restored. */
+  /** The snapshot that was restored (rollback). */
   readonly to: Timestamp | undefined;
-  /** Null when clients would see no difference: no snapshot was made. */
+  /** Null when clients would see no difference; no snapshot was made then. */
   readonly snapshot: Timestamp | null;
   readonly reason: SnapshotReason;
   readonly leftOut: readonly LeftOut[];
-  /** How many the new snapshot has in its large directories; 0 where none was made. */
+  /** Number of files in the large directories of the new snapshot; 0 when none was made. */
   readonly files: number;
-  /** How long each took (ms). */
+  /** Duration of each step in milliseconds. */
   readonly steps: Readonly<Record<'mend' | 'build', number>>;
 }
 
 /**
- * Under the repository's lock.
- * @throws repository.unknown, snapshot.unknown, tag.unknown, layout.unsafe, content.vanished, system errors;
- *   nothing but the work directory is left behind
+ * Runs under the repository's lock. On failure only the work directory is left behind.
+ * @throws repository.unknown, snapshot.unknown, tag.unknown, layout.unsafe, content.vanished, system errors
  */
 export const buildSnapshot = job(
   'fast',
@@ -100,8 +99,8 @@ export const buildSnapshot = job(
     const { roots, policy, owner, change } = request;
     const { id } = policy;
     const beganMs = performance.now();
-    // First, so that what it names is in the history before anything is built on it: another host that
-    // was taken for dead may flip between two of these steps.
+    // The pivot is read before the repair, so that its snapshot is in the history before anything is built on
+    // it: another host whose lock was taken over may flip between the two steps.
     const base = readPivot(disk, roots, id);
     const repaired = recoverRepository(disk, { roots, id, owner });
     begin(disk, request);
@@ -116,7 +115,7 @@ export const buildSnapshot = job(
   },
 );
 
-/** Which drops are still to be merged, and what is known of the others. */
+/** Separates the drops still to be merged from those whose outcome is already known. */
 function sortDrops(
   disk: Disk,
   { roots, policy: { id }, change }: BuildRequest,
@@ -135,7 +134,10 @@ function sortDrops(
   return { toMerge: change.drops.filter((_drop, at) => outcomes[at] === undefined), outcomes };
 }
 
-/** The drop itself, or what a thin drop left out because the repository served it (checked again, under the lock). */
+/**
+ * Returns an error when the drop is gone, or content that a thin drop left out because the repository served
+ * it. Checked again here, under the lock.
+ */
 function whatIsGone(
   disk: Disk,
   roots: TreeRoots,
@@ -143,7 +145,7 @@ function whatIsGone(
   { path, content, origin }: DropToBuild,
 ): PlainError | undefined {
   if (path !== undefined && disk.statIfThere(path) === undefined) {
-    const message = `${origin.drop} is not where it was.`;
+    const message = `The claimed drop '${origin.drop}' is gone.`;
     return toPlainError(new DropdockError('claim.lost', message, { path: origin.drop }));
   }
   const gone = expectedContent(content).find(
@@ -153,11 +155,11 @@ function whatIsGone(
       served.readManifest(digest) === undefined,
   );
   if (gone === undefined) return undefined;
-  const message = `${gone} was left out by ${origin.drop} and is no longer there.`;
+  const message = `The drop '${origin.drop}' leaves out ${gone}, which its repository no longer has.`;
   return toPlainError(new DropdockError('content.vanished', message, { digest: gone }));
 }
 
-/** What a thin drop expects of its repository, by what its bytes hash to. */
+/** Returns the digests that a thin drop expects in its repository (digests of the stored bytes). */
 function expectedContent({ blobs, manifests }: StagedContent): Digest[] {
   return [
     ...manifests.map(({ digest, stored }) => stored ?? digest),
@@ -193,7 +195,6 @@ function buildNext(disk: Disk, request: BuildRequest, base: Timestamp | null): B
     },
   });
   if (next === undefined) return { ...plan, to, snapshot: null, files: 0 };
-  // Render: a plain list of files.
   const { state, options } = next;
   const snapshot = options.snapshot as Timestamp;
   const last = recallRendering(roots, stored);
@@ -207,7 +208,7 @@ function buildNext(disk: Disk, request: BuildRequest, base: Timestamp | null): B
   return { ...plan, to, snapshot, files: rendering.files };
 }
 
-/** See `expiredUpTo`. Only where the last snapshot carries something the history has to tell. */
+/** See `expiredUpTo`. The history is read only when the last snapshot keeps something for grace. */
 function expiredFor(
   disk: Disk,
   { roots, policy: { id, graceMs }, clock }: BuildRequest,
@@ -219,7 +220,7 @@ function expiredFor(
   return expiredUpTo(flips, flipAges(flips, sightings, clock), graceMs);
 }
 
-/** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */
+/** @throws layout.unsafe when the id belongs to another repository: its content must not be reused (I8) */
 function readOwn(
   disk: Disk,
   { roots, policy }: Pick<BuildRequest, 'roots' | 'policy'>,
@@ -244,7 +245,7 @@ function restoredBy(
       return { snapshot: to, state: readSnapshot(disk, roots, policy.id, to).state };
     throw new DropdockError(
       'snapshot.unknown',
-      `${policy.repository} has no snapshot ${to} any more.`,
+      `'${policy.repository}' does not keep snapshot ${to}.`,
       { path: to },
     );
   }
@@ -257,7 +258,7 @@ function restoredBy(
   }
   throw new DropdockError(
     'snapshot.unknown',
-    `${policy.repository} keeps no earlier snapshot that serves anything else.`,
+    `'${policy.repository}' keeps no earlier snapshot with different content.`,
     { path: policy.id },
   );
 }
@@ -268,7 +269,10 @@ export interface CheckRequest {
   readonly drop: DropToMerge;
 }
 
-/** Would this drop be taken? Reads only. @throws tag.immutable, manifest.ambiguous, layout.unsafe */
+/**
+ * Checks whether a drop would be accepted. Read-only.
+ * @throws tag.immutable, manifest.ambiguous, layout.unsafe
+ */
 export const checkDrop = job(
   'fast',
   import.meta.url,

@@ -1,6 +1,6 @@
 /**
- * Removes stale snapshots. Only exact names are touched, never the current snapshot, and never a
- * stranger; removal is one rename into trash/, deletion comes after.
+ * Removes old snapshots. Touches only names that are timestamps, and never the current snapshot. A snapshot
+ * is renamed into trash/ first and deleted afterwards.
  */
 import { join } from 'node:path';
 import type { RepositoryId } from '../../image/names.js';
@@ -26,9 +26,9 @@ import { finishRemoval, isExpired } from './removal.js';
 export interface CleanRequest extends RetentionPolicy {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
-  /** What the ages are judged by. */
+  /** Clock for measuring ages. */
   readonly clock: ClockReading;
-  /** The wall clock: only to say until when something stays. */
+  /** Wall clock, used only to display until when a snapshot is kept. */
   readonly nowMs: number;
   /** See `RemovalRequest`. */
   readonly lockLost?: Int32Array;
@@ -36,19 +36,22 @@ export interface CleanRequest extends RetentionPolicy {
 
 export interface CleanPlan {
   readonly verdicts: readonly SnapshotVerdict[];
-  /** Names in master/<id>/ that are no timestamps; they are left alone. */
+  /** Names in master/<id>/ that are not timestamps. They are left alone. */
   readonly strangers: readonly string[];
-  /** What the pivot names. */
+  /** The snapshot that the pivot names. */
   readonly current: Timestamp | null;
-  /** See grace.ts: what is carried on since this flip (ms) or an earlier one is past its grace period. */
+  /**
+   * See grace.ts: content replaced by the flip at this time (ms), or by an earlier one, is past its grace
+   * period.
+   */
   readonly expiredMs: number;
-  /** What is to be written down, so that the ages grow whoever cleans next. */
+  /** Ages to record, so that they keep growing whichever host cleans next. */
   readonly note: Sighting | undefined;
-  /** It was removed, and its time is over. */
+  /** The repository was removed and its grace period is over. */
   readonly isExpired: boolean;
 }
 
-/** What would go and which rule keeps the rest. Reads only. */
+/** Returns what a cleaning would remove and the rule that keeps each other snapshot. Read-only. */
 export const planClean = job(
   'fast',
   import.meta.url,
@@ -88,7 +91,7 @@ function judgeAll(disk: Disk, request: CleanRequest): Omit<CleanPlan, 'isExpired
   };
 }
 
-/** For snapshots the history does not know (it may have been lost): what was built on them. */
+/** Returns the successors of snapshots that are missing from the history, which may have been lost. */
 function successors(
   disk: Disk,
   roots: TreeRoots,
@@ -99,7 +102,7 @@ function successors(
   const found = new Map<Timestamp, Timestamp>();
   if (snapshots.every((name) => known.includes(name))) return found;
   for (const name of snapshots) {
-    // Without the lock another cleaning may take it away meanwhile.
+    // Runs without the lock, so another cleaning may remove the snapshot meanwhile.
     const base = ifThere(() => readBase(disk, roots, id, name)) ?? null;
     if (base !== null) found.set(base, name);
   }
@@ -107,9 +110,9 @@ function successors(
 }
 
 /**
- * Under the repository's lock: moves what is stale into the trash; of a repository that was removed, and whose
- * time is over, everything.
- * @returns the names that went, but for those of such a repository
+ * Moves old snapshots into the trash; for a removed repository whose grace period is over, everything. Runs
+ * under the repository's lock.
+ * @returns the snapshots removed; empty for a removed repository
  */
 export const cleanRepository = job(
   'fast',
@@ -119,7 +122,7 @@ export const cleanRepository = job(
   },
 );
 
-/** Step 12; what lies under work/ goes even when that fails. */
+/** Step 12. The work directory is removed even when the cleaning fails. */
 export const cleanAndEnd = job(
   'fast',
   import.meta.url,
@@ -132,7 +135,7 @@ export const cleanAndEnd = job(
   },
 );
 
-/** Takes back a snapshot that was not flipped to. */
+/** Deletes a snapshot that did not become current. */
 export const withdraw = job(
   'fast',
   import.meta.url,
@@ -154,9 +157,10 @@ function trashStale(disk: Disk, request: CleanRequest): Timestamp[] {
   const { verdicts, note } = judgeAll(disk, request);
   for (const { name, remove, rule } of verdicts) {
     if (!remove) continue;
-    // Its publisher may have lost the lock and sleep just before its flip: without the link it cannot.
+    // Its publisher may have lost the lock and be paused just before the flip. Without the link it cannot
+    // flip.
     if (rule === 'unfinished') removeIfThere(disk, join(pendingFlips(roots, id), name));
-    // The pivot is asked again for each: it alone says what is current.
+    // Read again before each removal: only the pivot says which snapshot is current.
     if (readPivot(disk, roots, id) === name) continue;
     moveToTrash(disk, roots, snapshotPath(roots, id, name), `${id}@${name}`);
     gone.push(name);

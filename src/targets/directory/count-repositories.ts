@@ -1,4 +1,4 @@
-/** How much there is, counted by names alone: a directory read for each repository, no file opened. */
+/** Counts repositories and tags by reading one directory per repository. Opens no file. */
 import { join } from 'node:path';
 import { isTimestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';

@@ -1,4 +1,4 @@
-/** The published tree of this host, as a target and as what the registry endpoint answers from. */
+/** The published tree as a target and as a source for the registry endpoint. */
 import { resolve } from 'node:path';
 import { resolveRepositoryById } from '../../settings/repository-policy.js';
 import type { TargetContext, TargetKind } from '../target-kind.js';

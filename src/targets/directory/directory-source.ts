@@ -1,4 +1,4 @@
-/** The published tree in a directory, as clients are answered from it. */
+/** The published tree as a source for the registry endpoint. */
 import { join } from 'node:path';
 import { DropdockError } from '../../errors.js';
 import { type Digest, digestAlgorithm, isDigest } from '../../image/digest.js';
@@ -45,7 +45,7 @@ type Remembered = readonly StoredManifest[] | ServedText | string;
 export interface DirectoryOptions {
   readonly roots: TreeRoots;
   readonly run: RunJob;
-  /** What may be remembered, in bytes. */
+  /** Cache size in bytes. */
   readonly rememberBytes: number;
 }
 
@@ -55,13 +55,14 @@ export class DirectorySource implements Source {
 
   constructor(readonly options: DirectoryOptions) {
     const { roots, run } = options;
-    // Large files are read on a thread of their own.
+    // Large files are read on a separate thread.
     this.browse = {
       facts: ({ id, name }) => run(snapshotFacts, { roots, id, snapshot: name }),
       summary: ({ id, name }) => run(snapshotSummary, { roots, id, snapshot: name }),
       changes: ({ id, name }, count) => run(snapshotChanges, { roots, id, snapshot: name, count }),
     };
-    // What many ask for at once (a flip of 50,000 tags) is read and hashed once.
+    // After a flip many clients ask for the same files at once (up to 50,000 tags); each is read and hashed
+    // once.
     this.#memory = new Memory(options.rememberBytes, sizeOf);
   }
 
@@ -69,7 +70,7 @@ export class DirectorySource implements Source {
     return (await listVisible(webDirectory(this.options.roots))) as RepositoryId[];
   }
 
-  /** What the pivot names. */
+  /** Returns the snapshot that the pivot names. */
   async current(id: RepositoryId): Promise<DirectorySnapshot | undefined> {
     const target = await readLink(pivotPath(this.options.roots, id));
     const name = target === undefined ? undefined : snapshotOfTarget(id, target);
@@ -96,7 +97,7 @@ export class DirectorySnapshot implements ServedSnapshot {
     readonly of: ServedSnapshot['of'] & { readonly memory: Memory<Remembered> },
   ) {}
 
-  /** What is there now was all there when the pivot was read. */
+  /** A snapshot is complete when the pivot names it, and it is deleted as a whole. */
   stands(): Promise<boolean> {
     return this.exists();
   }
@@ -124,7 +125,7 @@ export class DirectorySnapshot implements ServedSnapshot {
     const found = await this.#remember(`manifests/${reference}`, async () => {
       const all = await Promise.all(KINDS.map((kind) => this.#manifest(kind, reference)));
       const there = all.filter((each) => each !== undefined);
-      // With redirect.oci: passthrough an OCI manifest lies under manifests/1 as well, for Crane.
+      // With redirect.oci: passthrough an OCI manifest is also under manifests/1, for Crane.
       const [first] = there;
       const forms = there.filter((each) => each === first || each.digest !== first?.digest);
       return forms.length === 0 ? undefined : forms;
@@ -150,8 +151,8 @@ export class DirectorySnapshot implements ServedSnapshot {
   }
 
   /**
-   * What a client hashes to check the manifest it is sent: all of it, but for signed schema 1.
-   * @throws layout.unsafe for one that an older version let in, signed as another document
+   * Returns the bytes that a client hashes to check the manifest: the whole file, except for signed schema 1.
+   * @throws layout.unsafe for a manifest published by an older version under the wrong signature
    */
   #namedBytes(path: string, mediaType: string, bytes: Buffer): { path: string; bytes: Buffer } {
     try {
@@ -161,7 +162,7 @@ export class DirectorySnapshot implements ServedSnapshot {
     }
   }
 
-  /** Schema 1 alone has a name that is not the digest of its file, so nothing else notices a wrong one. */
+  /** Only in schema 1 the name differs from the digest of the file, so no other check finds a wrong name. */
   #checked(digest: Digest, { path, bytes }: { path: string; bytes: Buffer }): Digest {
     if (!path.startsWith('manifests/1/')) return digest;
     if (digestOfBytes(digestAlgorithm(digest), bytes) === digest) return digest;
@@ -169,8 +170,8 @@ export class DirectorySnapshot implements ServedSnapshot {
   }
 
   /**
-   * A tag's manifest is named by its digest beside it, which tells the algorithm. The same bytes may be
-   * published under both; then the snapshot says which one the tag stands for.
+   * The manifest of a tag is also stored under its digest, and that name shows the algorithm. When the same
+   * bytes are stored under both algorithms, the snapshot says which one the tag points to.
    */
   async #digestOf(kind: ManifestKind, tag: Tag, named: Buffer): Promise<Digest> {
     const usual = digestOfBytes('sha256', named);
@@ -250,7 +251,12 @@ export class FileBlob implements ServedBlob {
 }
 
 function damaged(path: string, cause?: unknown): DropdockError {
-  return new DropdockError('layout.unsafe', `${path} is not what it is named.`, { path }, cause);
+  return new DropdockError(
+    'layout.unsafe',
+    `The content of '${path}' does not match its name.`,
+    { path },
+    cause,
+  );
 }
 
 function sizeOf(value: Remembered): number {

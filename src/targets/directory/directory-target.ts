@@ -1,23 +1,23 @@
 /**
- * The published tree as a target. The order of the steps of a publish is the promise (docs/design.md):
+ * The published tree as a target. The order of the steps is what the guarantees rest on (docs/design.md):
  *
- *    1. the drops are claimed
+ *    1. claim the drops
  *    2. lock the repository
- *    3. read what the pivot names now
- *    4. (the drops were read and stored before: content is named by its digest and needs no lock)
- *    5. apply the change, and render the next snapshot as a plain list of files
+ *    3. read which snapshot the pivot names
+ *    4. (before the lock: read and store the drops; content is named by digest and needs no lock)
+ *    5. apply the change and render the next snapshot as a plain list of files
  *    6. build it under work/
  *    7. write the redirect file into it
  *    8. sync files, then directories; rename it to master/<id>/<timestamp>; sync that directory
- *    9. check that the lock is still ours and the pivot still what step 3 saw
+ *    9. check that this process still holds the lock and that the pivot is unchanged since step 3
  *   10. flip: one rename over web/<id>; sync web/
- *   11. put app/<id>.json in place; sync app/
- *   12. remove stale snapshots
+ *   11. place app/<id>.json; sync app/
+ *   12. remove old snapshots
  *   13. unlock
- *   14. receipt; delete the claim
+ *   14. write the receipt; delete the claim
  *
- * Before step 10 a failure is thrown and changes nothing a reader can see (I3). After it nothing fails the
- * publish (I4): what could not be done is in `later`, and the next visit does it.
+ * A failure before step 10 is thrown and readers see no change (I3). After step 10 nothing fails the publish
+ * (I4): errors go into `later`, and the next publish or clean completes the work.
  */
 
 import { DropdockError, faultOf, fromPlainError } from '../../errors.js';
@@ -93,7 +93,7 @@ export class DirectoryTarget implements Target {
     return run(repositoryHistory, { roots, id });
   }
 
-  /** All repositories are read, also for one of them: what is shared with others is told by the others. */
+  /** Reads all repositories even when asked for one: shared content is found by comparing with the others. */
   async overview(asked?: RepositoryId): Promise<TargetOverview> {
     const { run, roots } = this.#options;
     const found: { overview: RepositoryOverview; sizes: ReadonlyMap<string, number> }[] = [];
@@ -107,7 +107,7 @@ export class DirectoryTarget implements Target {
         if (overview === undefined || (asked !== undefined && id !== asked)) continue;
         found.push({ overview, sizes });
       } catch (error) {
-        // One that dropdock did not make must not hide the others.
+        // An entry that dropdock did not make must not hide the others.
         if (id === asked || !(error instanceof DropdockError)) throw error;
         strangers.push({ id, message: error.message });
       }
@@ -148,17 +148,17 @@ export class DirectoryTarget implements Target {
     return run(readLocalText, { roots, id });
   }
 
-  /** A publish hashes and links all of it. */
+  /** A publish hashes and links all content. */
   async lacking(needs: readonly NeededContent[]): Promise<readonly NeededContent[]> {
     return needs;
   }
 
-  /** What is published is in the content store. */
+  /** Published content is already in the content store. */
   async fetch(needs: readonly NeededContent[], { onBytes }: Fetching): Promise<void> {
     for (const { size } of needs) onBytes(size);
   }
 
-  /** The content store is where a publish finds it. */
+  /** A publish finds the content in the content store. */
   async send(): Promise<void> {}
 
   async check(policy: RepositoryPolicy, drop: DropToMerge): Promise<void> {
@@ -207,7 +207,7 @@ export class DirectoryTarget implements Target {
       const outcome = built.outcomes[at];
       return outcomeOf(drop, outcome as BuildOutcome, built, unsynced);
     });
-    // An edit is done, so it is not reported as failed: a rollback made again would lead back.
+    // The edit has taken effect and must not be reported as failed: repeating a rollback would undo it.
     if (unsynced && change.kind !== 'publish') later.push(unsynced);
     const removed = await this.#clean(turn); // 12
     return { outcomes, snapshot, base, moves, to, repaired, later, removed };
@@ -227,9 +227,9 @@ export class DirectoryTarget implements Target {
   }
 
   /**
-   * Steps 9 to 11: the built snapshot becomes what clients see.
-   * @returns what kept the flip from being synced
-   * @throws lock.lost, pivot.moved, system errors: then the pivot is as it was
+   * Steps 9 to 11: makes the built snapshot current.
+   * @returns the error that prevented syncing the flip, if any
+   * @throws lock.lost, pivot.moved, system errors; the pivot is unchanged then
    */
   async #flip(
     { policy: { id }, lock, later }: Turn,
@@ -257,7 +257,7 @@ export class DirectoryTarget implements Target {
     }
   }
 
-  /** Step 11, and the record of the flip. */
+  /** Step 11 and the history record of the flip. */
   async #afterFlip(
     id: RepositoryId,
     snapshot: Timestamp,
@@ -265,7 +265,7 @@ export class DirectoryTarget implements Target {
     later: Error[],
   ): Promise<void> {
     const { roots, run, owner, nowMs, clock, emit } = this.#options;
-    // Read after the flip: what it replaced has been out of date for no longer than since this reading.
+    // Read after the flip, so that the replaced snapshot is never judged older than it is.
     const reading = clock();
     const record = { at: toTimestamp(nowMs()), snapshot, ...reason, clock: reading };
     const beganMs = performance.now();
@@ -274,7 +274,10 @@ export class DirectoryTarget implements Target {
     emit({ type: 'step.done', step: 'link', tookMs: performance.now() - beganMs });
   }
 
-  /** Step 12, and the end of what lies under work/. @returns undefined where that failed */
+  /**
+   * Step 12 and removal of the work directory.
+   * @returns undefined when that failed
+   */
   async #clean({ policy, lock, transaction, later }: Turn): Promise<Timestamp[] | undefined> {
     const { roots, run, nowMs, clock, emit } = this.#options;
     const { id, keep, graceMs } = policy;
@@ -288,23 +291,24 @@ export class DirectoryTarget implements Target {
   }
 }
 
-/** One publish, under the repository's lock. */
+/** A publish, under the repository's lock. */
 interface Turn {
   readonly policy: RepositoryPolicy;
   readonly change: TargetChange;
   readonly lock: RepositoryLock;
   readonly transaction: string;
-  /** Collects what could not be done after the flip. */
+  /** Errors after the flip. */
   readonly later: Error[];
 }
 
-/** What the thread that builds need not know is not copied there. */
+/** Omits what the worker thread does not need, to avoid copying it. */
 function toBuild({ path, content, origin }: StagedDrop) {
   return { path, content, origin };
 }
 
 /**
- * @param unsynced it is published, and perhaps not on disk: the drop stays until a later visit has synced it
+ * @param unsynced set when the flip is done but may not be on disk: the claim is kept until a later publish
+ *   or clean has synced it
  */
 function outcomeOf(
   { content, ingested }: StagedDrop,
@@ -312,7 +316,7 @@ function outcomeOf(
   { snapshot, base, leftOut }: BuildResult,
   unsynced: Error | undefined,
 ): DropOutcome {
-  // What was done to the repository since (a rollback, an untag) must not be undone by publishing it once more.
+  // Publishing the drop once more would undo later changes (a rollback, an untag).
   if ('before' in outcome) {
     return { status: 'published', ...outcome.before, ingested: nothingIngested(), leftOut: [] };
   }
@@ -333,7 +337,10 @@ function outcomeOf(
   };
 }
 
-/** For what may no longer fail the publish: its failure is noted, and the next visit does it. */
+/**
+ * Runs work that must not fail the publish. Its error goes into `later`; the next publish or clean repeats
+ * it.
+ */
 async function attempt<T>(later: Error[], work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await work();

@@ -1,4 +1,4 @@
-/** What keeps a published tree in order: completing what a crash interrupted, cleaning, verifying, repairing. */
+/** Maintenance of a published tree: completes interrupted work, cleans, verifies and repairs. */
 
 import { DropdockError, faultOf, isSystemError } from '../../errors.js';
 import type { RepositoryId } from '../../image/names.js';
@@ -41,35 +41,35 @@ import { verifyContent, verifyLinks, verifyRepository, verifyTrash } from './ver
 
 export interface DirectoryUpkeepOptions {
   readonly roots: TreeRoots;
-  /** The token of this process. */
+  /** Id of this process. */
   readonly owner: string;
   readonly run: RunJob;
-  /** The wall clock, which may be set at any moment: for names, and for people. */
+  /** Wall clock, which may be set at any time. Used for names and display. */
   readonly nowMs: () => number;
-  /** A clock that is never set: how much time has passed. */
+  /** Monotonic clock, used to measure elapsed time. */
   readonly clock: () => ClockReading;
   readonly lock: () => LockOptions;
   readonly policyOf: (id: RepositoryId) => RepositoryPolicy;
   /** The longest grace period of all repositories. */
   readonly graceMs: () => number;
-  /** Whether the process with this token is gone. */
+  /** Returns whether the process with this id is gone. */
   readonly isDead: (owner: string) => boolean;
   readonly emit: EmitEvent;
 }
 
-/** Between a flip and the link for Crane of the same publish there is a moment. */
+/** A publish places the link for Crane a moment after its flip, so links are checked a second time. */
 const LINKS_AGAIN_MS = 1000;
-/** All that is left of a repository that was removed. */
+/** Verdict for every snapshot of a removed repository. */
 const REMOVED = { rule: 'removed', remove: true } as const;
 
 type Cleaned = CleanedRepository & {
-  /** What could not be done after the flip of its new snapshot. */
+  /** Errors after the flip of the new snapshot. */
   readonly later?: readonly Error[];
 };
 
 export class DirectoryUpkeep {
   readonly #options: DirectoryUpkeepOptions;
-  /** Makes the next snapshot of a repository, without what is past its grace period. */
+  /** Makes the next snapshot of a repository, without content that is past its grace period. */
   readonly #expire: (policy: RepositoryPolicy) => Promise<PublishResult>;
   readonly #carried = new Map<RepositoryId, { snapshot: Timestamp; oldestMs: number }>();
 
@@ -96,7 +96,7 @@ export class DirectoryUpkeep {
     return { recovered, notDone };
   }
 
-  /** Of one repository, or of everything that is published and stored. */
+  /** Verifies one repository, or everything that is published and stored. */
   async verify(id: RepositoryId | undefined): Promise<VerifyReport | undefined> {
     const { run, roots, nowMs } = this.#options;
     const ids = await this.#idsOf(id);
@@ -135,7 +135,7 @@ export class DirectoryUpkeep {
       try {
         repaired.push(...(await this.#repairOne(each)).map((what) => `${each}: ${what}`));
       } catch (error) {
-        // One that is busy, or that dropdock did not make, must not keep the others from it.
+        // A busy repository, or one that dropdock did not make, must not stop the others from being repaired.
         if (faultOf(error) === 'bug') throw error;
         notDone.push({ id: each, error: error as Error });
         if (isSystemError(error)) return { repaired, notDone };
@@ -162,21 +162,21 @@ export class DirectoryUpkeep {
     ]);
   }
 
-  /** For a command: takes everything that can go, also what a running daemon has prepared. */
+  /** For a command: removes everything that can go, including spare trees of a running daemon. */
   clean({ dryRun }: { readonly dryRun: boolean }): Promise<CleanResult> {
     if (dryRun) return this.#planAll();
     return this.#cleanAll(async () => {
       const { run, roots } = this.#options;
       await this.#trashDeadWork();
-      // Trees prepared for what was current before link what they would have served.
+      // Spare trees of older snapshots link content that this cleaning may remove.
       await run(discardSpareTrees, { roots });
     });
   }
 
-  /** For a daemon, of which there may be several: what others have prepared is theirs. */
+  /** For a daemon. Others may be running, so only this process's spare trees are discarded. */
   cleanIfDue(): Promise<CleanResult> {
     const { run, roots, owner } = this.#options;
-    // Content that only they link would never be unused.
+    // Otherwise content linked only by spare trees would never become unused.
     return this.#cleanAll(() => run(discardSpareTrees, { roots, owner }));
   }
 
@@ -221,7 +221,7 @@ export class DirectoryUpkeep {
         repositories.push(cleaned);
         later.push(...errors.map((error) => ({ id, error })));
       } catch (error) {
-        // A busy one, or a full disk, must not keep the others from being cleaned.
+        // A busy repository or a full disk must not stop the others from being cleaned.
         if (faultOf(error) === 'bug') throw error;
         notDone.push({ id, error: error as Error });
       }
@@ -235,7 +235,7 @@ export class DirectoryUpkeep {
     if (isStale || plan.note) await this.#cleanUnderLock(request, isStale);
     const overdue = await this.#countOverdue(id, plan);
     if (overdue === 0) return found;
-    // Its last step is a cleaning, too.
+    // The last step of that publish is also a cleaning.
     const { snapshot, removed, later } = await this.#expire(policyOf(id));
     const snapshots = found.snapshots.map((each) =>
       removed.includes(each.name)
@@ -268,8 +268,8 @@ export class DirectoryUpkeep {
   }
 
   /**
-   * How many manifests the current snapshot carries on though their grace period is over. A snapshot never
-   * changes, so of thousands of idle repositories each is read once.
+   * Returns how many manifests the current snapshot keeps although their grace period is over. Snapshots are
+   * immutable, so each idle repository is read only once.
    */
   async #countOverdue(
     id: RepositoryId,
@@ -285,8 +285,8 @@ export class DirectoryUpkeep {
   }
 
   /**
-   * Removes what is stale, or only writes down the ages that are worth noting.
-   * @param isStale where nothing is, the lock is not waited for: its holder notes the same
+   * Removes old snapshots, or only records ages.
+   * @param isStale when false, does not wait for the lock: its holder records the same ages
    * @throws lock.busy, system errors
    */
   async #cleanUnderLock(request: CleanRequest, isStale: boolean): Promise<void> {
@@ -304,7 +304,7 @@ export class DirectoryUpkeep {
     }
   }
 
-  /** What crashed processes left under work/ would keep content for publishes that never end. */
+  /** Work directories of crashed processes count as running publishes and would keep content forever. */
   async #trashDeadWork(): Promise<void> {
     const { run, roots, isDead } = this.#options;
     const dead = (await run(workOwners, { roots })).filter(isDead);
@@ -316,7 +316,7 @@ export class DirectoryUpkeep {
     return { roots, nowMs: nowMs(), clock: clock(), graceMs: graceMs() };
   }
 
-  /** Undefined where a repository is asked for that is not there. */
+  /** Returns undefined when the requested repository does not exist. */
   async #idsOf(id: RepositoryId | undefined): Promise<RepositoryId[] | undefined> {
     const { run, roots } = this.#options;
     const all = await run(listRepositories, { roots });

@@ -1,4 +1,4 @@
-/** What a snapshot must hold, told from its own description: for whoever verifies or repairs it. */
+/** Renders the files that a snapshot must hold from its own description. Used by verify and repair. */
 import { join } from 'node:path';
 import type { RepositoryId } from '../../image/names.js';
 import { type RenderedFile, redirectFileName, renderSnapshot } from '../../repository/render.js';
@@ -9,14 +9,14 @@ import { readFile } from '../../storage/durable.js';
 import { snapshotPath, type TreeRoots } from '../../storage/tree-paths.js';
 import { readSnapshot } from './pivot.js';
 
-/** What the redirect file says that does not follow from the snapshot: the settings of its day. */
+/** Contents of the redirect file that come from the settings at that time and not from the snapshot. */
 export interface RedirectSettings {
   readonly urlTemplate: string;
   readonly protected: boolean;
 }
 
 /**
- * @param fallback for a redirect file that can no longer be read
+ * @param fallback used when the redirect file cannot be read
  * @throws layout.unsafe when the description cannot be read; ENOENT when there is none
  */
 export function expectedFiles(
@@ -29,7 +29,7 @@ export function expectedFiles(
   return renderExpected(disk, roots, { id, name }, readSnapshot(disk, roots, id, name), fallback);
 }
 
-/** The same for a description that was read by now. */
+/** The same, for a description that was already read. */
 export function renderExpected(
   disk: Disk,
   roots: TreeRoots,

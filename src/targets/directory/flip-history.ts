@@ -1,7 +1,7 @@
 /**
- * One line per flip: which snapshot became current, when and why. Written after the flip, so a
- * crash may lose the last line; the next visit finds the pivot elsewhere and writes it. Other lines
- * say how long ago flips were (`noteAges`): a wall clock does not.
+ * The history of a repository, one line per flip: snapshot, time and reason. The line is written after the
+ * flip, so a crash may lose the last one; the next publish or clean sees the moved pivot and adds it. Other
+ * lines record how long ago flips were (`noteAges`), which a wall clock cannot tell.
  */
 
 import { DropdockError, hasErrno } from '../../errors.js';
@@ -23,35 +23,35 @@ import { readPivot, readSnapshot } from './pivot.js';
 export interface FlipRecord extends Omit<SnapshotReason, 'why'> {
   readonly at: Timestamp;
   readonly snapshot: Timestamp;
-  /** 'recovered': a crash kept the flip out of the history, and its snapshot cannot be read. */
+  /** 'recovered': a crash lost the history line, and the snapshot cannot be read. */
   readonly why: SnapshotReason['why'] | 'recovered';
-  /** A clock that is never set, read after the flip; not there where nobody saw the flip. */
+  /** Monotonic clock, read after the flip. Absent for recovered lines. */
   readonly clock?: ClockReading;
 }
 
-/** A longer file is cut to about half of this, so that it is rewritten once in many flips. */
+/** A longer file is cut to about half of this, so that it is rewritten rarely. */
 const BYTES_MAX = 256 * 1024;
 const LINES_KEPT = 500;
-/** The newest lines stay as they are up to so much; older ones stay without the names of their drops. */
+/** The newest lines are kept unchanged up to this size. Older lines lose the names of their drops. */
 const WHOLE_BYTES_MAX = BYTES_MAX / 4;
 const BARE_BYTES_MAX = BYTES_MAX / 4;
-/** However long they are: a receipt that was not written is written by the next visit. */
+/** Kept whatever their length: the next publish or clean needs them to write missing receipts. */
 const WHOLE_LINES = 4;
 
-/** All that the file of a repository's history says. */
+/** The content of a history file. */
 export interface History {
   /** Oldest first. */
   readonly flips: readonly FlipRecord[];
-  /** What cleanings knew of how long ago these were, the last of each clock; see `noteAges`. */
+  /** Ages recorded by cleanings, the last of each clock. See `noteAges`. */
   readonly sightings: readonly Sighting[];
 }
 
-/** Oldest first. Damaged lines are passed over. */
+/** Oldest first. Skips damaged lines. */
 export function readHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): FlipRecord[] {
   return [...readFullHistory(disk, roots, id).flips];
 }
 
-/** Damaged lines are passed over. */
+/** Skips damaged lines. */
 export function readFullHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): History {
   const flips: FlipRecord[] = [];
   let sightings: Sighting[] = [];
@@ -74,7 +74,7 @@ function readLines(disk: Disk, path: string): string[] {
   }
 }
 
-/** Under the repository's lock, after the flip. */
+/** Runs under the repository's lock, after the flip. */
 export function recordFlip(
   disk: Disk,
   roots: TreeRoots,
@@ -85,8 +85,8 @@ export function recordFlip(
 }
 
 /**
- * Under the repository's lock: writes down how long ago flips were, for whoever cannot tell from the
- * clock of the flip itself: another host, or this one after its next start.
+ * Records how long ago flips were, for processes that cannot compare the clock readings: on another host, or
+ * on this one after a reboot. Runs under the repository's lock.
  */
 export function noteAges(disk: Disk, roots: TreeRoots, id: RepositoryId, sighting: Sighting): void {
   append(disk, roots, id, sighting);
@@ -107,14 +107,14 @@ function append(
     return;
   }
   withOpen(disk, path, 'update', (fd) => {
-    // A line torn by a crash must not swallow this one.
+    // Appends a newline first when a crash left an incomplete line.
     const torn = size > 0 && !endsWithNewline(disk, fd, size);
     writeAll(disk, fd, torn ? Buffer.concat([Buffer.from('\n'), line]) : line, size);
     disk.sync(fd);
   });
 }
 
-/** What is kept of a file that has grown long. */
+/** Returns the shortened text of a long history. */
 function shorten({ flips, sightings }: History): string {
   const kept: string[] = [];
   let whole = 0;
@@ -122,7 +122,7 @@ function shorten({ flips, sightings }: History): string {
   for (const flip of [...flips].reverse().slice(0, LINES_KEPT)) {
     const line = toLine(flip);
     const isWhole = kept.length < WHOLE_LINES || whole + line.length <= WHOLE_BYTES_MAX;
-    // Once the names of drops are left out, they are from there on.
+    // From the first line without drop names on, all older ones are without them.
     if (isWhole && bare === 0) {
       whole += line.length;
       kept.push(line);
@@ -140,7 +140,7 @@ function toLine(entry: FlipRecord | Sighting): string {
   return `${JSON.stringify(entry)}\n`;
 }
 
-/** @returns true when the last flip was missing from the history and has been added */
+/** @returns true when the last flip was missing from the history and was added */
 export function repairHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): boolean {
   const snapshot = readPivot(disk, roots, id);
   if (snapshot === null || readHistory(disk, roots, id).at(-1)?.snapshot === snapshot) return false;
@@ -149,7 +149,7 @@ export function repairHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): b
   return true;
 }
 
-/** A damaged snapshot is the business of `verify --repair`; it must not keep the next from coming. */
+/** A damaged snapshot is repaired by `verify --repair`; it must not block the next publish. */
 function reasonOf(
   disk: Disk,
   roots: TreeRoots,

@@ -1,6 +1,6 @@
 /**
- * The commit point. Everything before it can fail and changes nothing; nothing after it can fail
- * the publish. The only file that writes web/ and app/.
+ * The commit point of a publish. An error before it changes nothing; an error after it does not fail the
+ * publish. This is the only file that writes web/ and app/.
  */
 import { join } from 'node:path';
 import { DropdockError, hasErrno, type PlainError, toPlainError } from '../../errors.js';
@@ -33,47 +33,53 @@ import { readPivot } from './pivot.js';
 export interface FlipRequest {
   readonly roots: TreeRoots;
   readonly id: RepositoryId;
-  /** What the pivot named when the publish began. */
+  /** The snapshot that the pivot named when the publish began. */
   readonly base: Timestamp | null;
   readonly snapshot: Timestamp;
-  /** Its first element is not 0 once the lock is lost; shared with the thread that holds the lock. */
+  /** Its first element becomes nonzero when the lock is lost. Shared with the thread that holds the lock. */
   readonly lockLost: Int32Array;
 }
 
 /**
- * Steps 9 and 10 of a publish. The rename itself asks for no condition, so several who are about to
- * flip (a lock may be taken over from one that is only slow) are told apart by their links:
+ * Steps 9 and 10 of a publish. A rename cannot be made conditional, and a lock may be taken over from a
+ * process that is only slow. So publishers that are about to flip exclude each other by their links:
  *
- *   a. I make my link beside those of the others, b. take theirs away, c. see that the pivot is what I
- *   built on, d. rename my link over the pivot. Who finds his link gone has lost, and begins anew.
+ *   a. make own link beside the links of other publishers,
+ *   b. delete the links of all others,
+ *   c. check that the pivot is the snapshot this one was built on,
+ *   d. rename own link over the pivot. When the link is gone, the publish has lost and starts again.
  *
- * Of two that flip, say mine comes last. The pivot was still the old one at my c, so the other's link
- * was there when I came to b, or was made after it. If it was there I took it away, and he could not
- * flip. If it was made later he found mine at his b, and I could not. However long anybody sleeps
- * between two steps, no flip lands on one that it was not built on.
- * @returns what could not be done after the flip; the next visit does it
- * @throws lock.lost, pivot.moved, system errors: then the pivot is as it was, or (the latter alone)
- *   nobody knows
+ * Suppose two publishers P and Q flip, Q last. At Q's step c the pivot was still unchanged, so P's link
+ * either existed at Q's step b, or was made after it. In the first case Q deleted it, and P could not flip.
+ * In the second case P deleted Q's link at its own step b, and Q could not flip. So however long a process
+ * sleeps between two steps, no flip replaces a snapshot that it was not built on.
+ *
+ * @returns errors after the flip; the next publish or clean completes the work
+ * @throws lock.lost, pivot.moved, system errors; the pivot is unchanged then, or unknown after a system error
  */
 export function flip(disk: Disk, request: FlipRequest): unknown[] {
   const { roots, id, base, snapshot, lockLost } = request;
   const path = pivotPath(roots, id);
   const target = pivotTarget(id, snapshot);
-  // 9. Is the pivot what step 3 saw, and the lock still ours?
+  // 9. The pivot must be what step 3 saw, and the lock still held.
   const link = makeOnlyLink(disk, roots, id, snapshot);
   const now = readPivot(disk, roots, id);
   if (now !== base || Atomics.load(lockLost, 0) !== 0) {
     discard(() => disk.unlink(link));
     if (now === base) throw overtaken(id, snapshot);
-    throw new DropdockError('pivot.moved', `${id} moved from ${base} to ${now} meanwhile.`, {
-      snapshot,
-    });
+    throw new DropdockError(
+      'pivot.moved',
+      `Another publisher moved the pivot of '${id}' from ${base} to ${now}.`,
+      {
+        snapshot,
+      },
+    );
   }
-  // 10. One rename.
+  // 10. The flip is one rename.
   try {
     disk.rename(link, path);
   } catch (error) {
-    // Over NFS a rename whose answer was lost is reported as failed.
+    // Over NFS a rename whose response was lost is reported as failed.
     if (readLinkIfThere(disk, path) !== target) {
       discard(() => disk.unlink(link));
       throw hasErrno(error, 'ENOENT') ? overtaken(id, snapshot) : error;
@@ -82,7 +88,7 @@ export function flip(disk: Disk, request: FlipRequest): unknown[] {
   return collectErrors([() => syncDirectory(disk, webDirectory(roots))]);
 }
 
-/** The same, with an answer that can cross threads. */
+/** Same as `flip`, with a result that can be sent between threads. */
 export const flipTo = job(
   'fast',
   import.meta.url,
@@ -91,7 +97,10 @@ export const flipTo = job(
   },
 );
 
-/** Steps a and b. @returns where it is */
+/**
+ * Steps a and b.
+ * @returns the path of the link
+ */
 function makeOnlyLink(disk: Disk, roots: TreeRoots, id: RepositoryId, snapshot: Timestamp): string {
   const directory = pendingFlips(roots, id);
   ensureDirectory(disk, directory);
@@ -104,12 +113,12 @@ function makeOnlyLink(disk: Disk, roots: TreeRoots, id: RepositoryId, snapshot: 
 }
 
 function overtaken(id: RepositoryId, snapshot: Timestamp): DropdockError {
-  return new DropdockError('lock.lost', `The lock on ${id} was lost before the flip.`, {
+  return new DropdockError('lock.lost', `The lock on '${id}' was lost before the flip.`, {
     snapshot,
   });
 }
 
-/** For a pivot that leads to nothing: there is nothing to be lost by turning it. */
+/** Replaces a pivot that names a missing snapshot. Needs no condition: there is nothing to lose. */
 export function replacePivot(
   disk: Disk,
   roots: TreeRoots,
@@ -122,9 +131,9 @@ export function replacePivot(
 }
 
 /**
- * Step 11: the link for Crane, renamed into place even when it is right already, for Crane reloads
- * when a directory's time grows and nothing else in app/ changes.
- * @returns what went wrong; the pivot is flipped, so it is reported and not thrown
+ * Step 11: renames the link for Crane into place, even when it is already right. Crane reloads when the mtime
+ * of a directory grows, and nothing else in app/ changes.
+ * @returns the errors; they are not thrown because the flip is done
  */
 export function placeAppLink(
   disk: Disk,
@@ -147,7 +156,10 @@ export interface AfterFlipRequest {
   readonly record: FlipRecord;
 }
 
-/** Step 11 and the record of the flip. @returns what went wrong; the next visit does it */
+/**
+ * Step 11 and the history record of the flip.
+ * @returns the errors; the next publish or clean repeats the work
+ */
 export const afterFlip = job(
   'fast',
   import.meta.url,
@@ -155,7 +167,7 @@ export const afterFlip = job(
     const { roots, id, owner, record } = request;
     const errors = placeAppLink(disk, roots, id, owner);
     try {
-      // Whoever has moved it since, while we slept, has recorded this flip before.
+      // A publisher that moved the pivot since then has already recorded this flip.
       if (readPivot(disk, roots, id) === record.snapshot) recordFlip(disk, roots, id, record);
     } catch (error) {
       errors.push(error);
@@ -165,10 +177,10 @@ export const afterFlip = job(
 );
 
 /**
- * The end of a repository that was removed and whose grace period is over. The link for Crane goes
- * first: one that leads nowhere makes Crane give up loading everything (tried). Cut short in between,
- * the pivot still leads to a removed snapshot, and the next visit begins anew.
- * @returns false when the pivot leads elsewhere by now: somebody has published
+ * Removes the links of a removed repository whose grace period is over. The link for Crane goes first: Crane
+ * stops loading everything when it finds a dangling link (tried). When interrupted in between, the pivot
+ * still names a removed snapshot, and the next cleaning repeats this.
+ * @returns false when the pivot has moved: another publisher has published
  */
 export function removeLinks(
   disk: Disk,
@@ -189,7 +201,7 @@ export function removeLinks(
   return true;
 }
 
-/** @returns true when the link for Crane had to be put right */
+/** @returns true when the link for Crane was wrong and was replaced */
 export function repairAppLink(
   disk: Disk,
   roots: TreeRoots,

@@ -1,4 +1,4 @@
-/** What the current snapshot only carries on for pulls under way, and since when. Reads only. */
+/** What the current snapshot keeps for grace only, and since when. Read-only. */
 import { join } from 'node:path';
 import type { Digest } from '../../image/digest.js';
 import type { RepositoryId } from '../../image/names.js';
@@ -19,7 +19,7 @@ export interface CarriedRequest {
   readonly snapshot: Timestamp;
 }
 
-/** Digests of the files that the current snapshot has and one that was made now would not have. */
+/** Returns the digests of files in the current snapshot that the next one would not have. */
 export function leavesNextTime(
   disk: Disk,
   { roots, id, snapshot, expiredMs }: CarriedRequest & Pick<GracePeriod, 'expiredMs'>,
@@ -27,7 +27,7 @@ export function leavesNextTime(
   const stored = ifThere(() => readSnapshot(disk, roots, id, snapshot));
   if (stored === undefined) return new Set();
   const { state } = stored;
-  // Nothing that is the truth now leaves, so its name matters to none.
+  // Tagged content does not leave, so the name of the next snapshot does not matter here.
   const grace = { stampMs: timestampMs(snapshot), expiredMs };
   const leaves = contentOf(state);
   for (const digest of contentOf(settle(state, state, grace))) leaves.delete(digest);
@@ -44,8 +44,8 @@ function contentOf({ manifests }: RepositoryState): Set<Digest> {
 }
 
 /**
- * Since which snapshot (the name, in ms) each of the manifests is carried, the oldest first. None for a
- * repository that was removed: all of it goes when its own time is over.
+ * Returns since which snapshots (their names, in ms) manifests are kept for grace, oldest first. Empty for a
+ * removed repository, which is removed as a whole.
  * @throws layout.unsafe
  */
 export const carriedBy = job(

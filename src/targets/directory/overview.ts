@@ -1,4 +1,4 @@
-/** What status and history tell of a repository. Reads only. */
+/** Data for `status` and `history`. Read-only. */
 
 import type { RepositoryId } from '../../image/names.js';
 import type { HistoryEntry, RepositoryOverview } from '../../publisher/target.js';
@@ -15,7 +15,7 @@ export interface OverviewRequest {
   readonly id: RepositoryId;
 }
 
-/** Undefined where there is no such repository. */
+/** Returns undefined when there is no such repository. */
 export const repositoryOverview = job(
   'fast',
   import.meta.url,
@@ -48,7 +48,7 @@ function overview(
   };
 }
 
-/** Sizes of everything the kept snapshots of a repository serve, by digest. */
+/** Returns the size of everything that the kept snapshots of a repository serve, by digest. */
 export const repositoryContents = job(
   'fast',
   import.meta.url,

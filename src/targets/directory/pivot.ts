@@ -1,4 +1,4 @@
-/** Reads what is published now, through the pivot, as a publisher sees it. */
+/** Reads the published tree through the pivot. */
 import { join } from 'node:path';
 import { DropdockError, hasErrno } from '../../errors.js';
 import { isDigest } from '../../image/digest.js';
@@ -26,8 +26,8 @@ import {
 } from '../../storage/tree-paths.js';
 
 /**
- * The snapshot the pivot names; null before the first publish.
- * @throws layout.unsafe when something that dropdock did not make stands in its place
+ * Returns the snapshot that the pivot names; null before the first publish.
+ * @throws layout.unsafe when the pivot was not made by dropdock
  */
 export function readPivot(disk: Disk, roots: TreeRoots, id: RepositoryId): Timestamp | null {
   const path = pivotPath(roots, id);
@@ -39,7 +39,7 @@ export function readPivot(disk: Disk, roots: TreeRoots, id: RepositoryId): Times
     if (!hasErrno(error, 'EINVAL')) throw error;
     throw new DropdockError(
       'layout.unsafe',
-      `${path} is not a link; a rename cannot replace it. Move it away.`,
+      `'${path}' is not a symbolic link, so a publish cannot replace it. Move it away.`,
       { path },
       error,
     );
@@ -48,16 +48,16 @@ export function readPivot(disk: Disk, roots: TreeRoots, id: RepositoryId): Times
   if (snapshot !== undefined) return snapshot;
   throw new DropdockError(
     'layout.unsafe',
-    `${path} leads to ${target}, which dropdock did not make. Move it away, or choose another id.`,
+    `'${path}' points to '${target}', which dropdock did not make. Move it away, or choose another id.`,
     { path },
   );
 }
 
 /**
- * Reads the current snapshot without the repository's lock. It may be cleaned away while it is read: then
- * another one is current by now, and that is read.
- * @returns undefined where nothing is published
- * @throws ENOENT when what the pivot names is not there, or something of it
+ * Reads the current snapshot without the repository's lock. When a cleaning removes it meanwhile, reads the
+ * one that is current then.
+ * @returns undefined when nothing is published
+ * @throws ENOENT when the snapshot that the pivot names is missing or incomplete
  */
 export function readThroughPivot<T>(
   disk: Disk,
@@ -78,7 +78,7 @@ export function readThroughPivot<T>(
   return undefined;
 }
 
-/** Undefined for what is not there (any more): a snapshot may be cleaned away while it is read. */
+/** Returns undefined on ENOENT: a snapshot may be removed while it is read. */
 export function ifThere<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -88,7 +88,7 @@ export function ifThere<T>(read: () => T): T | undefined {
   }
 }
 
-/** Reads a snapshot's own description. */
+/** Reads the description of a snapshot. */
 export function readSnapshot(
   disk: Disk,
   roots: TreeRoots,
@@ -116,7 +116,7 @@ export const currentSnapshot = job(
   },
 );
 
-/** The snapshot that is current in the directory; undefined where there is none. */
+/** Returns the text of the current snapshot; undefined when there is none. */
 export const readLocalText = job(
   'fast',
   import.meta.url,
@@ -131,7 +131,10 @@ export const readLocalText = job(
   },
 );
 
-/** What a snapshot was built on; reads its first lines alone, however many tags it has. */
+/**
+ * Returns the snapshot that this one was built on. Parses only the header, so its cost does not depend on the
+ * tags.
+ */
 export function readBase(
   disk: Disk,
   roots: TreeRoots,
@@ -143,14 +146,14 @@ export function readBase(
   return base as Timestamp | null;
 }
 
-/** The names of all complete snapshots, oldest first, and of strangers among them. */
+/** Returns the names in master/<id>/, oldest first: complete snapshots, and unknown entries. */
 export function listSnapshots(disk: Disk, roots: TreeRoots, id: RepositoryId): string[] {
   return listIfThere(disk, snapshotsDirectory(roots, id))
     .map(({ name }) => name)
     .sort();
 }
 
-/** What a thin drop may leave out: what this very snapshot serves, and no other's (I8). */
+/** Returns what a thin drop may leave out: what this snapshot serves, and no other's content (I8). */
 export function publishedContent(
   disk: Disk,
   roots: TreeRoots,
@@ -167,15 +170,15 @@ export function publishedContent(
       if (!isDigest(digest)) return undefined;
       const size = disk.statIfThere(join(root, 'blobs', digest))?.size;
       if (size === undefined) return undefined;
-      // What repair took out of the store was damaged: the drop must bring it back.
+      // A file that repair took out of the store was damaged: the drop must supply it again.
       return disk.statIfThere(contentPath(roots, digest))?.size === size ? size : undefined;
     },
     readManifest: (digest) => {
       if (!isDigest(digest)) return undefined;
       for (const kind of ['oci', 'oci-index', '2', 'list', '1']) {
         const path = join(root, 'manifests', kind, digest);
-        // As for blobs; and a referrers response that dropdock wrote is content of no store. Under `1` a
-        // name may be that of what was signed, which says nothing about the store.
+        // As for blobs. Generated referrers responses are not in the content store. Under `1` the name may be
+        // the digest of the signed part, which says nothing about the store.
         if (kind !== '1' && disk.statIfThere(contentPath(roots, digest)) === undefined) continue;
         const bytes = ifThere(() => readFile(disk, path, MANIFEST_BYTES_MAX));
         if (bytes) return bytes;

@@ -1,6 +1,6 @@
 /**
- * Was this drop published already? A claim that outlived its flip (the receipt could not be written,
- * the process died) comes again; its repository's history knows it by its path and claim time.
+ * Finds drops that were published already. A claim may outlive its flip, when the receipt could not be
+ * written or the process died. The history of the repository identifies it by its path and claim time.
  */
 
 import { hasErrno } from '../../errors.js';
@@ -21,7 +21,7 @@ export interface FindRequest {
   readonly drops: readonly Origin[];
 }
 
-/** What the snapshots of that publish still tell; nothing of the drop is read again. */
+/** What the snapshots say about that publish. The drop is not read again. */
 export interface PublishedBefore {
   readonly snapshot: Timestamp;
   readonly base: Timestamp | null;
@@ -29,7 +29,10 @@ export interface PublishedBefore {
   readonly content: StagedContent;
 }
 
-/** Under the repository's lock, after mending. Reads only. @returns in the order of `drops` */
+/**
+ * Runs under the repository's lock, after recovery. Read-only.
+ * @returns same order as `drops`
+ */
 export function findPublished(
   disk: Disk,
   { roots, id, drops }: FindRequest,
@@ -61,19 +64,19 @@ function describe(
   return {
     snapshot,
     base,
-    // A tag that went did so for the only drop there was.
+    // With only one drop, a tag that was removed belongs to it.
     moves: moves.filter(({ tag, to }) => own.has(tag) || (to === null && drops.length === 1)),
     content: {
       roots: named,
       manifests: [],
       blobs: [],
       leftOut: [],
-      warnings: ['It was published before its receipt was written; it was not read again.'],
+      warnings: ['It was published before its receipt could be written. It was not read again.'],
     },
   };
 }
 
-/** Undefined for a snapshot that was cleaned away. */
+/** Returns undefined when the snapshot was removed. */
 function readIfKept(
   disk: Disk,
   roots: TreeRoots,
@@ -88,10 +91,7 @@ function readIfKept(
   }
 }
 
-/**
- * Compared as one component: an earlier version, and a claim that an earlier version left, know a drop
- * that was taken over by that name only.
- */
+/** Compares flat names: claims taken over by an earlier version have only that name. */
 function isSame(a: Origin, b: Origin): boolean {
   return a.at === b.at && flatDropName(a.drop) === flatDropName(b.drop);
 }

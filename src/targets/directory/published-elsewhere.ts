@@ -1,6 +1,6 @@
 /**
- * What a repository serves that is published to object stores only: the snapshot each of them had when
- * it was last seen, kept in a file, so that a thin drop can be judged without asking the store.
+ * Remembers what repositories serve that are published to object stores only: a file holds the last known
+ * snapshot of each store, so that a thin drop can be checked without a request.
  */
 import { dirname } from 'node:path';
 import { hasErrno } from '../../errors.js';
@@ -19,7 +19,7 @@ export interface RememberRequest {
   readonly roots: TreeRoots;
   readonly target: string;
   readonly id: RepositoryId;
-  /** Of the snapshot. */
+  /** Text of the snapshot. */
   readonly text: Uint8Array;
 }
 
@@ -33,7 +33,7 @@ export const rememberElsewhere = job(
   },
 );
 
-/** What a thin drop may leave out: what every one of these targets serves (I8: of this repository). */
+/** Returns what a thin drop may leave out: what all these targets serve for this repository (I8). */
 export function publishedElsewhere(
   disk: Disk,
   roots: TreeRoots,
@@ -47,7 +47,7 @@ export function publishedElsewhere(
       const [first, ...others] = sizes.map((each) => each.get(digest));
       return others.every((size) => size === first) ? first : undefined;
     },
-    // Its bytes are read, so they must be here.
+    // The bytes are needed, so they must be in the content store.
     readManifest: (digest) => {
       const records = states.map((state) => state?.manifests.get(digest as Digest));
       const [record] = records;
@@ -63,7 +63,7 @@ function blobSizes(state: RepositoryState | undefined): ReadonlyMap<string, numb
   return new Map(blobs.map(({ digest, size }) => [digest, size]));
 }
 
-/** Undefined for one that was never seen. */
+/** Returns undefined when no snapshot is remembered. */
 function readState(disk: Disk, path: string): RepositoryState | undefined {
   try {
     return parseSnapshot(readFile(disk, path, Number.MAX_SAFE_INTEGER), path).state;

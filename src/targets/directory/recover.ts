@@ -1,6 +1,6 @@
 /**
- * What a crash left undone, found and done by the next start or the next visit: all links are
- * checked, not one (a restarted Kubernetes AtomicWriter compared only one and never finished).
+ * Completes what a crash interrupted, at the next start or publish. Checks all links, not just one: a
+ * restarted Kubernetes AtomicWriter compared only one and never finished.
  */
 import { join } from 'node:path';
 import { DropdockError } from '../../errors.js';
@@ -31,7 +31,7 @@ import { repairAppLink } from './flip.js';
 import { readHistory, repairHistory } from './flip-history.js';
 import { readPivot } from './pivot.js';
 
-/** Every repository the tree knows: by its pivot, its link for Crane, or its snapshots. */
+/** Returns the ids of all repositories in the tree: by pivot, by link for Crane, or by snapshots. */
 export const listRepositories = job(
   'fast',
   import.meta.url,
@@ -52,13 +52,17 @@ export interface RecoverRequest {
   readonly owner: string;
 }
 
-/** Under the repository's lock. @returns what was put right, in words */
+/**
+ * Runs under the repository's lock.
+ * @returns a description of each repair
+ */
 export const recoverRepository = job(
   'fast',
   import.meta.url,
   function recoverRepository(disk: Disk, { roots, id, owner }: RecoverRequest): string[] {
     const repaired: string[] = [];
-    // A crash may have come between a flip and its sync: nobody may build on it before it is on disk.
+    // A crash may have happened between a flip and its sync. The flip must be on disk before anything builds on
+    // it.
     syncDirectory(disk, webDirectory(roots));
     for (const directory of [webDirectory(roots), appDirectory(roots)]) {
       for (const { name } of listIfThere(disk, directory)) {
@@ -68,23 +72,21 @@ export const recoverRepository = job(
       }
     }
     if (readPivot(disk, roots, id) === null) {
-      // Without a pivot there is no repository; a removal that was cut short ends here.
+      // Without a pivot there is no repository. This finishes an interrupted removal.
       if (readLinkIfThere(disk, appLinkPath(roots, id)) === appLinkTarget(id)) {
         removeIfThere(disk, appLinkPath(roots, id));
         syncDirectory(disk, appDirectory(roots));
-        repaired.push('removed the link for Crane, which led nowhere');
+        repaired.push('removed a dangling link for Crane');
       }
       return repaired;
     }
     if (repairAppLink(disk, roots, id, owner)) repaired.push('placed the link for Crane');
-    if (repairHistory(disk, roots, id)) repaired.push('recorded the last flip');
+    if (repairHistory(disk, roots, id)) repaired.push('added the last flip to the history');
     return repaired;
   },
 );
 
-/**
- * The repositories that need mending. Reads only, and little: thousands are looked at in a moment.
- */
+/** Returns the repositories that need recovery. Read-only, and fast for thousands of repositories. */
 export const findBroken = job(
   'fast',
   import.meta.url,
@@ -111,7 +113,7 @@ export const findBroken = job(
   },
 );
 
-/** On a Pulp host links that Pulp made lie beside ours; they are none of our business. */
+/** On a Pulp host the links made by Pulp are in the same directory. They are ignored. */
 function pivotOrUnknown(
   disk: Disk,
   roots: TreeRoots,
@@ -127,11 +129,14 @@ function pivotOrUnknown(
 
 export interface AbandonedRequest {
   readonly roots: TreeRoots;
-  /** Tokens of processes that are gone. */
+  /** Ids of processes that are gone. */
   readonly dead: readonly string[];
 }
 
-/** Moves the unfinished work of dead processes into the trash. @returns how many pieces */
+/**
+ * Moves the work directories of dead processes into the trash.
+ * @returns how many
+ */
 export const trashAbandonedWork = job(
   'fast',
   import.meta.url,

@@ -1,6 +1,6 @@
 /**
- * Ends a repository that was removed: until the grace period is over its last snapshot serves pulls
- * under way; then its links go, its snapshots and its history.
+ * Deletes a removed repository. Its last snapshot serves running pulls until the grace period is over; then
+ * its links, snapshots and history are deleted.
  */
 import { join } from 'node:path';
 import { hasErrno } from '../../errors.js';
@@ -28,15 +28,18 @@ export interface RemovalRequest {
   readonly id: RepositoryId;
   readonly graceMs: number;
   readonly clock: ClockReading;
-  /** Of the lock it is done under; see `FlipRequest`. Nothing goes once it is lost. */
+  /** Set when the lock is lost (see `FlipRequest`). Nothing is deleted after that. */
   readonly lockLost?: Int32Array;
 }
 
-/** Reads only. True when a removed repository's time is over, or when its end was begun and cut short. */
+/**
+ * Returns true when the grace period of a removed repository is over, or its deletion was interrupted.
+ * Read-only.
+ */
 export function isExpired(disk: Disk, { roots, id, graceMs, clock }: RemovalRequest): boolean {
   const current = readPivot(disk, roots, id);
   const all = current === null ? listSnapshots(disk, roots, id) : [current];
-  // Without a pivot the newest tells: somebody may have taken the pivot of a living one by mistake.
+  // Without a pivot the newest snapshot decides: the pivot may have been deleted by mistake.
   const last = all.filter(isTimestamp).at(-1);
   if (last === undefined) {
     return all.length === 0 && disk.statIfThere(snapshotsDirectory(roots, id)) !== undefined;
@@ -46,21 +49,24 @@ export function isExpired(disk: Disk, { roots, id, graceMs, clock }: RemovalRequ
   if (graceMs <= 0) return true;
   const { flips, sightings } = readFullHistory(disk, roots, id);
   const at = flips.findLastIndex(({ snapshot }) => snapshot === last);
-  // Its end was begun: the pivot went, and the history.
+  // An interrupted deletion: pivot and history are gone already.
   if (current === null && at === -1) return true;
   return (flipAges(flips, sightings, clock)[at] ?? 0) >= graceMs;
 }
 
-/** Under the repository's lock. @returns true when the repository is gone now */
+/**
+ * Runs under the repository's lock.
+ * @returns true when the repository was deleted
+ */
 export function finishRemoval(disk: Disk, request: RemovalRequest): boolean {
   if (!isExpired(disk, request)) return false;
   const { roots, id } = request;
   const removed = readPivot(disk, roots, id);
-  // What comes after this name is somebody's next snapshot.
+  // Newer names may be the next snapshot of a running publish.
   const names = listSnapshots(disk, roots, id)
     .filter(isTimestamp)
     .filter((name) => removed === null || name <= removed);
-  // Another host may have taken the lock over and published: asked again before each step.
+  // Checked before each step: another host may have taken over the lock and published.
   if (isLost(request)) return false;
   if (removed !== null && !removeLinks(disk, roots, id, removed)) return false;
   return removeRemains(disk, request, names);
@@ -70,14 +76,14 @@ function isLost({ lockLost }: RemovalRequest): boolean {
   return lockLost !== undefined && Atomics.load(lockLost, 0) !== 0;
 }
 
-/** What lies under master/ for an id that has no pivot any more; strangers stay. */
+/** Deletes the snapshots of an id without a pivot. Unknown entries are kept. */
 function removeRemains(disk: Disk, request: RemovalRequest, names: readonly Timestamp[]): boolean {
   const { roots, id } = request;
   const directory = snapshotsDirectory(roots, id);
   const isStillOurs = () => readPivot(disk, roots, id) === null && !isLost(request);
   if (!isStillOurs()) return false;
   moveToTrash(disk, roots, historyPath(roots, id), `${id}.jsonl`);
-  // Oldest first: the last one has the mark by which a later visit knows what this is.
+  // Oldest first: the last one has the mark that identifies a removed repository after an interruption.
   for (const name of names) {
     if (!isStillOurs()) return false;
     moveToTrash(disk, roots, snapshotPath(roots, id, name), `${id}@${name}`);

@@ -1,8 +1,8 @@
 /**
- * Puts right what verify finds and what can be put right: from the content store, from the other
- * files of the repository's snapshots, and from what each snapshot says of itself. Every file is
- * replaced by a rename, so that a reader sees the bad one or the good one. What has no good copy any
- * more is taken out of the store, so that the next drop of the image brings it back.
+ * Repairs what verify finds, from the content store, from other files of the repository's snapshots, and from
+ * the description of each snapshot. Every file is replaced by a rename, so a reader sees the bad or the good
+ * file. Content without a good copy is taken out of the store, so that the next drop of the image supplies it
+ * again.
  */
 import { basename, dirname, join } from 'node:path';
 import { DropdockError, hasErrno } from '../../errors.js';
@@ -37,7 +37,10 @@ export interface RepairRequest {
   readonly redirect: RedirectSettings;
 }
 
-/** Under the repository's lock. @returns what was put right, in words */
+/**
+ * Runs under the repository's lock.
+ * @returns a description of each repair
+ */
 export const repairRepository = job(
   'background',
   import.meta.url,
@@ -45,7 +48,7 @@ export const repairRepository = job(
     const repair = new Repair(disk, request);
     repair.pivot();
     for (const name of repair.snapshots) repair.snapshot(name);
-    // They may hold what was bad.
+    // They may link bad files.
     discardSpareTrees(disk, { roots: request.roots });
     return repair.repaired;
   },
@@ -55,10 +58,10 @@ class Repair {
   readonly repaired: string[] = [];
   readonly snapshots: readonly Timestamp[];
   readonly #expected = new Map<Timestamp, readonly RenderedFile[]>();
-  /** Whether the bytes behind an inode are those of a digest; each is read once. */
+  /** Whether the bytes of an inode match a digest. Each inode is read once. */
   readonly #seen = new Set<string>();
   readonly #good = new Map<string, boolean>();
-  /** How many files were made the store's again. */
+  /** Number of files that were linked to the store again. */
   #shared = 0;
 
   constructor(
@@ -71,13 +74,13 @@ class Repair {
       try {
         this.#expected.set(name, expectedFiles(disk, roots, id, name, request.redirect));
       } catch (error) {
-        // What it was cannot be told any more; verify reports it.
+        // Its files cannot be derived any more; verify reports it.
         if (!(error instanceof DropdockError) && !hasErrno(error, 'ENOENT')) throw error;
       }
     }
   }
 
-  /** One that leads to nothing is turned to what was current before, as far as it is kept. */
+  /** Replaces a dangling pivot with the last earlier snapshot that is kept. */
   pivot(): void {
     const { disk } = this;
     const { roots, id, owner } = this.request;
@@ -89,7 +92,7 @@ class Repair {
       .at(-1);
     if (before === undefined) return;
     replacePivot(disk, roots, id, { to: before, owner });
-    this.repaired.push(`the pivot led to ${current}, which is gone; it leads to ${before} now`);
+    this.repaired.push(`pointed the pivot to ${before}; it named ${current}, which is gone`);
   }
 
   snapshot(name: Timestamp): void {
@@ -105,16 +108,17 @@ class Repair {
       else this.#content(path, file, shown);
       this.#mode(path, STORED_MODE, shown);
     }
-    if (this.#shared > 0) this.repaired.push(`${name} shares ${this.#shared} files with the store`);
+    if (this.#shared > 0)
+      this.repaired.push(`linked ${this.#shared} files of ${name} to the store again`);
     this.#shared = 0;
   }
 
-  /** Something that is no file cannot be replaced by one. */
+  /** Moves away anything that is not a file, which a rename could not replace. */
   #clear(path: string, shown: string): void {
     const kind = this.disk.statIfThere(path)?.kind;
     if (kind === undefined || kind === 'file') return;
     moveToTrash(this.disk, this.request.roots, path, `in-the-way@${basename(path)}`);
-    this.repaired.push(`took the ${kind} away that was in the place of ${shown}`);
+    this.repaired.push(`moved away a ${kind} in place of ${shown}`);
   }
 
   #directories(root: string, below: string, name: Timestamp): void {
@@ -124,7 +128,7 @@ class Repair {
     this.#mode(join(root, below), TREE_DIRECTORY_MODE, `${name}/${below}`);
   }
 
-  /** A web server is another user: it must be able to read. */
+  /** A web server runs as another user and must be able to read the file. */
   #mode(path: string, wanted: number, shown: string): void {
     const stat = this.disk.statIfThere(path);
     if (stat === undefined || (stat.mode & wanted & 0o555) === (wanted & 0o555)) return;
@@ -149,8 +153,8 @@ class Repair {
     const digest = digestIn(file);
     if (digest === undefined) return;
     if (this.#isGood(path, digest)) {
-      // The next drop would be told that the store has it already; or, where a tree was copied
-      // without its hard links and the store swept, that it must bring what is published.
+      // Without this, a thin drop would rely on a bad file in the store; or, after a tree was copied without
+      // its hard links and the store swept, a thin drop would be refused although its content is published.
       const good = this.#goodInStore(digest);
       if (good !== undefined && 'content' in file) this.#share(path, good);
       return;
@@ -160,7 +164,7 @@ class Repair {
     ensureDirectory(disk, dirname(path));
     const temporary = this.#temporary(path);
     if ('tagged' in file) {
-      // A tag's file is its own: nginx makes its ETag of its time.
+      // The file of a tag is not shared: nginx makes its ETag from its time.
       const bytes = readFile(disk, stored, MANIFEST_BYTES_MAX);
       replaceFile(disk, path, bytes, temporary, STORED_MODE);
     } else {
@@ -171,7 +175,7 @@ class Repair {
     this.repaired.push(`restored ${shown}`);
   }
 
-  /** After a copy without hard links: the same bytes twice on the disk, and each name alone. */
+  /** After a copy without hard links the same bytes take up space twice. */
   #share(path: string, stored: string): void {
     const { disk } = this;
     const [ours, theirs] = [path, stored].map((each) => disk.stat(each).ino);
@@ -180,16 +184,16 @@ class Repair {
     try {
       disk.link(stored, temporary);
     } catch (error) {
-      // A file can have so many names: old snapshots have another one of the same bytes.
+      // The maximum number of links is reached. Old snapshots keep another file with the same bytes.
       if (hasErrno(error, 'EMLINK')) return;
       throw error;
     }
-    // Good before and after, so nobody waits for its sync.
+    // Both files are good, so this needs no sync.
     disk.rename(temporary, path);
     this.#shared++;
   }
 
-  /** The store's file, if need be brought back from a good one in a snapshot. */
+  /** Returns the path in the store, restored from a snapshot if necessary; undefined without a good copy. */
   #goodInStore(digest: Digest): string | undefined {
     const { disk } = this;
     const { roots } = this.request;
@@ -198,18 +202,18 @@ class Repair {
     const copy = this.#copies(digest).find((path) => this.#isGood(path, digest));
     if (disk.statIfThere(stored) !== undefined) {
       moveToTrash(disk, roots, stored, `damaged@${basename(stored)}`);
-      const how = copy === undefined ? 'it is to be dropped again' : 'there is another copy';
-      this.repaired.push(`took ${digest} out of the store, its bytes are wrong; ${how}`);
+      const how = copy === undefined ? 'drop the image again' : 'another copy exists';
+      this.repaired.push(`took ${digest} out of the store, its content is damaged; ${how}`);
     }
     if (copy === undefined) return undefined;
     ensureDirectory(disk, dirname(stored));
     disk.link(copy, stored);
     syncDirectory(disk, dirname(stored));
-    this.repaired.push(`put ${digest} into the store, from a snapshot that has it`);
+    this.repaired.push(`restored ${digest} in the store from a snapshot`);
     return stored;
   }
 
-  /** Every file of the repository's snapshots that should hold this. */
+  /** Returns every file of the repository's snapshots that should hold this digest. */
   #copies(digest: Digest): string[] {
     const { roots, id } = this.request;
     return [...this.#expected].flatMap(([name, files]) =>
@@ -230,13 +234,13 @@ class Repair {
     return isGood;
   }
 
-  /** Beside what it replaces, hidden from web servers. */
+  /** A path in the same directory, hidden from web servers. */
   #temporary(path: string): string {
     return join(dirname(path), `.${this.request.owner}`);
   }
 }
 
-/** Undefined for a text that was made here. */
+/** Returns undefined for generated texts. */
 function digestIn(file: RenderedFile): Digest | undefined {
   if ('content' in file) return file.content;
   return 'tagged' in file ? file.tagged : undefined;

@@ -1,6 +1,6 @@
 /**
- * The snapshots that this thread built or read last, so that the next publish of a repository with
- * 50,000 tags need not parse 40 MB of text first, nor render all of it anew.
+ * Caches the snapshots that this thread built or read last. The next publish of a repository with 50,000 tags
+ * then need not parse 40 MB of text and render all of it again.
  */
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
@@ -13,27 +13,27 @@ import type { Disk } from '../../storage/disk.js';
 import { snapshotPath, snapshotsDirectory, type TreeRoots } from '../../storage/tree-paths.js';
 import { readSnapshot } from './pivot.js';
 
-/** Of text; what is made of it takes some times as much. */
+/** Size of the text. The parsed form takes several times as much. */
 const BYTES_MAX = 128 * 1024 * 1024;
-/** A thread may live as long as its process. */
+/** A thread may live as long as its process, so entries expire. */
 const REMEMBERED_MS = 60_000;
 
 interface Remembered {
-  /** Which very snapshot it is. */
+  /** See `snapshotVersion`. */
   readonly version: string;
   readonly stored: StoredSnapshot;
-  /** Unless it was read from its file. */
+  /** Absent when the snapshot was read from its file. */
   readonly rendering?: Rendering | undefined;
 }
 
-/** One snapshot of each repository, the last. */
+/** Holds the last snapshot of each repository. */
 const remembered = new LRUCache<string, Remembered>({
   maxSize: BYTES_MAX,
   ttl: REMEMBERED_MS,
   ttlAutopurge: true,
 });
 
-/** As `readSnapshot`, for a publisher; those who look for damage read the file itself. */
+/** Cached `readSnapshot`, for publishers. Verify and repair read the file itself. */
 export function recallSnapshot(
   disk: Disk,
   roots: TreeRoots,
@@ -48,7 +48,7 @@ export function recallSnapshot(
   return stored;
 }
 
-/** How that very snapshot was rendered, where this is known. */
+/** Returns how this snapshot was rendered, if known. */
 export function recallRendering(
   roots: TreeRoots,
   stored: StoredSnapshot | undefined,
@@ -58,7 +58,7 @@ export function recallRendering(
   return known?.stored === stored ? known.rendering : undefined;
 }
 
-/** @param stored what was just read from this snapshot, or written as it */
+/** @param stored was just read from this snapshot, or written as it */
 export function rememberSnapshot(
   disk: Disk,
   roots: TreeRoots,
@@ -72,7 +72,9 @@ export function rememberSnapshot(
   remembered.set(snapshotsDirectory(roots, id), { version, stored, rendering }, { size });
 }
 
-/** Names the very snapshot: its name may have been another's before, its file's inode too. */
+/**
+ * Identifies a snapshot beyond its name, which another one may have had before, as may the inode of its file.
+ */
 export function snapshotVersion(
   disk: Disk,
   roots: TreeRoots,

@@ -1,12 +1,12 @@
 /**
- * A spare tree: links to what the current snapshot of a repository holds, made by the daemon in the
- * background after a publish. The next publish takes it with one rename and changes what differs:
- * for 10,000 tags that saves 50,000 links. It is bound to the very snapshot it was made of; a
- * publish on top of another snapshot begins with an empty tree. When a publish begins earlier, the
- * tree is left as far as it is, and the publish adds what it lacks.
+ * A spare tree holds links to the content of a repository's current snapshot. The daemon makes it in the
+ * background after a publish. The next publish takes it with one rename and changes only the differences: for
+ * 10,000 tags this saves 50,000 links. A spare tree belongs to exactly one snapshot; a publish on top of
+ * another one starts with an empty tree. When a publish starts before the tree is complete, it takes the part
+ * and adds the rest.
  *
- *   work/<owner>-spare-<id>/making               somebody makes it
- *   work/<owner>-spare-<id>/<version>=<files>    with so many files; see snapshotVersion
+ *   work/<owner>-spare-<id>/making               being made
+ *   work/<owner>-spare-<id>/<version>=<files>    number of files; see snapshotVersion
  */
 import { join } from 'node:path';
 import { hasErrno } from '../../errors.js';
@@ -40,7 +40,7 @@ export const TREE_DIRECTORY_MODE = 0o755;
 
 const MAKING = 'making';
 
-/** Where a snapshot has its many files. */
+/** The directories of a snapshot that may hold many files. */
 const LARGE_DIRECTORIES = [
   'blobs',
   'manifests/oci',
@@ -63,7 +63,7 @@ export interface SparePlace {
   readonly owner: string;
 }
 
-/** Shared between threads: whoever makes a spare tree stops when its one element is not 0. */
+/** Shared between threads: the making of a spare tree stops when its one element is not 0. */
 export type StopFlag = Int32Array;
 
 export interface MakeSpareTreeRequest extends SparePlace {
@@ -71,8 +71,9 @@ export interface MakeSpareTreeRequest extends SparePlace {
 }
 
 /**
- * Makes the spare tree of a repository, unless it is there. Holds no lock: a publish meanwhile only
- * makes it useless. @returns whether one was made
+ * Makes the spare tree of a repository unless it exists. Takes no lock: a publish meanwhile only makes it
+ * useless.
+ * @returns whether one was made
  */
 export const makeSpareTree = job(
   'background',
@@ -97,7 +98,7 @@ export const makeSpareTree = job(
       return true;
     } catch (error) {
       discard(() => throwAway(disk, roots, join(home, MAKING)));
-      // The snapshot was cleaned away, or the tree discarded, or a file has as many names as it may.
+      // The snapshot was removed, the tree discarded, or a file has the maximum number of links.
       if (hasErrno(error, 'ENOENT', 'EEXIST', 'EMLINK')) return false;
       throw error;
     }
@@ -106,8 +107,8 @@ export const makeSpareTree = job(
 
 /**
  * Moves the spare tree of the snapshot `base` to `root`.
- * @returns how many files it has, which may be fewer than the snapshot has, and more where another program has
- *   put something into the snapshot; undefined where there is no tree
+ * @returns its number of files; undefined when there is no tree. It may be fewer than the snapshot has, or
+ *   more when another program put files into the snapshot.
  */
 export function takeSpareTree(
   disk: Disk,
@@ -125,7 +126,7 @@ export function takeSpareTree(
   return Number(name.slice(prefix.length));
 }
 
-/** The paths of all files of a spare tree. */
+/** Returns the paths of all files of a spare tree. */
 export function listSpareTree(disk: Disk, root: string): string[] {
   return LARGE_DIRECTORIES.flatMap((directory) =>
     listIfThere(disk, join(root, directory)).map(({ name }) => `${directory}/${name}`),
@@ -133,8 +134,9 @@ export function listSpareTree(disk: Disk, root: string): string[] {
 }
 
 /**
- * Throws spare trees away: after a repair, for they may link what was bad, and before a sweep, for
- * content that only they link would never be unused. @returns how many repositories had one
+ * Deletes spare trees: after a repair, because they may link bad files, and before a sweep, because content
+ * that only they link would never become unused.
+ * @returns how many repositories had one
  */
 export const discardSpareTrees = job(
   'background',
@@ -163,7 +165,7 @@ interface CopyToMake {
   readonly stop: StopFlag | undefined;
 }
 
-/** @returns how many were made */
+/** @returns how many links were made */
 function copyLinks(disk: Disk, roots: TreeRoots, { from, to, stop }: CopyToMake): number {
   let files = 0;
   for (const directory of SPARE_DIRECTORIES) {
@@ -189,8 +191,8 @@ interface LinkToMake {
 }
 
 /**
- * As a publish would: what is named by a digest from the store, the rest from the snapshot. Below
- * manifests/1 a digest may name other bytes than what is stored under it.
+ * Links content from the store and everything else from the snapshot, as a publish does. Below manifests/1 a
+ * digest may name other bytes than those stored under it.
  */
 function linkFile(disk: Disk, roots: TreeRoots, { source, target, name }: LinkToMake): void {
   const isContent = isDigest(name) && !source.endsWith('manifests/1');

@@ -1,12 +1,14 @@
 /**
- * Removes content that no snapshot links any more. A publish that is under way may have found its
- * content here and be about to link it. It renews the change time of what it wants (`markUsed`), which
- * says that it was touched and not when: the clock that dates files may be set. So there are two ways:
+ * Deletes content that no snapshot links. A running publish may have found its content in the store and be
+ * about to link it. It updates the change time of that content (`markUsed`). The change time shows that a
+ * file was touched, not when: the wall clock may be set. So content is deleted in two cases:
  *
- * - What only the snapshots in the trash held, whose own grace period is over, goes at once where no
- *   publish is under way.
- * - Anything else goes when an earlier sweep has seen it unused, as it is now, the grace period ago or
- *   longer, and no publish is under way that was when it was first seen: later ones would have touched it.
+ * - Content that only snapshots in the trash linked, whose own grace period is over: at once, when no publish
+ *   is
+ *   running.
+ * - Other content: when an earlier sweep saw it unused and unchanged at least the grace period ago, and no
+ *   publish of
+ *   that time is still running. Later publishes would have touched it.
  */
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
@@ -45,9 +47,9 @@ import { leavesNextTime } from './kept-for-grace.js';
 
 export interface SweepRequest {
   readonly roots: TreeRoots;
-  /** The wall clock: what was touched lately by it stays, whatever else is known. */
+  /** Wall clock. Content touched recently by this clock is always kept. */
   readonly nowMs: number;
-  /** What ages are judged by. */
+  /** Clock for measuring ages. */
   readonly clock: ClockReading;
   readonly graceMs: number;
 }
@@ -55,7 +57,7 @@ export interface SweepRequest {
 export interface SweepResult {
   readonly files: number;
   readonly bytes: number;
-  /** How much is left in the store: known here at no cost, for every file was looked at. */
+  /** What remains in the store. The sweep visits every file, so this costs nothing. */
   readonly stays: { readonly files: number; readonly bytes: number };
 }
 
@@ -65,7 +67,7 @@ interface Unused {
   readonly ctimeMs: number;
 }
 
-/** Empties the trash, and removes what only that had held, and whatever else nothing uses. */
+/** Empties the trash, then deletes the content that only the trash held and all other unused content. */
 export const sweep = job(
   'background',
   import.meta.url,
@@ -79,7 +81,7 @@ export const sweep = job(
     const found = findUnused(disk, request, sightings, {
       linksGone: () => 0,
       going: [],
-      // That our own unlinking renewed it says nothing. What was touched after that, counts.
+      // Deleting the links updated the change time; that is ignored. A later change counts.
       heldSinceMs: (path, ctimeMs) => (after.get(path) === ctimeMs ? before.get(path) : undefined),
     });
     const { stays, underWay } = found;
@@ -98,7 +100,7 @@ export const sweep = job(
         stays.bytes += unused.size;
       }
     }
-    // Listed once more: what began while we looked may have touched what we saw before we saw it.
+    // Listed again: a publish that started meanwhile may have touched a file before it was seen here.
     const keys = [...underWay, ...transactions(disk, roots)].map(underWayKey);
     const seen = left.length > 0 ? [...left.map(unusedKey), ...keys] : [];
     writeSightings(disk, roots, addSighting(sightings, sight(sightings, new Set(seen), clock)));
@@ -107,13 +109,13 @@ export const sweep = job(
 );
 
 export interface PlanSweepRequest extends SweepRequest {
-  /** Paths of snapshots that would go before. */
+  /** Paths of snapshots that would be removed first. */
   readonly going: readonly string[];
-  /** Current snapshots that would be made anew and go, too: there is no grace period. */
+  /** Current snapshots that would be rebuilt and removed, because there is no grace period. */
   readonly renewing: readonly { readonly id: RepositoryId; readonly snapshot: Timestamp }[];
 }
 
-/** What `sweep` would remove once these snapshots are in the trash. Reads only. */
+/** Returns what `sweep` would delete once these snapshots are in the trash. Read-only. */
 export const planSweep = job(
   'background',
   import.meta.url,
@@ -139,19 +141,22 @@ export const planSweep = job(
 );
 
 interface Judging {
-  /** How many names of a stored file go away besides. */
+  /** Number of links of a stored file that would also go. */
   readonly linksGone: (path: string) => number;
-  /** Snapshots that go away besides. */
+  /** Snapshots that would also go. */
   readonly going: readonly string[];
-  /** When what only the trash held was last touched by anything but the cleaning; undefined for others. */
+  /**
+   * When content that only the trash held was last touched, other than by the cleaning; undefined for other
+   * content.
+   */
   readonly heldSinceMs: (path: string, ctimeMs: number) => number | undefined;
 }
 
 interface Found {
   readonly unused: readonly Unused[];
-  /** Nothing links it, and it is not time yet. */
+  /** Unused content whose time is not over. */
   readonly left: readonly Unused[];
-  /** Publishes. */
+  /** Ids of running publishes. */
   readonly underWay: readonly string[];
   readonly stays: { files: number; bytes: number };
 }
@@ -202,10 +207,9 @@ function findUnused(
 }
 
 /**
- * Takes out what a snapshot that stays has under the same name. After a copy without hard links that is
- * another file than the store's, which has one link and is what the next publish builds on all the
- * same, until `verify --repair` links them again. Reads all names there are, but only when something
- * seems unused.
+ * Removes from the list what a kept snapshot has under the same name. After a copy without hard links, the
+ * file in the store is a separate one with one link, and the next publish uses it, until `verify --repair`
+ * links them again. Reads all names, but only when something seems unused.
  */
 function takeServed(
   disk: Disk,
@@ -221,10 +225,9 @@ function takeServed(
 }
 
 /**
- * Takes out what the bytes of a manifest name that a snapshot keeps, also where the snapshot does not
- * have it: what was written down of a manifest may be wrong (an older version believed whatever announced
- * it), and what is deleted cannot be had again. Reads each manifest once, when something still seems
- * unused: 20 microseconds each.
+ * Removes from the list what the bytes of a kept manifest name, even if the snapshot does not have it: the
+ * record of a manifest may be wrong (an older version trusted the announced type), and deleted content cannot
+ * be restored. Reads each manifest once (20 microseconds each), and only when something still seems unused.
  */
 function takeReferred(
   disk: Disk,
@@ -238,7 +241,7 @@ function takeReferred(
     for (const { name: kind } of listIfThere(disk, join(snapshot, 'manifests'))) {
       const directory = join(snapshot, 'manifests', kind);
       for (const { name } of listIfThere(disk, directory)) {
-        // What a tag names lies beside it under its digest.
+        // The manifest of a tag is also there under its digest.
         if (!isDigest(name) || seen.has(name)) continue;
         seen.add(name);
         const bytes = readManifest(disk, join(directory, name));
@@ -251,7 +254,7 @@ function takeReferred(
   return referred;
 }
 
-/** Undefined for one that is gone by now, or is no manifest. */
+/** Returns undefined when the file is gone or is not a manifest. */
 function readManifest(disk: Disk, path: string): Buffer | undefined {
   try {
     return readFile(disk, path, MANIFEST_BYTES_MAX);
@@ -267,7 +270,7 @@ function take(found: Map<string, Unused>, digest: string, into: Unused[]): void 
   found.delete(digest);
 }
 
-/** The snapshots that are there and not going away. */
+/** Returns the snapshots that exist and are kept. */
 function staying(disk: Disk, roots: TreeRoots, going: readonly string[]): string[] {
   const master = masterDirectory(roots);
   const ids = listIfThere(disk, master).filter(({ kind }) => kind === 'directory');
@@ -279,19 +282,19 @@ function staying(disk: Disk, roots: TreeRoots, going: readonly string[]): string
   );
 }
 
-/** The digest that a path of the store stands for. */
+/** Returns the digest of a path in the store. */
 function nameOf(path: string): string {
   return `${basename(dirname(dirname(path)))}:${basename(path)}`;
 }
 
-/** Names of the publishes that are under way. */
+/** Returns the names of running publishes. */
 function transactions(disk: Disk, roots: TreeRoots): string[] {
   return listIfThere(disk, workDirectory(roots))
     .map(({ name }) => name)
     .filter((name) => !isSpareName(name));
 }
 
-/** How a sighting names unused content: touched, it is something else. */
+/** Key of unused content. It includes the change time, so touched content gets another key. */
 function unusedKey({ path, ctimeMs }: Unused): string {
   return `${nameOf(path)}/${ctimeMs}`;
 }
@@ -300,7 +303,7 @@ function underWayKey(transaction: string): string {
   return `work/${transaction}`;
 }
 
-/** What was seen unused, and how long ago. A damaged file only makes content stay longer. */
+/** Returns what was seen unused, and how long ago. Ignores a damaged file; content is then kept longer. */
 function readSightings(disk: Disk, roots: TreeRoots): Sighting[] {
   try {
     const text = readFile(disk, unusedPath(roots), Number.MAX_SAFE_INTEGER).toString('utf8');
@@ -322,7 +325,7 @@ function writeSightings(disk: Disk, roots: TreeRoots, sightings: readonly Sighti
   }
 }
 
-/** Calls `use` with every file of the content store. */
+/** Calls `use` for every file of the content store. */
 export function eachStored(disk: Disk, roots: TreeRoots, use: (path: string) => void): void {
   const root = contentDirectory(roots);
   for (const algorithm of listIfThere(disk, root)) {
@@ -339,7 +342,7 @@ function trashed(disk: Disk, roots: TreeRoots): string[] {
     .map(({ name }) => trashPath(roots, name));
 }
 
-/** Spare trees are discarded by a cleaning. */
+/** A cleaning discards spare trees first. */
 function spares(disk: Disk, roots: TreeRoots): string[] {
   return listIfThere(disk, workDirectory(roots))
     .filter(({ name }) => isSpareName(name))
@@ -350,7 +353,7 @@ function spares(disk: Disk, roots: TreeRoots): string[] {
     );
 }
 
-/** How many names each file of the store has in these snapshots, by its path in the store. */
+/** Returns the number of links each stored file has in these snapshots, by path in the store. */
 function heldBy(disk: Disk, roots: TreeRoots, snapshots: readonly string[]): Map<string, number> {
   const held = new Map<string, number>();
   for (const snapshot of snapshots) {
@@ -363,7 +366,7 @@ function heldBy(disk: Disk, roots: TreeRoots, snapshots: readonly string[]): Map
   return held;
 }
 
-/** Calls `use` with every name that a blob, a manifest or a tag has in a snapshot; nothing is opened. */
+/** Calls `use` for the name of every blob, manifest and tag of a snapshot. Opens no file. */
 function eachHeld(disk: Disk, snapshot: string, use: (name: string) => void): void {
   const manifests = join(snapshot, 'manifests');
   const kinds = listIfThere(disk, manifests).filter(({ kind }) => kind === 'directory');

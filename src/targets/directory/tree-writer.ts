@@ -1,6 +1,6 @@
 /**
- * Writes a rendered snapshot into a work directory and moves it, complete and synced, to its name.
- * Until the flip nobody looks at it (I2, I3).
+ * Writes a rendered snapshot into a work directory and moves it to its name when it is complete and synced.
+ * Nothing reads it before the flip (I2, I3).
  */
 import { dirname, join } from 'node:path';
 import { DropdockError, hasErrno } from '../../errors.js';
@@ -42,15 +42,18 @@ export interface TreeToWrite {
   readonly transaction: string;
   readonly snapshot: Timestamp;
   readonly base: Timestamp | null;
-  /** What `base` names. */
+  /** The description of `base`. */
   readonly stored: StoredSnapshot | undefined;
-  /** How `stored` was rendered, where that is known. */
+  /** How `stored` was rendered, if known. */
   readonly last: Rendering | undefined;
   readonly rendering: Rendering;
   readonly freshTime: number;
 }
 
-/** Steps 6 to 8 of a publish. @throws system errors; then nothing but the work directory is left */
+/**
+ * Steps 6 to 8 of a publish. On failure only the work directory is left behind.
+ * @throws system errors
+ */
 export function writeTree(disk: Disk, tree: TreeToWrite): void {
   const root = join(workPath(tree.roots, tree.transaction), 'tree');
   // 6. Build it under work/.
@@ -64,18 +67,17 @@ export function writeTree(disk: Disk, tree: TreeToWrite): void {
   const expected = texts.length + put.filter(isFresh).length;
   FreshFiles.use(disk, { place: root, expected }, (fresh) => {
     for (const file of put) putContent(disk, { tree, root, fresh }, file, isFresh(file));
-    // 7. The redirect file, the last of the texts, is written into it (Pulp issue 3357: the flip must
-    // not come first).
+    // 7. Write the redirect file, the last of the texts. It must be there before the flip (Pulp issue 3357).
     for (const { path, text } of texts) {
       const bytes = typeof text === 'string' ? Buffer.from(text) : text;
       fresh.write(`${root}/${path}`, bytes, { mode: STORED_MODE, mtime: tree.freshTime });
     }
   });
-  // 8. The files are synced; now the directories, leaf to root, then the rename.
+  // 8. The files are synced. Sync the directories, leaves first, then rename.
   for (const directory of directories) syncDirectory(disk, join(root, directory));
   const home = snapshotsDirectory(tree.roots, tree.id);
   ensureDirectory(disk, home);
-  // It may be there and not on disk: made by somebody who died before his sync.
+  // The directory may exist but not be on disk: its creator may have died before its sync.
   if (tree.base === null) syncDirectory(disk, dirname(home));
   moveToItsName(disk, root, tree);
   syncDirectory(disk, home);
@@ -88,14 +90,17 @@ function moveToItsName(disk: Disk, root: string, { roots, id, snapshot }: TreeTo
     if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR')) throw error;
     throw new DropdockError(
       'pivot.moved',
-      `Another publisher has made snapshot ${snapshot} of ${id}.`,
+      `Another publisher made snapshot ${snapshot} of '${id}'.`,
       { snapshot },
       error,
     );
   }
 }
 
-/** @returns what makes the snapshot of the spare tree that is at `root` now; undefined where there was none */
+/**
+ * @returns the differences between the snapshot and the spare tree now at `root`; undefined without a spare
+ *   tree
+ */
 function takeSpare(disk: Disk, tree: TreeToWrite, root: string): FileChange | undefined {
   const { roots, id, transaction, base, last, rendering } = tree;
   if (base === null) return undefined;
@@ -106,7 +111,7 @@ function takeSpare(disk: Disk, tree: TreeToWrite, root: string): FileChange | un
   return changeFrom(listSpareTree(disk, root), tree);
 }
 
-/** From a part of the last snapshot, and perhaps files that another program put into it. */
+/** Compares with a partial spare tree, which may also hold files put there by another program. */
 function changeFrom(paths: readonly string[], tree: TreeToWrite): FileChange {
   const { state, redirectOci } = tree.rendering;
   const all = renderContent(state, redirectOci);
@@ -122,7 +127,7 @@ function changeFrom(paths: readonly string[], tree: TreeToWrite): FileChange {
   };
 }
 
-/** @returns whether a file is a tag that is new or has moved; what is no tag never is */
+/** @returns whether a file is a new or moved tag; false for other files */
 function isFreshIn(
   { stored, rendering: { change } }: TreeToWrite,
   put: readonly ContentFile[],
@@ -136,9 +141,9 @@ function isFreshIn(
 }
 
 /**
- * Makes the directories that are not there; those of a spare tree that nothing is left in go.
- * @param paths of files that will be put into the tree
- * @returns all, below `root`, leaves before what holds them
+ * Creates missing directories and removes those of a spare tree that stay empty.
+ * @param paths files to be put into the tree
+ * @returns all directories, relative to `root`, children before parents
  */
 function arrangeDirectories(
   disk: Disk,
@@ -176,18 +181,18 @@ interface PutContext {
   readonly fresh: FreshFiles;
 }
 
-/** @param isFresh written anew; otherwise only when the base turns out to lack it */
+/** @param isFresh write a new file; otherwise only when the base lacks it */
 function putContent(
   disk: Disk,
   { tree, root, fresh }: PutContext,
   file: ContentFile,
   isFresh: boolean,
 ): void {
-  // Not joined: 200,000 of them would take longer than their links.
+  // No `join`: for 200,000 files it takes longer than the links.
   const path = `${root}/${file.path}`;
   if ('content' in file) linkContent(disk, tree, file.content, file.path, path);
   else if (isFresh || !linkFromBase(disk, tree, file.path, path)) {
-    // nginx makes its ETag of time and size: a moved tag must be a fresh file with a new time.
+    // nginx makes its ETag from time and size, so a moved tag needs a new file with a new time.
     const how = { mode: STORED_MODE, mtime: tree.freshTime };
     fresh.write(path, loadManifest(disk, tree.roots, file.tagged), how);
   }
@@ -214,8 +219,8 @@ function linkContent(
 }
 
 /**
- * A filesystem allows a file so many names (ext4: 65,000; the two-byte empty blob gets there). The
- * store's name then moves to a copy, whose names are counted anew; old snapshots keep the old file.
+ * A filesystem limits the links of a file (ext4: 65,000; the two-byte empty blob reaches that). The store
+ * then gets a new copy, whose links are counted anew. Old snapshots keep the old file.
  */
 function renewStored(disk: Disk, tree: TreeToWrite, stored: string): void {
   const temporary = join(workPath(tree.roots, tree.transaction), 'renewed');
@@ -250,7 +255,7 @@ function copyFile(disk: Disk, from: string, to: string): void {
   });
 }
 
-/** @returns false when the base has no such file */
+/** @returns false when the base does not have the file */
 function linkFromBase(disk: Disk, tree: TreeToWrite, relative: string, path: string): boolean {
   if (tree.base === null) return false;
   const base = `${snapshotsDirectory(tree.roots, tree.id)}/${tree.base}`;

@@ -1,4 +1,4 @@
-/** Reads everything that is published and stored again, and says what is not as it should be. */
+/** Reads everything published and stored, and reports damage. */
 import { join, relative } from 'node:path';
 import { DropdockError, faultOf, hasErrno } from '../../errors.js';
 import { type Digest, digestAlgorithm, isDigest } from '../../image/digest.js';
@@ -30,13 +30,13 @@ import { ifThere, listSnapshots, readPivot, readSnapshot } from './pivot.js';
 import { eachStored } from './sweep.js';
 
 export interface RepositoryCheck extends VerifyResult {
-  /** Those about its links, which a publish may be about to place. */
+  /** Findings about links, which a running publish may be about to place. */
   readonly links: readonly VerifyFinding[];
 }
 
 /**
- * Checks one repository: its links, and every file of every snapshot that is kept. It may be published to
- * and cleaned meanwhile.
+ * Checks the links of a repository and every file of its kept snapshots. Publishes and cleanings may run
+ * meanwhile.
  */
 export const verifyRepository = job(
   'background',
@@ -58,7 +58,7 @@ export interface VerifyRequest {
   readonly id: RepositoryId;
 }
 
-/** Checks the pivot and the link for Crane of one repository. */
+/** Checks the pivot and the link for Crane of a repository. */
 export const verifyLinks = job(
   'background',
   import.meta.url,
@@ -71,14 +71,14 @@ export const verifyLinks = job(
       const current = readPivot(disk, roots, id);
       const link = readLinkIfThere(disk, app);
       if (current === null) {
-        if (link !== undefined) find('wrong-link', app, 'leads to a repository that is gone');
+        if (link !== undefined) find('wrong-link', app, 'points to a repository that is gone');
         return { findings, files: 0 };
       }
-      if (link !== appLinkTarget(id)) find('wrong-link', app, `leads to ${link ?? 'nothing'}`);
+      if (link !== appLinkTarget(id)) find('wrong-link', app, `points to ${link ?? 'nothing'}`);
       const path = snapshotPath(roots, id, current);
-      // A pivot that has moved on may have left it to a cleaning.
+      // If the pivot has moved meanwhile, a cleaning may have removed the snapshot.
       if (!disk.statIfThere(path) && readPivot(disk, roots, id) === current) {
-        find('missing', path, 'the pivot leads to nothing');
+        find('missing', path, 'the pivot names a snapshot that is missing');
       }
     } catch (error) {
       if (!(error instanceof DropdockError)) throw error;
@@ -88,7 +88,7 @@ export const verifyLinks = job(
   },
 );
 
-/** Checks that each file of the content store holds what its name says. */
+/** Checks that the content of each file in the store matches its name. */
 export const verifyContent = job(
   'background',
   import.meta.url,
@@ -115,17 +115,24 @@ export const verifyContent = job(
       if (found === undefined) return;
       files++;
       if (found !== digest) {
-        findings.push({ problem: 'damaged', path: shown, detail: `its bytes are ${found}` });
+        findings.push({
+          problem: 'damaged',
+          path: shown,
+          detail: `its content has the digest ${found}`,
+        });
       }
     });
     return { findings, files };
   },
 );
 
-/** Longer than anything lies in the trash while somebody empties it (ms). */
+/** A cleaning empties the trash faster than this (ms). */
 const TRASH_MS = 60_000;
 
-/** What was to be deleted and was not: it takes up room, and the next start or `--repair` ends it. */
+/**
+ * Reports files whose deletion was not finished. They take up space until the next start or `--repair`
+ * deletes them.
+ */
 export const verifyTrash = job(
   'background',
   import.meta.url,
@@ -138,7 +145,7 @@ export const verifyTrash = job(
         const path = trashPath(roots, name);
         const stat = disk.statIfThere(path);
         if (stat === undefined || nowMs - stat.ctimeMs < TRASH_MS) return [];
-        const detail = 'deleting it was not finished';
+        const detail = 'its deletion was not finished';
         return [{ problem: 'leftover', path: relative(roots.state, path), detail }];
       },
     );
@@ -146,15 +153,15 @@ export const verifyTrash = job(
   },
 );
 
-/** For a redirect file that cannot be read: then it is not as it should be in any case. */
+/** For a redirect file that cannot be read; it is reported in any case. */
 const NO_SETTINGS = { urlTemplate: '', protected: false };
 
 class SnapshotCheck implements VerifyResult {
   findings: VerifyFinding[] = [];
   files = 0;
-  /** Digests by file: snapshots share files, and each is read once. */
+  /** Digests by file. Snapshots share files, and each is read once. */
   readonly #digests = new Map<string, Digest>();
-  /** What is in the store, and what is not and was said to be missing. */
+  /** Digests known to be in the store, or already reported missing. */
   readonly #storeSeen = new Set<Digest>();
   readonly #judged = new Map<Digest, { said: string; problems: readonly RecordProblem[] }>();
 
@@ -169,8 +176,8 @@ class SnapshotCheck implements VerifyResult {
   }
 
   /**
-   * A snapshot goes with one rename, and its name does not come back: when it is there in the end, it was
-   * there all the time, and what is missing from it is missing.
+   * A snapshot is removed by one rename, and its name is not reused. If it exists after the check, it existed
+   * all the time, and its missing files are really missing.
    */
   snapshot(name: Timestamp): void {
     const { disk, roots, id } = this;
@@ -182,7 +189,7 @@ class SnapshotCheck implements VerifyResult {
     if (!isGone) this.findings = [...before, ...this.findings];
     else {
       this.findings = before;
-      // What was missing with it, another one may miss in earnest.
+      // Content missing with the removed snapshot may really be missing from another one.
       this.#storeSeen.clear();
       for (const digest of stored) this.#storeSeen.add(digest);
     }
@@ -209,7 +216,10 @@ class SnapshotCheck implements VerifyResult {
     this.#strangers(root, new Set(files.map(({ path }) => path)));
   }
 
-  /** @throws ENOENT @returns that it was checked */
+  /**
+   * @throws ENOENT
+   * @returns true when it was checked
+   */
   #file(root: string, file: RenderedFile): true {
     const path = join(root, file.path);
     const stat = this.disk.statIfThere(path);
@@ -221,24 +231,28 @@ class SnapshotCheck implements VerifyResult {
     if ('text' in file) {
       const same =
         readFile(this.disk, path, Number.MAX_SAFE_INTEGER).toString('utf8') === file.text;
-      if (!same) this.find('damaged', path, 'other text than its snapshot says');
+      if (!same) this.find('damaged', path, 'does not match the description of its snapshot');
     } else {
       const digest = 'content' in file ? file.content : file.tagged;
       const found = this.#digestOf(path, stat, digest);
-      if (found !== digest) this.find('damaged', path, `its bytes are ${found}`);
+      if (found !== digest) this.find('damaged', path, `its content has the digest ${found}`);
       this.#stored(digest);
     }
     return true;
   }
 
   /**
-   * What a snapshot says of its manifests is held against their bytes, which is what clients go by. A file
-   * that is missing, or whose bytes are others, was reported with the files.
+   * Compares the records of manifests with their bytes, which clients use. Missing and damaged files were
+   * already reported.
    */
   #records(root: string, { tags, manifests }: RepositoryState): void {
     for (const [tag, { digest }] of tags) {
       if (manifests.has(digest)) continue;
-      this.find('missing', join(root, SNAPSHOT_FILE), `the tag ${tag} leads to ${digest}`);
+      this.find(
+        'missing',
+        join(root, SNAPSHOT_FILE),
+        `the tag ${tag} points to ${digest}, which is missing`,
+      );
     }
     for (const [digest, record] of manifests) {
       const path = join(root, 'manifests', manifestKind(record.mediaType) ?? 'unknown', digest);
@@ -248,7 +262,7 @@ class SnapshotCheck implements VerifyResult {
     }
   }
 
-  /** Most snapshots say the same of the same manifest: each is judged once. */
+  /** Most snapshots have the same record of a manifest. Each record is checked once. */
   #recordProblems(path: string, digest: Digest, record: ManifestRecord): readonly RecordProblem[] {
     const said = JSON.stringify(record);
     const known = this.#judged.get(digest);
@@ -272,17 +286,17 @@ class SnapshotCheck implements VerifyResult {
     }
   }
 
-  /** Thin drops leave out what is published only where the store has it too. */
+  /** A thin drop can leave out published content only when the store has it, too. */
   #stored(digest: Digest): void {
     const path = contentPath(this.roots, digest);
     if (this.#storeSeen.has(digest)) return;
     this.#storeSeen.add(digest);
     if (this.disk.statIfThere(path) !== undefined) return;
-    const detail = 'a snapshot has it and the store does not';
+    const detail = 'a snapshot has it, but the store does not';
     this.findings.push({ problem: 'missing', path: relative(this.roots.state, path), detail });
   }
 
-  /** A web server is another user. */
+  /** A web server runs as another user. */
   #readable(path: string, mode: number, wanted: number): void {
     if ((mode & wanted) === wanted) return;
     this.find('unreadable', path, `its mode is ${mode.toString(8)}: a web server cannot read it`);
@@ -290,7 +304,7 @@ class SnapshotCheck implements VerifyResult {
 
   #digestOf(path: string, { dev, ino, size, mtimeMs }: Stat, expected: Digest): Digest {
     const algorithm = digestAlgorithm(expected);
-    // The number of a file that was deleted meanwhile is given to another.
+    // The inode number of a deleted file is reused.
     const key = `${algorithm}:${dev}:${ino}:${size}:${mtimeMs}`;
     const known = this.#digests.get(key);
     if (known) return known;
@@ -306,7 +320,8 @@ class SnapshotCheck implements VerifyResult {
     for (const { name, kind } of listIfThere(this.disk, join(root, below))) {
       const path = join(below, name);
       if (kind === 'directory') this.#strangers(root, expected, path);
-      else if (!expected.has(path)) this.find('foreign', join(root, path), 'not of this snapshot');
+      else if (!expected.has(path))
+        this.find('foreign', join(root, path), 'does not belong to this snapshot');
     }
   }
 }

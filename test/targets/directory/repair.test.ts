@@ -231,7 +231,7 @@ describe('verify and repair', () => {
     const tag = statSync(web('manifests/oci/1')).ino;
     const said = await repair();
     expect(said).to.have.length(2);
-    expect(said[1]).to.match(/^\d{8}T\S+ shares \d+ files with the store$/);
+    expect(said[1]).to.match(/^linked \d+ files of \d{8}T\S+ to the store again$/);
     expect(isShared(`blobs/${blobOf('1')}`)).to.equal(true);
     expect(statSync(store).nlink).to.equal(3);
     expect(statSync(web('manifests/oci/1')).ino, 'an ETag is of its own').to.equal(tag);
