@@ -117,6 +117,24 @@ describe('flip', () => {
     for (const who of [0, 1]) expect(winners).to.include(who);
   });
 
+  it('is not undone by what fails after it: the drop is published, and the next visit does the rest (I4)', async () => {
+    const link = join(root, 'published/app', `${SWEPT_ID}.json`);
+    let flipped = false;
+    const disk = interfereWith(nodeDisk, (operation) => {
+      const { verb, paths } = operation;
+      if (verb === 'rename' && paths.endsWith(` ${pivot}`)) flipped = true;
+      if (verb === 'rename' && paths.endsWith(` ${link}`)) throw systemError('EIO', operation);
+      if (flipped && paths.includes('state/history')) throw systemError('EIO', operation);
+    });
+    const services = await testServices(root, { disk });
+    const outcome = await deliver(services, SWEPT_DROP);
+    await services.close();
+    expect(outcome?.status).to.equal('published');
+    expect(readlinkSync(pivot)).not.to.contain(current);
+    expect(receipts(root).at(-1)?.status).to.equal('published');
+    expect(readdirSync(join(root, 'inbox/.claimed'))).to.deep.equal([]);
+  });
+
   it('keeps the drop when it could not be synced, until a later visit has synced it', async () => {
     let flipped = false;
     const disk = interfereWith(nodeDisk, (operation) => {

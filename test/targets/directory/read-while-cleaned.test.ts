@@ -154,6 +154,20 @@ describe('reading a tree while it is cleaned', () => {
     }
   }
 
+  it('a cleaning leaves a snapshot that another host makes current at the last moment', () => {
+    const roots = copy(0);
+    const [first] = names as [Timestamp];
+    let reads = 0;
+    const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
+      // The first two readings are those of the plan, the third comes right before the removal.
+      if (verb !== 'readLink' || !paths.endsWith('web/app') || ++reads !== 3) return;
+      replacePivot(nodeDisk, roots, ID, { to: first, owner: 'other' });
+    });
+    expect(cleanRepository(disk, { roots, id: ID, keep: 1, ...later() })).to.deep.equal([]);
+    expect(reads).to.equal(3);
+    expect(readdirSync(join(roots.published, 'master/app')).sort()).to.deep.equal(names);
+  });
+
   it('a file that is missing from a snapshot that is there is a problem, whatever goes meanwhile', () => {
     const roots = copy(0);
     const [, current] = names as [Timestamp, Timestamp];
