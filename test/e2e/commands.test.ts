@@ -23,7 +23,7 @@ import { readRepository } from '../support/outside-reader.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 describe('dropdock', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let root: string;
 
   beforeEach(() => {
