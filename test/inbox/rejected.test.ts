@@ -46,10 +46,10 @@ describe('the list of what was refused', () => {
     const found = listRejected(nodeDisk, { inbox, count: 9 });
     expect(found.map(({ drop }) => drop)).to.deep.equal(['e', 'd', 'c', 'b', 'a']);
     const gone = 'The receipt is missing.';
-    expect(found.map(({ message }) => message.slice(0, 20))).to.deep.equal([
+    expect(found.map(({ message }) => message.slice(0, gone.length))).to.deep.equal([
       gone,
       gone,
-      'x'.repeat(20),
+      'x'.repeat(gone.length),
       gone,
       '',
     ]);
