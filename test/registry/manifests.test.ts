@@ -230,7 +230,7 @@ describeOver('odd manifests', () => {
       expect(reply.status).to.equal(500);
       expect(reply.body.includes('fsLayers')).to.equal(false);
     }
-    expect(registry.errors.map(({ message }) => message).join()).to.contain('what it is named');
+    expect(registry.errors.map(({ message }) => message).join()).to.contain('does not match its name');
   });
 
   it('that pass through to Crane are one form, and keep their type', async () => {

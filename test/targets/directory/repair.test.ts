@@ -253,7 +253,7 @@ describe('verify and repair', () => {
   it('says what has no good copy; the image dropped again brings it back', async () => {
     spoil(contentPath(services.roots, blobOf('2')));
     const [said] = await repair();
-    expect(said).to.include('dropped again');
+    expect(said).to.include('drop the image again');
     expect(await problems()).to.include('damaged');
     await publish('2', 'two');
     await repair();
