@@ -129,9 +129,9 @@ function checkName(bytes: Buffer, kind: ManifestKind, digest: Digest): void {
   try {
     found = manifestDigest(bytes, kind, digestAlgorithm(digest), key);
   } catch (error) {
-    throw damaged(key, 'is not what it is named', error as Error);
+    throw damaged(key, 'does not match its name', error as Error);
   }
-  if (found !== digest) throw damaged(key, 'is not what it is named');
+  if (found !== digest) throw damaged(key, 'does not match its name');
 }
 
 function toServed(text: string): ServedText {

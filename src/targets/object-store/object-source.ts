@@ -131,7 +131,7 @@ export class ObjectSource implements Source {
       if (found === undefined || found === 'same') return undefined;
       const algorithm = digestAlgorithm(digest);
       const hash = createHash(algorithm).update(found.body).digest('hex');
-      if (digestFrom(algorithm, hash) !== digest) throw damaged(key, 'is not what it is named');
+      if (digestFrom(algorithm, hash) !== digest) throw damaged(key, 'does not match its name');
       return found.body;
     });
   }
