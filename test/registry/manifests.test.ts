@@ -230,7 +230,9 @@ describeOver('odd manifests', () => {
       expect(reply.status).to.equal(500);
       expect(reply.body.includes('fsLayers')).to.equal(false);
     }
-    expect(registry.errors.map(({ message }) => message).join()).to.contain('does not match its name');
+    expect(registry.errors.map(({ message }) => message).join()).to.contain(
+      'does not match its name',
+    );
   });
 
   it('that pass through to Crane are one form, and keep their type', async () => {
