@@ -12,7 +12,7 @@ export interface Leftovers {
   readonly claims: readonly Claim[];
   /** Whose claims, clocks and work there are: of the living and the dead. */
   readonly owners: readonly string[];
-  /** Published drops that nobody has deleted yet. */
+  /** Whether published drops are not deleted yet. */
   readonly hasMarked: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** The daemon's part in telling: one sender for each target, and the flips that nobody told of. */
+/** Sends notifications: one sender for each target. Also settles the flips that dead processes noted. */
 
 import { crash } from '../crash.js';
 import { deliver } from '../notify/deliver.js';

@@ -2,7 +2,7 @@
  * What is to be told, on disk until it is: a crash loses none of it.
  *
  *   <spool>/                       mode 0700: notices name repositories that may be protected
- *     flips/<owner>.<hash>         a flip under way, written before it: its notice is owed
+ *     flips/<owner>.<hash>         noted before a flip, until its notices are in the queue
  *     <key of a target>/
  *       <when>-<hash>.json         one notice for one target, oldest first; gone when it was told
  *     .lock                        held by the one daemon that tells
@@ -54,7 +54,7 @@ export const prepareSpool = job(
   },
 );
 
-/** Before a flip: if nobody comes back to tell of it, the next start does. */
+/** Notes a flip before it happens. When the process dies, the next start writes the notices. */
 export const noteFlip = job(
   'fast',
   import.meta.url,
@@ -73,7 +73,7 @@ export function isNoted(disk: Disk, { spool, note }: InSpool & { note: FlipNote 
   return disk.statIfThere(notePath(spool, note)) !== undefined;
 }
 
-/** Flips that nobody has told of yet. */
+/** Returns the notes of flips whose notices are not in the queue yet. */
 export const listFlipNotes = job(
   'fast',
   import.meta.url,

@@ -8,7 +8,7 @@ export interface SnapshotChanges {
   readonly snapshot: Timestamp;
   /** Null for the first. */
   readonly base: Timestamp | null;
-  /** Undefined where the one before is gone: then nobody knows. */
+  /** Undefined when the snapshot it was built on is gone. */
   readonly changes: Readonly<Record<'added' | 'moved' | 'removed', ListedChanges>> | undefined;
   readonly why: SnapshotReason['why'];
   readonly detail: string | undefined;

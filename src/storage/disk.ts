@@ -39,7 +39,7 @@ export interface Disk {
   list(path: string): Entry[];
   /** Twice as fast as `list` for very large directories. */
   names(path: string): string[];
-  /** With names as bytes, for deleting entries whatever their names are. */
+  /** With names as bytes: entries must be deletable even if their names are not UTF-8. */
   listBytes(path: string): { readonly name: Buffer; readonly kind: EntryKind }[];
   /**
    * Does not follow a link at the end of the path.

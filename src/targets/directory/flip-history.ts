@@ -35,7 +35,7 @@ const LINES_KEPT = 500;
 /** The newest lines are kept unchanged up to this size. Older lines lose the names of their drops. */
 const WHOLE_BYTES_MAX = BYTES_MAX / 4;
 const BARE_BYTES_MAX = BYTES_MAX / 4;
-/** Kept whatever their length: the next publish or clean needs them to write missing receipts. */
+/** Never shortened: the next publish or clean needs them to write missing receipts. */
 const WHOLE_LINES = 4;
 
 /** The content of a history file. */

@@ -278,7 +278,7 @@ export const redirectOf = job(
 );
 
 /**
- * What a snapshot needs, for a cleaning and for whoever checks it.
+ * Returns the objects that a snapshot needs, for cleaning and verify.
  * @param expiredMs what is carried since the snapshot of this name, or an earlier one, is not asked for
  */
 export const objectsOf = job(
@@ -300,7 +300,7 @@ export const objectsOf = job(
   },
 );
 
-/** What a snapshot says of each manifest that is the truth in it, for whoever checks it. */
+/** Returns the records of the manifests that a snapshot serves, for verify. */
 export const recordsOf = job(
   'fast',
   import.meta.url,
