@@ -8,8 +8,8 @@
  * comparing its times with a clock: clocks of hosts may differ by hours.
  *
  * The lock gives no full guarantee: across hosts a stale directory lock can be taken twice (measured: 13 of
- * 60 rounds), and a release deletes the directory even if another process made it. So safety rests not on the lock but on the
- * flip (flip.ts). Losing the lock aborts the publish (`lost`).
+ * 60 rounds), and a release deletes the directory even if another process made it. So safety rests not on the
+ * lock but on the flip (flip.ts). Losing the lock aborts the publish (`lost`).
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import properLockfile from 'proper-lockfile';
