@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Arguments, environment, signals, exit codes: the only file that reads or ends the process. */
+/** Arguments, environment, signals, exit codes: the only file that reads `process` or ends it. */
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
@@ -17,7 +17,7 @@ import { loadSettings, type SettingsSources } from './settings/settings.js';
 const FLUSH_MS_MAX = 1000;
 const DEFAULT_CONFIG = '/etc/dropdock/dropdock.yaml';
 
-/** Options that stand before or after the command; `target` is one of `serve`. */
+/** Options allowed before or after the command; `target` belongs to `serve`. */
 interface GlobalOptions {
   readonly root?: string;
   readonly config?: string;
@@ -26,8 +26,8 @@ interface GlobalOptions {
 }
 
 /**
- * Only for what runs on: other commands end at once, as every command does. A handler must be there
- * before a lock is taken, or proper-lockfile's own ends the process in the middle of a publish.
+ * Only for long-running commands; a signal ends the others at once. The handlers must be installed before
+ * a lock is taken: otherwise proper-lockfile's own handler ends the process in the middle of a publish.
  */
 function thisProcess(): Omit<Process, 'readSettings' | 'reopenLog'> {
   const reloads: (() => void)[] = [];
@@ -48,7 +48,7 @@ function thisProcess(): Omit<Process, 'readSettings' | 'reopenLog'> {
   };
 }
 
-/** systemd.exec(5), of JOURNAL_STREAM: device and inode of what goes to the journal. */
+/** True if standard output is the journal: JOURNAL_STREAM has its device and inode (systemd.exec(5)). */
 function isJournal(): boolean {
   try {
     const { dev, ino } = fstatSync(1);
@@ -58,23 +58,23 @@ function isJournal(): boolean {
   }
 }
 
-/** sd_listen_fds(3): systemd's sockets begin at 3, and are meant for the process it names. */
+/** sd_listen_fds(3): systemd's sockets start at descriptor 3; LISTEN_PID names the process they are for. */
 function inheritedSockets(): number[] {
   const { LISTEN_PID, LISTEN_FDS } = process.env;
   if (LISTEN_PID !== String(process.pid)) return [];
   return Array.from({ length: Number(LISTEN_FDS) || 0 }, (_none, at) => 3 + at);
 }
 
-// A reader of our output that has gone away is no reason to stop publishing.
+// Publishing goes on when the reader of the output has closed its end.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
-// Which Node the SDK's next versions need is our business.
+// The AWS SDK warns about Node versions that its future versions need; users can do nothing about it.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 
 process.exitCode = await main(process.argv);
-// Threads that were told to end and sockets of the watcher must not hold the process.
+// Threads that are ending and the watcher's sockets must not keep the process alive.
 if (process.exitCode !== 0 || ['run', 'serve'].some((name) => process.argv.includes(name))) {
-  // Neither must a reader of our output that reads no more.
+  // A stalled reader of the output must not keep it alive either.
   await new Promise((resolve) => {
     setTimeout(resolve, FLUSH_MS_MAX);
     process.stdout.write('', resolve);
@@ -85,18 +85,18 @@ if (process.exitCode !== 0 || ['run', 'serve'].some((name) => process.argv.inclu
 async function main(argv: string[]): Promise<ExitCode> {
   let exitCode: ExitCode = EXIT.done;
   const program = new Command('dropdock')
-    .description('Put an image into a directory; clients pull it a moment later.')
+    .description('Publish container images from an inbox directory.')
     .version(packageVersion())
-    .option('--root <dir>', 'keep inbox, published and state below this directory')
-    .option('--config <file>', `settings (default: ${DEFAULT_CONFIG} where it exists)`)
-    .option('--json', 'answer in JSON')
+    .option('--root <dir>', 'use the directories inbox, published and state below this one')
+    .option('--config <file>', `settings file (default: ${DEFAULT_CONFIG} if it exists)`)
+    .option('--json', 'print the result as JSON')
     .exitOverride();
 
   const command = (spec: string, description: string, run: CommandRun) => {
     const added = program.command(spec).description(description);
     return added.action(async (...given: unknown[]) => {
       const options = added.optsWithGlobals<GlobalOptions>();
-      // Elsewhere `--target` is where to look or to change something, not a setting.
+      // For other commands `--target` selects the target to work on; it is not a setting.
       const target = spec === 'serve' ? options.target : undefined;
       exitCode = await withContext({ ...options, target }, added.name(), (context, log, again) =>
         run(context, log, given.slice(0, -2) as Given, { ...options }, again),
@@ -154,8 +154,8 @@ async function withContext(
 }
 
 /**
- * What is thrown where nobody can catch it, and what a promise without a handler rejects with, is a bug
- * whatever kind of error it is. It is logged, and the process ends with the code of bugs.
+ * An uncaught exception or unhandled rejection is a bug, whatever its error class. Logs it and ends the
+ * process with the exit code for bugs.
  */
 function endOnBug(log: Log, closeLog: () => Promise<void>, json: boolean): void {
   let isEnding = false;
@@ -170,7 +170,7 @@ function endOnBug(log: Log, closeLog: () => Promise<void>, json: boolean): void 
   });
 }
 
-/** @param hadFile one that was there must not be taken for absent: that would be the defaults */
+/** @param hadFile true if the file existed at start: if it is missing now, that is an error, not the defaults */
 function sourcesFrom(
   { root, config: named, target }: GlobalOptions,
   hadFile = named !== undefined,

@@ -1,14 +1,13 @@
 /**
- * A command that root runs works as the user the tree belongs to. What root made the daemon could
- * neither lock nor link any more: it would say EACCES until somebody sees why, and at three in the
- * morning one is root.
+ * A command started by root continues as the owner of the tree. The daemon could neither lock nor link
+ * files that root created, and would fail with EACCES.
  */
 import { resolve } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
 import type { Settings } from '../settings/schema.js';
 import { nodeDisk } from '../storage/disk.js';
 
-/** Who runs this process, and how he becomes somebody else: `process`. */
+/** The part of `process` that reads and changes the user. */
 export interface ProcessUser {
   getuid?(): number;
   setgroups?(groups: readonly number[]): void;
@@ -16,10 +15,10 @@ export interface ProcessUser {
   setuid?(id: number): void;
 }
 
-/** The ones that run on get their user from whoever starts them; `init` makes what is not there. */
+/** `run` and `serve` keep the user they are started with; `init` creates the tree; `config` reads no tree. */
 const AS_THEY_ARE = new Set(['run', 'serve', 'init', 'config']);
 
-/** @returns the user it works as from now on, where that is another */
+/** @returns the uid the process has from now on; undefined if it did not change */
 export function becomeOwner(
   command: string,
   { paths }: Settings,
@@ -29,19 +28,19 @@ export function becomeOwner(
   const state = nodeDisk.statIfThere(resolve(paths.state));
   if (state === undefined || state.uid === 0) return undefined;
   const { uid, gid } = state;
-  // The group first: afterwards there is no right to.
+  // The group first: without root the process may not change it.
   user.setgroups?.([gid]);
   user.setgid?.(gid);
   user.setuid?.(uid);
   return uid;
 }
 
-/** What root would have been allowed: says as whom it was tried. */
+/** Turns EACCES and EPERM into an error that names the user the command ran as. */
 export function explainDenied(error: unknown, uid: number): unknown {
   if (!hasErrno(error, 'EACCES', 'EPERM')) return error;
   return new DropdockError(
     'access.denied',
-    `User ${uid}, to whom the tree belongs, may not do this: ${error.message}.`,
+    `Permission denied for user ${uid}, the owner of the tree: ${error.message}.`,
     { ...(error.path !== undefined && { path: error.path }) },
     error,
   );

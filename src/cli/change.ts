@@ -1,4 +1,4 @@
-/** Commands that change what is published by hand: rollback, untag, remove. */
+/** The commands rollback, untag and remove. */
 import { openServices } from '../daemon/services.js';
 import { targetNamed } from '../daemon/targets.js';
 import { DropdockError } from '../errors.js';
@@ -11,7 +11,7 @@ import { isLocalOnly } from '../settings/target-settings.js';
 import { emptyTrash } from '../storage/trash.js';
 import { type CommandContext, EXIT, type ExitCode, printJson } from './command-context.js';
 
-/** What is changed, and where; in all of its targets where none is named. */
+/** The repository to change, and the target to change it in; undefined: all its targets. */
 export interface Changed {
   readonly repository: string;
   readonly target: string | undefined;
@@ -24,7 +24,7 @@ export function rollback(
   timestamp: string | undefined,
 ): Promise<ExitCode> {
   if (timestamp !== undefined && !isTimestamp(timestamp)) {
-    throw new DropdockError('usage.invalid', `"${timestamp}" names no snapshot.`, {});
+    throw new DropdockError('usage.invalid', `"${timestamp}" is not the name of a snapshot.`, {});
   }
   return change(context, log, changed, { kind: 'rollback', to: timestamp });
 }
@@ -51,7 +51,7 @@ async function change(
   const policy = policyOf(context, repository);
   const targets = target === undefined ? policy.targets : [targetNamed(context.settings, target)];
   if (edit.kind === 'rollback' && edit.to !== undefined && targets.length > 1) {
-    const message = `A snapshot is one target's: say --target ${targets.join(' or ')}.`;
+    const message = `A snapshot belongs to one target: add --target ${targets.join(' or ')}.`;
     throw new DropdockError('usage.invalid', message);
   }
   const services = await openServices(() => context.settings, log);
@@ -69,7 +69,7 @@ async function change(
       }
     }
     await services.run(emptyTrash, { roots: services.roots });
-    // One target that refuses keeps no other from it.
+    // The first error is thrown only now, so that one failing target does not keep the others from the change.
     if (failures.length > 0) throw failures[0];
     return EXIT.done;
   } finally {
@@ -110,17 +110,17 @@ function report(
   }
   const repository = target === undefined ? name : `${name} in ${target}`;
   if (snapshot === null) {
-    print(`${repository} is that already; nothing changed. To go back further:\n`);
+    print(`${repository} is already in that state; nothing changed. To go back further:\n`);
     print(`  dropdock history ${repository}\n  dropdock rollback ${repository} TIMESTAMP\n`);
     return;
   }
   for (const { tag, from, to: now } of moves) {
-    print(`  ${tag}  ${from ?? '(not there)'} -> ${now ?? '(gone)'}\n`);
+    print(`  ${tag}  ${from ?? '(none)'} -> ${now ?? '(removed)'}\n`);
   }
   const done = {
-    rollback: `${repository} is again what it was at ${to}, as snapshot ${snapshot}.`,
-    untag: `${repository} is without ${moves.map(({ tag }) => tag).join(', ')} since snapshot ${snapshot}.`,
-    remove: `${repository} is removed since snapshot ${snapshot}; pulls under way end well.`,
+    rollback: `${repository} is restored to the state of ${to}, as snapshot ${snapshot}.`,
+    untag: `${repository}: tags ${moves.map(({ tag }) => tag).join(', ')} removed in snapshot ${snapshot}.`,
+    remove: `${repository} is removed in snapshot ${snapshot}; running pulls will finish.`,
   };
   print(`${done[edit.kind]}\n`);
   const isGone = edit.kind === 'remove' && graceMs === 0;
@@ -128,5 +128,7 @@ function report(
     print(
       `Undo: dropdock rollback ${name} ${base}${target === undefined ? '' : ` --target ${target}`}\n`,
     );
-  for (const { message } of later) print(`left to the next visit: ${message}\n`);
+  for (const { message } of later) {
+    print(`will be completed by the next publish or clean: ${message}\n`);
+  }
 }

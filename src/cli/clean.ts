@@ -1,4 +1,4 @@
-/** `dropdock clean`: stale snapshots, what they carry for too long, and content that nothing uses. */
+/** `dropdock clean`: removes stale snapshots, expired manifests kept for grace, and unused content. */
 import { openServices } from '../daemon/services.js';
 import { targetNamed } from '../daemon/targets.js';
 import type { Log } from '../log.js';
@@ -15,7 +15,7 @@ import {
 
 export interface CleanOptions {
   readonly dryRun: boolean;
-  /** All of them where it is undefined. */
+  /** Undefined: all targets. */
   readonly target: string | undefined;
 }
 
@@ -33,7 +33,7 @@ export async function clean(
       try {
         cleaned.set(shownTarget(name), await targets.get(name).clean({ dryRun }));
       } catch (error) {
-        // A target that is away keeps no other from being cleaned.
+        // An unreachable target must not keep the others from being cleaned.
         failures.push(error);
       }
     }
@@ -46,7 +46,7 @@ export async function clean(
   return exitOf([...cleaned.values()].flatMap(({ notDone }) => notDone.map(({ error }) => error)));
 }
 
-/** The directory stands at the top, and the other targets below `targets`. */
+/** Returns the JSON output: the directory's fields at the top, the other targets below `targets`. */
 function documentOf(cleaned: ReadonlyMap<string | undefined, CleanResult>): object {
   const targets: Record<string, object> = {};
   let document: object = {};
@@ -71,24 +71,24 @@ function printCleaned(
   for (const { id, error } of notDone) print(`not cleaned: ${id}: ${error.message}\n`);
   const verb = dryRun ? 'would free' : 'freed';
   print(`unused content: ${content.files} files, ${verb} ${formatBytes(content.bytes)}\n`);
-  if (stopped !== undefined) print(`It ended early: ${stopped}.\n`);
+  if (stopped !== undefined) print(`Cleaning stopped early: ${stopped}.\n`);
 }
 
 function rowsOf(
   { id, snapshots, strangers = [], overdue = 0, renewed }: CleanedRepository,
   dryRun: boolean,
 ): string[][] {
-  const what = `without ${overdue} manifests that were replaced before`;
+  const what = `without ${overdue} replaced manifests whose grace period is over`;
   return [
-    ...(renewed ? [[id, renewed, 'made', 'current', what]] : []),
-    ...(dryRun && overdue > 0 ? [[id, '(a new one)', 'would be made', 'current', what]] : []),
+    ...(renewed ? [[id, renewed, 'created', 'current', what]] : []),
+    ...(dryRun && overdue > 0 ? [[id, '(new)', 'would be created', 'current', what]] : []),
     ...snapshots.map(({ name, rule, remove, untilMs }) => [
       id,
       name,
-      remove ? (dryRun ? 'would go' : 'gone') : 'stays',
+      remove ? (dryRun ? 'would be removed' : 'removed') : 'kept',
       rule,
       untilMs === undefined ? '' : `until ${new Date(untilMs).toISOString()}`,
     ]),
-    ...strangers.map((name) => [id, name, 'stays', 'no snapshot of ours', '']),
+    ...strangers.map((name) => [id, name, 'kept', 'unknown entry', '']),
   ];
 }

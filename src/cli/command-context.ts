@@ -1,4 +1,4 @@
-/** What every command gets: its settings, and where to write. */
+/** What every command gets: the settings and the output. Also helpers that several commands use. */
 import { resolve } from 'node:path';
 import { Targets, targetNamed } from '../daemon/targets.js';
 import { DropdockError } from '../errors.js';
@@ -13,11 +13,11 @@ import type { RunJob } from '../storage/job.js';
 import { TransactionNames } from '../storage/transaction.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
 
-/** design.md 8. */
+/** Exit codes; docs/errors.md lists them. */
 export const EXIT = { done: 0, refused: 1, usage: 2, system: 3, busy: 75 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** Of what could not be done: by whoever is busy with it, or for another reason. */
+/** Returns the exit code for these errors: `busy` if all of them are a lock held by another process. */
 export function exitOf(errors: readonly Error[]): ExitCode {
   if (errors.length === 0) return EXIT.done;
   const isBusy = (error: Error) => error instanceof DropdockError && error.code === 'lock.busy';
@@ -34,11 +34,11 @@ export function rootsOf({ settings }: CommandContext): TreeRoots {
   return { published: resolve(settings.paths.published), state: resolve(settings.paths.state) };
 }
 
-/** Commands that only read need no threads: the process does nothing else meanwhile. */
+/** Runs a job in this thread. For commands that only read: the process has nothing else to do meanwhile. */
 export const runHere: RunJob = (job, request) =>
   Promise.resolve(request).then((given) => job(nodeDisk, given) as Awaited<ReturnType<typeof job>>);
 
-/** The id of a repository a person named. @throws name.invalid as a usage error */
+/** Returns the id of the repository with this name. @throws usage.invalid */
 export function idOf({ settings }: CommandContext, repository: string): RepositoryId {
   try {
     return resolveRepository(settings, parseRepositoryName(repository)).id;
@@ -48,9 +48,9 @@ export function idOf({ settings }: CommandContext, repository: string): Reposito
 }
 
 /**
- * Opens a target for a command that only reads: makes nothing on the disk, and starts no thread.
- * @param name the directory where it is undefined
- * @throws usage.invalid for a name that the settings do not have
+ * Opens a target for a command that only reads: creates no files and starts no thread.
+ * @param name undefined: the directory
+ * @throws usage.invalid if the settings have no target with this name
  */
 export async function readTarget<T>(
   context: CommandContext,
@@ -65,7 +65,7 @@ export async function readTarget<T>(
     monotonicMs: () => performance.now(),
     clock: readClock,
     events: new Events(),
-    // Only who writes is known by a token, and looks for those who died.
+    // A reader needs no process id of the tree, and does not check whether other processes live.
     owner: { token: 'reader' },
     owners: { isDead: () => false },
     transactions: new TransactionNames('reader', nowMs),
@@ -79,7 +79,7 @@ export async function readTarget<T>(
 
 export function unknownRepository(repository: string): DropdockError {
   const id = defaultRepositoryId(parseRepositoryName(repository));
-  return new DropdockError('repository.unknown', `There is no repository ${repository}.`, {
+  return new DropdockError('repository.unknown', `Unknown repository "${repository}".`, {
     path: id,
   });
 }
@@ -88,7 +88,7 @@ export function printJson({ print }: CommandContext, value: unknown): void {
   print(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
-/** Columns as wide as their widest cell, two spaces between them. */
+/** Returns the rows as text: each column as wide as its widest cell, two spaces between columns. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) {

@@ -1,4 +1,4 @@
-/** Every command: its arguments, its options, and what runs it. */
+/** Defines every command: its arguments, its options and the function that runs it. */
 import type { Log } from '../log.js';
 import { type Changed, remove, rollback, untag } from './change.js';
 import { clean } from './clean.js';
@@ -11,10 +11,10 @@ import { type Process, runDaemon, serveRegistry } from './run.js';
 import { status } from './status.js';
 import { init, verify } from './verify.js';
 
-/** A command's arguments in their order; the last may be a list. */
+/** A command's arguments, in order; the last may be a list. */
 export type Given = readonly (string | readonly string[] | undefined)[];
 
-/** Of an argument or an option that may be left out. */
+/** For an optional argument or option. */
 function text(given: unknown): string | undefined {
   return given === undefined ? undefined : String(given);
 }
@@ -27,7 +27,7 @@ export type CommandRun = (
   again: Pick<Process, 'readSettings' | 'reopenLog'>,
 ) => Promise<ExitCode> | ExitCode;
 
-/** What commands use of the process they run in. */
+/** The parts of the process that commands use. */
 export interface Surroundings {
   readonly thisProcess: () => Omit<Process, 'readSettings' | 'reopenLog'>;
   readonly input: NodeJS.ReadStream;
@@ -45,15 +45,15 @@ export function defineCommands(
   command: DefineCommand,
   { thisProcess, input, output, progress }: Surroundings,
 ): void {
-  command('run', 'the daemon', (context, log, _given, { welcome }, again) =>
+  command('run', 'run the daemon', (context, log, _given, { welcome }, again) =>
     runDaemon(context, log, { welcome: welcome === true, ...thisProcess(), ...again }),
-  ).option('--welcome', 'say where to drop, with an example to paste');
-  command('serve', 'the registry endpoint alone; reads only', (context, log, ...[, , again]) =>
+  ).option('--welcome', 'print where to drop images, with example commands');
+  command('serve', 'run only the registry endpoint (read-only)', (context, log, ...[, , again]) =>
     serveRegistry(context, log, { ...thisProcess(), ...again }),
-  ).option('--target <name>', 'what is read, instead of registry.target');
+  ).option('--target <name>', 'target to serve (default: registry.target)');
   command(
     'publish <path>',
-    'publish an image or archive (- for standard input) now; it stays where it is',
+    'publish an image or archive now (- for standard input); the source is kept',
     (context, log, given, options) =>
       publishByHand(context, log, {
         path: String(given[0]),
@@ -61,10 +61,10 @@ export function defineCommands(
         input,
         progress,
       }),
-  ).option('--as <ref>', '<repository>[:<tag>] (default: the last part of the path)');
+  ).option('--as <ref>', 'publish as <repository>[:<tag>] (default: the last part of the path)');
   command(
     'status [repository]',
-    'what is published, what waits and why, what runs',
+    'show published repositories, waiting drops and running publishes',
     (context, _log, [name], { watch, target }) =>
       status(context, {
         repository: text(name),
@@ -73,42 +73,42 @@ export function defineCommands(
         isTerminal: output.isTTY === true,
       }),
   )
-    .option('--watch', 'again every second')
+    .option('--watch', 'repeat every second')
     .option(...TARGET);
   command(
     'history <repository>',
-    'which snapshots were current, and why',
+    'show which snapshots were current, and why',
     (context, _log, given, { target }) =>
       history(context, { repository: String(given[0]), target: text(target) }),
   ).option(...TARGET);
   defineChanges(command, progress);
-  command('config', 'the effective settings and where each came from', (context) =>
+  command('config', 'show the effective settings and where each comes from', (context) =>
     config(context),
   );
-  command('init', 'make the directories', (context) => init(context));
+  command('init', 'create the directories', (context) => init(context));
 }
 
-const TARGET = ['--target <name>', 'there only (default: everywhere it is published to)'] as const;
+const TARGET = ['--target <name>', 'only this target (default: all targets of the repository)'] as const;
 
 function defineChanges(command: DefineCommand, progress: ProgressOutput): void {
   command(
     'rollback <repository> [timestamp]',
-    'make an earlier snapshot the truth again (default: the one before)',
+    'restore the state of an earlier snapshot (default: the previous one)',
     (context, log, given, options) =>
       rollback(context, log, changed(given[0], options), text(given[1])),
   ).option(...TARGET);
   command(
     'untag <repository> <tags...>',
-    'take tags away',
+    'remove tags',
     (context, log, [repository, tags], options) =>
       untag(context, log, changed(repository, options), tags as string[]),
   ).option(...TARGET);
-  command('remove <repository>', 'take a repository away', (context, log, given, options) =>
+  command('remove <repository>', 'remove a repository', (context, log, given, options) =>
     remove(context, log, changed(given[0], options)),
   ).option(...TARGET);
   command(
     'verify [repository]',
-    'read and check everything again',
+    'check all published files and digests',
     (context, log, given, { repair, target }) =>
       verify(context, log, {
         repository: text(given[0]),
@@ -116,19 +116,19 @@ function defineChanges(command: DefineCommand, progress: ProgressOutput): void {
         repair: repair === true,
       }),
   )
-    .option('--repair', 'put right what can be put right')
-    .option('--target <name>', 'what is current in this store (default: the directory)');
+    .option('--repair', 'repair what can be repaired')
+    .option('--target <name>', 'check the current snapshots of this target (default: the directory)');
   command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
     clean(context, log, {
       dryRun: options.dryRun === true,
       target: text(options.target),
     }),
   )
-    .option('--dry-run', 'only say what would go, and what keeps the rest')
-    .option('--target <name>', 'there only (default: all)');
+    .option('--dry-run', 'only print what would be removed, and why the rest is kept')
+    .option('--target <name>', 'only this target (default: all)');
   command(
     'copy [repositories...]',
-    'make repositories in one target what they are in another',
+    'copy repositories from one target to another (default: all)',
     (context, log, [repositories], { from, to }) =>
       copy(context, log, {
         from: text(from),
@@ -137,8 +137,8 @@ function defineChanges(command: DefineCommand, progress: ProgressOutput): void {
         progress,
       }),
   )
-    .option('--from <target>', 'where they are right')
-    .option('--to <target>', 'where they are to be the same');
+    .option('--from <target>', 'target to copy from')
+    .option('--to <target>', 'target to copy to');
 }
 
 function changed(

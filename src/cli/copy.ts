@@ -1,4 +1,4 @@
-/** `dropdock copy`: fills a new target from another, or makes a diverged one the same again. */
+/** `dropdock copy`: fills a new target from another one, or makes a diverged one equal again. */
 import { copyRepository } from '../daemon/copy-repository.js';
 import { openServices } from '../daemon/services.js';
 import { targetNamed } from '../daemon/targets.js';
@@ -13,7 +13,7 @@ import { ProgressLine, type ProgressOutput } from './progress-line.js';
 export interface CopyOptions {
   readonly from: string | undefined;
   readonly to: string | undefined;
-  /** All of the source where none are named. */
+  /** Empty: all repositories of the source. */
   readonly repositories: readonly string[];
   readonly progress: ProgressOutput;
 }
@@ -24,11 +24,11 @@ export async function copy(
   { from: source, to: destination, repositories, progress }: CopyOptions,
 ): Promise<ExitCode> {
   if (source === undefined || destination === undefined) {
-    throw new DropdockError('usage.invalid', 'Say --from <target> and --to <target>.');
+    throw new DropdockError('usage.invalid', 'Both --from <target> and --to <target> are required.');
   }
   const from = targetNamed(context.settings, source);
   const to = targetNamed(context.settings, destination);
-  if (from === to) throw new DropdockError('usage.invalid', `${from} is the same target.`);
+  if (from === to) throw new DropdockError('usage.invalid', `--from and --to name the same target "${from}".`);
   const services = await openServices(() => context.settings, log);
   const done: object[] = [];
   const failures: Error[] = [];
@@ -53,7 +53,7 @@ export async function copy(
         if (!context.json) context.print(`${status} ${id} ${snapshot ?? ''}\n`);
       } catch (error) {
         line?.end();
-        // One that fails keeps no other from it.
+        // One failing repository must not keep the others from being copied.
         failures.push(error as Error);
         done.push({ id, status: 'failed', ...errorFields(error as Error) });
         if (!context.json) context.print(`failed ${id} ${(error as Error).message}\n`);

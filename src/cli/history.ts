@@ -1,4 +1,4 @@
-/** Commands that only look: history, config. */
+/** The commands history and config; they only read. */
 import { formatDuration, isDuration } from '../settings/schema.js';
 import {
   type CommandContext,
@@ -29,7 +29,7 @@ export async function history(
     const rows = entries.map(({ at, snapshot, why, detail, drops, kept, current }) => [
       at,
       snapshot,
-      current ? 'current' : kept ? 'kept' : 'gone',
+      current ? 'current' : kept ? 'kept' : 'removed',
       why,
       detail ?? drops.map(({ drop }) => drop).join(' '),
     ]);

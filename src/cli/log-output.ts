@@ -1,4 +1,4 @@
-/** Opens the log of a command: on standard output, or for the daemon in the file of `log.file`. */
+/** Opens a command's log: standard output or, for the daemon, the file `log.file`. */
 
 import { type OpenLog, openLog } from '../log.js';
 import { errorFields } from '../report.js';
@@ -6,7 +6,7 @@ import type { Settings } from '../settings/schema.js';
 import { LogFile } from '../storage/log-file.js';
 
 export interface LogOutput extends Pick<OpenLog, 'log' | 'close'> {
-  /** Applies the level and the format, and opens the file again (after logrotate renamed it). */
+  /** Applies level and format, and reopens the file (logrotate may have renamed it). */
   reopen(settings: Settings['log']): void;
 }
 

@@ -1,4 +1,4 @@
-/** What a command says when it fails, and what it ends with. */
+/** Prints the error of a failed command and selects its exit code. */
 import { DropdockError, faultOf } from '../errors.js';
 import { errorFields } from '../report.js';
 import { EXIT, type ExitCode } from './command-context.js';

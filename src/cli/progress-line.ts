@@ -1,4 +1,4 @@
-/** Shows how far a publish has come: a line that moves on a terminal, plain lines elsewhere. */
+/** Shows the progress of a publish: one updated line on a terminal, plain lines elsewhere. */
 import { type Progress, readProgress } from '../storage/progress.js';
 import { formatBytes } from '../units.js';
 
@@ -16,8 +16,8 @@ export class ProgressLine {
   #shown = false;
 
   /**
-   * @param what is being done, as a word: "reading", "receiving"
-   * @param total bytes; undefined where nobody knows
+   * @param what the activity, as a word: "reading", "receiving"
+   * @param total bytes; undefined if unknown
    */
   constructor(
     readonly output: ProgressOutput,
@@ -29,7 +29,7 @@ export class ProgressLine {
     this.#timer = setInterval(() => this.#show(), everyMs);
   }
 
-  /** Takes the moving line away; what was done is told by the result. */
+  /** Stops, and erases the line from a terminal. */
   end(): void {
     clearInterval(this.#timer);
     if (this.#shown && this.output.isTerminal) this.output.write('\r\x1b[K');
@@ -52,7 +52,7 @@ export function describeProgress(
 ): string {
   const rate = `${formatBytes(Math.round((done / Math.max(elapsedMs, 1)) * 1000))}/s`;
   if (total === undefined) return `${what} ${formatBytes(done)}, ${rate}`;
-  // What the repository has already is not read again, so the end may come early.
+  // Content that the repository has already is not read again, so reading may end before 100 %.
   const share = total === 0 ? 1 : Math.min(1, done / total);
   const filled = Math.round(share * BAR_WIDTH);
   const bar = '#'.repeat(filled) + '-'.repeat(BAR_WIDTH - filled);

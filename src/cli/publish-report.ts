@@ -1,4 +1,4 @@
-/** What `dropdock publish` tells of what it did. */
+/** Prints the result of `dropdock publish`. */
 
 import type { PublishedOnce, PublishedPart } from '../publisher/publish-once.js';
 import type { DropToPublish } from '../publisher/stored-drop.js';
@@ -15,7 +15,7 @@ import { toTimestamp } from '../repository/timestamp.js';
 import { formatBytes, formatTime } from '../units.js';
 import { type CommandContext, EXIT, type ExitCode, printJson } from './command-context.js';
 
-/** @throws the error of a drop that was refused */
+/** @throws the error of a rejected drop */
 export function reportOutcome(
   context: CommandContext,
   drop: DropToPublish,
@@ -34,7 +34,7 @@ export function reportOutcome(
   return EXIT.done;
 }
 
-/** For a drop that nothing was published of. @throws the error */
+/** For a drop of which nothing was published. @throws the error */
 export function reportRejected(
   context: CommandContext,
   drop: DropToPublish,
@@ -47,7 +47,7 @@ export function reportRejected(
   throw error;
 }
 
-/** @throws the error of a part that was refused */
+/** @throws the error of the first rejected part */
 export function reportBundle(
   context: CommandContext,
   drop: DropToPublish,
@@ -103,7 +103,9 @@ function printPublished(
   const { manifests, blobs, warnings } = content;
   const bytes = [...blobs, ...manifests].reduce((sum, { size }) => sum + size, 0);
   print(`${status} ${repository} as snapshot ${snapshot}\n`);
-  for (const { tag, from, to } of moves) print(`  ${tag}: ${from ?? 'new'} -> ${to ?? 'gone'}\n`);
+  for (const { tag, from, to } of moves) {
+    print(`  ${tag}: ${from ?? '(none)'} -> ${to ?? '(removed)'}\n`);
+  }
   print(
     `  ${manifests.length} manifests, ${blobs.length} blobs, ${formatBytes(bytes)}, ${formatTime(tookMs)}\n`,
   );

@@ -1,4 +1,4 @@
-/** `dropdock publish PATH|- [--as REF]`: one drop, now, by the same steps. What was given stays. */
+/** `dropdock publish PATH|- [--as REF]`: publishes one drop with the daemon's steps, and keeps the source. */
 import { basename, join, resolve } from 'node:path';
 import { onceContext } from '../daemon/daemon.js';
 import { openServices, type Services } from '../daemon/services.js';
@@ -20,9 +20,9 @@ import { ProgressLine, type ProgressOutput } from './progress-line.js';
 import { reportBundle, reportOutcome, reportRejected } from './publish-report.js';
 
 export interface PublishOptions {
-  /** `-` for an archive on standard input. */
+  /** `-`: an archive on standard input. */
   readonly path: string;
-  /** `<repository>[:<tag>]`; the path's last component where it is left out. */
+  /** `<repository>[:<tag>]`; undefined: the last component of the path. */
   readonly as: string | undefined;
   readonly input: NodeJS.ReadableStream;
   readonly progress: ProgressOutput;
@@ -37,10 +37,10 @@ export async function publishByHand(
   const given = path === '-' ? undefined : resolve(path);
   const kind = given === undefined ? 'file' : nodeDisk.statIfThere(given)?.kind;
   if (kind !== 'directory' && kind !== 'file') {
-    throw new DropdockError('usage.invalid', `${path} is no directory and no file.`, { path });
+    throw new DropdockError('usage.invalid', `"${path}" is neither a directory nor a file.`, { path });
   }
   if (given === undefined && as === undefined) {
-    throw new DropdockError('usage.invalid', 'What comes on standard input needs --as.', {});
+    throw new DropdockError('usage.invalid', 'Standard input needs --as <repository>[:<tag>].', {});
   }
   const text = as ?? basename(given ?? '');
   const name = parseReference(text, as !== undefined, kind === 'file');
@@ -79,7 +79,7 @@ function toDropByHand(
     compress: settings.archives.compress,
     at: toTimestamp(nowMs()),
     tolerateAbsent: true,
-    // It stays with its owner, who may write to it again.
+    // The source stays in place and may be written to again, so its files must not be linked.
     ingest: 'copy',
     progress: newProgress(),
   };
@@ -116,7 +116,7 @@ function parseReference(text: string, isExplicit: boolean, isFile: boolean): Dro
   try {
     return parseDropName(text, isFile && !isExplicit);
   } catch (error) {
-    const how = isExplicit ? '' : ' Say --as <repository>[:<tag>].';
+    const how = isExplicit ? '' : ' Use --as <repository>[:<tag>].';
     throw new DropdockError('usage.invalid', `${(error as Error).message}${how}`, {}, error);
   }
 }

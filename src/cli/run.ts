@@ -1,4 +1,4 @@
-/** `dropdock run` and `dropdock serve`: what goes on until a signal ends it. */
+/** `dropdock run` and `dropdock serve`: they run until a signal ends them. */
 import { resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { crash } from '../crash.js';
@@ -20,36 +20,36 @@ import { mountOf, remembersNames } from '../storage/mounts.js';
 import { ThreadPool } from '../workers/thread-pool.js';
 import { type CommandContext, EXIT, type ExitCode, rootsOf } from './command-context.js';
 
-/** What reaches a long-running process from outside. */
+/** The environment of a long-running process. */
 export interface Process {
-  /** Resolves when the process was asked to end. */
+  /** Resolves with the signal's name when the process is asked to end. */
   readonly stopRequested: Promise<string>;
-  /** Calls this whenever the process is asked to read its files again. */
+  /** Registers a callback for SIGHUP. */
   readonly onReload: (reload: () => void) => void;
-  /** Descriptors of the sockets that systemd opened for us. */
+  /** Descriptors of the sockets that systemd opened for this process. */
   readonly inheritedSockets: readonly number[];
-  /** Whom to tell that it works. */
+  /** The service manager's notification socket. */
   readonly manager: ManagerAddress;
-  /** Reads the settings again, from where they came. @throws settings.invalid */
+  /** Reads the settings again from their sources. @throws settings.invalid */
   readonly readSettings: () => LoadedSettings;
-  /** Opens the log's file again, and applies these settings to what it writes. */
+  /** Reopens the log file and applies these settings. */
   readonly reopenLog: (settings: Settings['log']) => void;
-  /** What programs that notify runs get of ours. */
+  /** Passed on to the programs that `notify` runs. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Of the package. */
+  /** The package's version. */
   readonly version: string;
 }
 
 export interface RunOptions extends Process {
-  /** Tell a newcomer where to drop, with one example to paste. */
+  /** Print where to drop images, with example commands. */
   readonly welcome: boolean;
 }
 
 /**
- * How much of a function runs (in bytes of V8's own code; 66 KiB from the start, three times) before it
- * is compiled once more, for each thread anew. Drops come in bursts, of a second or two on a thread:
- * 2,000 took some 8 % less in all (with 500,000), and what is asked of the endpoint without a pause is answered as fast
- * after two seconds instead of one.
+ * V8 recompiles a function with its optimizing compiler after it has executed this many bytes of bytecode
+ * (V8's default is 66 KiB, three times); each thread compiles for itself. Drops come in bursts of a second
+ * or two per thread, too short to pay for that: 2,000 drops took about 8 % less time (measured with
+ * 500,000). The cost: under constant load the endpoint reaches full speed after two seconds, not one.
  */
 const COMPILED_AFTER = '--interrupt-budget=300000';
 
@@ -69,7 +69,7 @@ export async function runDaemon(
   log('debug', 'daemon.starting', { pid: process.pid });
   if (!hasKernelLocks && settings.lock.kernel) {
     log('warn', 'daemon.warning', {
-      what: 'no kernel locks on this machine: what a dead process held is free after lock.stale',
+      what: 'no kernel locks on this machine: the lock of a dead process is released only after lock.stale',
     });
   }
   warnOfMount(settings, log);
@@ -77,7 +77,7 @@ export async function runDaemon(
   const services = await openServices(current.now, log, threadsFor(settings), events);
   let registry: Registry | undefined;
   try {
-    // What is published can be pulled at once, whatever recovery finds to do.
+    // Before recovery, which may take long: published images can be pulled at once.
     const { roots, run, board, liveClaims, inbox } = services;
     const shown = { settings: current.now, roots, run, log, board, monitor, ownsState: true };
     registry = await openRegistry({ ...shown, inherited: outside.inheritedSockets }, 'retry');
@@ -94,7 +94,7 @@ export async function runDaemon(
     manager.guard(daemon.isAlive);
     manager.ready(status());
     await Promise.race([outside.stopRequested, daemon.failed]);
-    manager.stopping('Lets running publishes and pulls end');
+    manager.stopping('Waiting for running publishes and pulls');
     await Promise.all([daemon.stop(), registry.close()]);
     await notifier?.stop();
     return EXIT.done;
@@ -105,16 +105,16 @@ export async function runDaemon(
   }
 }
 
-/** One daemon is safe with anything; of several, one that goes by what it remembers loses tags. */
+/** With several daemons, a client that caches NFS lookups sees an old pivot, and tags are lost. */
 function warnOfMount({ paths }: Settings, log: Log): void {
   const mount = mountOf(resolve(paths.published));
   if (mount === undefined || !remembersNames(mount)) return;
   log('warn', 'daemon.warning', {
-    what: `${paths.published} is on NFS without lookupcache=none: one daemon only, or tags are lost (docs/reach.md)`,
+    what: `${paths.published} is on NFS without lookupcache=none: run only one daemon, or tags are lost (docs/reach.md)`,
   });
 }
 
-/** `dropdock serve`: the endpoint alone, over a tree that it cannot change. */
+/** `dropdock serve`: only the endpoint; it never changes the tree. */
 export async function serveRegistry(
   context: CommandContext,
   ownLog: Log,
@@ -124,7 +124,7 @@ export async function serveRegistry(
   if (settings.registry.listen === null && outside.inheritedSockets.length === 0) {
     throw new DropdockError(
       'usage.invalid',
-      'registry.listen is null: there is nowhere to listen.',
+      'registry.listen is null: serve needs an address to listen on.',
     );
   }
   const hands = new ThreadPool({ hashThreads: 1 });
@@ -142,12 +142,12 @@ export async function serveRegistry(
     const registry = await openRegistry({ ...options, inherited }, 'throw');
     const status = () => statusLine(registry.urls);
     onReload({ current, log, outside, manager, status }, () => registry.reload());
-    // Its timers run, or this is not said.
+    // No further check: the watchdog timer stops with the event loop.
     manager.guard(() => true);
     manager.ready(status());
     await outside.stopRequested;
     log('info', 'daemon.stopping', {});
-    manager.stopping('Lets running pulls end');
+    manager.stopping('Waiting for running pulls');
     await registry.close();
     log('info', 'daemon.stopped', {});
     return EXIT.done;
@@ -160,7 +160,7 @@ export async function serveRegistry(
 
 function openManager({ manager }: Process, log: Log): ServiceManager {
   return new ServiceManager(manager, (error) =>
-    log('warn', 'daemon.warning', { what: 'telling systemd', ...errorFields(error) }),
+    log('warn', 'daemon.warning', { what: 'notifying systemd', ...errorFields(error) }),
   );
 }
 
@@ -169,11 +169,11 @@ interface Running {
   readonly log: Log;
   readonly outside: Process;
   readonly manager: ServiceManager;
-  /** What systemd is told of it. */
+  /** Returns the status line for systemd. */
   readonly status: () => string;
 }
 
-/** @param after what must know that the settings, or the files they name, have changed */
+/** @param after called after each reload: the settings, or the files they name, may have changed */
 function onReload({ current, log, outside, manager, status }: Running, after: () => Promise<void>) {
   let last = Promise.resolve();
   outside.onReload(() => {
@@ -183,12 +183,12 @@ function onReload({ current, log, outside, manager, status }: Running, after: ()
   async function reload(): Promise<void> {
     manager.reloading();
     const read = readAgain();
-    // Whatever became of the settings: the log was rotated, a certificate renewed. What is said of
-    // it stands in the new file.
+    // Even if the settings are invalid: logrotate may have rotated the log, or a certificate is renewed.
+    // Reopening comes first, so that the new file has the messages about this reload.
     outside.reopenLog(current.now().log);
     const trouble = tell(read);
     await after().catch((error) => {
-      log('warn', 'daemon.warning', { what: 'reloading', ...errorFields(error as Error) });
+      log('warn', 'daemon.warning', { what: 'reloading certificates and passwords', ...errorFields(error as Error) });
     });
     manager.ready(trouble + status());
   }
@@ -201,12 +201,12 @@ function onReload({ current, log, outside, manager, status }: Running, after: ()
     }
   }
 
-  /** @returns what systemd is told besides */
+  /** Logs the result of the reload. @returns a prefix for systemd's status line, empty on success */
   function tell(read: ReturnType<typeof readAgain>): string {
     if (read instanceof Error) {
       const { code, message, hint } = errorFields(read);
       log('error', 'settings.refused', { code, message, hint });
-      return `Settings refused: ${message}; those before hold. `;
+      return `Invalid settings, keeping the previous ones: ${message}. `;
     }
     const [changed, restart] = [read.applied.join(','), read.waiting.join(',')];
     log(read.waiting.length > 0 ? 'warn' : 'info', 'settings.reloaded', {
@@ -226,13 +226,13 @@ function welcomeText({ inbox, roots }: Services, [url]: readonly string[]): stri
   const registry = url?.replace(/^https?:\/\//, '');
   const pull = registry
     ? [
-        '  A moment later it can be pulled, whole:',
+        '  Then pull it:',
         '',
         `    docker pull ${registry}/alpine:3.19`,
         `    skopeo copy --src-tls-verify=false docker://${registry}/alpine:3.19 oci:alpine:3.19`,
       ]
     : [
-        '  A moment later it is published, whole:',
+        '  Then it is published:',
         '',
         `    ls ${roots.published}/web/alpine/manifests/*/`,
       ];

@@ -1,4 +1,4 @@
-/** What `dropdock status` tells, and the text of it. Pure. */
+/** The data that `dropdock status` shows, and its text. Pure. */
 import type { RejectedDrop } from '../inbox/rejected.js';
 import type { OverviewColumn, RepositoryOverview, TargetOverview } from '../publisher/target.js';
 import { isTimestamp, timestampMs } from '../repository/timestamp.js';
@@ -6,10 +6,10 @@ import { formatAge, formatBytes } from '../units.js';
 import { formatTable } from './command-context.js';
 import { describeProgress } from './progress-line.js';
 
-/** docs/status.md describes every field; `--json` gives it as it is. */
+/** The output of `--json`; docs/status.md describes every field. */
 export interface Status extends Omit<TargetOverview, 'columns'>, Partial<HostStatus> {
   readonly version: 1;
-  /** Left out for the directory. */
+  /** Absent for the directory. */
   readonly target?: string;
 }
 
@@ -20,25 +20,25 @@ export interface HostStatus {
     readonly at: number;
   }[];
   readonly inbox: readonly InboxReport[];
-  /** How many wait altogether; not all of them may be listed. */
+  /** Number of waiting drops; `inbox` may list fewer. */
   readonly waiting: number;
-  /** The newest first. */
+  /** Newest first. */
   readonly rejected: readonly RejectedDrop[];
 }
 
 export interface InboxReport {
   readonly drop: string;
   readonly state: 'waiting' | 'ignored' | 'claimed' | 'queued' | 'publishing' | 'retrying';
-  /** Milliseconds since the epoch; left out where no daemon tells. */
+  /** Milliseconds since the epoch; absent if no daemon is running. */
   readonly sinceMs?: number;
   readonly reason?: string;
   readonly progress?: { readonly done: number; readonly total?: number | undefined };
 }
 
 export interface ShowOptions {
-  /** One repository was asked for: its tags as well. */
+  /** Show one repository, with its tags. */
   readonly one: boolean;
-  /** Of the table of repositories. */
+  /** Columns of the table of repositories. */
   readonly columns: readonly OverviewColumn[];
   readonly nowMs: number;
 }
@@ -110,7 +110,7 @@ function repositoryText(found: OverviewWithTags, nowMs: number): string {
       : [
           ['  on disk', `${bytesText(ownBytes)} own, ${bytesText(sharedBytes)} shared with others`],
         ]),
-    ...(removed ? [['  removed', `dropdock rollback ${repository} brings it back`]] : []),
+    ...(removed ? [['  removed', `to restore it: dropdock rollback ${repository}`]] : []),
   ]);
   return `${repository}\n${facts}${formatTable(tags.map(({ tag, digest }) => [`  ${tag}`, digest]))}`;
 }
@@ -121,7 +121,7 @@ function inboxText(
 ): string {
   if (inbox.length === 0 && daemons.length > 0) return '';
   const who =
-    daemons.length > 0 ? '' : 'No daemon works on this tree; start it with: dropdock run\n';
+    daemons.length > 0 ? '' : 'No daemon is running on this tree; start it with: dropdock run\n';
   if (inbox.length === 0) return who;
   const rows = inbox
     .slice(0, LISTED_MAX)
@@ -152,10 +152,10 @@ function rejectedText(rejected: HostStatus['rejected'], nowMs: number): string {
     code,
     shorten([message, hint].filter(Boolean).join(' ')),
   ]);
-  return `Rejected (inbox/.rejected/ has them whole):\n${formatTable(rows)}`;
+  return `Rejected (kept in inbox/.rejected/):\n${formatTable(rows)}`;
 }
 
-/** Twelve digits of a digest are enough to find it; `--json` and the receipt have all of them. */
+/** Shortens digests to twelve digits, enough to find them; `--json` and the receipt have all digits. */
 function shorten(text: string): string {
   return text.replace(/\b([0-9a-f]{12})[0-9a-f]{52,}\b/g, '$1…');
 }

@@ -1,4 +1,4 @@
-/** `dropdock status`: what is published, what waits and why, what runs now, what was refused. */
+/** `dropdock status`: published repositories, waiting drops, running publishes, rejected drops. */
 import { resolve } from 'node:path';
 import type { InboxStatusDocument } from '../daemon/inbox-status-writer.js';
 import { hasErrno } from '../errors.js';
@@ -25,16 +25,16 @@ import { type HostStatus, type InboxReport, type Status, showStatus } from './st
 
 export interface StatusOptions {
   readonly repository: string | undefined;
-  /** The directory and what this host does where it is undefined. */
+  /** Undefined: the directory, and this host's inbox and daemons. */
   readonly target: string | undefined;
-  /** Again every second, until it is interrupted. */
+  /** Repeat every second until interrupted. */
   readonly watch: boolean;
   readonly isTerminal: boolean;
 }
 
 const WATCH_MS = 1000;
 const REJECTED_MAX = 10;
-/** To the first column of the first line; and all below the cursor away. */
+/** ANSI: cursor to the top left, erase everything below it. */
 const HOME = '\x1b[H\x1b[J';
 
 /** @throws repository.unknown, usage.invalid */
@@ -59,7 +59,7 @@ async function lookOnce(
     throw unknownRepository(repository);
   }
   const shown = shownTarget(target.name);
-  // The directory is of this host, as its inbox is.
+  // The inbox and the directory belong to this host, so they are shown together.
   const found: Status =
     shown === undefined
       ? { version: 1, ...overview, ...(await lookAtHost(context)) }
@@ -69,7 +69,7 @@ async function lookOnce(
   context.print(watch && isTerminal ? HOME + text : text);
 }
 
-/** What this host does: its inbox, and the daemons that work on its tree. */
+/** Returns this host's inbox and the daemons that run on its tree. */
 async function lookAtHost(context: CommandContext): Promise<HostStatus> {
   const roots = rootsOf(context);
   const inbox = resolve(context.settings.paths.inbox);
@@ -91,20 +91,20 @@ async function lookAtHost(context: CommandContext): Promise<HostStatus> {
   return { daemons, ...seen, rejected };
 }
 
-/** Two daemons on one inbox see the same drops wait. */
+/** The maximum, not the sum: daemons on one inbox report the same waiting drops. */
 function sumOf(boards: readonly InboxStatusDocument[]): number {
   return Math.max(...boards.map(({ waiting }) => waiting));
 }
 
 type DropStatus = InboxStatusDocument['drops'][number];
 
-/** What lies in the inbox, and not with a daemon: every daemon sees it. */
+/** True for a drop that lies in the inbox unclaimed: every daemon reports it. */
 const isInInbox = ({ state }: DropStatus) => state === 'waiting' || state === 'ignored';
 
 /**
- * What the daemons say together: each claim is one daemon's, what waits is seen by all of them and said
- * once, as the one that looked last says it. A daemon that looked before another one claimed a drop still
- * sees it wait.
+ * Merges the reports of all daemons. Each claim belongs to one daemon. A waiting drop is reported by all of
+ * them and is returned once, as in the newest report. A daemon that scanned before another one claimed a
+ * drop still reports it as waiting; such a report is dropped.
  */
 export function dropsOf(boards: readonly InboxStatusDocument[]): DropStatus[] {
   const newestFirst = [...boards].sort((a, b) => b.at - a.at);
@@ -119,7 +119,7 @@ export function dropsOf(boards: readonly InboxStatusDocument[]): DropStatus[] {
   return [...claimed, ...waiting];
 }
 
-/** @param places what a board names as `<inbox>`, for it is shown to others as well */
+/** @param places paths to insert for `<inbox>` and the like: the stored text is public and names no paths */
 export function toInboxReport(
   { drop, state, sinceMs, reason, progress }: InboxStatusDocument['drops'][number],
   places: Readonly<Record<string, string>>,
@@ -134,7 +134,7 @@ export function toInboxReport(
   };
 }
 
-/** Without a daemon to tell: what lies there. */
+/** Scans the inbox, for when no daemon is running. */
 async function scanned(
   { settings }: CommandContext,
   inbox: string,

@@ -1,4 +1,4 @@
-/** Commands that put things in order: init, verify. */
+/** The commands init and verify. */
 import { resolve } from 'node:path';
 import { openServices } from '../daemon/services.js';
 import { targetNamed } from '../daemon/targets.js';
@@ -64,7 +64,7 @@ export async function verify(
     const hasRepairs = repair || shown === undefined;
     printJson(context, hasRepairs ? { ...document, mended, notRepaired } : document);
   } else {
-    for (const what of mended) context.print(`mended: ${what}\n`);
+    for (const what of mended) context.print(`repaired: ${what}\n`);
     for (const { id: which, message } of notRepaired) {
       context.print(`not repaired: ${which === null ? '' : `${which}: `}${message}\n`);
     }

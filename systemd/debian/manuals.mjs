@@ -108,7 +108,7 @@ commands=(
 ${commands.map(({ name, what }) => `  '${name}:${quote(what)}'`).join('\n')}
 )
 _arguments '--root[${quote('one directory for all')}]:directory:_files -/' \\
-  '--config[settings]:file:_files' '--json[answer in JSON]' \\
+  '--config[settings file]:file:_files' '--json[print the result as JSON]' \\
   '1:command:{_describe command commands}' '*:file:_files'
 `,
 );

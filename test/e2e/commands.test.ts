@@ -184,8 +184,8 @@ describe('dropdock', function () {
     }
     writeFileSync(config, 'retention: {keep: 1, grace: 0s}\n');
     const dry = await run('clean', '--dry-run', '--config', config);
-    expect(dry.stdout.match(/would go +stale/g)).to.have.length(2);
-    expect(dry.stdout).to.match(/stays +current/);
+    expect(dry.stdout.match(/would be removed +stale/g)).to.have.length(2);
+    expect(dry.stdout).to.match(/kept +current/);
     expect(readdirSync(join(root, 'published/master/app'))).to.have.length(3);
     const done = await run('clean', '--config', config);
     const [, said] = /unused content: (.*), freed/.exec(done.stdout) ?? [];
@@ -206,11 +206,11 @@ describe('dropdock', function () {
       await configured('publish', join(root, tag), '--as', `app:${tag}`);
     }
     await configured('untag', 'app', 'secret');
-    expect((await configured('clean', '--dry-run')).stdout).not.to.contain('would be made');
+    expect((await configured('clean', '--dry-run')).stdout).not.to.contain('would be created');
     const path = join(root, 'published/web/app/manifests/oci', secret?.digest ?? '');
     writeFileSync(config, 'retention: {keep: 1, grace: 0s}\n');
     const dry = await configured('clean', '--dry-run');
-    expect(dry.stdout).to.match(/would be made +current +without 2 manifests/);
+    expect(dry.stdout).to.match(/would be created +current +without 2 replaced manifests/);
     expect(existsSync(path)).to.equal(true);
     const done = await configured('clean', '--json');
     const { repositories, content, notDone } = JSON.parse(done.stdout);

@@ -183,7 +183,7 @@ describe('the Debian package', function () {
     await machine.run('systemctl', 'reload', 'dropdock');
     await says('dropdock', 'settings.refused');
     await waitFor('the status', async () =>
-      (await machine.property('dropdock', 'StatusText')).startsWith('Settings refused: '),
+      (await machine.property('dropdock', 'StatusText')).startsWith('Invalid settings, '),
     );
     expect(await isActive('dropdock')).to.equal(true);
   });
