@@ -13,7 +13,7 @@ import type { RunJob } from '../storage/job.js';
 import { TransactionNames } from '../storage/transaction.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
 
-/** Exit codes; docs/errors.md lists them. */
+/** Exit codes. */
 export const EXIT = { done: 0, refused: 1, usage: 2, system: 3, busy: 75 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 

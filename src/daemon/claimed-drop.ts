@@ -1,4 +1,4 @@
-/** From an observation in the inbox to a claimed drop, as the publisher gets it. */
+/** Makes the claimed drop that the publisher gets, from an observation in the inbox. */
 
 import { type DropName, parseDropName } from '../image/names.js';
 import type { ClaimRequest } from '../inbox/claim.js';
@@ -10,14 +10,14 @@ import type { Settings } from '../settings/schema.js';
 import { newProgress } from '../storage/progress.js';
 import type { Services } from './services.js';
 
-/** What is known of a drop that has been claimed. */
+/** The properties of a drop that are known when it is claimed. */
 export interface ClaimableDrop extends Partial<Pick<ClaimedDrop, 'look' | 'held'>> {
   readonly path: string;
   readonly kind: Observation['kind'];
   readonly tolerateAbsent: boolean;
 }
 
-/** What a drop's name says. @throws name.invalid, tag.invalid */
+/** Parses a drop's name. @returns no policy for a bundle @throws name.invalid, tag.invalid */
 export function resolveDrop(
   settings: Settings,
   path: string,
@@ -47,7 +47,7 @@ export function toClaimedDrop(
   const { ingest, archives } = settings;
   const drop = {
     name: path,
-    // Where a claim lies is where its drop is read from.
+    // The claim renamed the drop.
     path: claimPath(inbox, claim),
     kind,
     at: claim.at,

@@ -1,6 +1,6 @@
 /**
- * Quiet drops on their way to being claims: many are looked at, claimed and stored by one job. What is stored
- * stays in the store until each of them has its receipt.
+ * Claims quiet drops in batches: one job examines, claims and stores many. Their content is protected from
+ * the sweep until each of them has its receipt.
  */
 import { crash } from '../crash.js';
 import { faultOf, fromPlainError } from '../errors.js';
@@ -20,16 +20,16 @@ import { endTransaction } from '../storage/transaction.js';
 import { claimRequest, resolveDrop } from './claimed-drop.js';
 import type { Services } from './services.js';
 
-/** Many wait for the disk once, and none waits for many more than these. */
+/** Large enough to sync once for many drops, small enough that a drop does not wait long for the others. */
 const BATCH_MAX = 250;
-/** Jobs at once: more wait here, so that publishing has its share of the threads. */
+/** Jobs that run at the same time; the limit leaves threads for publishing. */
 const JOBS_MAX = 2;
-/** Each keeps some 10 KB of what was read until its receipt; where there are more, others are read later. */
+/** Each stored drop keeps about 10 KB in memory until its receipt; drops beyond the limit are stored later. */
 const HELD_MAX = 2000;
 
 export interface Claimed extends Partial<Pick<ClaimedOne, 'claim'>> {
   readonly verdict: Verdict;
-  /** What was stored of it. */
+  /** The stored content. */
   readonly held?: Held;
 }
 
@@ -51,9 +51,9 @@ export class Claiming {
   }
 
   /**
-   * A drop that turns out to be complete is claimed by the same job.
-   * @param isDue its time is up: it is claimed although something is missing
-   * @throws system errors, and bugs
+   * Examines a drop, and claims it if it is complete.
+   * @param isDue true: its settle.timeout is over, so it is claimed although content is missing
+   * @throws system errors and bugs
    */
   claim(seen: Observation, isDue = false): Promise<Claimed> {
     const request = requestOf(this.#services, seen, isDue);
@@ -63,7 +63,7 @@ export class Claiming {
     });
   }
 
-  /** All that one scan has found goes together. */
+  /** Starts in a microtask, so that all drops of one scan are in the same batch. */
   #plan(): void {
     if (this.#isPlanned) return;
     this.#isPlanned = true;
@@ -79,13 +79,13 @@ export class Claiming {
     }
   }
 
-  /** Its share of what waits. Drops of one repository stay in one batch: they make one snapshot. */
+  /** Returns one job's share of the queue. Drops of one repository stay together: they make one snapshot. */
   #nextBatch(): Asked[] {
     const waiting = this.#waiting.splice(0);
     const share = Math.ceil(waiting.length / (JOBS_MAX - this.#running));
     const size = Math.min(share, BATCH_MAX);
     const batch: Asked[] = [];
-    // In the order in which they came; a group is taken as a whole as far as there is room.
+    // In order of arrival; a group is split only if it exceeds the room left.
     for (const group of groupByRepository(waiting)) {
       const room = batch.length < size ? BATCH_MAX - batch.length : 0;
       batch.push(...group.slice(0, room));
@@ -103,7 +103,7 @@ export class Claiming {
     );
     const end = () =>
       endTransaction(run, { roots, transaction }).catch(() => {
-        // It is tried again.
+        // It is retried later.
       });
     this.#running++;
     try {
@@ -116,7 +116,7 @@ export class Claiming {
       for (const [at, answer] of answers.entries()) settle(asked[at] as Asked, answer, holder);
       this.#waiting.unshift(...asked.slice(answers.length));
     } catch (error) {
-      // What it began with may lie there.
+      // The job may have created files before it failed.
       await end();
       for (const each of asked) each.reject(error as Error);
     } finally {
@@ -135,7 +135,7 @@ export class Claiming {
   }
 }
 
-/** Groups in the order in which their first one came; a bundle is a group of its own. */
+/** Groups by repository, ordered by each group's first drop; a bundle is a group of its own. */
 function groupByRepository(all: readonly Asked[]): Asked[][] {
   const groups = new Map<unknown, Asked[]>();
   for (const asked of all) {
@@ -147,11 +147,11 @@ function groupByRepository(all: readonly Asked[]): Asked[][] {
   return [...groups.values()];
 }
 
-/** Removes what keeps the content of a batch from the sweep when the last of its drops is done. */
+/** Ends the transaction that protects a batch's content from the sweep when its last drop is done. */
 class Holder {
   readonly #held = new Set<object>();
 
-  /** @param count called with each that is held, and with each that is not any more */
+  /** @param count called with 1 for each drop held, and with -1 for each drop released */
   constructor(
     readonly end: () => Promise<void>,
     readonly count: (change: 1 | -1) => void,
@@ -188,7 +188,7 @@ function requestOf(services: Services, seen: Observation, isDue: boolean): DropT
   return { examine, take, ingest: kind === 'directory' ? settings.ingest : undefined };
 }
 
-/** Undefined for a name that can never be one: that is told when it is claimed. */
+/** Returns undefined for an invalid name; the drop is rejected after its claim. */
 function resolveOrRefuse(
   { settings }: Services,
   { path, kind }: Observation,

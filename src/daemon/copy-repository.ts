@@ -1,6 +1,6 @@
 /**
- * Makes a repository in one target what it is in another. What is there already is not sent again, so
- * a copy that was interrupted continues where it was; content passes through this machine's content store.
+ * Copies a repository from one target to another. Content that the destination has is not sent again, so an
+ * interrupted copy continues where it stopped. Content passes through this machine's content store.
  */
 
 import type { RepositoryId } from '../image/names.js';
@@ -19,15 +19,15 @@ export interface Copy {
 }
 
 export interface CopyProgress {
-  /** Called once it is known how many bytes a repository has. */
+  /** Called when the number of bytes to copy is known. */
   readonly onTotal: (bytes: number) => void;
   readonly onBytes: (count: number) => void;
 }
 
-/** Undefined for a repository that was removed, or is not in the source. */
+/** Undefined: the repository was removed, or is not in the source. */
 export type Copied = Pick<PublishedOutcome, 'status' | 'snapshot' | 'moves'> | undefined;
 
-/** @throws what a publish throws; the target is then as it was */
+/** @throws what a publish throws; the destination is then unchanged */
 export async function copyRepository(
   services: Services,
   copy: Copy,
@@ -36,7 +36,7 @@ export async function copyRepository(
 ): Promise<Copied> {
   const { run, roots, transactions } = services;
   const transaction = transactions.next();
-  // Begun before the source is read: what that needs stays in the content store until the end.
+  // The transaction starts before the source is read: it protects the needed content from the sweep.
   return inTransaction(run, { roots, transaction }, () =>
     copyInto(services, transaction, copy, id, progress),
   );
@@ -54,13 +54,13 @@ async function copyInto(
   const { repository, removed, needs } = await run(restageNeeds, { source });
   if (removed) return undefined;
   onTotal(bytesOf(needs));
-  // Operators are not bound by immutableTags.
+  // immutableTags restricts drops, not operators.
   const policy = { ...resolveRepository(settings, repository), immutableTags: [] };
   const lacking = await to.lacking(needs);
   onBytes(bytesOf(needs) - bytesOf(lacking));
   await from.fetch(lacking, { transaction, onBytes });
   const content = await run(restage, { roots, source });
-  // A publish sends what its snapshot adds: this also replaces what the target has lost.
+  // The publish below sends only what its snapshot adds; this also restores content the target has lost.
   await to.send(lacking);
   const origin = { drop: `copy of ${from.name}`, at: toTimestamp(nowMs()) };
   const drop = { origin, path: undefined, content, ingested: nothingIngested() };

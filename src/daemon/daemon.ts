@@ -1,4 +1,4 @@
-/** The daemon: what is started, in which order, and how it ends. */
+/** Starts the parts of the daemon in order, and stops them. */
 import pTimeout from 'p-timeout';
 import { faultOf } from '../errors.js';
 import { prepareInbox } from '../inbox/claim.js';
@@ -16,17 +16,17 @@ import { Tidying } from './tidying.js';
 import { cleanAll, isEnding, recover, takeOverFromDead } from './upkeep.js';
 
 export interface Daemon {
-  /** Rejects when a bug was found: the process must end, and its manager starts it again. */
+  /** Rejects on a bug: the process must then end, so that the service manager restarts it. */
   readonly failed: Promise<never>;
-  /** False when looks at the inbox come to no end any more: only a restart helps. */
+  /** False if scans of the inbox no longer end: only a restart helps. */
   isAlive(): boolean;
-  /** The settings have changed: what waits is judged by the new ones. */
+  /** Applies changed settings: waiting drops are examined again. */
   reload(): void;
-  /** Stops taking drops, lets running publishes end for a while, leaves the rest claimed. */
+  /** Stops claiming, waits up to shutdown.wait for running publishes, leaves other drops claimed. */
   stop(): Promise<void>;
 }
 
-/** A look at a huge inbox on a slow disk may take minutes; ending the process would not hasten it. */
+/** Scanning a huge inbox on a slow disk can take minutes; restarting would not make it faster. */
 const LOOK_MS_MAX = 10 * 60_000;
 
 export async function startDaemon(services: Services): Promise<Daemon> {
@@ -78,14 +78,14 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     const ended = Promise.all([intake.stop(), stopPublishing(), upkeep(), takeover()]);
     const late = { milliseconds: services.settings.shutdown.wait, fallback: () => 'late' };
     const how = await pTimeout(ended, late);
-    // What still runs is before its flip or after it; either way the next start finishes it.
+    // A publish is safe to end at any step; the next start finishes it.
     log('info', 'daemon.stopped', { left: how === 'late' ? 'a running publish' : undefined });
   }
 }
 
 /**
- * Runs `work` again and again, never twice at once.
- * @returns a function that ends the repetition and waits for the one that runs
+ * Runs `work` at an interval; runs never overlap.
+ * @returns a function that stops the repetition and waits for a running `work`
  */
 function repeat(
   everyMs: number,
@@ -106,7 +106,7 @@ function repeat(
   };
 }
 
-/** What rejects when it is told to, and is no trouble when nobody listens. */
+/** Returns a promise and the function that rejects it; the rejection may stay unhandled. */
 function failure(): { failed: Promise<never>; fail: (error: unknown) => void } {
   let fail: (error: unknown) => void = () => {};
   const failed = new Promise<never>((_resolve, reject) => {
@@ -116,12 +116,12 @@ function failure(): { failed: Promise<never>; fail: (error: unknown) => void } {
   return { failed, fail };
 }
 
-/** Where the kernel does not tell who lives, one must look often to notice a silence in its time. */
+/** Returns ms. Without kernel locks, dead processes are found by heartbeats, which need frequent checks. */
 function findDeadEveryMs({ lock }: Settings): number {
   return lock.kernel ? lock.stale : lock.stale / 4;
 }
 
-/** What a command publishes one drop with, and the publisher all of them; settings are asked each time. */
+/** Returns what is needed to publish one drop; reads the settings at each use. */
 export function onceContext(services: Services): OnceContext {
   const { roots, uid, transactions, targets, events } = services;
   return {

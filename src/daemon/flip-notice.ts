@@ -1,4 +1,4 @@
-/** A job that needs two rooms: what a flip changed is read from what is published, and spooled. */
+/** A job that reads what a flip changed from the published tree, and spools the notification. */
 
 import { DropdockError, hasErrno } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
@@ -21,11 +21,11 @@ export interface SettleFlipRequest {
   readonly spool: string;
   readonly note: FlipNote;
   readonly targets: readonly Pick<Target, 'key' | 'on' | 'repositories'>[];
-  /** The note was found, not written by the caller: somebody may have settled it meanwhile. */
+  /** True if the caller did not write the note: another process may have settled it meanwhile. */
   readonly isLeft: boolean;
 }
 
-/** A cleaning's snapshot changes nothing that anybody was told of. */
+/** A snapshot made by a cleaning is not notified: it changes no tag. */
 const EVENTS: Readonly<Record<SnapshotReason['why'], FlipNotice['event'] | undefined>> = {
   publish: 'published',
   rollback: 'rolled-back',
@@ -35,8 +35,8 @@ const EVENTS: Readonly<Record<SnapshotReason['why'], FlipNotice['event'] | undef
 };
 
 /**
- * Tells of a flip if it has happened, and forgets it either way.
- * @returns how many older notices had to go
+ * Spools the notification of a flip if the flip has happened, and deletes its note.
+ * @returns how many older notifications were dropped to make room
  */
 export const settleFlip = job(
   'fast',
@@ -59,7 +59,7 @@ export const settleFlip = job(
   },
 );
 
-/** Undefined for a snapshot that is gone (others came after it, and were told of), and for a cleaning's. */
+/** Returns undefined for a removed snapshot (later flips were notified) and for one made by a cleaning. */
 function flipNotice(
   disk: Disk,
   roots: TreeRoots,
@@ -71,7 +71,7 @@ function flipNotice(
   const { state: now, reason } = stored;
   const event = EVENTS[reason.why];
   if (event === undefined) return undefined;
-  // Told so late that the cleaning was there before: then everything counts as new.
+  // If a cleaning has already removed the base, everything counts as new.
   const before = readIfWhole(disk, roots, id, base)?.state ?? emptyState(now.repository, now.id);
   return {
     version: 1,
@@ -88,7 +88,7 @@ function flipNotice(
   };
 }
 
-/** A damaged one is the business of `verify --repair`, and never read better by trying again. */
+/** Returns undefined for a damaged snapshot: a retry cannot help, only `verify --repair`. */
 function readIfWhole(
   disk: Disk,
   roots: TreeRoots,

@@ -1,20 +1,20 @@
-/** Keeps the daemon's board on disk, for `dropdock status`. */
+/** Writes the inbox status to disk, for `dropdock status`. */
 import { crash } from '../crash.js';
 import { removeInboxStatus, writeInboxStatus } from '../storage/inbox-status-file.js';
 import type { KnownDrop } from '../web/daemon-view.js';
 import type { Services } from './services.js';
 
-/** One look in a second is enough for people, and little for a disk. */
+/** Shortest time between two writes: often enough for people, and little work for the disk. */
 const EVERY_MS = 1000;
 const WAITING_MAX = 200;
 
-/** docs/status.md describes it. */
+/** The content of the status file; docs/status.md describes it. */
 export interface InboxStatusDocument {
   readonly version: 1;
   /** Milliseconds since the epoch. */
   readonly at: number;
   readonly pid: number;
-  /** How many wait altogether; of these, the first are among `drops`. */
+  /** Number of waiting drops; `drops` has only the first of them. */
   readonly waiting: number;
   readonly drops: readonly KnownDrop[];
 }
@@ -32,7 +32,7 @@ export class InboxStatusWriter {
     this.#write();
   }
 
-  /** Nothing works here any more, and nothing says it did. */
+  /** Removes the status file: the daemon is no longer running. */
   async stop(): Promise<void> {
     this.#ended = true;
     this.#unsubscribe();
@@ -73,9 +73,9 @@ export class InboxStatusWriter {
       };
       await run(writeInboxStatus, { roots, owner: owner.token, text: JSON.stringify(document) });
     } catch {
-      // It is for those who look, and they are told how old it is.
+      // The file is only informational, and its readers see its age.
     }
-    // How far it is changes without anything being said.
+    // Progress changes without events.
     if (board.isMoving()) this.#soon();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The state of the inbox, for people who look: it subscribes to the events and remembers the last of each
- * drop. It decides nothing, and nothing waits for it.
+ * The state of the inbox, for display: subscribes to the events and remembers the latest of each drop.
+ * Publishing does not depend on it.
  */
 
 import { pathOfFlatName, type RepositoryId, type RepositoryName } from '../image/names.js';
@@ -22,23 +22,23 @@ export interface InboxStatusOptions {
   readonly inbox: string;
   readonly roots: TreeRoots;
   readonly run: RunJob;
-  /** The claims that are worked on: what is not among them does not run any more. */
+  /** Keys of the claims in progress; a claim that is not among them has ended. */
   readonly liveClaims: ReadonlySet<string>;
   readonly nowMs: () => number;
 }
 
-/** A claim that will be published. */
+/** A claim that is queued or being published. */
 interface Running
   extends Pick<
     Extract<PublishEvent, { type: 'drop.queued' }>,
     'drop' | 'key' | 'path' | 'progress'
   > {
-  /** How much there is to read; undefined until somebody has looked and it was counted. */
+  /** Bytes to read; undefined until they are counted, at the first request for the status. */
   total: number | undefined;
   isCounted: boolean;
 }
 
-/** What is known of a drop by its name. */
+/** The latest state of a drop. */
 interface Said {
   readonly state: DropState;
   readonly sinceMs: number;
@@ -46,21 +46,21 @@ interface Said {
   readonly code?: string;
 }
 
-/** Its name is read once: there may be thousands, and all of them are asked for again and again. */
+/** The name is parsed once: thousands of drops may wait, and the status is requested often. */
 interface Waiting extends Said {
   readonly repositories: readonly RepositoryName[];
 }
 
 const PUBLISHED_MAX = 20;
 const REJECTED_MAX = 100;
-/** Whoever deletes a rejected drop tells nobody. */
+/** Longest age of the cached list: the deletion of a rejected drop causes no event. */
 const REJECTED_LOOK_MS = 5000;
 
 export class InboxStatus implements DaemonView {
   readonly #waiting = new Map<string, Waiting>();
-  /** By name, and of one name by claim: there may be thousands, and events tell of one name. */
+  /** By drop name, then by claim key: events have only the name, and there may be thousands of claims. */
   readonly #running = new Map<string, Map<string, Running>>();
-  /** How it goes with those that run, by name. */
+  /** States of running drops, by name. */
   readonly #states = new Map<string, Said>();
   #published: KnownDrop[] = [];
   #rejected: Promise<readonly RejectedDrop[]> = Promise.resolve([]);
@@ -79,7 +79,7 @@ export class InboxStatus implements DaemonView {
     return this.#running.size > 0;
   }
 
-  /** How much there is to read only makes a bar of a number: it is counted when somebody looks. */
+  /** Counts the bytes to read. They are only for the progress bar, so they are counted on request. */
   #count(running: Running): void {
     if (running.isCounted) return;
     running.isCounted = true;
@@ -137,7 +137,7 @@ export class InboxStatus implements DaemonView {
       case 'publish.retry': {
         const { code, message } = errorFields(event.error);
         const next = `${(event.nextMs / 1000).toFixed(1)}s`;
-        const reason = `${this.#plain(message)} It is tried again in ${next}.`;
+        const reason = `${this.#plain(message)} Retrying in ${next}.`;
         this.#states.set(drop, { state: 'retrying', sinceMs, reason, code });
         break;
       }
@@ -171,7 +171,7 @@ export class InboxStatus implements DaemonView {
     this.#published = [done, ...this.#published].slice(0, PUBLISHED_MAX);
   }
 
-  /** Where on this host things lie is not for everybody who looks. */
+  /** Replaces this host's paths: the status may be public. */
   #plain(text: string): string {
     const { inbox, roots } = this.options;
     return text
@@ -188,7 +188,7 @@ export class InboxStatus implements DaemonView {
         state: 'queued',
         sinceMs: this.options.nowMs(),
       };
-      // Of what has not begun there is no progress to show.
+      // A queued drop has no progress yet.
       if (said.state !== 'queued') this.#count(each);
       const progress = { done: readProgress(each.progress), total: each.total };
       const repositories = repositoriesOf(each.drop);
@@ -236,7 +236,7 @@ export class InboxStatus implements DaemonView {
   }
 }
 
-/** A receipt that somebody else wrote makes nothing visible that the name in `.rejected` hides. */
+/** Both names must parse: a forged receipt must not make a drop visible that its name in `.rejected` hides. */
 function repositoriesOfRejected(claim: string, drop: string): RepositoryName[] {
   const all = [pathOfFlatName(claim), drop].map(repositoriesOf);
   return all.some(({ length }) => length === 0) ? [] : [...new Set(all.flat())];

@@ -1,6 +1,6 @@
 /**
- * From a look at the inbox to claimed drops. The truth is a scan, at start, on every hint and every
- * inbox.scan; a hint only makes it sooner.
+ * Scans the inbox and claims drops. A scan runs at start, after each file system event and every inbox.scan.
+ * Only the scan decides; an event just makes it run sooner.
  */
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
 import type { ClaimResult } from '../inbox/claim.js';
@@ -19,14 +19,14 @@ import { placesToWatch } from './places-to-watch.js';
 import { ScanTimer } from './scan-timer.js';
 import type { Services } from './services.js';
 
-/** Hints come in crowds; one look answers all that came together, and those that come meanwhile the next. */
+/** Events come in bursts; one scan handles all events so far, the next one those that arrive during it. */
 const AT_ONCE_MS = 0;
-/** One look in ten times its own length. */
+/** The pause after a scan is at least ten times the scan's duration, if no event comes. */
 const SCAN_SHARE = 10;
 
 export interface IntakeHooks {
   readonly onClaimed: (drop: ClaimedDrop) => void;
-  /** A drop that never can be published: it is claimed and rejected. */
+  /** Called for a drop that can never be published: it is claimed and rejected. */
   readonly onRefused: (claim: Claim, name: string, error: DropdockError) => Promise<void>;
   readonly onBug: (error: unknown) => void;
 }
@@ -55,14 +55,14 @@ export class Intake {
     });
   }
 
-  /** A look begins at once, and others follow. */
+  /** Starts the first scan at once. */
   start(): void {
     const { settings, inbox, log } = this.#services;
     if (settings.inbox.watch) {
       this.#watch = new InboxWatch(
         inbox,
         () => this.lookWithin(AT_ONCE_MS),
-        (error) => log('warn', 'daemon.warning', { what: 'watching', ...errorFields(error) }),
+        (error) => log('warn', 'daemon.warning', { what: 'watching the inbox', ...errorFields(error) }),
       );
     }
     this.lookWithin(AT_ONCE_MS);
@@ -75,24 +75,24 @@ export class Intake {
     await looked;
   }
 
-  /** What a repository serves has changed; a thin drop may be whole now. */
+  /** The content of a repository has changed, so a thin drop may now be complete. */
   repositoriesChanged(): void {
     this.#settler.forgetVerdicts();
     if (this.#said.size > 0) this.lookWithin(AT_ONCE_MS);
   }
 
-  /** A drop that was taken too early lies where it was; it waits for the rest of its time. */
+  /** A drop that was claimed too early was returned to the inbox; it waits for the rest of settle.timeout. */
   returned({ name, look }: ClaimedDrop): void {
     if (look) this.#settler.resume(name, look.signature, look.sinceMs, incomplete('its end'));
     this.lookWithin(AT_ONCE_MS);
   }
 
-  /** Milliseconds since a look ended, whatever it found. */
+  /** Milliseconds since the last scan ended, successful or not. */
   sinceLookMs(): number {
     return this.#services.monotonicMs() - this.#lookedMs;
   }
 
-  /** Makes sure that a look begins within so many milliseconds. */
+  /** Makes sure that a scan starts within this time (ms). */
   lookWithin(delayMs: number): void {
     this.#timer.within(delayMs);
   }
@@ -113,7 +113,7 @@ export class Intake {
     this.lookWithin(Math.max(recheckMs, Math.min(costMs, settings.inbox.scan)));
   }
 
-  /** @returns when to look again (ms) */
+  /** @returns the longest time until the next scan (ms) */
   async #scan(): Promise<number> {
     const { run, inbox, settings, owner, monotonicMs, events } = this.#services;
     const marker = settings.settle.marker ?? undefined;
@@ -144,7 +144,7 @@ export class Intake {
       const recheck = this.#consider(drop, times, awaiting).catch((error) =>
         this.#warn(drop.path, error),
       );
-      recheck.catch(() => {}); // It may fail before it is waited for.
+      recheck.catch(() => {}); // It may reject before it is awaited.
       rechecks.push(recheck);
     });
     const least = (await Promise.all(rechecks)).reduce((a, b) => Math.min(a, b), soonest);
@@ -160,8 +160,8 @@ export class Intake {
   }
 
   /**
-   * @param awaiting gets its path when it is quiet and incomplete: its next change is waited for
-   * @returns when to look at it again (ms)
+   * @param awaiting its path is added if the drop is quiet and incomplete: the watch then waits for its change
+   * @returns the longest time until its next check (ms)
    */
   async #consider(seen: Observation, times: Times, awaiting: Set<string>): Promise<number> {
     const { events, settings } = this.#services;
@@ -210,7 +210,7 @@ export class Intake {
     await this.adopt(claim, { path, kind, look, ...how });
   }
 
-  /** Hands a claim on: to be published, or to be refused for its name. */
+  /** Passes a claim on: to be published, or rejected if its name is invalid. */
   async adopt(claim: Claim, taken: ClaimableDrop): Promise<void> {
     const { liveClaims } = this.#services;
     liveClaims.add(claimKey(claim));
@@ -218,7 +218,7 @@ export class Intake {
       this.#hooks.onClaimed(toClaimedDrop(this.#services, claim, taken));
     } catch (error) {
       await taken.held?.release();
-      // Whatever fails from here on, the claim must be taken up again.
+      // If the rejection fails, the upkeep must adopt the claim again.
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
       await this.#hooks.onRefused(claim, taken.path, error).catch((failure) => {
         liveClaims.delete(claimKey(claim));
@@ -227,7 +227,7 @@ export class Intake {
     }
   }
 
-  /** Trouble with one drop keeps nobody from the others. @returns when to look again (ms) */
+  /** Reports an error of one drop; the others go on. @returns the longest time until its next check (ms) */
   async #warn(drop: string, error: unknown): Promise<number> {
     if (faultOf(error) === 'bug') throw error;
     const { run, inbox, settings } = this.#services;
@@ -236,7 +236,7 @@ export class Intake {
     const isForbidden = hasErrno(error, 'EACCES', 'EPERM');
     const explain = () => run(whatForbids, { inbox, path: drop }).catch(() => message);
     const what = isForbidden ? await explain() : message;
-    const reason = `${what} (${code}), next look within ${first / 1000}s`;
+    const reason = `${what} (${code}); next check within ${first / 1000}s`;
     if (!this.#stopped) this.#mention(drop, 'drop.waiting', reason);
     return first;
   }
@@ -248,7 +248,7 @@ export class Intake {
   }
 }
 
-/** As the settings are at each decision. */
+/** Reads the settings at each decision, so that a reload applies. */
 function settleSettings(services: Services): SettleSettings {
   return {
     get quietMs() {

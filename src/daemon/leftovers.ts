@@ -1,4 +1,4 @@
-/** What dead processes may have left, found by three short lists: asked every few seconds, for ever. */
+/** Finds what dead processes may have left. It runs every few seconds, so it reads only three short lists. */
 
 import { clockOwners, listClaims } from '../inbox/claim.js';
 import { hasMarked } from '../inbox/finish.js';
@@ -10,9 +10,9 @@ import type { TreeRoots } from '../storage/tree-paths.js';
 
 export interface Leftovers {
   readonly claims: readonly Claim[];
-  /** Whose claims, clocks and work there are: of the living and the dead. */
+  /** Process ids of the tree that own claims, clock files or work directories; living and dead ones. */
   readonly owners: readonly string[];
-  /** Whether published drops are not deleted yet. */
+  /** True if published drops are still marked for deletion. */
   readonly hasMarked: boolean;
 }
 

@@ -1,7 +1,7 @@
-/** From a setting to a place to listen at. */
+/** Parses the setting of an address to listen on. */
 import type { Listen } from '../registry/server.js';
 
-/** `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a socket. */
+/** @param listen `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a Unix socket */
 export function placeOf(listen: string | null): Listen | undefined {
   if (listen === null) return undefined;
   if (listen.startsWith('/')) return { path: listen };

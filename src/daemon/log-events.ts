@@ -1,4 +1,4 @@
-/** The log's lines for what happens to drops and repositories. The names are documented in docs/events.md. */
+/** Logs the events of drops and repositories; docs/events.md documents them. */
 import type { Log, LogFields } from '../log.js';
 import type { EmitEvent, PublishEvent } from '../publisher/events.js';
 import type { PublishedOutcome } from '../publisher/target.js';
@@ -63,7 +63,7 @@ export function logEvents(log: Log): EmitEvent {
         const { repository: repo, target, snapshots } = event;
         return log('info', 'clean.done', { repo, target, snapshots });
       }
-      // The others are measured, and not worth a line.
+      // The other events are only for metrics.
     }
   };
 }
@@ -90,10 +90,10 @@ function about({
   return { repo: repository, drop };
 }
 
-/** Only the first few tags of a drop are listed. */
+/** A drop may have thousands of tags; only the first are listed. */
 const TAGS_SHOWN = 5;
 
-/** The tags of a publish, as the log and the page list them. */
+/** Returns the tags of a publish as text: `1,2,3,4,5,+7`. */
 export function shownTags({ content }: Pick<PublishedOutcome, 'content'>): string {
   const tags = content.roots.flatMap((root) => root.tags);
   const more = tags.length > TAGS_SHOWN ? `,+${tags.length - TAGS_SHOWN}` : '';

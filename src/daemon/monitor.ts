@@ -1,6 +1,6 @@
 /**
- * Metrics and health: they subscribe to the events, and are told of lines of the log and of answers that were
- * sent. Without `metrics.listen` the library for metrics is not even loaded.
+ * Metrics and health checks, fed by events, log lines and sent responses. The metrics library is loaded only
+ * if `metrics.listen` is set.
  */
 import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
@@ -22,29 +22,29 @@ import { readPlaces } from './targets.js';
 export interface MonitorOptions {
   readonly settings: () => Settings;
   readonly version: string;
-  /** False for `serve`, which reads only. */
+  /** False for `serve`, which only reads. */
   readonly publishes: boolean;
   readonly log: Log;
   readonly events: Events;
 }
 
-/** What metrics ask of the daemon when somebody asks them. */
+/** The parts of the daemon that a scrape of the metrics reads. */
 export type Watched = Pick<Services, 'liveClaims' | 'run' | 'roots'> & {
   readonly noticesWaiting: () => number;
 };
 
 export interface Monitor {
-  /** The log, watched. */
+  /** The log; its lines are counted. */
   readonly log: Log;
-  /** Answers /healthz and /readyz, which anybody may ask; undefined for every other path. */
+  /** Answers /healthz and /readyz, which need no authentication; undefined for every other path. */
   answerHealth(request: IncomingMessage): Promise<Answer | undefined>;
   sent(sent: Sent, request: IncomingMessage): void;
-  /** The daemon is there. */
+  /** Call it when the daemon is started. */
   watch(watched: Watched): void;
   close(): Promise<void>;
 }
 
-/** Whoever scrapes needs one; a monitoring that has gone wild must not take all there are. */
+/** A scraper needs one connection; a broken monitoring system must not use up all descriptors. */
 const CONNECTIONS = 20;
 const IDLE_MS = 30_000;
 const LISTEN_AGAIN_MS = 5000;
@@ -88,7 +88,7 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
     close: async () => server?.close(),
   };
 
-  /** Whoever only watches must not fail what is watched. */
+  /** A bug in the metrics must not stop publishing or serving. */
   function tell(watcher: () => void): void {
     try {
       watcher();
@@ -132,7 +132,7 @@ async function loadMetrics(
   });
 }
 
-/** Its own address, for the endpoint's is public. A busy one keeps nobody from publishing. */
+/** Metrics have an address of their own: the endpoint's is public. If it is in use, publishing goes on. */
 async function serveMetrics(
   listen: string | null,
   metrics: Metrics,
@@ -166,7 +166,7 @@ async function serveMetrics(
       isListening = true;
       log('info', 'metrics.ready', { url: server.url });
     } catch (error) {
-      const hint = 'Everything else goes on. Free the address, or set metrics.listen to another.';
+      const hint = 'Publishing and pulls continue. Free the address, or set metrics.listen to another one.';
       const retry = `${LISTEN_AGAIN_MS / 1000}s`;
       log('error', 'metrics.failed', { ...errorFields(error as Error), hint, retry });
       timer = setTimeout(() => {
@@ -188,7 +188,7 @@ async function answerHealth(
   const path = pathOf(url);
   if (path !== '/healthz' && path !== '/readyz') return undefined;
   if (method !== 'GET' && method !== 'HEAD') return answerText(405, 'GET or HEAD\n');
-  // Whoever gets this has an event loop that turns; that is all there is to being alive.
+  // Alive means that the event loop runs, and this response proves it.
   if (path === '/healthz') return answerText(200, 'ok\n');
   const { isReady, problems } = await health.readiness();
   return isReady ? answerText(200, 'ok\n') : answerText(503, `not ready\n${problems.join('\n')}\n`);
@@ -208,7 +208,7 @@ function pathOf(url = ''): string {
   return url.split('?')[0] ?? '';
 }
 
-/** What was asked for, by the shape of the path alone: few values, whatever clients invent. */
+/** Returns the route of a path as a metric label: few values, whatever paths clients request. */
 export function routeOf(url: string): string {
   const path = pathOf(url);
   const [, , kind] = /^\/v2\/(?:(.+)\/)?(manifests|blobs|tags|referrers)\/[^/]+$/.exec(path) ?? [];

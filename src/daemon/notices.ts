@@ -1,7 +1,6 @@
 /**
- * Notifications that are owed for flips and rejections, written down before they happen: a crash in between
- * loses none. Publishing knows nothing of them but that it is observed. A notice that cannot be written holds
- * nothing back.
+ * Spools notifications of flips and rejections. Each is written before its flip or rejection, so that a crash
+ * loses none. Publishing only knows an observer. If a notification cannot be written, publishing goes on.
  */
 
 import type { RepositoryId } from '../image/names.js';
@@ -19,7 +18,7 @@ import { settleFlip } from './flip-notice.js';
 export interface NoticesOptions {
   readonly settings: () => Settings;
   readonly roots: TreeRoots;
-  /** The token of this process. */
+  /** The process id of the tree. */
   readonly owner: string;
   readonly run: RunJob;
   readonly log: Log;
@@ -28,10 +27,10 @@ export interface NoticesOptions {
 export class Notices implements FlipObserver {
   readonly spool: string;
   readonly targets: readonly Target[];
-  /** Something waits to be told. */
+  /** Called after a notification was spooled. */
   onSpooled: () => void = () => {};
   readonly #options: NoticesOptions;
-  /** Flips of this process that are not through yet. */
+  /** Flips of this process that are not finished yet. */
   readonly #underWay = new Map<string, FlipNote>();
 
   constructor(options: NoticesOptions) {
@@ -42,8 +41,8 @@ export class Notices implements FlipObserver {
   }
 
   /**
-   * Tells of flips that nobody has told of: their processes are dead, or could not write.
-   * @param isDead of another process's token
+   * Spools the notifications of unfinished flips whose process is dead or could not write them.
+   * @param isDead true for the process id of a dead process
    */
   async settleLeft(isDead: (owner: string) => boolean): Promise<void> {
     const { run, owner } = this.#options;
@@ -54,7 +53,7 @@ export class Notices implements FlipObserver {
     }
   }
 
-  /** Writes the flip down. @returns what sends what is owed for it, once the history has it */
+  /** Records the pending flip. @returns a function that spools its notifications; call it when the history has the flip */
   async beforeFlip({ id, snapshot, base }: PendingFlip): Promise<() => Promise<void>> {
     if (!this.#isWanted(id)) return async () => {};
     const { run, owner } = this.#options;
@@ -75,8 +74,9 @@ export class Notices implements FlipObserver {
   }
 
   /**
-   * Before the drop is rejected: a process that dies in between rejects it again, under the same name.
-   * @param receipt its text
+   * Call it before the drop is rejected: after a crash in between, the rejection is repeated with the same
+   * name, so the notification is not sent twice.
+   * @param receipt the receipt's text
    */
   async beforeRejection(receipt: string): Promise<void> {
     const { run } = this.#options;
@@ -93,7 +93,7 @@ export class Notices implements FlipObserver {
     });
   }
 
-  /** Whether anybody wants to know of any change of this repository. */
+  /** True if a target of `notify` subscribes to changes of this repository. */
   #isWanted(id: RepositoryId): boolean {
     const { repository } = resolveRepositoryById(this.#options.settings(), id);
     return this.targets.some(
@@ -104,14 +104,14 @@ export class Notices implements FlipObserver {
   }
 
   #sayDropped(count: number): void {
-    if (count > 0) this.#options.log('error', 'notify.dropped', { count, why: 'too many wait' });
+    if (count > 0) this.#options.log('error', 'notify.dropped', { count, why: 'too many notifications are waiting' });
   }
 
   async #quietly(work: () => Promise<unknown>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      const what = 'a notice cannot be written; it is tried again';
+      const what = 'cannot write a notification; it will be retried';
       this.#options.log('warn', 'daemon.warning', { what, ...errorFields(error as Error) });
     }
   }

@@ -1,4 +1,4 @@
-/** Sends notifications: one sender for each target. Also settles the flips that dead processes noted. */
+/** Sends the spooled notifications: one sender for each target of `notify`. */
 
 import { crash } from '../crash.js';
 import { deliver } from '../notify/deliver.js';
@@ -17,9 +17,9 @@ import { type KernelLock, tryKernelLock } from '../storage/kernel-lock.js';
 import { formatSeconds } from '../units.js';
 import type { Services } from './services.js';
 
-/** What commands leave here is seen within this; what the daemon itself does, at once. */
+/** Interval of checks for notifications from commands; those of the daemon itself are seen at once. */
 const LOOK_MS = 2000;
-/** What is under way at the end gets so long; what waits is told by the next start. */
+/** Time limit for running deliveries at shutdown; waiting notifications are sent after the next start. */
 const LAST_MS = 3000;
 
 export class Notifier {
@@ -33,8 +33,8 @@ export class Notifier {
   #lookAgain = false;
 
   /**
-   * Begins at once. Nothing in here fails: what goes wrong is logged and tried again.
-   * @param environment what programs get besides their own variables
+   * Starts at once. Never throws: errors are logged and the work is retried.
+   * @param environment passed on to programs, in addition to the variables of the notification
    */
   constructor(services: Services, environment: Readonly<Record<string, string | undefined>>) {
     const { notices } = services;
@@ -47,7 +47,7 @@ export class Notifier {
     this.#look();
   }
 
-  /** How many notices waited at the last look. */
+  /** Number of notifications that waited at the last check. */
   get waiting(): number {
     return this.#waiting;
   }
@@ -79,7 +79,7 @@ export class Notifier {
       try {
         await this.#lookOnce();
       } catch (error) {
-        log('warn', 'daemon.warning', { what: 'notices', ...errorFields(error as Error) });
+        log('warn', 'daemon.warning', { what: 'sending notifications', ...errorFields(error as Error) });
       }
     }
   }
@@ -93,18 +93,18 @@ export class Notifier {
     for (const sender of this.#senders.values()) sender.look();
   }
 
-  /** Removes what a change of the settings has left behind. */
+  /** Removes notifications of targets that the settings no longer have. */
   async #prepare(): Promise<void> {
     const { notices, run, log } = this.#services;
     const { spool } = notices;
     await run(prepareSpool, { spool });
     const count = await run(deleteUnknownFiles, { spool, keys: [...this.#senders.keys()] });
-    const why = 'nobody in the settings is to be told any more';
+    const why = 'their target is no longer in the settings';
     if (count > 0) log('error', 'notify.dropped', { count, why });
     this.#isPrepared = true;
   }
 
-  /** Of several daemons on one spool one tells. */
+  /** True if this daemon is the one that sends; of several daemons on one spool only one does. */
   #isOurTurn(): boolean {
     if (this.#lock !== undefined) return true;
     const { notices, settings } = this.#services;
@@ -151,6 +151,6 @@ function senderFor(
       }),
     onDropped: (notice, why) =>
       log('error', 'notify.dropped', { ...(notice ? about(notice) : { to }), count: 1, why }),
-    onTrouble: (error) => log('warn', 'daemon.warning', { what: 'notices', ...errorFields(error) }),
+    onTrouble: (error) => log('warn', 'daemon.warning', { what: 'sending notifications', ...errorFields(error) }),
   });
 }

@@ -1,9 +1,9 @@
-/** Where the rest of a drop that waits will appear. Pure. */
+/** Finds the paths where the missing content of an incomplete drop will appear. Pure. */
 import { dirname, join } from 'node:path';
 import type { Missing } from '../image/staged-content.js';
 import type { Observation } from '../inbox/scan.js';
 
-/** A layout has three directories. */
+/** Limit of watched directories for one drop; an image layout has three. */
 const PLACES_PER_DROP_MAX = 20;
 
 /** @returns paths below the inbox: the archive, or the directories in which files are missing */

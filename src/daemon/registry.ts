@@ -1,4 +1,4 @@
-/** The registry endpoint as a running thing: where it listens, what it reads again, what it logs. */
+/** Runs the registry endpoint: its addresses, certificate reloads and log lines. */
 
 import { crash } from '../crash.js';
 import type { Log } from '../log.js';
@@ -17,27 +17,27 @@ export interface RegistryOptions
   extends Omit<SiteOptions, 'source' | 'run'>,
     Omit<SourceOptions, 'run' | 'settings' | 'onAway'> {
   readonly run: SiteOptions['run'] & SourceOptions['run'];
-  /** Sockets that systemd opened; they come instead of `registry.listen`. */
+  /** Descriptors of sockets that systemd opened; they replace `registry.listen`. */
   readonly inherited: readonly number[];
   readonly monitor?: Pick<Monitor, 'answerHealth' | 'sent'>;
 }
 
 export interface Registry {
-  /** Where it listens; empty while it cannot. */
+  /** The URLs it listens on; empty while it cannot listen. */
   readonly urls: readonly string[];
-  /** Goes by the settings as they are now; reads certificate and passwords again if they changed. */
+  /** Applies the current settings; reads certificate and passwords again if they changed. */
   reload(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Certificates are renewed every some weeks; a SIGHUP makes it at once. */
+/** Interval of checks for a renewed certificate; SIGHUP checks at once. */
 const CERTIFICATE_LOOK_MS = 10_000;
 const LISTEN_AGAIN_MS = 2000;
 
 /**
- * @param whenBusy what a place that cannot be listened at means: `retry` for the daemon, whose
- *   publishing must not depend on it, `throw` for the endpoint as its own process
- * @throws what is wrong with the certificate or the place, where that is to be thrown
+ * @param whenBusy what to do if an address is in use or the certificate is invalid: the daemon retries,
+ *   because publishing must not depend on the endpoint; `serve` throws
+ * @throws with `throw`, the error of the certificate or the address
  */
 export async function openRegistry(
   options: RegistryOptions,
@@ -105,14 +105,14 @@ export async function openRegistry(
       log('info', 'registry.reloaded', { what: 'certificate' });
     } catch (error) {
       log('warn', 'registry.error', {
-        what: 'the certificate cannot be read; the one before stays',
+        what: 'cannot read the certificate, keeping the previous one',
         ...errorFields(error as Error),
       });
     }
   }
 }
 
-/** Says when the store behind the endpoint cannot be reached, and when it can again. */
+/** Logs when the store behind the endpoint becomes unreachable, and when it is reachable again. */
 function logAway(log: Log, target: string): SourceOptions['onAway'] {
   return (trouble) => {
     if (trouble === undefined) log('info', 'registry.back', { target });
@@ -120,7 +120,7 @@ function logAway(log: Log, target: string): SourceOptions['onAway'] {
   };
 }
 
-/** Who reads the log at night wants to see what else happens: each reason is an error once. */
+/** Logs a repeated reason only at level debug, so that the retries do not fill the log. */
 function logOnce(log: Log): (where: Listen, error: Error) => void {
   const said = new Map<Listen, string>();
   return (where, error) => {
@@ -128,7 +128,7 @@ function logOnce(log: Log): (where: Listen, error: Error) => void {
     said.set(where, error.message);
     log(isSaid ? 'debug' : 'error', 'registry.failed', {
       ...errorFields(error),
-      hint: 'Publishing goes on. Free the address, take another (DROPDOCK_REGISTRY_LISTEN=127.0.0.1:5077) or none (registry.listen: null); or mend the certificate.',
+      hint: 'Publishing continues. Free the address, set another one (DROPDOCK_REGISTRY_LISTEN=127.0.0.1:5077) or none (registry.listen: null), or repair the certificate.',
       retry: `${LISTEN_AGAIN_MS / 1000}s`,
     });
   };

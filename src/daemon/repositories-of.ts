@@ -1,6 +1,6 @@
 /**
- * Whose a drop may be, by its name. Whether it is a directory or an archive is not known here, so it
- * may be both: `app.tar` is of `app`, or a directory and of `app.tar`.
+ * Returns the repositories that a drop of this name may belong to: two if the kind of the drop matters.
+ * `app.tar` belongs to `app` as an archive, and to `app.tar` as a directory.
  */
 import { parseDropName, type RepositoryName } from '../image/names.js';
 

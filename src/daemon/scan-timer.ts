@@ -1,23 +1,23 @@
 /**
- * When the inbox is looked at: at once where something has happened, and not over and over where things
- * happen without a pause. Looks never overlap.
+ * Schedules the scans of the inbox: at once after an event, but with a pause between scans if events come
+ * continuously. Scans never overlap.
  */
 import { crash } from '../crash.js';
 
 /**
- * After a look twice as long without one: whoever copies an archive into the inbox gives a hint with each
- * write (beside 200 drops that wait, 850 writes a second cost 74 to 82 % of a processor, and 34 with this). But a
- * drop that is there waits no longer than this.
+ * The pause after a scan is twice the scan's duration: copying an archive into the inbox causes an event with
+ * each write (with 200 waiting drops, 850 writes a second took 74 to 82 % of a CPU, and 34 % with the pause).
+ * BREATH_MS_MAX limits the pause, because a new drop waits for it.
  */
 const BREATH_SHARE = 2;
 const BREATH_MS_MAX = 50;
 
 export interface ScanTimerOptions {
-  /** It handles what it can; what it throws is a bug. */
+  /** Runs a scan. An error it throws is a bug. */
   readonly look: () => Promise<void>;
-  /** Milliseconds of a clock that is never set. */
+  /** Returns the time of the monotonic clock (ms). */
   readonly monotonicMs: () => number;
-  /** The longest time without a look (ms). */
+  /** Returns the longest time between two scans (ms). */
   readonly mostMs: () => number;
 }
 
@@ -34,7 +34,7 @@ export class ScanTimer {
     this.#options = options;
   }
 
-  /** Makes sure that a look begins within so many milliseconds, or when a breath after the last is over. */
+  /** Makes sure that a scan starts within this time (ms), or when the pause after the last one is over. */
   within(delayMs: number): void {
     if (this.#stopped) return;
     const dueMs = this.#options.monotonicMs() + delayMs;
@@ -44,7 +44,7 @@ export class ScanTimer {
     if (this.#looking === undefined) this.#arm();
   }
 
-  /** A look that has begun comes to its end; none begins. */
+  /** Starts no further scan, and waits for a running one. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#disarm();
@@ -58,12 +58,12 @@ export class ScanTimer {
 
   #arm(): void {
     const atMs = Math.max(this.#dueMs, this.#notBeforeMs);
-    // What is due comes first in any case; no timer waits longer than that.
+    // Never longer than mostMs, even if no time is due.
     const restMs = Math.min(
       Math.max(0, atMs - this.#options.monotonicMs()),
       this.#options.mostMs(),
     );
-    // A timer takes a millisecond at least.
+    // setTimeout waits at least a millisecond.
     if (restMs === 0) this.#next = setImmediate(() => this.#look());
     else this.#timer = setTimeout(() => this.#look(), restMs);
   }

@@ -1,4 +1,4 @@
-/** What every part of the running program shares, opened once and closed once. */
+/** The services that all parts of the running program share, opened once and closed once. */
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { ClaimMoments } from '../inbox/claim-moments.js';
@@ -20,7 +20,7 @@ import { Targets } from './targets.js';
 import { UpkeepMemory } from './upkeep-memory.js';
 
 export interface Services {
-  /** As they are now; a copy of this object keeps those of its moment. */
+  /** The current settings. A copy of this object by spreading keeps the settings of that moment. */
   readonly settings: Settings;
   readonly roots: TreeRoots;
   readonly inbox: string;
@@ -28,38 +28,38 @@ export interface Services {
   readonly owners: OwnerWatch;
   readonly run: RunJob;
   readonly log: Log;
-  /** All targets, the directory among them. */
+  /** All targets, including the directory. */
   readonly targets: Targets;
-  /** Notifications that are owed. */
+  /** Spools notifications. */
   readonly notices: Notices;
-  /** What happens to drops and repositories. */
+  /** Events of drops and repositories. */
   readonly events: Events;
-  /** Knows the state of the inbox. */
+  /** The inbox status. */
   readonly board: InboxStatus;
-  /** Names what this process has under work/. */
+  /** Names the directories of this process under work/. */
   readonly transactions: TransactionNames;
   readonly uid: number;
-  /** The claims this process works on, by `claimKey`; others of its token were dropped by mistake. */
+  /** Claims in progress, by `claimKey`; the upkeep adopts other claims of this process again. */
   readonly liveClaims: Set<string>;
   readonly claimMoments: ClaimMoments;
   readonly upkeep: UpkeepMemory;
-  /** The wall clock that all hosts of a tree share, its filesystem's; it may be set at any moment. */
+  /** The wall clock of the tree's file system, which all its hosts share; it may be set at any time. */
   readonly nowMs: () => number;
-  /** A clock that is never set, of this process alone. */
+  /** The monotonic clock of this process. */
   readonly monotonicMs: () => number;
-  /** A clock that is never set, whose readings other processes can compare with theirs. */
+  /** The monotonic clock of the kernel; its readings are comparable between processes. */
   readonly clock: () => ClockReading;
   close(): Promise<void>;
 }
 
-/** The files by which a tree is known for itself, and not for the place where it should be mounted. */
+/** Returns the marker files that prove that a file system is mounted, not just its empty mount point. */
 export function markersOf({ paths }: Settings): string[] {
   const { marker } = paths;
   if (marker === null) return [];
   return [paths.inbox, paths.published, paths.state].map((root) => resolve(root, marker));
 }
 
-/** Who does the disk work: worker threads, or whatever a test puts in their place. */
+/** Runs jobs: the thread pool, or a replacement in tests. */
 export interface Hands {
   readonly run: RunJob;
   close(): Promise<void>;
@@ -70,8 +70,8 @@ export function threadsFor({ threads }: Settings): Hands {
 }
 
 /**
- * Makes the directories that are missing and checks that they lie on one filesystem.
- * @param current the settings as they are now: a reload changes what it returns
+ * Creates missing directories and checks that they are on one file system.
+ * @param current returns the current settings, which a reload changes
  */
 export async function openServices(
   current: () => Settings,
@@ -88,7 +88,7 @@ export async function openServices(
     const markers = markersOf(settings);
     await hands.run(prepareTree, { roots, directories: allDirectories(roots), markers });
     const { stale, kernel } = settings.lock;
-    // Several signs of life must fit into the time after which silence means death.
+    // Several heartbeats must fit into lock.stale, after which a silent process counts as dead.
     const owner = new Owner(ownersDirectory(roots), { heartbeatMs: stale / 4, kernel });
     const nowMs = () => Date.now() + owner.aheadMs;
     const monotonicMs = () => performance.now();
@@ -127,7 +127,7 @@ export async function openServices(
         owner.release();
       },
     };
-    // The same object: tests set its clocks.
+    // Assigned to the same object, because tests set its clocks.
     const observer = notices.targets.length > 0 ? notices : undefined;
     const opened = Object.assign(services, { targets: new Targets(current, services, observer) });
     return opened;

@@ -1,4 +1,4 @@
-/** What the endpoint answers with, by the settings of the moment: the gate, the registry, the page. */
+/** Builds what the endpoint serves from the current settings: authentication, registry and page. */
 import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
 import { Gate } from '../auth/gate.js';
@@ -21,9 +21,9 @@ export interface SiteOptions {
   readonly roots: TreeRoots;
   readonly run: RunJob;
   readonly log: Log;
-  /** What the page shows of the inbox; left out in a process that only serves. */
+  /** The inbox status for the page; absent in `serve`. */
   readonly board?: DaemonView;
-  /** May write into the state: a process that only serves may not. */
+  /** True if the process may write into the state directory; `serve` may not. */
   readonly ownsState?: boolean;
 }
 
@@ -50,8 +50,8 @@ export class Site {
   }
 
   /**
-   * Goes by the settings as they are now. No request is answered by new rules before the passwords that go with
-   * them are read: until then endpoint and page keep the settings they were made with.
+   * Applies the current settings. Endpoint and page keep the old settings until the new passwords are read, so
+   * that no request is answered with new rules and old passwords.
    */
   async refresh(): Promise<void> {
     const settings = this.#options.settings();
@@ -61,13 +61,13 @@ export class Site {
     await this.#gate.refresh({ now: true });
     this.#keys = openKeys(settings, this.#options, this.#keys);
     await this.#keys?.refresh({ now: true });
-    // Whoever watches is asked again who he is: browsers come back by themselves.
+    // Closing the streams makes browsers reconnect, which authenticates them again.
     this.#page?.close();
     this.#page = openPage(settings, this.#options, this.#gate);
     this.#endpoint = this.#openEndpoint(settings);
   }
 
-  /** Ends what would go on: the streams of the page. */
+  /** Closes the event streams of the page. */
   close(): void {
     this.#page?.close();
   }
@@ -85,8 +85,8 @@ export class Site {
 }
 
 /**
- * Undefined where there are no passwords. Those in use are kept where nothing else is wanted: a reload
- * ends no token.
+ * Returns undefined without passwords. Returns the keys in use if their path is unchanged, so that tokens stay
+ * valid over a reload.
  */
 function openKeys(
   settings: Settings,
@@ -108,20 +108,20 @@ function openKeys(
 }
 
 const KEY_HINT =
-  'Tokens of this process are good here alone. Endpoints that answer for one another need registry.tokenKey.';
+  'Only this process accepts its tokens. Endpoints behind one load balancer need registry.tokenKey.';
 
-/** @param isExpected that no file can be read: the daemon's own is not for a process that only serves */
+/** @param isExpected true if it is normal that the file cannot be read: `serve` may not read the daemon's */
 function tellOfKeys(source: KeySource, path: string, isExpected: boolean, log: Log): void {
   if (source.from === 'file') {
     log('info', 'registry.tokens', { key: path });
     if (source.ignored.length === 0) return;
     const lines = source.ignored.join(', ');
-    log('warn', 'registry.error', { what: `keys of tokens: too short in line ${lines}`, path });
+    log('warn', 'registry.error', { what: `token keys too short, ignored: line ${lines}`, path });
     return;
   }
   if (!isExpected) {
-    const what = 'the keys of tokens cannot be read';
-    const error = source.error ? errorFields(source.error) : { message: 'there is no such file' };
+    const what = 'cannot read the token keys';
+    const error = source.error ? errorFields(source.error) : { message: 'the file does not exist' };
     log('error', 'registry.error', { what, path, ...error });
   }
   if (source.from === 'memory') log('info', 'registry.tokens', { key: 'memory', hint: KEY_HINT });
@@ -136,15 +136,15 @@ function openGate(settings: Settings, { run, log }: SiteOptions): Gate {
     onRead: ({ ignored, error, first }) => {
       if (error) {
         const what = first
-          ? 'the passwords cannot be read; nobody is let in'
-          : 'the passwords cannot be read; those before hold';
+          ? 'cannot read the passwords; no user can log in'
+          : 'cannot read the passwords, keeping the previous ones';
         log('error', 'registry.error', { what, ...errorFields(error) });
         return;
       }
       if (!first) log('info', 'registry.reloaded', { what: 'passwords' });
       if (ignored.length === 0) return;
       const names = ignored.slice(0, 10).join(', ');
-      log('warn', 'registry.error', { what: `no bcrypt hash (htpasswd -B): ${names}` });
+      log('warn', 'registry.error', { what: `users without a bcrypt hash, ignored (use htpasswd -B): ${names}` });
     },
   });
 }
@@ -162,6 +162,6 @@ function openPage(
     identify: (authorization) => gate.identify(authorization),
     nowMs: () => Date.now(),
     monotonicMs: () => performance.now(),
-    onError: (error) => log('error', 'registry.error', { what: 'the page', ...errorFields(error) }),
+    onError: (error) => log('error', 'registry.error', { what: 'rendering the page', ...errorFields(error) }),
   });
 }

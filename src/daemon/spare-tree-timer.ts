@@ -1,25 +1,25 @@
-/** Has spare trees made in the background, for large repositories that are published to often. */
+/** Schedules spare trees in the background, for large repositories with frequent publishes. */
 import { crash } from '../crash.js';
 import type { RepositoryId } from '../image/names.js';
 import { errorFields } from '../report.js';
 import { makeSpareTree, type StopFlag } from '../targets/directory/spare-tree.js';
 import type { Services } from './services.js';
 
-/** Fewer files are linked in less than 30 ms. */
+/** For fewer files a spare tree is not worth it: linking them takes less than 30 ms. */
 const FILES_MIN = 2000;
-/** What follows a flip, above all the receipt, does not compete with it. */
+/** Delay after a flip, so that making the tree does not compete with writing the receipt. */
 const REST_MS = 50;
-/** A tree is spared for a repository that was published to no longer ago than that. */
+/** A spare tree is made if the previous publish of the repository was at most this long ago. */
 const OFTEN_MS = 10 * 60_000;
 
 type SpareTreeServices = Pick<Services, 'run' | 'roots' | 'owner' | 'log' | 'monotonicMs'>;
 
 export class SpareTreeTimer {
   readonly #services: SpareTreeServices;
-  /** When each was published to last, on the monotonic clock. */
+  /** Time of the last publish, on the monotonic clock. */
   readonly #lastMs = new Map<RepositoryId, number>();
   readonly #timers = new Map<RepositoryId, NodeJS.Timeout>();
-  /** Of those that are being made: 1 stops it. */
+  /** Stop flags of the spare trees being made; 1 stops the job. */
   readonly #stopFlags = new Map<RepositoryId, StopFlag>();
   #isStopped = false;
 
@@ -33,12 +33,12 @@ export class SpareTreeTimer {
     });
   }
 
-  /** A publish begins: it takes what there is, and making more would only hold it up. */
+  /** A publish starts: it uses the part of the tree that exists; making more would delay it. */
   publishing(id: RepositoryId): void {
     this.#forget(id);
   }
 
-  /** @param files of the snapshot that is current now */
+  /** @param files number of files of the new snapshot */
   published(id: RepositoryId, files: number): void {
     if (files < FILES_MIN || this.#isStopped) return;
     const nowMs = this.#services.monotonicMs();
@@ -74,7 +74,7 @@ export class SpareTreeTimer {
       await run(makeSpareTree, { roots, id, owner: owner.token, stop });
     } catch (error) {
       if (this.#isStopped) return;
-      const what = 'making a spare tree';
+      const what = 'preparing the next snapshot';
       log('warn', 'daemon.warning', { what, id, ...errorFields(error as Error) });
     } finally {
       if (this.#stopFlags.get(id) === stop) this.#stopFlags.delete(id);

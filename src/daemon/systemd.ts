@@ -1,19 +1,19 @@
 /**
- * What is told to systemd: sd_notify(3). Node has no datagram sockets of the Unix kind, so
- * systemd-notify(1) says it for us; the unit needs NotifyAccess=all. Without systemd nothing is told.
+ * Notifies systemd (sd_notify(3)). Node has no Unix datagram sockets, so this runs systemd-notify(1), and the
+ * unit needs NotifyAccess=all. Without systemd it does nothing.
  */
 import { spawn } from 'node:child_process';
 
 export interface ManagerAddress {
-  /** NOTIFY_SOCKET; undefined where nobody listens. */
+  /** NOTIFY_SOCKET; undefined without systemd. */
   readonly socket: string | undefined;
-  /** A process that is silent for so long is killed; undefined where nobody watches. */
+  /** systemd kills the process after this time without a notification; undefined without a watchdog. */
   readonly watchdogMs: number | undefined;
 }
 
 /**
- * sd_notify(3), sd_watchdog_enabled(3). What we start is not to speak for us, so the variables are
- * taken out of the environment.
+ * Reads the variables of sd_notify(3) and sd_watchdog_enabled(3). Deletes them from the environment, so that
+ * child processes do not notify systemd.
  */
 export function managerAddress(environment: NodeJS.ProcessEnv): ManagerAddress {
   const { NOTIFY_SOCKET: socket, WATCHDOG_PID: pid, WATCHDOG_USEC: usec } = environment;
@@ -22,7 +22,7 @@ export function managerAddress(environment: NodeJS.ProcessEnv): ManagerAddress {
   return { socket, watchdogMs: isOurs && Number(usec) > 0 ? Number(usec) / 1000 : undefined };
 }
 
-/** It waits until systemd has read the message, or could not be told by whom it is. */
+/** systemd-notify waits until systemd has read the message; otherwise systemd could not tell its sender. */
 const TELL_MS_MAX = 10_000;
 
 export class ServiceManager {
@@ -32,7 +32,7 @@ export class ServiceManager {
   #told: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param onTrouble called once when systemd cannot be told: it may end the process for silence */
+  /** @param onTrouble called at the first failed notification: systemd may then kill the silent process */
   constructor(address: ManagerAddress, onTrouble: (error: Error) => void, tool = 'systemd-notify') {
     this.#address = address;
     this.#tool = tool;
@@ -43,7 +43,7 @@ export class ServiceManager {
     };
   }
 
-  /** It works, or works again after a reload. @param status one short line for `systemctl status` */
+  /** The start or a reload is finished. @param status one short line for `systemctl status` */
   ready(status: string): void {
     this.#tell('READY=1', `STATUS=${status}`);
   }
@@ -52,12 +52,12 @@ export class ServiceManager {
     this.#tell('RELOADING=1');
   }
 
-  /** @param status what it still waits for */
+  /** @param status what the process still waits for */
   stopping(status: string): void {
     this.#tell('STOPPING=1', `STATUS=${status}`);
   }
 
-  /** From now on a sign of life at twice the rate that is asked for, but only while there is life. */
+  /** Sends watchdog notifications at twice the required rate, while `isAlive` returns true. */
   guard(isAlive: () => boolean): void {
     const { watchdogMs } = this.#address;
     if (watchdogMs === undefined) return;
@@ -68,17 +68,17 @@ export class ServiceManager {
     tell();
   }
 
-  /** Resolves when all that was to be told is told. */
+  /** Resolves when all notifications are sent. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#told;
   }
 
-  /** One after the other: READY=1 must not overtake RELOADING=1. */
+  /** Sends notifications in order: READY=1 must not overtake RELOADING=1. */
   #tell(...lines: readonly string[]): void {
     const { socket } = this.#address;
     if (!socket) return;
-    // Some failures to start a program are thrown (E2BIG, ENOMEM); the next message is told all the same.
+    // spawn() throws some errors (E2BIG, ENOMEM); they must not stop later notifications.
     this.#told = this.#told.then(() => this.#run(socket, lines)).catch(this.#onTrouble);
   }
 
@@ -94,14 +94,14 @@ export class ServiceManager {
         resolve();
       });
       child.on('exit', (code) => {
-        if (code !== 0) this.#onTrouble(new Error(`systemd-notify ended with ${code}`));
+        if (code !== 0) this.#onTrouble(new Error(`systemd-notify failed with exit code ${code}`));
         resolve();
       });
     });
   }
 }
 
-/** What is quoted in a status may be anything; a line end would begin another message. */
+/** A status may quote any text; a newline would start another sd_notify variable. */
 function toOneLine(text: string): string {
   return text.replace(/\p{Cc}+/gu, ' ');
 }

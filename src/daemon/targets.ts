@@ -1,4 +1,4 @@
-/** The targets of the settings, and what the endpoint reads: the only place that knows their kinds. */
+/** Opens the targets of the settings and the endpoint's source: the only file that knows all kinds. */
 import { DropdockError, faultOf } from '../errors.js';
 import type { RepositoryId } from '../image/names.js';
 import type { HealthOptions } from '../metrics/health.js';
@@ -35,7 +35,7 @@ const KINDS: { readonly [Type in TargetSettings['type']]: TargetKind<OfType<Type
   s3: objectStoreKind,
 };
 
-/** Bytes in memory on their way to all targets together. */
+/** Limit for bytes in memory during uploads to all targets together. */
 const BUDGET_BYTES = 128 * 1024 * 1024;
 
 export class Targets {
@@ -43,10 +43,10 @@ export class Targets {
   readonly #services: TargetServices;
   readonly #context: TargetContext;
   readonly #opened = new Map<string, OpenTarget>();
-  /** Which snapshots are remembered, by target and id. */
+  /** Names of the snapshots that are remembered, by target and id. */
   readonly #remembered = new Map<string, SnapshotText['snapshot']>();
 
-  /** Opens each target when it is first needed. */
+  /** Targets are opened at first use. */
   constructor(settings: () => Settings, services: TargetServices, observer?: FlipObserver) {
     this.#settings = settings;
     this.#services = services;
@@ -54,7 +54,7 @@ export class Targets {
     this.#context = { settings, services, observer, budget: new Budget(BUDGET_BYTES), onPublished };
   }
 
-  /** Of all targets; the directory first. */
+  /** The names of all targets; the directory first. */
   get names(): string[] {
     return Object.keys(allTargets(this.#settings()));
   }
@@ -64,7 +64,7 @@ export class Targets {
     return this.get(LOCAL_TARGET);
   }
 
-  /** @throws usage.invalid for a name that the settings do not have */
+  /** @throws usage.invalid for an unknown name */
   readonly get = (name: string): Target => {
     const opened = this.#opened.get(name) ?? this.#open(name);
     this.#opened.set(name, opened);
@@ -81,8 +81,8 @@ export class Targets {
   }
 
   /**
-   * Brings up to date what is remembered of the targets of a repository that is not published to the
-   * directory: others may have published. A target that is away is judged by what it was seen to have.
+   * Updates the remembered snapshots of a repository that is not published to the directory: other hosts may
+   * have published to its targets. For an unreachable target the last known snapshot is used.
    */
   readonly lookAgain = async (policy: ResolvedRepository): Promise<void> => {
     for (const target of elsewhereOf(policy) ?? []) {
@@ -95,7 +95,7 @@ export class Targets {
     }
   };
 
-  /** For thin drops to a repository that the directory knows nothing of. */
+  /** Remembers the current snapshot, for thin drops to a repository that is not in the directory. */
   async #remember(target: string, id: RepositoryId, current: SnapshotText): Promise<void> {
     const { run, roots } = this.#services;
     const key = `${target}/${id}`;
@@ -106,7 +106,7 @@ export class Targets {
   }
 }
 
-/** What the endpoint answers from, by the settings. */
+/** Opens the source that the endpoint serves, as set by `registry.target`. */
 export function openSource(options: SourceOptions): Promise<OpenSource> {
   const { settings } = options;
   const { target } = settings.registry;
@@ -114,7 +114,7 @@ export function openSource(options: SourceOptions): Promise<OpenSource> {
   return kindOf(own).openSource(target, own, options);
 }
 
-/** How the endpoint answers requests for blobs. */
+/** Returns how the endpoint answers requests for blobs. */
 export function blobsBy(settings: Settings): BlobsBy {
   const { target, blobs, blobsUrl, accelPrefix } = settings.registry;
   const own = targetSettings(settings, target);
@@ -125,25 +125,25 @@ export function blobsBy(settings: Settings): BlobsBy {
   return blobs === 'x-accel' ? { how: 'x-accel', prefix: accelPrefix } : { how: 'stream' };
 }
 
-/** The places of this host without which a process that only serves is not ready. */
+/** Returns the paths that must be readable for `serve` to be ready. */
 export function readPlaces(settings: Settings): HealthOptions['places'] {
   return kindOf(targetSettings(settings, settings.registry.target)).readPlaces(settings);
 }
 
-/** Checks the name of a target; the directory where none is given. @throws usage.invalid */
+/** Checks a target's name. @returns the directory's name if it is undefined @throws usage.invalid */
 export function targetNamed(settings: Settings, name: string | undefined): string {
   if (name === undefined) return LOCAL_TARGET;
   targetSettings(settings, name);
   return name;
 }
 
-/** @throws usage.invalid for a name that the settings do not have */
+/** @throws usage.invalid for an unknown name */
 function targetSettings(settings: Settings, name: string): TargetSettings {
   const all = allTargets(settings);
   const own = Object.hasOwn(all, name) ? all[name] : undefined;
   if (own !== undefined) return own;
   const known = Object.keys(all).join(', ');
-  throw new DropdockError('usage.invalid', `There is no target ${name}; there are ${known}.`);
+  throw new DropdockError('usage.invalid', `Unknown target "${name}"; known targets: ${known}.`);
 }
 
 function kindOf<Own extends TargetSettings>({ type }: Own): TargetKind<Own> {

@@ -1,6 +1,6 @@
 /**
- * Deletes what was let go of: published drops, snapshots that went, work that came to nothing. It holds
- * nobody up, and where many drops come at once they are published first.
+ * Deletes in the background what is marked for deletion: published drops, removed snapshots, abandoned work.
+ * It waits while drops are being published.
  */
 import { crash } from '../crash.js';
 import { deleteMarked } from '../inbox/finish.js';
@@ -9,9 +9,9 @@ import { errorFields } from '../report.js';
 import { emptyTrash } from '../storage/trash.js';
 import type { Services } from './services.js';
 
-/** What is deleted later takes room as long. */
+/** Longest delay under load: until then, what is marked for deletion takes disk space. */
 const LATEST_MS = 5000;
-/** What failed is tried again after 5 s, later and later, but no later than this. */
+/** Longest delay of a retry; the first is after 5 s, and each doubles. */
 const AGAIN_MS_MAX = 10 * 60_000;
 
 export class Tidying {
@@ -21,16 +21,16 @@ export class Tidying {
   #isWanted = false;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
-  /** How often in a row it failed. */
+  /** Number of consecutive failures. */
   #failures = 0;
 
-  /** @param isBusy there is something that people wait for */
+  /** @param isBusy returns true while drops are being published */
   constructor(services: Services, isBusy: () => boolean) {
     this.#services = services;
     this.#isBusy = isBusy;
   }
 
-  /** There is something to delete. It goes when nothing else is to be done, and within 5 s. */
+  /** Requests a deletion. It starts when no publish is running, and within 5 s. */
   want(): void {
     this.#isWanted = true;
     if (this.#running || this.#isStopped) return;
@@ -38,7 +38,7 @@ export class Tidying {
     else this.#timer ??= setTimeout(() => this.#begin(), LATEST_MS);
   }
 
-  /** What is wanted by now is done before this returns. */
+  /** Waits for all deletions requested so far. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
@@ -66,7 +66,7 @@ export class Tidying {
       each.status === 'rejected' ? [each.reason as Error] : [],
     );
     this.#failures = failed.length > 0 ? this.#failures + 1 : 0;
-    // After the order to end, threads end: the next start finds what is left.
+    // During shutdown the threads end; the next start deletes the rest.
     if (failed.length === 0 || this.#isStopped) return;
     for (const error of failed) log('warn', 'daemon.warning', errorFields(error));
     const waitMs = Math.min(LATEST_MS * 2 ** (this.#failures - 1), AGAIN_MS_MAX);

@@ -1,7 +1,7 @@
-/** What the upkeep remembers from one round to the next. */
+/** What the upkeep remembers between rounds. */
 export class UpkeepMemory {
-  /** Claims of this process that nothing works on, by `claimKey`, as the last round found them. */
+  /** Claims of this process that the last round found unattended, by `claimKey`. */
   forgottenClaims: ReadonlySet<string> = new Set();
-  /** What prevents a repository from being cleaned, by target and id, as it was logged last. */
+  /** The last logged reason why a repository cannot be cleaned, by target and id. */
   readonly warningOf = new Map<string, string>();
 }

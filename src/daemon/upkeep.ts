@@ -1,4 +1,4 @@
-/** What a crash left, what has grown old: found at start and every retention.interval. */
+/** Recovers from crashes and cleans: at start and every retention.interval. */
 
 import { DropdockError, faultOf } from '../errors.js';
 import { claimKind, takeOverClaims } from '../inbox/claim.js';
@@ -17,14 +17,14 @@ import { findLeftovers } from './leftovers.js';
 import type { Services } from './services.js';
 
 /**
- * Starts the targets, takes over what dead processes held, empties the trash.
+ * Starts the targets, takes over the claims of dead processes, empties the trash.
  * @throws target.unfit
  */
 export async function recover(services: Services, intake: Intake): Promise<void> {
   const { run, roots, inbox, log, targets } = services;
   await allOrFirstError(targets.names.map((name) => startTarget(services, name)));
   await takeOverFromDead(services, intake);
-  // Nothing waits for it; what fails is tried again after the next publish.
+  // In the background; what fails is retried after the next publish.
   for (const work of [run(deleteMarked, { inbox }), run(emptyTrash, { roots })]) {
     work.catch((error) => {
       if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
@@ -32,12 +32,12 @@ export async function recover(services: Services, intake: Intake): Promise<void>
   }
 }
 
-/** After the order to end, threads end: the next start finds what is left. */
+/** True if a job failed because the threads end during shutdown; the next start finishes its work. */
 export function isEnding(error: unknown): boolean {
   return error instanceof DropdockError && error.code === 'thread.failed';
 }
 
-/** @throws target.unfit, and what keeps the directory from being read */
+/** @throws target.unfit, or the error of reading the directory */
 async function startTarget({ targets, log }: Services, name: string): Promise<void> {
   const target = shownTarget(name);
   const { recovered, notDone, away, uploads } = await targets.get(name).start();
@@ -51,7 +51,7 @@ async function startTarget({ targets, log }: Services, name: string): Promise<vo
   }
 }
 
-/** Claims and unfinished work of processes that are gone. @returns how many claims were taken over */
+/** Takes over claims of dead processes and trashes their work. @returns the number of claims taken over */
 export async function takeOverFromDead(services: Services, intake: Intake): Promise<number> {
   const { run, roots, inbox, owner, owners, log } = services;
   const found = await run(findLeftovers, { inbox, roots });
@@ -69,15 +69,15 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
   owners.forget(dead);
   for (const { claim, kind } of taken) {
     log('info', 'daemon.recovered', { drop: claim.path, what: 'took over a claimed drop' });
-    // It was claimed because it was whole, or because its time was up.
+    // It was claimed because it was complete, or because settle.timeout was over.
     await intake.adopt(claim, { path: claim.path, kind, tolerateAbsent: kind === 'directory' });
   }
   return taken.length;
 }
 
 /**
- * Claims of this very process that nobody in it works on: something failed between the claim and
- * what was to follow. Twice seen, for a claim that was just made is not known yet.
+ * Resumes claims of this process that no part of it works on: an error came between the claim and its
+ * publish. A claim must be found so twice, because a new one is not in `liveClaims` yet.
  */
 async function adoptForgotten(
   { owner, liveClaims, log, run, inbox, upkeep }: Services,
@@ -92,12 +92,12 @@ async function adoptForgotten(
   for (const claim of again) {
     const kind = await run(claimKind, { inbox, claim });
     if (kind === undefined) continue;
-    log('info', 'daemon.recovered', { drop: claim.path, what: 'took up a claimed drop again' });
+    log('info', 'daemon.recovered', { drop: claim.path, what: 'resumed a claimed drop' });
     await intake.adopt(claim, { path: claim.path, kind, tolerateAbsent: kind === 'directory' });
   }
 }
 
-/** Removes stale snapshots of all repositories, and content that nothing uses any more, wherever it is time. */
+/** Removes stale snapshots of all repositories and unused content, in each target that is due. */
 export async function cleanAll(services: Services): Promise<void> {
   const { targets, log } = services;
   for (const name of targets.names) {
@@ -120,7 +120,7 @@ function logCleaned(
   for (const { id, error } of notDone) {
     const { message } = error;
     const key = `${target ?? ''}/${id}`;
-    // Once for each reason: a tree may hold a thousand repositories of Pulp's.
+    // Log each reason once: a tree may hold a thousand repositories written by Pulp.
     if (upkeep.warningOf.get(key) !== message) {
       log('warn', 'daemon.warning', { target, id: id ?? undefined, ...errorFields(error) });
     }
@@ -133,7 +133,7 @@ function logCleaned(
   const removed = repositories.flatMap(({ snapshots }) => snapshots.filter((each) => each.remove));
   const renewed = repositories.flatMap((each) => each.renewed ?? []).length;
   const counts = { snapshots: removed.length, files, bytes, renewed: renewed || undefined };
-  // The directory is cleaned every few minutes: only what went is worth a line.
+  // The directory is cleaned every few minutes: log only if something was removed.
   if (target === undefined && removed.length + files + renewed === 0) return;
   log('info', 'clean.done', { target, ...counts, stopped });
 }

@@ -1,7 +1,7 @@
-/** Times as people write them. */
+/** Durations in settings: text such as `10m` to milliseconds. */
 import * as v from 'valibot';
 
-/** What a timer can wait; a longer one would fire at once. */
+/** Node's timers wait at most about 24.8 days; a longer one fires at once. */
 const TIMER_MS_MAX = 24 * 86_400_000;
 
 export const UNITS_MS: Readonly<Record<string, number>> = {
@@ -13,7 +13,7 @@ export const UNITS_MS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-/** `500ms`, `1s`, `10m`, `1h`, `2d`; a bare number is seconds. Becomes milliseconds. */
+/** Accepts `500ms`, `1s`, `10m`, `1h`, `2d`, or a bare number of seconds. Returns milliseconds. */
 export const duration = v.pipe(
   v.union([v.string(), v.number()]),
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
@@ -27,7 +27,7 @@ export const duration = v.pipe(
   }),
 );
 
-/** For what is repeated: without end would be without pause. */
+/** An interval or timeout that a timer can wait: 0 or a too long one would make it fire without pause. */
 export const pause = v.pipe(
   duration,
   v.check((ms) => ms >= 10 && ms <= TIMER_MS_MAX, 'expected at least 10ms and at most 24d'),

@@ -1,9 +1,9 @@
-/** One entry of `notify`: who is told, and of what. docs/notify.md says more. */
+/** The shape of an entry of `notify`: the program or URL to notify, and the events. See docs/notify.md. */
 import * as v from 'valibot';
 import { pause } from './duration.js';
 import { filled, HTTP, some, url } from './shapes.js';
 
-/** What somebody can be told of. */
+/** The events that can be notified. */
 const NOTICE_EVENTS = ['published', 'rejected', 'rolled-back', 'untagged', 'removed'] as const;
 
 export const notification = v.pipe(
@@ -11,7 +11,7 @@ export const notification = v.pipe(
     on: v.optional(some(v.picklist(NOTICE_EVENTS)), [...NOTICE_EVENTS]),
     /** Patterns, as in `repositories`. */
     repositories: v.optional(some(filled), ['**']),
-    /** A program and its arguments; no shell reads them. */
+    /** A program and its arguments, run without a shell. */
     run: v.optional(some(v.string())),
     post: v.optional(url(HTTP, 'expected an http or https URL')),
     secretFile: v.optional(filled),
@@ -23,6 +23,6 @@ export const notification = v.pipe(
   ),
   v.check(
     ({ post, secretFile }) => secretFile === undefined || post !== undefined,
-    'secretFile signs what is posted; it goes with post',
+    'secretFile is only valid with post: it signs the request',
   ),
 );

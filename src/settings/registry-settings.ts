@@ -1,28 +1,28 @@
-/** The shape of `registry`: dropdock's own endpoint. */
+/** The shape of `registry`: the registry endpoint. */
 import * as v from 'valibot';
 import { noList } from '../image/json.js';
 import { duration, pause } from './duration.js';
 import { agree, counted, filled, HTTP, orNull, type Problem, text, url } from './shapes.js';
 import { LOCAL_TARGET } from './target-settings.js';
 
-/** `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a socket. */
+/** `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a Unix socket. */
 export const listen = v.pipe(
   v.string(),
   v.regex(
     /^(?:\/.+|(?:\[[0-9a-f:.%a-z]*\]|[^:/\s]*):\d{1,5})$/i,
-    'expected <address>:<port>, :<port>, the path of a socket, or null for none',
+    'expected <address>:<port>, :<port>, the path of a socket, or null to disable',
   ),
   v.check(
     (text) => text.startsWith('/') || Number(text.split(':').at(-1)) < 65_536,
-    'a port is at most 65535',
+    'expected a port up to 65535',
   ),
 );
 
-/** As long as a signature can be good. */
+/** S3 accepts presigned URLs for at most 7 days. */
 const SIGNED_MS_MAX = 7 * 24 * 3600 * 1000;
 const TOKEN_MS_MAX = 24 * 3600 * 1000;
 
-/** Settings that make no sense without another. */
+/** Returns the settings that contradict each other or need another one. */
 function* wrongTogether(
   registry: Readonly<
     Record<
@@ -41,20 +41,20 @@ function* wrongTogether(
   const need = (path: string, message: string) => ({ path: [path], message });
   const isLocal = registry.target === LOCAL_TARGET;
   if (registry.blobs === 'redirect' && registry.blobsUrl === null && isLocal) {
-    yield need('blobs', 'redirect needs registry.blobsUrl, which says where to');
+    yield need('blobs', 'redirect needs registry.blobsUrl, the URL to redirect to');
   }
   if (registry.blobs === 'x-accel' && !isLocal) {
-    yield need('blobs', 'x-accel is for the directory; an object store has no files for nginx');
+    yield need('blobs', 'x-accel needs the directory as registry.target; an object store has no files for nginx');
   }
   if (!registry.anonymous && registry.htpasswd === null) {
-    yield need('anonymous', 'false needs registry.htpasswd, or nobody could read anything');
+    yield need('anonymous', 'false needs registry.htpasswd: without users, no client could read anything');
   }
   for (const name of ['tokenKey', 'tokenUrl'] as const) {
     if (registry[name] === null || registry.htpasswd !== null) continue;
-    yield need(name, 'tokens are for the users of registry.htpasswd, which is not set');
+    yield need(name, 'needs registry.htpasswd, which is not set: tokens are issued to its users');
   }
   if ((registry.certificate === null) !== (registry.key === null)) {
-    yield need(registry.key === null ? 'certificate' : 'key', 'certificate and key go together');
+    yield need(registry.key === null ? 'certificate' : 'key', 'certificate and key must both be set');
   }
 }
 
@@ -81,13 +81,13 @@ const shape = v.strictObject({
   tokenFor: v.optional(
     v.pipe(
       duration,
-      // Clients take none for good for less than a minute, whatever they are told.
+      // Clients assume at least one minute, even if the response says less (OCI/Docker token spec).
       v.check((ms) => ms >= 60_000 && ms <= TOKEN_MS_MAX, 'expected 1m to 1d'),
     ),
     '15m',
   ),
   tokenKey: orNull(filled),
-  // Nothing that would end a quoted text in a header.
+  // The URL is sent as a quoted string in WWW-Authenticate: no quote and no backslash.
   tokenUrl: orNull(
     v.pipe(
       url(HTTP, 'expected a URL that begins with http:// or https://'),

@@ -1,10 +1,10 @@
-/** Settings read again while the program runs: which are applied at once, and which need a restart. */
+/** A reload of the settings: some are applied at once, the others need a restart. */
 import { isDeepStrictEqual } from 'node:util';
 import { deepFreeze, type Settings, settingPaths } from './schema.js';
 
 /**
- * A reload applies these. All others are built into what runs: threads, sockets, timers, directories.
- * config/dropdock.yaml lists those, and a test says so.
+ * The settings a reload applies. All others are fixed in running parts: threads, sockets, timers,
+ * directories. config/dropdock.yaml lists those; a test checks it.
  */
 const LIVE: readonly string[] = [
   'inbox.scan',
@@ -37,13 +37,13 @@ const LIVE: readonly string[] = [
 ];
 
 export interface Reloaded {
-  /** Dotted paths of the settings that have changed and are applied. */
+  /** Dotted paths of the changed settings that are applied. */
   readonly applied: readonly string[];
-  /** Those that have changed and need a restart; until then the old values are used. */
+  /** The changed settings that need a restart; until then the old values are used. */
   readonly waiting: readonly string[];
 }
 
-/** The settings, by dotted path, that only a restart changes. */
+/** Returns the dotted paths of the settings that need a restart. */
 export function restartSettings(): string[] {
   return [...settingPaths(), ['targets']]
     .map((path) => path.join('.'))
@@ -64,7 +64,7 @@ export class CurrentSettings {
   /** The settings at this moment. */
   readonly now = (): Settings => this.#value;
 
-  /** Makes a new value: of `next` what a reload applies, and the rest as it was. */
+  /** Makes a new value: from `next` the settings that a reload applies, the rest as before. */
   adopt(next: Settings): Reloaded {
     const applied: string[] = [];
     const waiting: string[] = [];
@@ -89,7 +89,7 @@ function get(settings: Settings, path: readonly string[]): unknown {
   return path.reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], settings);
 }
 
-/** A copy that has this value at the path and shares everything else. */
+/** Returns a copy with this value at the path; everything else is shared. */
 function withValue<T>(settings: T, [key, ...rest]: readonly string[], wanted: unknown): T {
   if (key === undefined) return wanted as T;
   const inner = (settings as Readonly<Record<string, unknown>>)[key];

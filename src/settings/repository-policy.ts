@@ -1,4 +1,4 @@
-/** What the settings say about one repository: all patterns that match, the later over the earlier. */
+/** The settings of one repository, merged from all matching patterns; a later pattern overrides. */
 import {
   defaultRepositoryId,
   parseRepositoryId,
@@ -14,14 +14,14 @@ export interface ResolvedRepository {
   readonly id: RepositoryId;
   readonly mode: 'merge' | 'replace';
   readonly protected: boolean;
-  /** The users who may read it when it is protected; left out for all of them. */
+  /** The users that may read a protected repository; absent: all users. */
   readonly readers?: readonly string[];
   readonly immutableTags: readonly string[];
   readonly urlTemplate: string;
   readonly redirectOci: Settings['redirect']['oci'];
   readonly keep: number;
   readonly graceMs: number;
-  /** Where it is published to; without doubles. */
+  /** Names of the targets it is published to, without duplicates. */
   readonly targets: readonly string[];
 }
 
@@ -40,7 +40,7 @@ export function resolveRepository(
     repository,
     id: own.id === undefined ? defaultRepositoryId(repository) : parseRepositoryId(own.id),
     mode: own.mode ?? 'merge',
-    // Whoever names readers means that others are none.
+    // A list of readers implies that all others may not read.
     protected: own.protected ?? own.readers !== undefined,
     ...(own.readers && { readers: own.readers }),
     immutableTags: Array.isArray(immutableTags) ? immutableTags : immutableTags ? ['*'] : [],
@@ -53,13 +53,13 @@ export function resolveRepository(
 }
 
 /**
- * The settings of a repository known by its id only. An id given in the settings stands for the
- * repository that was given it by name; every other id is a name with `~` for `/`.
+ * Returns the settings of the repository with this id. An id from the settings belongs to the repository
+ * that sets it; every other id is the name with `~` for `/`.
  */
 export function resolveRepositoryById(settings: Settings, id: RepositoryId): ResolvedRepository {
   const named = Object.entries(settings.repositories).find(([, values]) => values.id === id)?.[0];
   return resolveRepository(settings, (named ?? id.replaceAll('~', '/')) as RepositoryName);
 }
 
-/** Patterns of repositories are those of tags. */
+/** Repository patterns use the syntax of tag patterns. */
 export const matchesRepository = matchesPattern;

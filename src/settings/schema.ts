@@ -1,4 +1,4 @@
-/** Every setting, its shape and its default. config/dropdock.yaml shows them all, and a test says so. */
+/** Every setting with its shape and default. config/dropdock.yaml shows them all; a test checks it. */
 import { hostname } from 'node:os';
 import * as v from 'valibot';
 import { mapOf } from '../image/json.js';
@@ -23,9 +23,9 @@ import { allTargets, targets } from './target-settings.js';
 const repository = only({
   mode: v.optional(v.picklist(['merge', 'replace'])),
   protected: v.optional(v.boolean()),
-  /** Who of the users may read a protected one; all of them where it is left out. */
+  /** The users that may read a protected repository; absent: all users. */
   readers: v.optional(v.array(filled)),
-  /** Tags (with * for anything) that may not move; true for all. */
+  /** Patterns of tags that may not move; true: all tags. */
   immutableTags: v.optional(v.union([v.boolean(), v.array(v.string())])),
   url: v.optional(v.string()),
   id: v.optional(
@@ -35,22 +35,22 @@ const repository = only({
     ),
   ),
   keep: v.optional(counted),
-  /** Where it is published to, by name. */
+  /** Names of the targets it is published to. */
   targets: v.optional(some(v.string())),
 });
 export type RepositorySettings = DeepReadonly<v.InferOutput<typeof repository>>;
 
 const repositories = mapOf(v.string(), repository);
 
-/** An id belongs to one repository: two that shared one would serve each other's content. */
+/** Returns ids used twice: two repositories with one id would serve each other's content. */
 function* sharedIds(repositories: Readonly<Record<string, RepositorySettings>>): Iterable<Problem> {
   const taken = new Map<string, string>();
   for (const [pattern, { id }] of Object.entries(repositories)) {
     if (id === undefined) continue;
     const other = taken.get(id);
     const message = pattern.includes('*')
-      ? 'an id is for one repository, and this is a pattern'
-      : `${other} has this id already`;
+      ? 'an id must belong to one repository, and this is a pattern'
+      : `${other} already has this id`;
     if (pattern.includes('*') || other !== undefined) yield { path: [pattern, 'id'], message };
     taken.set(id, pattern);
   }
@@ -131,18 +131,18 @@ function* wrongTogether({
 }: v.InferOutput<typeof sections>): Iterable<Problem> {
   const known = Object.keys(allTargets({ targets }));
   if (!known.includes(registry.target)) {
-    const message = `there is no target ${registry.target}; there are ${known.join(', ')}`;
+    const message = `unknown target "${registry.target}"; known targets: ${known.join(', ')}`;
     yield { path: ['registry', 'target'], message };
   }
   for (const [pattern, { targets: wanted = [] }] of Object.entries(repositories)) {
     const wrong = wanted.find((each) => !known.includes(each));
     const path = ['repositories', pattern, 'targets'];
-    const message = `there is no target ${wrong}; there are ${known.join(', ')}`;
+    const message = `unknown target "${wrong}"; known targets: ${known.join(', ')}`;
     if (wrong !== undefined) yield { path, message };
   }
   if (registry.htpasswd !== null) return;
   for (const [pattern, { readers }] of Object.entries(repositories)) {
-    const message = 'readers are users of registry.htpasswd, which is not set';
+    const message = 'needs registry.htpasswd, which is not set: readers are its users';
     if (readers !== undefined) yield { path: ['repositories', pattern, 'readers'], message };
   }
 }
@@ -152,7 +152,7 @@ export const settingsSchema = v.pipe(
   agree<v.InferOutput<typeof sections>>(wrongTogether),
 );
 
-/** A value: it never changes, and a reload makes another. */
+/** Immutable: a reload makes a new value. */
 export type Settings = DeepReadonly<v.InferOutput<typeof settingsSchema>>;
 
 type DeepReadonly<T> = T extends object ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> } : T;
@@ -165,7 +165,7 @@ export function deepFreeze<T>(value: T): T {
   return value;
 }
 
-/** The paths of all single settings: `settle.quiet`. Repositories and targets are maps, not settings. */
+/** Returns the paths of all single settings, such as `settle.quiet`; `repositories` and `targets` are maps. */
 export function settingPaths(): string[][] {
   return Object.entries(sections.entries).flatMap(([key, schema]) => {
     if (key === 'repositories' || key === 'targets') return [];
@@ -174,13 +174,13 @@ export function settingPaths(): string[][] {
   });
 }
 
-/** True for a setting whose value is a time in milliseconds. */
+/** True for a setting whose value is a duration in milliseconds. */
 export function isDuration([key = '', leaf = '']: readonly string[]): boolean {
   const inner = entriesOf(sections.entries[key as keyof typeof sections.entries]);
   return inner?.[leaf] !== undefined && isMadeOf(duration, unwrapped(inner[leaf]));
 }
 
-/** `1500` as `1500ms`, `60000` as `1m`: the greatest unit that leaves no rest. */
+/** Formats 1500 as `1500ms` and 60000 as `1m`: uses the largest unit without a remainder. */
 export function formatDuration(ms: number): string {
   for (const unit of ['d', 'h', 'm', 's']) {
     const size = UNITS_MS[unit] ?? 1;
@@ -189,7 +189,7 @@ export function formatDuration(ms: number): string {
   return `${ms}ms`;
 }
 
-/** Those of a section; undefined for what is no section. */
+/** Returns the entries of a section; undefined for a schema that is not a section. */
 function entriesOf(schema: unknown): Readonly<Record<string, unknown>> | undefined {
   const inner = unwrapped(schema);
   if (has(inner, 'entries')) return inner.entries as Readonly<Record<string, unknown>>;

@@ -1,6 +1,6 @@
 /**
- * Flags over environment over file over defaults. What is unknown or wrong is an error that names
- * the line, the variable or the flag.
+ * Loads the settings. Flags override the environment, which overrides the file, which overrides the
+ * defaults. The error for an unknown or invalid setting names the line, the variable or the flag.
  */
 import * as v from 'valibot';
 import { isMap, isScalar, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
@@ -10,7 +10,7 @@ import { deepFreeze, type Settings, settingPaths, settingsSchema } from './schem
 type Plain = Record<string, unknown>;
 
 export interface SettingsSources {
-  /** The settings file's text and name; undefined where there is none. */
+  /** The settings file's text and name; undefined if there is no file. */
   readonly file: { readonly name: string; readonly text: string } | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Values by setting path, each with the flag it came from. */
@@ -23,7 +23,7 @@ export interface SettingsSources {
 
 export interface LoadedSettings {
   readonly settings: Settings;
-  /** Where each setting came from, by its dotted path: `default`, `file:12`, `DROPDOCK_…`, `--root`. */
+  /** The origin of each setting, by dotted path: `default`, `file:12`, `DROPDOCK_…`, `--root`. */
   readonly origins: ReadonlyMap<string, string>;
 }
 
@@ -57,9 +57,9 @@ export function loadSettings(sources: SettingsSources): LoadedSettings {
     origin === undefined || origin === 'default' || origin.startsWith(`${file?.name}:`)
       ? `${file?.name ?? 'settings'}:${file?.lineOf(path) ?? 1}`
       : origin;
-  // So says the library of a key that no shape has.
+  // This is how valibot reports a key that is in no schema.
   const isUnknown = issue.expected === 'never';
-  const why = isUnknown ? 'no such setting' : issue.message;
+  const why = isUnknown ? 'unknown setting' : issue.message;
   throw new DropdockError('settings.invalid', `${where}: ${name}: ${why}`, { path: name });
 }
 
@@ -68,20 +68,20 @@ export function environmentName(path: readonly string[]): string {
   return `DROPDOCK_${path.join('_').toUpperCase()}`;
 }
 
-/** What a program that notify runs finds in its environment; it may well be dropdock. */
+/** Variables that `notify` sets for the programs it runs; such a program may be dropdock itself. */
 const OF_NOTICES = ['EVENT', 'ID', 'REPOSITORY', 'SNAPSHOT'].map((name) => `DROPDOCK_${name}`);
 
 function refuseUnknownVariables(environment: SettingsSources['environment']): void {
   const known = new Set([...settingPaths().map(environmentName), ...OF_NOTICES]);
   for (const name of Object.keys(environment)) {
     if (!name.startsWith('DROPDOCK_') || known.has(name)) continue;
-    throw new DropdockError('settings.invalid', `${name}: no setting has this name`, {
+    throw new DropdockError('settings.invalid', `${name}: unknown setting`, {
       path: name,
     });
   }
 }
 
-/** A variable's text means what it would mean in the file: `false`, `5`, `null`, or a string. */
+/** Parses a variable as the file would: `false`, `5`, `null`, or a string. */
 function fromText(text: string): unknown {
   if (/^(?:true|false|null|0|[1-9]\d*)$/.test(text)) return JSON.parse(text);
   return text;
@@ -102,13 +102,13 @@ function readFileLayer({ name, text }: { name: string; text: string }): {
   }
   const values: unknown = document.toJS() ?? {};
   if (typeof values !== 'object' || values === null || Array.isArray(values)) {
-    throw new DropdockError('settings.invalid', `${name}:1: expected settings`, { path: name });
+    throw new DropdockError('settings.invalid', `${name}:1: expected a map of settings`, { path: name });
   }
-  // A section of which every line is commented out says nothing.
+  // A section with all its lines commented out is null; it means the defaults.
   const said = Object.entries(values).filter(([, value]) => value !== null);
   return { name, values: Object.fromEntries(said), lineOf };
 
-  /** The line of the innermost key on the path that the file has. */
+  /** Returns the line of the innermost key of the path that the file has. */
   function lineOf(path: readonly string[]): number {
     let node: unknown = document.contents;
     let offset = 0;

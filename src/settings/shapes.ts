@@ -1,8 +1,8 @@
-/** Shapes that several settings have, and words about a setting that is wrong. */
+/** Schemas that several settings share, with their error messages. */
 import * as v from 'valibot';
 import { noList } from '../image/json.js';
 
-export const filled = v.pipe(v.string(), v.minLength(1, 'expected a text, not an empty one'));
+export const filled = v.pipe(v.string(), v.minLength(1, 'expected a non-empty text'));
 
 export const counted = v.pipe(v.number(), v.safeInteger(), v.minValue(1, 'expected at least 1'));
 
@@ -14,23 +14,23 @@ export const absolutePath = v.pipe(
 export const text = (pattern: RegExp, message: string) =>
   v.pipe(v.string(), v.regex(pattern, message));
 
-/** An object with these, and nothing else. */
+/** An object with these entries and no others. */
 export const only = <const Entries extends v.ObjectEntries>(entries: Entries) =>
   v.pipe(noList, v.strictObject(entries));
 
-/** A part of the settings; left out, it is as its own defaults say. */
+/** A section of the settings; if absent, the defaults of its entries apply. */
 export const section = <const Entries extends v.ObjectEntries>(entries: Entries) =>
   v.optional(only(entries), {} as never);
 
-/** One at least. */
+/** A list with at least one item. */
 export const some = <Item extends v.GenericSchema>(item: Item) =>
-  v.pipe(v.array(item), v.minLength(1, 'expected one at least'));
+  v.pipe(v.array(item), v.minLength(1, 'expected at least one'));
 
-/** What has to be said, or null. */
+/** The schema or null; null is the default. */
 export const orNull = <Schema extends v.GenericSchema>(schema: Schema) =>
   v.optional(v.nullable(schema), null);
 
-/** @param schemes as a URL names them: `http:` */
+/** @param schemes with their colon: `http:` */
 export function url(schemes: readonly string[], message: string) {
   const isOne = (text: string) => schemes.includes(URL.parse(text)?.protocol ?? '');
   return v.pipe(v.string(), v.check(isOne, message));
@@ -38,13 +38,13 @@ export function url(schemes: readonly string[], message: string) {
 
 export const HTTP: readonly string[] = ['http:', 'https:'];
 
-/** Where below the value that is checked something is wrong, and what. */
+/** An error at a path below the checked value. */
 export interface Problem {
   readonly path: readonly string[];
   readonly message: string;
 }
 
-/** A check of settings that make no sense without another; it runs where each is right for itself. */
+/** Checks settings against each other; runs only if each is valid by itself. */
 export function agree<T extends object>(complaints: (value: T) => Iterable<Problem>) {
   return v.rawCheck<T>(({ dataset, addIssue }) => {
     if (!dataset.typed) return;

@@ -1,13 +1,13 @@
-/** The shape of `targets`: where drops are published besides, or instead of, the directory. */
+/** The shape of `targets`: targets to publish to in addition to, or instead of, the directory. */
 import * as v from 'valibot';
 import { mapOf } from '../image/json.js';
 import { duration, pause } from './duration.js';
 import { absolutePath, agree, filled, HTTP, url } from './shapes.js';
 
-/** The published tree below `paths`; it is always there. */
+/** The name of the published tree of `paths.published`; this target always exists. */
 export const LOCAL_TARGET = 'local';
 
-/** The settings of all targets by name, the directory first: it need not stand among them. */
+/** Returns the settings of all targets by name, the directory first even if the settings do not list it. */
 export function allTargets({
   targets,
 }: {
@@ -16,17 +16,17 @@ export function allTargets({
   return { [LOCAL_TARGET]: { type: 'directory' }, ...targets };
 }
 
-/** How output and logs name a target: undefined for the directory, which goes without saying. */
+/** Returns a target's name for output and logs: undefined for the directory, the default. */
 export function shownTarget(name: string): string | undefined {
   return name === LOCAL_TARGET ? undefined : name;
 }
 
-/** True for a repository that is published to the directory alone. */
+/** True for a repository that is published only to the directory. */
 export function isLocalOnly({ targets }: { readonly targets: readonly string[] }): boolean {
   return targets.length === 1 && targets[0] === LOCAL_TARGET;
 }
 
-/** The targets of a repository that is not published to the directory; undefined where it is. */
+/** Returns the targets of a repository that is not published to the directory; undefined if it is. */
 export function elsewhereOf({
   targets,
 }: {
@@ -37,7 +37,7 @@ export function elsewhereOf({
 
 const endpoint = v.pipe(
   url(HTTP, 'expected a URL such as https://s3.example.com'),
-  v.check((text) => !URL.parse(text)?.username, 'credentials go into credentialsFile'),
+  v.check((text) => !URL.parse(text)?.username, 'expected no credentials: put them into credentialsFile'),
 );
 
 const prefix = v.pipe(
@@ -50,20 +50,20 @@ const prefix = v.pipe(
 
 const store = v.strictObject({
   type: v.literal('s3'),
-  /** Left out for AWS, which the region tells. */
+  /** Absent for AWS: the region selects its endpoint. */
   endpoint: v.optional(endpoint),
   bucket: filled,
-  /** What all keys begin with; without a slash at either end. */
+  /** Prefix of all keys, without a slash at either end. */
   prefix: v.optional(prefix, ''),
   region: v.optional(filled, 'us-east-1'),
-  /** `https://host/bucket/key`; what most stores but AWS want. */
+  /** URLs as `https://host/bucket/key`; most stores other than AWS need it. */
   pathStyle: v.optional(v.boolean(), false),
   credentialsFile: v.optional(absolutePath),
-  /** Run where the store knows no conditional writes; one publisher only may be. */
+  /** Work with a store without conditional writes; then only one publisher may exist. */
   singleWriter: v.optional(v.boolean(), false),
-  /** Where readers find the keys, when that is not the endpoint: a CDN, a public bucket. */
+  /** The URL below which readers find the keys, if not the endpoint: a CDN, a public bucket. */
   publicUrl: v.optional(endpoint),
-  /** The longest a publish may take; what is younger than a few of these is never cleaned. */
+  /** The longest time a publish may take; objects younger than a multiple of it are never cleaned. */
   longest: v.optional(
     v.pipe(
       duration,
@@ -71,9 +71,9 @@ const store = v.strictObject({
     ),
     '1h',
   ),
-  /** How often what nothing uses is looked for; all pointers are read for it. */
+  /** Interval between searches for unused objects; each search reads all pointers. */
   clean: v.optional(pause, '1d'),
-  /** The longest one request may take. */
+  /** The longest time one request may take. */
   timeout: v.optional(pause, '60s'),
 });
 export type StoreSettings = v.InferOutput<typeof store>;
@@ -85,7 +85,7 @@ const name = v.pipe(
   v.regex(/^[a-z0-9][a-z0-9._-]*$/, 'expected a name of lower-case letters and digits'),
 );
 
-/** One for each kind of target. */
+/** One schema for each kind of target. */
 const target = v.variant('type', [directory, store]);
 export type TargetSettings = v.InferOutput<typeof target>;
 
@@ -101,7 +101,7 @@ function* directoriesElsewhere(given: v.InferOutput<typeof all>) {
     if ((each === LOCAL_TARGET) === (type === 'directory')) continue;
     yield {
       path: [each, 'type'],
-      message: `the directory is the target ${LOCAL_TARGET}, and no other`,
+      message: `the target ${LOCAL_TARGET}, and only that one, has the type directory`,
     };
   }
 }

@@ -45,6 +45,6 @@ describe('a drop that cannot be read once', () => {
     }
     expect(hits).to.be.greaterThan(1);
     const [line] = services.lines.filter(({ event }) => event === 'drop.waiting');
-    expect(line?.fields.reason).to.match(/EIO.*next look within 0\.01s/);
+    expect(line?.fields.reason).to.match(/EIO.*next check within 0\.01s/);
   }
 });

@@ -101,7 +101,7 @@ describe('the board', () => {
     expect(await only()).to.include({
       state: 'retrying',
       code: 'ENOSPC',
-      reason: "ENOSPC: no space left, write '<state>/work/x' It is tried again in 2.0s.",
+      reason: "ENOSPC: no space left, write '<state>/work/x' Retrying in 2.0s.",
     });
     board.hear({ type: 'publish.started', drop, repository });
     expect((await only())?.progress?.done).to.equal(0);

@@ -116,6 +116,6 @@ describe('dropdock serve --target', function () {
     const main = new URL('../../dist/main.js', import.meta.url).pathname;
     const given = ['serve', '--target', 'nowhere', '--root', join(root, 'x')];
     const failure = await tool(process.execPath, main, ...given).catch((error: Error) => error);
-    expect(String(failure)).to.contain('there is no target nowhere; there are local');
+    expect(String(failure)).to.contain('unknown target "nowhere"; known targets: local');
   });
 });

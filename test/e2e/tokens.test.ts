@@ -123,7 +123,7 @@ describe('tokens of several endpoints', function () {
     chmodSync(shared, 0o600);
     const denied = await start({ ...as, ...named });
     expect(denied.output).to.match(
-      /error +registry\.error what="the keys of tokens cannot be read"/,
+      /error +registry\.error what="cannot read the token keys"/,
     );
     expect(await pull(denied, await token(denied))).to.equal(200);
   });

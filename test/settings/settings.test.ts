@@ -86,7 +86,7 @@ describe('loadSettings', () => {
     expect(Object.keys(settings.repositories)).to.deep.equal(names);
     expect(names.every((name) => settings.repositories[name]?.protected)).to.equal(true);
     expect(refusal(() => load('repositories: {prototype: {modus: x}}\n')).message).to.match(
-      /repositories\.prototype\.modus: no such setting/,
+      /repositories\.prototype\.modus: unknown setting/,
     );
   });
 
@@ -95,12 +95,12 @@ describe('loadSettings', () => {
       [
         'an unknown section',
         'log: {level: info}\n\nextra: 1\n',
-        /^s\.yaml:3: extra: no such setting/,
+        /^s\.yaml:3: extra: unknown setting/,
       ],
       [
         'an unknown setting',
         'settle:\n  quiet: 1s\n  quite: 2s\n',
-        /^s\.yaml:3: settle\.quite: no such/,
+        /^s\.yaml:3: settle\.quite: unknown setting/,
       ],
       ['a wrong value', 'log:\n  format: text\n  level: loud\n', /^s\.yaml:3: log\.level: /],
       ['a wrong duration', '\nsettle:\n  quiet: soon\n', /^s\.yaml:3: settle\.quiet: .*duration/],
@@ -129,11 +129,11 @@ describe('loadSettings', () => {
       ['too few snapshots', 'retention:\n  keep: 0\n', /^s\.yaml:2: retention\.keep: /],
       ['a setting given twice', 'retention:\n  keep: 1\n  keep: 2\n', /^s\.yaml:3: .*unique/],
       ['what is no YAML', 'log: {level: info\n', /^s\.yaml:\d: /],
-      ['a list', '- a\n- b\n', /^s\.yaml:1: expected settings/],
+      ['a list', '- a\n- b\n', /^s\.yaml:1: expected a map of settings/],
       [
         'an unknown setting of a repository',
         'repositories:\n  team/*:\n    mode: merge\n    modus: x\n',
-        /^s\.yaml:4: repositories\.team\/\*\.modus: no such setting/,
+        /^s\.yaml:4: repositories\.team\/\*\.modus: unknown setting/,
       ],
       [
         'a wrong setting of a repository',
@@ -143,7 +143,7 @@ describe('loadSettings', () => {
       [
         'a target that is none',
         'registry:\n  target: eu\n',
-        /^s\.yaml:2: registry\.target: there is no target eu; there are local/,
+        /^s\.yaml:2: registry\.target: unknown target "eu"; known targets: local/,
       ],
       [
         'a redirect from the directory to nowhere',
@@ -153,7 +153,7 @@ describe('loadSettings', () => {
       [
         'files for nginx where there are none',
         'targets: {eu: {type: s3, bucket: b}}\nregistry:\n  target: eu\n  blobs: x-accel\n',
-        /^s\.yaml:4: registry\.blobs: x-accel is for the directory/,
+        /^s\.yaml:4: registry\.blobs: x-accel needs the directory/,
       ],
       [
         'signatures beyond what S3 knows',
