@@ -1,19 +1,18 @@
-/** What only the process that publishes can tell the page. It hands this in; `serve` has none. */
+/** The daemon's data for the page: inbox and history. `serve` has none. */
 import type { RepositoryId, RepositoryName } from '../image/names.js';
 import type { InboxDrop } from './inbox-view.js';
 
-/** A drop, and whose business it is. */
+/** A drop and the repositories that decide which visitors may see it. */
 export interface KnownDrop extends InboxDrop {
   readonly kind: 'running' | 'waiting' | 'rejected' | 'published';
   /**
-   * Every repository it may belong to: who may not read one of them is not told of it. Empty where
-   * its name does not tell (bundles, names that cannot be read, strangers): then it is only for those
-   * who may read everything.
+   * Every repository it may belong to; a visitor must be allowed to read all of them. Empty if the name does
+   * not tell (bundles, invalid names, unknown entries): then a visitor must be allowed to read everything.
    */
   readonly repositories: readonly RepositoryName[];
 }
 
-/** One flip, as the history has it. */
+/** One flip of the history. */
 export interface KnownFlip {
   readonly at: string;
   readonly snapshot: string;
@@ -25,12 +24,12 @@ export interface KnownFlip {
 }
 
 export interface DaemonView {
-  /** In the order in which they are shown. */
+  /** Returns the drops in display order. */
   drops(): Promise<readonly KnownDrop[]>;
   /** Newest first. */
   history(id: RepositoryId): Promise<readonly KnownFlip[]>;
-  /** Something runs, and how far it is changes all the time. */
+  /** True while drops are published: their progress changes without events. */
   isMoving(): boolean;
-  /** Calls this whenever the drops have changed. @returns what ends that */
+  /** Registers a callback for changes of the drops. @returns a function that removes it */
   onChange(changed: () => void): () => void;
 }

@@ -1,14 +1,14 @@
-/** HTML that cannot be broken out of: what is put into a template is text unless it is HTML itself. */
+/** HTML templates that escape every value that is not `Html`. */
 
-/** Text that is HTML already; made by `html` alone. */
+/** Text that is already HTML; only `html` creates it. */
 export class Html {
   constructor(readonly text: string) {}
 }
 
-/** What a template takes: nothing is shown for undefined, null and false; lists are joined. */
+/** Values of a template: undefined, null and false are shown as nothing; lists are joined. */
 export type Shown = Html | string | number | undefined | null | false | readonly Shown[];
 
-/** html`<b title="${name}">${name}</b>`: everything but Html is escaped. Attributes need quotes. */
+/** html`<b title="${name}">${name}</b>`: escapes all values except Html. Attributes need quotes. */
 export function html(strings: TemplateStringsArray, ...values: readonly Shown[]): Html {
   const parts = strings.map((each, at) => (at === 0 ? each : toText(values[at - 1]) + each));
   return new Html(parts.join(''));
@@ -30,8 +30,8 @@ const ENTITIES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Also replaces what cannot be seen and changes what can: control characters, and those that turn
- * the direction of writing, with which a name can be made to read as another.
+ * Escapes HTML. Also replaces control characters and those that change the writing direction, which can make
+ * a name look like another one.
  */
 export function escapeText(text: string): string {
   return text

@@ -1,4 +1,4 @@
-/** The inbox: what runs, what waits and why, what was refused and why, what came out of it last. */
+/** The view of the inbox: running, waiting, rejected and recently published drops. */
 import { formatBytes } from '../units.js';
 import { type Html, html, type Shown } from './html.js';
 import { layout, PATHS, type Visitor } from './page-layout.js';
@@ -6,33 +6,33 @@ import { ago, name, plural, shortenDigests, table } from './page-parts.js';
 
 export type DropState =
   | 'waiting'
-  /** Not taken, and left where it lies. */
+  /** Not a drop; left in the inbox. */
   | 'ignored'
   | 'queued'
   | 'publishing'
-  /** The system failed; it is tried again. */
+  /** A system error; it will be retried. */
   | 'retrying'
   | 'rejected'
   | 'published'
-  /** All of it was there already. */
+  /** The repository already had all its content. */
   | 'unchanged';
 
 export interface InboxDrop {
   /** Its path below the inbox. */
   readonly drop: string;
   readonly state: DropState;
-  /** Since when it is so (ms). */
+  /** When it entered this state (ms since the epoch). */
   readonly sinceMs: number;
-  /** Why it waits, was refused or is tried again. */
+  /** Why it waits, was rejected or is retried. */
   readonly reason?: string;
-  /** What to do about it. */
+  /** What to do. */
   readonly hint?: string;
   readonly code?: string;
-  /** Bytes read, and how many there are where that is known. */
+  /** Bytes read, and all bytes if known. */
   readonly progress?: { readonly done: number; readonly total: number | undefined };
 }
 
-/** What one visitor may see, of each kind the first, and how many he may see in all. */
+/** What one visitor may see: the first drops of each kind, and their number. */
 export interface InboxView {
   readonly running: Part;
   readonly waiting: Part;
@@ -47,8 +47,8 @@ export interface Part {
 
 const EMPTY = {
   running: 'Nothing is being published.',
-  waiting: 'Nothing waits.',
-  rejected: 'Nothing was refused.',
+  waiting: 'No drop is waiting.',
+  rejected: 'No drop was rejected.',
   published: 'Nothing was published since the daemon started.',
 } as const;
 
@@ -56,12 +56,12 @@ const HEADINGS = {
   running: 'Running',
   waiting: 'Waiting',
   rejected: 'Rejected',
-  published: 'Published last',
+  published: 'Recently published',
 } as const;
 
 type Kind = keyof InboxView;
 
-/** @param view undefined where this process does not see the inbox */
+/** @param view undefined in `serve`, which does not read the inbox */
 export function inboxPage(given: {
   readonly view: InboxView | undefined;
   readonly visitor: Visitor;
@@ -75,7 +75,7 @@ ${view === undefined ? html`<p>${UNSEEN}</p>` : live('full', inboxFull(view, now
   );
 }
 
-/** Beside the repositories. */
+/** The column beside the repositories. */
 export function inboxAside(view: InboxView | undefined, nowMs: number): Html {
   return html`<aside aria-labelledby="inbox">
 <h2 id="inbox"><a href="${PATHS.inbox}">Inbox</a></h2>
@@ -84,14 +84,14 @@ ${view === undefined ? html`<p class="quiet">${UNSEEN}</p>` : live('brief', inbo
 }
 
 const UNSEEN =
-  'This process serves what is published and does not see the inbox. Ask the one that publishes ' +
-  '(dropdock run), or use dropdock status on its host.';
+  'This process only serves images and does not read the inbox. Open the page of the daemon ' +
+  '(dropdock run), or run dropdock status on its host.';
 
 export type LiveView = 'brief' | 'full';
 
-/** What is between is sent again whenever it changes; without scripts it is as it was when asked for. */
+/** Content that is sent again whenever it changes; without scripts it stays as loaded. */
 function live(view: LiveView, content: Html): Html {
-  return html`<p class="live-state"><noscript>As of now; reload to see it anew.</noscript></p>
+  return html`<p class="live-state"><noscript>Reload the page to update.</noscript></p>
 <div data-live="${PATHS.live}?view=${view}">${content}</div>`;
 }
 
@@ -104,7 +104,7 @@ function section(kind: Kind, { drops, count }: Part, nowMs: number): Html {
   const rows = drops.map((drop) => [name(drop.drop), details(drop), ago(drop.sinceMs, nowMs)]);
   const columns = [
     { label: 'Drop' },
-    { label: 'What happens' },
+    { label: 'State' },
     { label: 'Since', isNumber: true },
   ];
   return html`<section aria-labelledby="at-${kind}">
@@ -146,26 +146,26 @@ function more(count: number): Shown {
   return count > 0 && html`<p class="quiet">and ${plural(count, 'more', 'more')}</p>`;
 }
 
-/** The one thing that is read out when it changes. */
+/** The summary; screen readers announce its changes. */
 function sentence({ running, waiting, rejected }: InboxView): Html {
   const parts = [
     running.count > 0 && `${running.count} running`,
     waiting.count > 0 && `${waiting.count} waiting`,
     rejected.count > 0 && `${rejected.count} rejected`,
   ].filter(Boolean);
-  const text = parts.length === 0 ? 'Nothing waits, nothing runs.' : `${parts.join(', ')}.`;
+  const text = parts.length === 0 ? 'No drop is waiting or running.' : `${parts.join(', ')}.`;
   return html`<p class="sum">${text}</p>`;
 }
 
 const WORDS: Readonly<Record<DropState, string>> = {
-  waiting: 'not still yet',
-  ignored: 'not taken',
-  queued: 'waits for its turn',
+  waiting: 'still being written',
+  ignored: 'ignored',
+  queued: 'queued',
   publishing: 'publishing',
-  retrying: 'the system failed; it is tried again',
-  rejected: 'refused',
+  retrying: 'system error; will be retried',
+  rejected: 'rejected',
   published: 'published',
-  unchanged: 'nothing new in it',
+  unchanged: 'no new content',
 };
 
 const TONES: Partial<Record<DropState, string>> = {
@@ -176,13 +176,13 @@ const TONES: Partial<Record<DropState, string>> = {
 };
 
 function details({ drop, state, reason, hint, code, progress }: InboxDrop): Html {
-  const word = state === 'waiting' && reason ? 'waits' : WORDS[state];
+  const word = state === 'waiting' && reason ? 'waiting' : WORDS[state];
   const text = reason && html`<span class="reason">${reason}</span>`;
   return html`<span class="state ${TONES[state]}">${word}${code && html` <code>${code}</code>`}</span>
 ${state === 'publishing' && progress && bar(drop, progress)}${text}${hint && html`<span class="hint">${hint}</span>`}`;
 }
 
-/** What the repository has already is not read again, so the end may come early. */
+/** Content that the repository has already is not read again, so reading may end before 100 %. */
 function bar(drop: string, { done, total }: NonNullable<InboxDrop['progress']>): Html {
   if (total === undefined || total === 0)
     return html`<span class="reason">${formatBytes(done)} read</span>`;

@@ -1,27 +1,27 @@
 /**
- * Server-sent events: whoever looks at the inbox is sent it again when it changes. A view is rendered
- * once for all who may see the same. A slow reader misses what came in between, and gets the newest.
+ * Server-sent events: open pages get the inbox again when it changes. A view is rendered once for all visitors
+ * that may see the same. A slow client skips versions and gets the newest one.
  */
 import type { ServerResponse } from 'node:http';
 import type { Answer } from '../registry/answer.js';
 
-/** One view for one kind of visitor. @returns undefined when he may not look any more */
+/** Renders a view for one kind of visitor. @returns undefined if the visitor may no longer see it */
 export type Render = () => Promise<Rendered | undefined>;
 
 export interface Rendered {
   readonly text: string;
-  /** The same without what changes by itself, as ages do. */
+  /** The text without ages, which change by themselves. */
   readonly substance: string;
 }
 
 export interface LiveOptions {
-  /** Streams at one time; more are refused. */
+  /** Maximum number of streams; more are refused. */
   readonly streamsMax: number;
-  /** What is sent so often, when there is nothing else, keeps the connection. */
+  /** Interval of sends that keep an idle connection open (ms). */
   readonly heartbeatMs: number;
-  /** How long changes are collected. */
+  /** How long changes are collected before a send (ms). */
   readonly collectMs: number;
-  /** Something moves that nobody tells of: it is looked at again after this. */
+  /** Interval of sends while `isMoving` is true: progress changes without events (ms). */
   readonly movingMs: number;
   readonly isMoving: () => boolean;
   readonly onError: (error: Error) => void;
@@ -31,12 +31,12 @@ interface Stream {
   readonly key: string;
   readonly render: Render;
   readonly response: ServerResponse;
-  /** What was sent last. */
+  /** The last version sent. */
   last: Rendered | undefined;
   sentMs: number;
 }
 
-/** Of the time it takes to render for all, the pause until the next is ten times as much. */
+/** The pause after rendering for all streams is this many times as long as the rendering. */
 const COST_SHARE = 10;
 
 export class Live {
@@ -54,8 +54,8 @@ export class Live {
   }
 
   /**
-   * @param key the same for all who see the same
-   * @returns undefined when there are too many
+   * @param key equal for visitors that see the same
+   * @returns undefined if too many streams are open
    */
   open(key: string, render: Render, headers: Answer['headers']): Answer | undefined {
     if (this.#closed || this.#streams.size >= this.options.streamsMax) return undefined;
@@ -67,29 +67,29 @@ export class Live {
         ...headers,
         'Content-Type': 'text/event-stream',
         'Cache-Control': 'no-store',
-        // nginx would collect what is sent.
+        // Otherwise nginx buffers the events.
         'X-Accel-Buffering': 'no',
       },
       body: { live },
     };
   }
 
-  /** Something has changed. */
+  /** Call it when the inbox has changed. */
   changed(): void {
     this.#pushWithin(this.options.collectMs);
   }
 
-  /** Ends all streams, and takes no more. */
+  /** Ends all streams and opens no more. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
     for (const { response } of this.#streams) response.end();
   }
 
-  /** @returns when the client has gone or the stream was ended */
+  /** Resolves when the client has disconnected or the stream was ended. */
   async #follow(stream: Stream): Promise<void> {
     const { response } = stream;
-    // Those that were let in while others were: the last ones are one too many.
+    // Several requests may have passed the limit in open() at the same time.
     if (this.#closed || this.#streams.size >= this.options.streamsMax) {
       response.end();
       return;
@@ -148,10 +148,10 @@ function send(stream: Stream, rendered: Rendered | undefined, heartbeatMs: numbe
     return;
   }
   const { text, substance } = rendered;
-  // Ages grow for everybody; they are sent with the heartbeat, and tell nothing of what he may not see.
+  // New ages alone are sent only with the heartbeat: otherwise a send would reveal a change of another drop.
   const isNew = substance !== stream.last?.substance;
   if (!isNew && performance.now() - stream.sentMs < heartbeatMs) return;
-  // He has not read what was sent before: the next look sends him what is true then.
+  // The client has not read the last version yet; the next push sends the newest one.
   if (response.writableNeedDrain || response.writableEnded) return;
   if (text === stream.last?.text) response.write(':\n\n');
   else response.write(`event: inbox\ndata: ${text.replace(/\r\n?|\n/g, '\ndata: ')}\n\n`);

@@ -1,4 +1,4 @@
-/** What the page is sent with: its style and script, and the headers that hold it together. */
+/** The page's style and script, and its security headers. */
 import { createHash } from 'node:crypto';
 import { type Digest, digestFrom } from '../image/digest.js';
 import { type Answer, answerBytes } from '../registry/answer.js';
@@ -10,8 +10,7 @@ import { SCRIPT } from './page-script.js';
 import { ICON, STYLE } from './page-style.js';
 
 /**
- * Nothing from elsewhere, nothing inline, in nobody's frame: a name that got through unescaped
- * could still do nothing.
+ * No foreign content, nothing inline, no framing: even a name that got through unescaped could run no script.
  */
 export const PAGE_HEADERS = {
   'Content-Security-Policy': [
@@ -27,7 +26,7 @@ export const PAGE_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'Cross-Origin-Opener-Policy': 'same-origin',
-  // Passwords go along with every request: no other site may make use of that.
+  // Browsers send the password with every request: other sites must not be able to use it.
   'Cross-Origin-Resource-Policy': 'same-origin',
 } as const;
 
@@ -48,7 +47,7 @@ export function answerAsset(path: string, headers: Asked['headers']): Answer | u
   return answerBytes(headers, { ...asset, caching, headers: PAGE_HEADERS }, asset.bytes);
 }
 
-/** A view: what it shows depends on who asks. */
+/** Answers with a view; its content depends on the user. */
 export function answerHtml({ text }: Html, headers: Asked['headers']): Answer {
   const { bytes, digest } = withDigest(text);
   const found = {
@@ -61,20 +60,20 @@ export function answerHtml({ text }: Html, headers: Asked['headers']): Answer {
 }
 
 const NOTICES: Readonly<Record<Refusal['status'], readonly [title: string, text: string]>> = {
-  400: ['Not understood', 'This address means nothing here.'],
+  400: ['Bad request', 'This address is not valid.'],
   401: [
-    'A name and a password are needed',
-    'What you asked for is not for everybody, or not there.',
+    'Sign-in required',
+    'This page does not exist, or you have to sign in to see it.',
   ],
-  404: ['Not found', 'There is nothing here, or it is not for you.'],
-  405: ['Not possible', 'This registry is read only.'],
-  416: ['Not understood', 'This range lies outside.'],
-  429: ['Too many at once', 'Try again in a moment.'],
-  500: ['It cannot be read', 'The log of dropdock says why.'],
-  503: ['Too much at once', 'Others are looking at large repositories. Try again in a moment.'],
+  404: ['Not found', 'This page does not exist, or you may not see it.'],
+  405: ['Method not allowed', 'This registry is read-only.'],
+  416: ['Bad request', 'The range is outside the content.'],
+  429: ['Too many requests', 'Try again in a moment.'],
+  500: ['Internal error', 'The repository cannot be read. The log of dropdock has the reason.'],
+  503: ['Overloaded', 'Too many large repositories are being read. Try again in a moment.'],
 };
 
-/** A refusal for people. */
+/** Answers with a refusal as a page. */
 export function answerNotice(refusal: Refusal, visitor: Visitor): Answer {
   const [title, text] = NOTICES[refusal.status];
   const page = answerHtml(notice({ title, text, visitor }), {});

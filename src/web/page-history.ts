@@ -1,4 +1,4 @@
-/** A repository's history: what the snapshots say, and what the daemon remembers besides. */
+/** A repository's history, from the daemon's records or, in `serve`, from the snapshots alone. */
 import type { RepositoryId } from '../image/names.js';
 import type { SnapshotChanges } from '../repository/snapshot-changes.js';
 import type { Timestamp } from '../repository/timestamp.js';
@@ -6,7 +6,7 @@ import type { DaemonView, KnownFlip } from './daemon-view.js';
 import type { PageReader } from './page-reader.js';
 import type { HistoryEntry } from './repository-view.js';
 
-/** Each takes two large files to be read, the first time. */
+/** Each entry needs two large files to be read, the first time. */
 const ENTRIES_MAX = 10;
 
 export interface HistoryWanted {
@@ -25,12 +25,12 @@ export async function historyOf(
   return flips.length > 0 ? fromFlips(flips, wanted, reader) : fromSnapshots(wanted, reader);
 }
 
-/** Each snapshot names the one it was built on, which was current before it. */
+/** Each snapshot names its base, which was current before it. */
 async function fromSnapshots(
   { id, current, before }: HistoryWanted,
   reader: PageReader,
 ): Promise<{ entries: HistoryEntry[]; older: string | undefined }> {
-  // What is newer than the current one was never current.
+  // Snapshots newer than the current one were never current.
   const from = before !== undefined && before < current ? before : current;
   const chain = await reader.changes(id, from, ENTRIES_MAX);
   const entries = chain.map(({ snapshot, changes, why, detail, drops }): HistoryEntry => {

@@ -1,4 +1,4 @@
-/** Of all that goes on in the inbox, what one visitor may know. */
+/** Selects the drops of the inbox that one visitor may see. */
 import type { Caller } from '../auth/gate.js';
 import type { RepositoryName } from '../image/names.js';
 import type { Permission } from '../registry/permission.js';
@@ -7,7 +7,7 @@ import type { Settings } from '../settings/schema.js';
 import type { KnownDrop } from './daemon-view.js';
 import type { InboxDrop, InboxView, Part } from './inbox-view.js';
 
-/** Of each kind. */
+/** Maximum number of drops of each kind. */
 const SHOWN_MAX = 100;
 
 export function inboxFor(

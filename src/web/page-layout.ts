@@ -1,7 +1,7 @@
-/** The frame around every view. Nothing in it comes from elsewhere, and nothing is inline. */
+/** The frame around every view. The content security policy allows nothing foreign and nothing inline. */
 import { type Html, html, type Shown } from './html.js';
 
-/** Addresses of the page. `/-/` begins no repository's name, no Pulp path and nothing of the spec. */
+/** Paths of the page. `/-/` cannot start a repository name, a Pulp path or a path of the spec. */
 export const PATHS = {
   home: '/',
   inbox: '/-/inbox',
@@ -11,15 +11,15 @@ export const PATHS = {
   style: '/-/page.css',
   script: '/-/page.js',
   icon: '/-/icon.svg',
-  /** On the home page's own path, so that browsers show the password everywhere below. */
+  /** At the root path, so that browsers send the password for all paths below. */
   signIn: '/?sign-in',
 } as const;
 
-/** Who looks. */
+/** The user of the page. */
 export interface Visitor {
-  /** Undefined for one who said no name. */
+  /** Undefined without a sign-in. */
   readonly user: string | undefined;
-  /** There is something he would have to say a name for. */
+  /** True if a sign-in could show more. */
   readonly maySignIn: boolean;
 }
 
@@ -64,7 +64,7 @@ function who({ user, maySignIn }: Visitor): Shown {
   return maySignIn && html`<a href="${PATHS.signIn}">Sign in</a>`;
 }
 
-/** Where there is nothing to show: one sentence, and a way on. */
+/** A page with one sentence and a link, for requests without content. */
 export function notice(given: {
   readonly title: string;
   readonly text: string;

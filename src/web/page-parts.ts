@@ -1,4 +1,4 @@
-/** The small things that all views are made of: times, sizes, digests, tables, commands. */
+/** Parts that all views use: times, sizes, digests, tables, commands. */
 import { isTimestamp, timestampMs } from '../repository/timestamp.js';
 import { formatAge } from '../units.js';
 import { type Html, html, type Shown } from './html.js';
@@ -17,7 +17,7 @@ export function describeAge(ms: number): string {
   return ms < 1000 ? 'just now' : `${formatAge(ms)} ago`;
 }
 
-/** How long ago, with the exact time for machines and for whoever points at it. */
+/** The age, with the exact time as attribute and tooltip. */
 export function ago(atMs: number, nowMs: number): Html {
   if (!Number.isFinite(atMs) || Math.abs(atMs) > 8e15) return html`unknown`;
   const iso = new Date(atMs).toISOString();
@@ -25,18 +25,18 @@ export function ago(atMs: number, nowMs: number): Html {
   return html`<time datetime="${iso}" title="${exact}">${describeAge(nowMs - atMs)}</time>`;
 }
 
-/** @param timestamp as in a snapshot's name */
+/** @param timestamp a snapshot's name */
 export function agoOf(timestamp: string, nowMs: number): Html {
   return ago(isTimestamp(timestamp) ? timestampMs(timestamp) : Number.NaN, nowMs);
 }
 
-/** The first digits; all of them for whoever points at it. Whole ones stand where they are copied. */
+/** The first digits of a digest; the tooltip has all of them. */
 export function shortDigest(digest: string | null): Html {
   if (digest === null) return html`–`;
   return html`<code class="digest" title="${digest}">${digest.slice(0, 19)}…</code>`;
 }
 
-/** A text for where there is little room: digests are cut to what tells them apart. */
+/** Shortens the digests in a text to twelve digits. */
 export function shortenDigests(text: string): string {
   return text.replace(
     /\b(sha256:|sha256\/|sha512:|sha512\/)?([0-9a-f]{12})[0-9a-f]{52,116}\b/g,
@@ -44,25 +44,25 @@ export function shortenDigests(text: string): string {
   );
 }
 
-/** A command to copy. The button is added where there are scripts; its room is there before. */
+/** A command to copy. The script adds the button; the style reserves its space, so that nothing moves. */
 export function command(text: string): Html {
   return html`<div class="command"><code>${text}</code></div>`;
 }
 
-/** A drop's or repository's name: its own direction of writing must not turn what follows. */
+/** A drop's or repository's name; its writing direction must not affect the text after it. */
 export function name(text: string): Html {
   return html`<bdi>${text}</bdi>`;
 }
 
 export interface Column {
   readonly label: string;
-  /** Numbers stand at the right. */
+  /** True: aligned to the right. */
   readonly isNumber?: boolean;
 }
 
 /**
- * A table whose rows become blocks where there is little room. Styles that do so take a table's
- * meaning away from some screen readers; the roles give it back.
+ * A table whose rows become blocks on narrow screens. With such styles some screen readers no longer recognize
+ * a table; the roles restore it.
  */
 export function table(
   caption: string,
@@ -90,7 +90,7 @@ function toCell(cell: Shown, column: Column | undefined, at: number): Html {
   return html`<td role="cell" data-label="${label}"${isNumber && html` class="number"`}>${cell}</td>`;
 }
 
-/** A form that asks with GET: what was searched for is part of the address. */
+/** A search form with GET, so that the URL contains the search. */
 export function searchForm(given: {
   readonly action: string;
   readonly label: string;
@@ -127,7 +127,7 @@ export function pager(given: {
 ${link(page + 1, 'Next', 'next')}</nav>`;
 }
 
-/** @param path one of ours; repository names need no escaping in it */
+/** @param path a path of the page; repository names need no escaping in it */
 export function address(
   path: string,
   query: Readonly<Record<string, string | undefined>> = {},

@@ -1,6 +1,6 @@
 /**
- * What the page shows of the published tree. Snapshots never change, so what was made of one is
- * remembered; large ones are read on a thread of their own, each once, however many ask for it.
+ * Reads the published tree for the page. Snapshots never change, so results are cached. Large snapshots are
+ * read on a separate thread; concurrent requests share one read.
  */
 
 import { LRUCache } from 'lru-cache';
@@ -19,21 +19,21 @@ import type { Settings } from '../settings/schema.js';
 export interface PageReaderOptions {
   readonly source: Source;
   readonly settings: Settings;
-  /** Milliseconds, of a clock that is never set. */
+  /** Returns the time of the monotonic clock (ms). */
   readonly monotonicMs: () => number;
 }
 
-/** Lists that are no older than this are shown again. */
+/** How long a list of repositories is cached. */
 const NAMES_MS = 1000;
-/** How long a list of repositories waits for those that were not read yet. */
+/** How long a list of repositories waits for facts that are not cached. */
 const FACTS_MS = 1500;
 const FACTS_MAX = 20_000;
 const SUMMARIES_BYTES = 48 * 1024 * 1024;
 const CHANGES_BYTES = 8 * 1024 * 1024;
 const CONFIG_BYTES_MAX = 1024 * 1024;
-/** What waits for the thread; more is refused. */
+/** Maximum number of reads that wait for the thread; more are refused. */
 const WAITING_MAX = 250;
-/** A snapshot that cannot be read is not tried again for so long. */
+/** Time until a damaged snapshot is read again. */
 const DAMAGED_MS = 10_000;
 
 export class PageBusy extends Error {}
@@ -59,7 +59,7 @@ export class PageReader {
     });
   }
 
-  /** Everything that has a pivot, sorted by name. */
+  /** Returns every repository that has a pivot, sorted by name. */
   repositories(): Promise<readonly ResolvedRepository[]> {
     const nowMs = this.options.monotonicMs();
     if (nowMs - this.#namesMs > NAMES_MS) {
@@ -83,7 +83,7 @@ export class PageReader {
     return this.options.source.current(id);
   }
 
-  /** In the order of the ids. Undefined for one that is gone, `unread` for one that takes longer. */
+  /** Returns facts in the order of the ids: undefined for a removed snapshot, `unread` after FACTS_MS. */
   async factsOf(
     ids: readonly RepositoryId[],
   ): Promise<(SnapshotFacts | 'damaged' | 'unread' | undefined)[]> {
@@ -109,7 +109,7 @@ export class PageReader {
     }
   }
 
-  /** Undefined for a snapshot that is gone. @throws layout.unsafe, PageBusy */
+  /** Returns undefined for a removed snapshot. @throws layout.unsafe, PageBusy */
   async summary({ path, of }: ServedSnapshot): Promise<SnapshotSummary | undefined> {
     const known = this.#summaries.get(path);
     if (known !== undefined) return known;
@@ -118,7 +118,7 @@ export class PageReader {
     return summary;
   }
 
-  /** From this snapshot back, newest first. @throws layout.unsafe, PageBusy */
+  /** Returns the changes from this snapshot back, newest first. @throws layout.unsafe, PageBusy */
   async changes(
     id: RepositoryId,
     snapshot: Timestamp,
@@ -134,7 +134,7 @@ export class PageReader {
     return found;
   }
 
-  /** For an image, what its config says; for an index, what it says itself. */
+  /** Returns platforms: from an image's config, or from an index itself. */
   async platforms(snapshot: ServedSnapshot, row: TagRow): Promise<readonly string[]> {
     if (row.config === null) return row.platforms;
     const known = this.#platforms.get(row.config);
@@ -153,7 +153,7 @@ export class PageReader {
     return this.#shared<unknown>(key, () => browse[what](of)) as ReturnType<Browse[What]>;
   }
 
-  /** One answer for all who ask while it is made. */
+  /** Shares one running read between concurrent requests. */
   #shared<T>(key: string, make: () => Promise<T>): Promise<T> {
     const running = this.#running.get(key);
     if (running !== undefined) return running as Promise<T>;
@@ -171,7 +171,7 @@ function unreadIfBusy(error: unknown): 'unread' {
 
 const PLATFORM_MAX = 60;
 
-/** Empty where there is no config, or one that names no platform. */
+/** Returns an empty text without a config or without a platform in it. */
 async function readPlatform(snapshot: ServedSnapshot, config: Digest): Promise<string> {
   const file = await snapshot.blob(config);
   if (file === undefined) return '';

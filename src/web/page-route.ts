@@ -1,4 +1,4 @@
-/** Which view of the page a request is for. Pure. What is none of them is for the registry to answer. */
+/** Parses a request URL into a view of the page. Pure. Other URLs belong to the registry. */
 import { isRepositoryName, type RepositoryName } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
 import { PATHS } from './page-layout.js';
@@ -21,13 +21,13 @@ export type PageRoute =
       readonly before: Timestamp | undefined;
     }
   | { readonly kind: 'asset'; readonly path: string }
-  /** Below our own paths, and nothing there. */
+  /** A path below `/-/` that does not exist. */
   | { readonly kind: 'nothing' };
 
 const URL_BYTES_MAX = 4096;
 const FILTER_MAX = 200;
 
-/** @param target a request's, as it came. @returns undefined for what is not the page's */
+/** @param target the raw request target. @returns undefined if it does not belong to the page */
 export function parsePageRoute(target: string): PageRoute | undefined {
   const url = target.replace(/^https?:\/\/[^/?]*/i, '');
   const question = url.indexOf('?');
@@ -64,7 +64,7 @@ export function parsePageRoute(target: string): PageRoute | undefined {
   };
 }
 
-/** Names need no escaping in a URL, so nothing is decoded: what is escaped is no name. */
+/** Repository names need no escaping in a URL, so nothing is decoded; an escaped name is invalid. */
 function nameBelow(prefix: string, path: string): RepositoryName | undefined {
   const name = path.slice(prefix.length);
   return path.startsWith(prefix) && isRepositoryName(name) ? name : undefined;

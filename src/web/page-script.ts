@@ -1,6 +1,6 @@
 /**
- * What the page gains where there are scripts: buttons that copy, and an inbox that is live. Everything
- * else works without. For browsers, not for us: it is sent as it stands.
+ * The page's script: copy buttons and a live inbox. Everything else works without it. It is sent to browsers
+ * unchanged.
  */
 
 export const SCRIPT = `'use strict';
@@ -24,7 +24,7 @@ export const SCRIPT = `'use strict';
       await navigator.clipboard.writeText(code.textContent);
       return true;
     } catch {
-      // Without TLS there is no clipboard: what is selected can still be copied.
+      // Without TLS there is no clipboard API; a selection can still be copied.
       getSelection().selectAllChildren(code);
       return document.execCommand('copy');
     }
@@ -42,16 +42,16 @@ export const SCRIPT = `'use strict';
       show(place, event.data);
     });
     source.addEventListener('error', () => {
-      if (source.readyState !== EventSource.CLOSED) return say('Connecting again…');
-      // It was refused: too many look, or the password is another one now.
-      say('Not live; reload to see it anew.');
+      if (source.readyState !== EventSource.CLOSED) return say('Reconnecting…');
+      // The server refused it: too many streams, or the password has changed.
+      say('Not live; reload the page to update.');
       setTimeout(() => follow(place), AGAIN_MS);
     });
     addEventListener('pagehide', () => source.close());
     addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
   }
 
-  /** The server has escaped it. What did not change stays, so that it is not read out again. */
+  /** The server has escaped the text. An unchanged summary stays, so that it is not announced again. */
   function show(place, text) {
     const next = document.createElement('template');
     next.innerHTML = text;

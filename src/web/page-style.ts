@@ -1,4 +1,4 @@
-/** The page's one style sheet. Kept in the program, so that there is nothing to find at run time. */
+/** The page's style sheet and icon. Part of the program, so that no file is needed at run time. */
 
 export const STYLE = `
 :root {
@@ -133,9 +133,9 @@ progress::-moz-progress-bar { background: var(--fill); border-radius: 4px; }
   tbody th { flex: 1 0 100%; }
   th, td { border: 0; padding: 0; display: block; }
   td.number { text-align: left; white-space: normal; }
-  td[data-label="What happens"] { flex: 1 0 100%; }
+  td[data-label=State] { flex: 1 0 100%; }
   td[data-label]::before { content: attr(data-label) " "; color: var(--quiet); font-size: .8125rem; }
-  td[data-label="What happens"]::before, td[data-label=Digest]::before { content: none; }
+  td[data-label=State]::before, td[data-label=Digest]::before { content: none; }
 }
 @media (prefers-reduced-motion: no-preference) { .skip { transition: top .1s; } }
 @media print { header nav, .skip, form, .tabs, .command button { display: none; } }

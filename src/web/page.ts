@@ -1,6 +1,6 @@
 /**
- * The page at `/`: who may see what, and the values that `page/` turns into HTML. It follows the
- * registry's rule: who may not read a repository cannot tell it from one that does not exist.
+ * The page at `/`: checks permissions and collects the values that the views render. As in the registry, a
+ * forbidden repository looks like one that does not exist.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Caller } from '../auth/gate.js';
@@ -27,9 +27,9 @@ import { repositoriesPage } from './repositories-view.js';
 import { historyPage, tagsPage } from './repository-view.js';
 
 export interface PageOptions extends PageReaderOptions {
-  /** Undefined in a process that only serves. */
+  /** Undefined in `serve`. */
   readonly daemon: DaemonView | undefined;
-  /** Who is it, by his Authorization header? Asked again while a stream goes on. */
+  /** Authenticates an Authorization header; called again during a stream. */
   readonly identify: (authorization: string | undefined) => Promise<Caller>;
   /** The wall clock, for ages. */
   readonly nowMs: () => number;
@@ -40,9 +40,9 @@ type RepositoryRoute = Extract<PageRoute, { kind: 'tags' | 'history' }>;
 
 const REPOSITORIES_PER_PAGE = 100;
 const TAGS_PER_PAGE = 100;
-/** A snapshot can go only after the grace period; with none set, a request may meet that. */
+/** With a grace period of 0, a snapshot can be removed during a request; it is then retried. */
 const TRIES = 3;
-/** Of all connections, so many may be streams. */
+/** Maximum share of connections used by streams. */
 const STREAMS_SHARE = 0.25;
 const HEARTBEAT_MS = 15_000;
 
@@ -68,7 +68,7 @@ export class Page implements PageHandler {
     this.#unsubscribe = daemon?.onChange(() => this.#live.changed());
   }
 
-  /** Ends what would go on: the streams. */
+  /** Closes the event streams. */
   close(): void {
     this.#unsubscribe?.();
     this.#live.close();
@@ -149,7 +149,7 @@ export class Page implements PageHandler {
     const rows = wanted.flatMap(({ repository }, at) => {
       const found = facts[at];
       if (found === undefined) return [];
-      // An id can be given to another repository in the settings (I8).
+      // The settings can assign an id to another repository (I8).
       const isAnothers = typeof found === 'object' && found.repository !== repository;
       return isAnothers ? [] : [{ repository, facts: found }];
     });
@@ -173,10 +173,10 @@ export class Page implements PageHandler {
     const render = async () => {
       const now = await this.options.identify(authorization);
       if (now.kind === 'refused' || (now.kind !== 'busy' && !this.#mayLook(now))) return undefined;
-      // Too many passwords are being checked to check this one again: it was right a moment ago.
+      // Too many passwords are being checked; this one was right a moment ago, so the stream goes on.
       const shown = await this.#inbox(now.kind === 'busy' ? caller : now);
       const render = view === 'brief' ? inboxBrief : inboxFull;
-      // Without its ages: that somebody else's drop has changed is nobody's business.
+      // Compared without ages: a send must not reveal a change of a drop the visitor may not see.
       return (
         shown && {
           text: render(shown, this.options.nowMs()).text,
@@ -194,7 +194,7 @@ export class Page implements PageHandler {
     request: IncomingMessage,
   ): Promise<Answer | Refusal> {
     const policy = resolveRepository(this.options.settings, route.repository);
-    // Forbidden is looked for as absent is, so that it takes as long.
+    // A forbidden repository is looked up under an id that cannot exist, so that it takes as long as an absent one.
     const id: RepositoryId = this.#permission.mayRead(caller, policy) ? policy.id : NOBODYS_ID;
     for (let attempt = 1; attempt <= TRIES; attempt++) {
       const snapshot = await this.#reader.current(id);
@@ -209,7 +209,7 @@ export class Page implements PageHandler {
     return this.#permission.unknown(caller);
   }
 
-  /** Undefined for a snapshot that is gone or another repository's. */
+  /** Returns undefined for a removed snapshot, or one of another repository. */
   async #tags(
     snapshot: ServedSnapshot,
     route: Extract<PageRoute, { kind: 'tags' }>,

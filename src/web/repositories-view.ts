@@ -1,4 +1,4 @@
-/** The home page: every repository the visitor may read, and the inbox beside them. */
+/** The home page: all repositories that the visitor may read, and the inbox beside them. */
 import type { SnapshotFacts } from '../repository/summary.js';
 import { formatBytes } from '../units.js';
 import { type Html, html, type Shown } from './html.js';
@@ -8,13 +8,13 @@ import { agoOf, formatCount, name, pager, plural, searchForm, table } from './pa
 
 export interface RepositoryRow {
   readonly repository: string;
-  /** `unread`: it is being looked at; `damaged`: it cannot be read. */
+  /** `unread`: still being read; `damaged`: cannot be read. */
   readonly facts: SnapshotFacts | 'unread' | 'damaged';
 }
 
 export interface RepositoriesView {
   readonly rows: readonly RepositoryRow[];
-  /** How many there are with those of other pages. */
+  /** Number of matches on all pages. */
   readonly matching: number;
   readonly filter: string;
   readonly page: number;
@@ -72,8 +72,8 @@ function cells({ repository, facts }: RepositoryRow, nowMs: number): Shown[] {
 }
 
 function nothing(filter: string, { maySignIn, user }: Visitor): Html {
-  if (filter !== '') return html`<p>No repository's name holds “${filter}”.</p>`;
-  const here = 'Nothing is published yet. Put an image into the inbox, and it appears here.';
+  if (filter !== '') return html`<p>No repository name contains “${filter}”.</p>`;
+  const here = 'Nothing is published yet. Put an image into the inbox to publish it.';
   if (!maySignIn || user !== undefined) return html`<p>${here}</p>`;
-  return html`<p>Nothing is published for everybody. <a href="${PATHS.signIn}">Sign in</a> to see more.</p>`;
+  return html`<p>No repository is public. <a href="${PATHS.signIn}">Sign in</a> to see more.</p>`;
 }

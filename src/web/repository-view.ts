@@ -1,4 +1,4 @@
-/** One repository: its tags, and how it came to be what it is. */
+/** The views of one repository: its tags and its history. */
 
 import type { SnapshotFacts, TagRow } from '../repository/summary.js';
 import type { TagChange } from '../repository/tag-diff.js';
@@ -15,7 +15,7 @@ export interface TagsView {
   readonly order: 'tag' | 'age';
   readonly page: number;
   readonly pages: number;
-  /** What clients call this registry: `images.example.com`. */
+  /** The registry's name in image references: `images.example.com`. */
   readonly registry: string;
   readonly isEncrypted: boolean;
 }
@@ -46,11 +46,11 @@ export function tagsPage(view: TagsView, { visitor, nowMs }: Looked): Html {
     parts.searchForm({ action: path, label: 'Part of a tag', value: filter, keep: { sort } });
   return frame(view.facts, 'tags', { visitor, nowMs }, [
     facts.removed &&
-      html`<p class="warn">It was removed; only pulls under way are still served.</p>`,
+      html`<p class="warn">This repository was removed; only running pulls are still served.</p>`,
     search,
     facts.tags > 1 && orders,
     rows.length === 0
-      ? html`<p>${filter === '' ? 'It has no tags.' : `No tag holds “${filter}”.`}</p>`
+      ? html`<p>${filter === '' ? 'This repository has no tags.' : `No tag contains “${filter}”.`}</p>`
       : parts.table('Tags', COLUMNS, listed, 'tags'),
     parts.pager({ path, query: { q: filter, sort }, page, pages }),
   ]);
@@ -78,17 +78,17 @@ ${commands.map(parts.command)}
 <p class="quiet">From the drop ${parts.name(drop)}</p></details>`;
 }
 
-/** One step of a repository's history. */
+/** One flip of a repository's history. */
 export interface HistoryEntry {
   readonly snapshot: string;
   /** When it became current, as a timestamp. */
   readonly at: string;
   readonly state: 'current' | 'kept' | 'gone';
   readonly why: string;
-  /** Which snapshot was rolled back to, or which tags were taken away. */
+  /** The snapshot that was rolled back to, or the removed tags. */
   readonly detail: string | undefined;
   readonly drops: readonly string[];
-  /** Undefined where one of the two snapshots is gone. */
+  /** Undefined if one of the two snapshots was removed. */
   readonly changes: Readonly<Record<'added' | 'moved' | 'removed', Changed>> | undefined;
 }
 
@@ -100,14 +100,14 @@ export interface Changed {
 export interface HistoryView {
   readonly facts: SnapshotFacts;
   readonly entries: readonly HistoryEntry[];
-  /** The snapshot after which the list goes on. */
+  /** The first snapshot of the next page. */
   readonly older: string | undefined;
 }
 
 export function historyPage({ facts, entries, older }: HistoryView, looked: Looked): Html {
   const path = `${PATHS.history}${facts.repository}`;
   return frame(facts, 'history', looked, [
-    html`<p class="quiet">What each publish changed, newest first. Any kept snapshot can be rolled back to.</p>`,
+    html`<p class="quiet">The changes of each publish, newest first. Rollback can restore any kept snapshot.</p>`,
     html`<ol class="history">
 ${entries.map((entry) => item(entry, looked.nowMs))}</ol>`,
     older !== undefined &&
@@ -118,9 +118,9 @@ ${entries.map((entry) => item(entry, looked.nowMs))}</ol>`,
 const WHY: Readonly<Record<string, string>> = {
   publish: 'Published',
   rollback: 'Rolled back',
-  untag: 'Tags taken away',
+  untag: 'Tags removed',
   remove: 'Removed',
-  clean: 'Cleaned: what was replaced before can no longer be pulled by digest',
+  clean: 'Cleaned: replaced manifests can no longer be pulled by digest',
   recovered: 'Published (recorded after a crash)',
 };
 
@@ -135,7 +135,7 @@ function item(
   return html`<li>
 <h2>${said}${why === 'rollback' && detail !== undefined && html` to ${detail}`} <span class="quiet">${parts.agoOf(at, nowMs)}</span></h2>
 <p class="quiet"><code>${snapshot}</code> <span class="badge ${state}">${state}</span>${from}${why !== 'rollback' && detail !== undefined && html` ${detail}`}</p>
-${changes === undefined ? state !== 'gone' && why !== 'clean' && html`<p class="quiet">The snapshot before it is gone, so what it changed is not known.</p>` : changeLists(changes)}
+${changes === undefined ? state !== 'gone' && why !== 'clean' && html`<p class="quiet">The previous snapshot was removed, so the changes are unknown.</p>` : changeLists(changes)}
 </li>
 `;
 }

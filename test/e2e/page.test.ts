@@ -189,7 +189,7 @@ describe('the page in a browser', function () {
       await page.locator('aside', { hasText: 'content.missing' }).waitFor();
       makeLayout(join(own, 'inbox', 'other:1'));
       await page.goto(`${process.url}/-/inbox`);
-      await page.locator('section', { hasText: 'Published last' }).getByText('other:1').waitFor();
+      await page.locator('section', { hasText: 'Recently published' }).getByText('other:1').waitFor();
       await page.context().close();
       expect(await process.stop()).to.equal(0);
     } finally {

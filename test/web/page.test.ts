@@ -203,7 +203,7 @@ describeOver('the page', (over) => {
   it('sends the inbox when it changes, the same to all who see the same', async () => {
     const one = await listen();
     const two = await listen('/-/live?view=brief');
-    await waitFor('the first look', () => one.got().includes('Nothing waits'));
+    await waitFor('the first look', () => one.got().includes('No drop is waiting'));
     daemon.set(knownDrop('team/app', { kind: 'waiting', state: 'waiting', reason: 'a\nb<i>' }));
     for (const { got } of [one, two]) await waitFor('it', () => got().includes('1 waiting'));
     expect(one.got()).to.contain('data: b&lt;i&gt;').and.not.contain('<i>');
