@@ -88,7 +88,10 @@ export function defineCommands(
   command('init', 'create the directories', (context) => init(context));
 }
 
-const TARGET = ['--target <name>', 'only this target (default: all targets of the repository)'] as const;
+const TARGET = [
+  '--target <name>',
+  'only this target (default: all targets of the repository)',
+] as const;
 
 function defineChanges(command: DefineCommand, progress: ProgressOutput): void {
   command(
@@ -117,7 +120,10 @@ function defineChanges(command: DefineCommand, progress: ProgressOutput): void {
       }),
   )
     .option('--repair', 'repair what can be repaired')
-    .option('--target <name>', 'check the current snapshots of this target (default: the directory)');
+    .option(
+      '--target <name>',
+      'check the current snapshots of this target (default: the directory)',
+    );
   command('clean', 'remove stale snapshots and unused content', (context, log, _given, options) =>
     clean(context, log, {
       dryRun: options.dryRun === true,

@@ -24,11 +24,15 @@ export async function copy(
   { from: source, to: destination, repositories, progress }: CopyOptions,
 ): Promise<ExitCode> {
   if (source === undefined || destination === undefined) {
-    throw new DropdockError('usage.invalid', 'Both --from <target> and --to <target> are required.');
+    throw new DropdockError(
+      'usage.invalid',
+      'Both --from <target> and --to <target> are required.',
+    );
   }
   const from = targetNamed(context.settings, source);
   const to = targetNamed(context.settings, destination);
-  if (from === to) throw new DropdockError('usage.invalid', `--from and --to name the same target "${from}".`);
+  if (from === to)
+    throw new DropdockError('usage.invalid', `--from and --to name the same target "${from}".`);
   const services = await openServices(() => context.settings, log);
   const done: object[] = [];
   const failures: Error[] = [];

@@ -37,7 +37,9 @@ export async function publishByHand(
   const given = path === '-' ? undefined : resolve(path);
   const kind = given === undefined ? 'file' : nodeDisk.statIfThere(given)?.kind;
   if (kind !== 'directory' && kind !== 'file') {
-    throw new DropdockError('usage.invalid', `"${path}" is neither a directory nor a file.`, { path });
+    throw new DropdockError('usage.invalid', `"${path}" is neither a directory nor a file.`, {
+      path,
+    });
   }
   if (given === undefined && as === undefined) {
     throw new DropdockError('usage.invalid', 'Standard input needs --as <repository>[:<tag>].', {});

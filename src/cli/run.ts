@@ -188,7 +188,10 @@ function onReload({ current, log, outside, manager, status }: Running, after: ()
     outside.reopenLog(current.now().log);
     const trouble = tell(read);
     await after().catch((error) => {
-      log('warn', 'daemon.warning', { what: 'reloading certificates and passwords', ...errorFields(error as Error) });
+      log('warn', 'daemon.warning', {
+        what: 'reloading certificates and passwords',
+        ...errorFields(error as Error),
+      });
     });
     manager.ready(trouble + status());
   }
@@ -231,11 +234,7 @@ function welcomeText({ inbox, roots }: Services, [url]: readonly string[]): stri
         `    docker pull ${registry}/alpine:3.19`,
         `    skopeo copy --src-tls-verify=false docker://${registry}/alpine:3.19 oci:alpine:3.19`,
       ]
-    : [
-        '  Then it is published:',
-        '',
-        `    ls ${roots.published}/web/alpine/manifests/*/`,
-      ];
+    : ['  Then it is published:', '', `    ls ${roots.published}/web/alpine/manifests/*/`];
   return [
     '',
     '  dropdock is running. Put an image into its inbox, for example:',

@@ -62,7 +62,8 @@ export class Intake {
       this.#watch = new InboxWatch(
         inbox,
         () => this.lookWithin(AT_ONCE_MS),
-        (error) => log('warn', 'daemon.warning', { what: 'watching the inbox', ...errorFields(error) }),
+        (error) =>
+          log('warn', 'daemon.warning', { what: 'watching the inbox', ...errorFields(error) }),
       );
     }
     this.lookWithin(AT_ONCE_MS);

@@ -166,7 +166,8 @@ async function serveMetrics(
       isListening = true;
       log('info', 'metrics.ready', { url: server.url });
     } catch (error) {
-      const hint = 'Publishing and pulls continue. Free the address, or set metrics.listen to another one.';
+      const hint =
+        'Publishing and pulls continue. Free the address, or set metrics.listen to another one.';
       const retry = `${LISTEN_AGAIN_MS / 1000}s`;
       log('error', 'metrics.failed', { ...errorFields(error as Error), hint, retry });
       timer = setTimeout(() => {

@@ -104,7 +104,11 @@ export class Notices implements FlipObserver {
   }
 
   #sayDropped(count: number): void {
-    if (count > 0) this.#options.log('error', 'notify.dropped', { count, why: 'too many notifications are waiting' });
+    if (count > 0)
+      this.#options.log('error', 'notify.dropped', {
+        count,
+        why: 'too many notifications are waiting',
+      });
   }
 
   async #quietly(work: () => Promise<unknown>): Promise<void> {

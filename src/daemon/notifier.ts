@@ -79,7 +79,10 @@ export class Notifier {
       try {
         await this.#lookOnce();
       } catch (error) {
-        log('warn', 'daemon.warning', { what: 'sending notifications', ...errorFields(error as Error) });
+        log('warn', 'daemon.warning', {
+          what: 'sending notifications',
+          ...errorFields(error as Error),
+        });
       }
     }
   }
@@ -151,6 +154,7 @@ function senderFor(
       }),
     onDropped: (notice, why) =>
       log('error', 'notify.dropped', { ...(notice ? about(notice) : { to }), count: 1, why }),
-    onTrouble: (error) => log('warn', 'daemon.warning', { what: 'sending notifications', ...errorFields(error) }),
+    onTrouble: (error) =>
+      log('warn', 'daemon.warning', { what: 'sending notifications', ...errorFields(error) }),
   });
 }

@@ -144,7 +144,9 @@ function openGate(settings: Settings, { run, log }: SiteOptions): Gate {
       if (!first) log('info', 'registry.reloaded', { what: 'passwords' });
       if (ignored.length === 0) return;
       const names = ignored.slice(0, 10).join(', ');
-      log('warn', 'registry.error', { what: `users without a bcrypt hash, ignored (use htpasswd -B): ${names}` });
+      log('warn', 'registry.error', {
+        what: `users without a bcrypt hash, ignored (use htpasswd -B): ${names}`,
+      });
     },
   });
 }
@@ -162,6 +164,7 @@ function openPage(
     identify: (authorization) => gate.identify(authorization),
     nowMs: () => Date.now(),
     monotonicMs: () => performance.now(),
-    onError: (error) => log('error', 'registry.error', { what: 'rendering the page', ...errorFields(error) }),
+    onError: (error) =>
+      log('error', 'registry.error', { what: 'rendering the page', ...errorFields(error) }),
   });
 }

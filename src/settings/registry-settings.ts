@@ -44,17 +44,26 @@ function* wrongTogether(
     yield need('blobs', 'redirect needs registry.blobsUrl, the URL to redirect to');
   }
   if (registry.blobs === 'x-accel' && !isLocal) {
-    yield need('blobs', 'x-accel needs the directory as registry.target; an object store has no files for nginx');
+    yield need(
+      'blobs',
+      'x-accel needs the directory as registry.target; an object store has no files for nginx',
+    );
   }
   if (!registry.anonymous && registry.htpasswd === null) {
-    yield need('anonymous', 'false needs registry.htpasswd: without users, no client could read anything');
+    yield need(
+      'anonymous',
+      'false needs registry.htpasswd: without users, no client could read anything',
+    );
   }
   for (const name of ['tokenKey', 'tokenUrl'] as const) {
     if (registry[name] === null || registry.htpasswd !== null) continue;
     yield need(name, 'needs registry.htpasswd, which is not set: tokens are issued to its users');
   }
   if ((registry.certificate === null) !== (registry.key === null)) {
-    yield need(registry.key === null ? 'certificate' : 'key', 'certificate and key must both be set');
+    yield need(
+      registry.key === null ? 'certificate' : 'key',
+      'certificate and key must both be set',
+    );
   }
 }
 

@@ -102,7 +102,9 @@ function readFileLayer({ name, text }: { name: string; text: string }): {
   }
   const values: unknown = document.toJS() ?? {};
   if (typeof values !== 'object' || values === null || Array.isArray(values)) {
-    throw new DropdockError('settings.invalid', `${name}:1: expected a map of settings`, { path: name });
+    throw new DropdockError('settings.invalid', `${name}:1: expected a map of settings`, {
+      path: name,
+    });
   }
   // A section with all its lines commented out is null; it means the defaults.
   const said = Object.entries(values).filter(([, value]) => value !== null);

@@ -37,7 +37,10 @@ export function elsewhereOf({
 
 const endpoint = v.pipe(
   url(HTTP, 'expected a URL such as https://s3.example.com'),
-  v.check((text) => !URL.parse(text)?.username, 'expected no credentials: put them into credentialsFile'),
+  v.check(
+    (text) => !URL.parse(text)?.username,
+    'expected no credentials: put them into credentialsFile',
+  ),
 );
 
 const prefix = v.pipe(

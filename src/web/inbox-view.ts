@@ -102,11 +102,7 @@ ${(['running', 'waiting', 'rejected', 'published'] as const).map((kind) => secti
 
 function section(kind: Kind, { drops, count }: Part, nowMs: number): Html {
   const rows = drops.map((drop) => [name(drop.drop), details(drop), ago(drop.sinceMs, nowMs)]);
-  const columns = [
-    { label: 'Drop' },
-    { label: 'State' },
-    { label: 'Since', isNumber: true },
-  ];
+  const columns = [{ label: 'Drop' }, { label: 'State' }, { label: 'Since', isNumber: true }];
   return html`<section aria-labelledby="at-${kind}">
 <h2 id="at-${kind}">${HEADINGS[kind]}${count > 0 && html` <span class="count">${count}</span>`}</h2>
 ${drops.length === 0 ? html`<p class="quiet">${EMPTY[kind]}</p>` : table(HEADINGS[kind], columns, rows, 'drops-table')}

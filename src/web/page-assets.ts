@@ -61,10 +61,7 @@ export function answerHtml({ text }: Html, headers: Asked['headers']): Answer {
 
 const NOTICES: Readonly<Record<Refusal['status'], readonly [title: string, text: string]>> = {
   400: ['Bad request', 'This address is not valid.'],
-  401: [
-    'Sign-in required',
-    'This page does not exist, or you have to sign in to see it.',
-  ],
+  401: ['Sign-in required', 'This page does not exist, or you have to sign in to see it.'],
   404: ['Not found', 'This page does not exist, or you may not see it.'],
   405: ['Method not allowed', 'This registry is read-only.'],
   416: ['Bad request', 'The range is outside the content.'],

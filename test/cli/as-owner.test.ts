@@ -61,7 +61,7 @@ describe('a command that root runs', () => {
     const explained = explainDenied(denied, 4321) as DropdockError;
     expect(explained).to.be.instanceOf(DropdockError);
     expect(explained.code).to.equal('access.denied');
-    expect(explained.message).to.contain('User 4321').and.contain('EACCES');
+    expect(explained.message).to.contain('user 4321').and.contain('EACCES');
     const other = new Error('other');
     expect(explainDenied(other, 4321)).to.equal(other);
   });

@@ -90,7 +90,7 @@ describe('the page in a browser', function () {
     const page = await browser.visit(url, { javaScriptEnabled: false });
     expect(await page.locator('aside').textContent())
       .to.contain('why-so')
-      .and.contain('reload');
+      .and.contain('Reload');
     await page.locator('a', { hasText: 'team/app' }).first().click();
     await page.locator('summary', { hasText: '1.1' }).click();
     expect(await page.locator('details[open] .command').first().innerText()).to.match(
@@ -189,7 +189,10 @@ describe('the page in a browser', function () {
       await page.locator('aside', { hasText: 'content.missing' }).waitFor();
       makeLayout(join(own, 'inbox', 'other:1'));
       await page.goto(`${process.url}/-/inbox`);
-      await page.locator('section', { hasText: 'Recently published' }).getByText('other:1').waitFor();
+      await page
+        .locator('section', { hasText: 'Recently published' })
+        .getByText('other:1')
+        .waitFor();
       await page.context().close();
       expect(await process.stop()).to.equal(0);
     } finally {

@@ -66,7 +66,7 @@ describe('status', function () {
     await daemon.stop();
     expect(readdirSync(join(root, 'state/boards'))).to.deep.equal([]);
     const after = await dropdock('status', '--root', root);
-    expect(after.stdout).to.contain('No daemon works on this tree');
+    expect(after.stdout).to.contain('No daemon is running on this tree');
   });
 
   it('does not believe what a daemon said that was killed', async () => {

@@ -122,9 +122,7 @@ describe('tokens of several endpoints', function () {
     // One that is named and cannot be read is a mistake, and no reason not to serve.
     chmodSync(shared, 0o600);
     const denied = await start({ ...as, ...named });
-    expect(denied.output).to.match(
-      /error +registry\.error what="cannot read the token keys"/,
-    );
+    expect(denied.output).to.match(/error +registry\.error what="cannot read the token keys"/);
     expect(await pull(denied, await token(denied))).to.equal(200);
   });
 

@@ -168,7 +168,7 @@ describe('loadSettings', () => {
       [
         'keys of tokens where nobody has a password',
         'registry:\n  tokenKey: /k\n',
-        /^s\.yaml:2: registry\.tokenKey: tokens are for the users of registry\.htpasswd/,
+        /^s\.yaml:2: registry\.tokenKey: needs registry\.htpasswd/,
       ],
       [
         'a place for tokens that is no URL',

@@ -174,8 +174,8 @@ describeOver('the page', (over) => {
 
   it('says where the inbox is not seen, and sends no stream', async () => {
     await reopen({ page: {} });
-    expect(textOf(await registry.get('/-/inbox'))).to.contain('does not see the inbox');
-    expect(textOf(await registry.get('/'))).to.contain('does not see the inbox');
+    expect(textOf(await registry.get('/-/inbox'))).to.contain('does not read the inbox');
+    expect(textOf(await registry.get('/'))).to.contain('does not read the inbox');
     expect((await registry.get('/-/live')).status).to.equal(404);
   });
 

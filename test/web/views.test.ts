@@ -103,8 +103,8 @@ describe('the views', () => {
       const entries = [{ snapshot: facts.snapshot, at: facts.snapshot, why, ...entry }];
       return historyPage({ facts, older: undefined, entries }, looked).text;
     };
-    expect(of('clean')).to.contain('Cleaned: what was').and.not.contain('is not known');
-    expect(of('publish')).to.contain('is not known');
+    expect(of('clean')).to.contain('Cleaned: replaced').and.not.contain('are unknown');
+    expect(of('publish')).to.contain('are unknown');
   });
 
   for (const [name, { text }] of Object.entries(VIEWS)) {
