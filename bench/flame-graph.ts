@@ -18,7 +18,7 @@ const COLOURS: Readonly<Record<FrameKind, string>> = {
 
 /** What the colours mean, for the page. */
 export const LEGEND =
-  'orange is ours, yellow a library, green Node’s, blue the kernel, grey V8 and what belongs to no function';
+  'orange is dropdock, yellow a library, green Node, blue the kernel, grey V8 and time that belongs to no function';
 
 export function flameGraph(root: StackNode, title: string): string {
   const boxes: string[] = [];

@@ -19,25 +19,25 @@ export interface Section extends Answer {
 
 const HEAD = `# Benchmarks
 
-What dropdock does beside what people would use instead. Made by \`npm run bench\`; do not edit.
+This page compares dropdock with the tools that people would use instead. \`npm run bench\` generates it; do not edit it.
 
     npm run bench                        all questions, about twenty minutes
     npm run bench -- bulk latency        some of them
-    npm run bench -- tags --quick        small sizes, printed and not written down
+    npm run bench -- tags --quick        small sizes, printed only
     npm run bench -- tags --profile      counts the daemon's system calls (strace) and adds them below
     npm run bench -- tags --stacks       samples the daemon's stacks (perf) and draws them as a flame graph
 
-What is measured is the shipped program, \`dist/main.js run\`, from outside, with the settings it has
-from the start and the environment of its unit. Each peer is measured in the same run, in turns: peer, dropdock, peer, dropdock. What
-lies on the disk is in the page cache on both sides, and was synced before; dropdock syncs all it
-publishes, and where the other does not, the table says so. After each run what is served is checked
-against its digest. The medians are shown, with the least and the most. The daemon is warm: it has
+The benchmarks run the shipped program, \`dist/main.js run\`, with the default settings and the environment of its
+unit, and measure it from outside. Each peer is measured in the same run, in turns: peer, dropdock, peer, dropdock. Files
+on the disk are in the page cache on both sides, and were synced before. dropdock syncs everything that it
+publishes; if the peer does not, the table says so. After each run the served content is checked
+against its digest. The tables show the median, with the least and the most. The daemon is warm: it has
 published a few small images before.
 
-The flame graphs show where the daemon's processor time goes: ${LEGEND}. Open one by
-itself for the names of what is narrow. They count what computes, not what waits.`;
+The flame graphs show how the daemon spends processor time: ${LEGEND}. Open a graph by
+itself to see the names of narrow boxes. They count computing time, not waiting time.`;
 
-/** The whole of docs/benchmarks.md. */
+/** The complete text of docs/benchmarks.md. */
 export function benchmarksPage(sections: readonly Section[], machine: string): string {
   const parts = [HEAD, `The machine: ${machine}`, summaryTable(sections)];
   return `${[...parts, ...sections.map(sectionText)].join('\n\n')}\n`;

@@ -52,8 +52,8 @@ export const archive: Question = {
     return {
       rows,
       notes: [
-        'Warm page cache. The archive has other names, so it cannot be taken as it is: its layers are ' +
-          'written once more on either side, and synced. The layers are text that compresses about threefold.',
+        'Warm page cache. The archive has other names, so its layers cannot be linked: both sides write them once more and ' +
+          'sync them. The layers are text that compresses about threefold.',
       ],
     };
   },

@@ -17,16 +17,16 @@ export const bulkSize = ({ quick }: Context) => ({
 });
 
 const NOTE =
-  'Warm page cache on both sides; the files were written and synced before. From the rename into ' +
-  'the inbox until `web/<id>` resolves to the snapshot.';
+  'Warm page cache on both sides; the files were written and synced before. Measured from the ' +
+  'rename into the inbox until `web/<id>` resolves to the snapshot.';
 
 const FREE_MEMORY_NOTE =
-  'Right before, each side finds as much free memory as it will fill that the machine has not given back to its ' +
-  'host: `bench/free-memory.ts` says why.';
+  'Before each run the machine is made to hold as much free memory as the run will fill, so that it ' +
+  'need not get memory from its host: see `bench/free-memory.ts`.';
 
 export const bulkLinked: Question = {
   name: 'bulk',
-  asks: "8 layers, 2 GiB in all, moved into the inbox; the files are the daemon's own (linked).",
+  asks: '8 layers, 2 GiB in total, moved into the inbox. The daemon owns the files (they are linked).',
   rounds: 5,
   run: async (context): Promise<Answer> => {
     const layers = await makeLayers(context.directory, bulkSize(context));
@@ -52,7 +52,7 @@ export const bulkLinked: Question = {
 
 export const bulkCopied: Question = {
   name: 'foreign',
-  asks: "The same, but files that others can still write (they have other names): copied while they're hashed.",
+  asks: 'The same, but with files that other users can still write (they have other names). dropdock copies them while hashing.',
   rounds: 5,
   run: async (context): Promise<Answer> => {
     const layers = await makeLayers(context.directory, bulkSize(context));

@@ -13,7 +13,7 @@ const LAYERS = 40;
 
 export const changed: Question = {
   name: 'changed',
-  asks: `An image of ${LAYERS} layers, 50 MiB each, is published; then one with another layer in place of one.`,
+  asks: `An image of ${LAYERS} layers, 50 MiB each, is published; then an image with one of the layers replaced.`,
   rounds: 3,
   run: async (context): Promise<Answer> => {
     const world = await World.make(context);
@@ -50,7 +50,7 @@ export const changed: Question = {
       rows,
       notes: [
         'Thin: the drop holds the new layer, the config and the manifest. Full: it holds all layers. ' +
-          'Warm page cache. All sides have the first image already; the new layer is new to all of them.',
+          'Warm page cache. All sides already have the first image, and none has the new layer.',
       ],
     };
   },

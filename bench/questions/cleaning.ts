@@ -5,13 +5,14 @@ import { type Answer, atMost, type Context, type Question, type Row } from '../q
 import { figure, percentile } from '../statistics.js';
 
 const NOTE =
-  'From the flip that makes them stale until the last file is gone. The snapshots are copies of one, by hard ' +
-  'links, as snapshots of one repository are. The reader pulls a manifest of that repository every 20 ms, the ' +
-  'publisher publishes a small image to another one every 150 ms, on both sides.';
+  'Measured from the flip that makes them stale until the last file is removed. The snapshots are ' +
+  'copies of one snapshot, by hard links, like snapshots of one repository. On both sides a client ' +
+  'pulls a manifest of that repository every 20 ms, and another one publishes a small image to ' +
+  'another repository every 150 ms.';
 
 export const cleaning: Question = {
   name: 'cleaning',
-  asks: '50 stale snapshots of a repository of 10,000 tags are removed, while somebody pulls and somebody publishes.',
+  asks: '50 stale snapshots of a repository of 10,000 tags are removed, while a client pulls and another one publishes.',
   rounds: 1,
   run: async (context): Promise<Answer> => {
     const snapshots = context.quick ? 10 : 50;

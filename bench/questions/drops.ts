@@ -12,7 +12,7 @@ const REPOSITORIES = 100;
 
 export const drops: Question = {
   name: 'drops',
-  asks: '2,000 small drops over 100 repositories, each with a tag of its own, moved into the inbox at once.',
+  asks: '2,000 small drops over 100 repositories, each with its own tag, moved into the inbox at once.',
   rounds: 3,
   run: async (context): Promise<Answer> => {
     const count = context.quick ? 500 : 2000;
@@ -50,8 +50,8 @@ export const drops: Question = {
         },
       ],
       notes: [
-        'From the first rename until all are visible: every tag in `tags/list`. The script takes one after ' +
-          'the other, so it is given a quarter of them, and its rate is the same.',
+        'Measured from the first rename until all are visible: every tag is in `tags/list`. The script ' +
+          'handles one drop after the other, so it gets only a quarter of them; its rate is the same.',
       ],
     };
   },

@@ -29,7 +29,7 @@ const PEERS = {
 
 export const endpoint: Question = {
   name: 'endpoint',
-  asks: `A blob of 1 GiB (${CLIENTS} times \`curl\`) and a manifest (\`wrk -c${CLIENTS}\`), asked for without a pause.`,
+  asks: `A blob of 1 GiB (${CLIENTS} times \`curl\`) and a manifest (\`wrk -c${CLIENTS}\`), requested without a pause.`,
   rounds: 3,
   run: async (context): Promise<Answer> => {
     const { directory, quick } = context;
@@ -56,8 +56,8 @@ export const endpoint: Question = {
     return {
       rows,
       notes: [
-        'Warm page cache; the clients share the cores with the server. `access_log off` in nginx, which has ' +
-          'the configuration that is shipped; the same for docker-registry.',
+        'Warm page cache; the clients share the cores with the server. nginx uses the shipped configuration with `access_log off`; docker-registry logs no access ' +
+          'either.',
       ],
     };
   },

@@ -102,7 +102,7 @@ function answer(samples: Samples, rested: readonly number[], spent: string): Ans
   const synced = {
     name: 'the same with `sync` of every file, before and after the flip',
     samples: samples.synced,
-    without: 'merges nothing, keeps no history, needs a drop that is whole',
+    without: 'merges nothing, keeps no history, needs a complete drop',
   };
   const at = (part: number) => (of: { name: string; samples: readonly number[] }) => ({
     ...of,
@@ -146,7 +146,7 @@ function answer(samples: Samples, rested: readonly number[], spent: string): Ans
     ],
     plots: [{ file: 'bench-latency.svg', alt: axes.title, svg: plot(lines, axes) }],
     notes: [
-      `Each drop is a rename; \`web/<id>\` is watched with inotify by the one that dropped, on all sides alike. The next follows ${REST_MS} ms after everything of the last is done.`,
+      `Each drop is a rename. On all sides the dropping process watches \`web/<id>\` with inotify. The next drop follows ${REST_MS} ms after all work for the previous one is finished.`,
     ],
   };
 }

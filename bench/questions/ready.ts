@@ -12,7 +12,7 @@ import { bulkSize } from './bulk.js';
 
 export const ready: Question = {
   name: 'ready',
-  asks: 'The same 2 GiB in an OCI layout: how long until clients can pull it.',
+  asks: 'The same 2 GiB in an OCI layout: time until clients can pull it.',
   rounds: 3,
   run: async (context): Promise<Answer> => {
     const layers = await makeLayers(context.directory, bulkSize(context));
@@ -49,7 +49,7 @@ export const ready: Question = {
           spent: bench.spent,
         },
       ],
-      notes: ['Warm page cache. dropdock takes the very files; the others copy them.'],
+      notes: ['Warm page cache. dropdock uses the dropped files themselves; the others copy them.'],
     };
   },
 };

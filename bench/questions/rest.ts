@@ -25,7 +25,7 @@ const STARTS = 5;
 
 export const rest: Question = {
   name: 'rest',
-  asks: '5,000 repositories, and nothing happens: processor, memory, and from the start until it is ready.',
+  asks: '5,000 repositories, without any activity: processor time, memory, and time from start to ready.',
   rounds: 1,
   run: async (context): Promise<Answer> => {
     const count = context.quick ? 500 : 5000;
@@ -81,10 +81,10 @@ function answer({ starts, cpu, memory, count, restS }: Found): Answer {
         ours: dropdock([cpu[0]]),
         peers: [{ name, samples: [cpu[1]] }],
         goals: [below(0.1, '%', cpu[0])],
-        spent: `over ${restS} s, with the full looks at the inbox that fall into it`,
+        spent: `over ${restS} s, including full scans of the inbox`,
       },
       {
-        title: 'the same: memory that is resident',
+        title: 'the same: resident memory',
         unit: 'MiB',
         ours: dropdock([ours?.nowMiB ?? Number.NaN]),
         peers: [{ name, samples: [bare?.nowMiB ?? Number.NaN] }],
@@ -106,7 +106,7 @@ function answer({ starts, cpu, memory, count, restS }: Found): Answer {
       },
     ],
     notes: [
-      'The tree is one published repository and copies of it under other names, made by hand, each pulled from for a check.',
+      'The tree is one published repository and copies of it under other names, made by the benchmark; the first and the last one are checked by a pull.',
     ],
   };
 }

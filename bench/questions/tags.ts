@@ -15,7 +15,7 @@ const SPARED_MIN = 1000;
 
 export const tags: Question = {
   name: 'tags',
-  asks: 'A repository of 1,000, 10,000 and 50,000 tags, each on an image of its own: publish one more.',
+  asks: 'A repository of 1,000, 10,000 and 50,000 tags, each on its own image: publish one more tag.',
   rounds: 5,
   run: async (context): Promise<Answer> => {
     const sizes = context.quick ? [100, 1000, 5000] : [1000, 10_000, 50_000];
@@ -131,9 +131,9 @@ function drawn(
 function sentence(points: readonly (readonly [number, number])[]): string {
   const { slope, intercept, fit } = line(points);
   return (
-    `Each tag that is there already adds ${figure(slope * 1e6)} µs (a straight line through ` +
+    `Each existing tag adds ${figure(slope * 1e6)} µs (a straight line through ` +
     `${figure(intercept * 1000)} ms explains ${figure(fit * 100)} % of it): a snapshot is a complete ` +
-    'directory, so it has an entry for each tag and each digest of the repository, in its own form ' +
-    'and in the one for Crane, and one line each in `.snapshot.json` and the redirect file.'
+    'directory, so it has an entry for each tag and each digest of the repository, in the original form ' +
+    'and in the form for Crane, and one line each in `.snapshot.json` and the redirect file.'
   );
 }

@@ -32,7 +32,7 @@ if (isMainThread) {
 
 export const waiting: Question = {
   name: 'waiting',
-  asks: 'An inbox in which 100,000 files wait: 1,000 drops of 100 files, each with one layer missing.',
+  asks: 'An inbox with 100,000 waiting files: 1,000 drops of 100 files, each with one layer missing.',
   rounds: 1,
   run: async (context): Promise<Answer> => {
     const drops = context.quick ? 100 : 1000;
@@ -96,7 +96,7 @@ function answer(
       },
       { ...row('stalls, p99', 'ms', ({ p99Ms }) => p99Ms), goals: [] },
       {
-        ...row('memory that is resident', 'MiB', ({ nowMiB }) => nowMiB),
+        ...row('resident memory', 'MiB', ({ nowMiB }) => nowMiB),
         goals: [
           { text: 'flat', value: `${grown.toFixed(1)} MiB more a span later`, reached: grown < 10 },
         ],
@@ -104,8 +104,8 @@ function answer(
       { ...row('processor, of one core', '%', ({ cpu }) => cpu), goals: [] },
     ],
     notes: [
-      'Full looks every 5 s instead of every 30 s. The stalls are told by `perf_hooks` inside the daemon, ' +
-        'whose timer of 1 ms counts as a stall of 1 ms; a span is 11 s.',
+      'Full scans every 5 s instead of every 30 s. `perf_hooks` inside the daemon measures the stalls; ' +
+        'its timer of 1 ms counts as a stall of 1 ms. A span is 11 s.',
     ],
   };
 }
