@@ -125,7 +125,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
     const why = history.map((each: { why: string }) => each.why);
     expect(why, 'newest first').to.deep.equal(['rollback', 'publish', 'publish']);
     const named = await run('rollback', ['team/app', history[1].snapshot]);
-    expect(named.code).to.include('say --target local or eu');
+    expect(named.code).to.include('add --target local or eu');
     await run('rollback', ['team/app', history[1].snapshot], { target: 'eu' });
     expect(checkStore(eu)).to.deep.equal(['1', '2']);
     // One answer for each target.
