@@ -1,4 +1,4 @@
-/** What `docker save` writes (since version 25): an OCI layout and a manifest.json in one tar. */
+/** Creates archives like `docker save` (since version 25): an OCI layout and a manifest.json in one tar. */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { constants, crc32, deflateRawSync } from 'node:zlib';
@@ -9,14 +9,14 @@ import { tarHeader, tarPadding } from './tar.js';
 export interface Archive {
   readonly path: string;
   readonly image: Image;
-  /** Of the tar, without gzip. */
+  /** Size of the tar, without gzip. */
   readonly bytes: number;
 }
 
-/** A piece of a layer: it is given as often as the layer is long. */
+/** A piece of a layer, repeated until the layer has its size. */
 interface Piece {
   readonly bytes: Buffer;
-  /** The same bytes compressed, without anything that leads back before them. */
+  /** The compressed bytes, without references to earlier bytes. */
   readonly deflated: Buffer | undefined;
 }
 
@@ -24,7 +24,7 @@ const PIECE_BYTES = 8 * 1024 * 1024;
 const LAYERS = 8;
 const LEVEL = 6;
 
-/** @param bytes of all layers together, a multiple of 64 MiB */
+/** @param bytes total size of all layers, a multiple of 64 MiB */
 export async function makeArchive(
   path: string,
   { bytes, gzip }: { bytes: number; gzip: boolean },
@@ -66,7 +66,7 @@ export async function makeArchive(
   return { path, image: saved, bytes: out.size };
 }
 
-/** Text of words that compresses about threefold, as programs do. */
+/** Text that compresses about threefold, like programs. */
 function piece(seed: string, gzip: boolean): Piece {
   const bytes = Buffer.alloc(PIECE_BYTES);
   let word = sha256(seed);
@@ -77,7 +77,7 @@ function piece(seed: string, gzip: boolean): Piece {
   return { bytes, deflated: gzip ? deflate(bytes) : undefined };
 }
 
-/** A full flush forgets what came before, so pieces can follow one another in any number. */
+/** A full flush resets the compressor, so pieces can be concatenated in any number. */
 const deflate = (bytes: Buffer) =>
   deflateRawSync(bytes, { level: LEVEL, finishFlush: constants.Z_FULL_FLUSH });
 

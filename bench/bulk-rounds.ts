@@ -1,4 +1,4 @@
-/** One large image, published by a daemon that has never seen any of it. */
+/** Publishes one large image with a daemon that has none of its content. */
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, type Spent } from './command.js';
@@ -12,7 +12,10 @@ export class BulkRounds {
   #spent: Spent = { userS: 0, systemS: 0 };
   #times = 0;
 
-  /** @param how 'moved': the layers are linked into the store; 'linked': they have other names, and are copied */
+  /**
+   * @param how 'moved': the layers are linked into the store; 'linked': they have other names, so they are
+   * copied
+   */
   constructor(
     readonly context: Context,
     readonly layers: readonly Layer[],
@@ -23,7 +26,7 @@ export class BulkRounds {
     return spentText(this.#spent, this.#times);
   }
 
-  /** @returns seconds from the rename into the inbox until it is visible */
+  /** @returns seconds from the rename into the inbox until the image is visible */
   async run(): Promise<number> {
     const root = join(this.context.directory, 'bulk');
     const drop = join(this.context.directory, 'bulk-drop');
@@ -44,7 +47,7 @@ export class BulkRounds {
     await daemon.stop();
     this.#note(daemon);
     for (const layer of this.layers) {
-      // Also proves that it was linked: a copy would have left no layer where it was put.
+      // Also proves that the layer was linked: a copy would have removed it from the drop.
       if (this.how === 'moved') renameSync(daemon.stored(layer.digest), layer.path);
     }
     rmSync(root, { recursive: true });

@@ -1,10 +1,10 @@
-/** Nothing the bench starts outlives it, however it ends. */
+/** Starts child processes that never outlive the benchmark. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 const running = new Set<ChildProcess>();
 
-/** As spawn, in a process group of its own: what a script starts goes with it. */
+/** Like spawn, but in a process group, so that processes started by a script are killed with it. */
 export function start(
   program: string,
   given: readonly string[],
@@ -23,7 +23,7 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM
   await exited;
 }
 
-/** For the very end: nobody waits for them. */
+/** Call this at the very end: it does not wait. */
 export function killAll(): void {
   for (const child of running) signalGroup(child, 'SIGKILL');
 }
@@ -32,6 +32,6 @@ function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   try {
     if (pid !== undefined) process.kill(-pid, signal);
   } catch {
-    // It ended by itself.
+    // It has already ended.
   }
 }

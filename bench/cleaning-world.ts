@@ -1,4 +1,4 @@
-/** A repository with stale snapshots, and somebody who pulls and somebody who publishes meanwhile. */
+/** A repository with stale snapshots, with concurrent pulls and publishes. */
 import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, pause, seconds, until } from './command.js';
@@ -11,11 +11,11 @@ import { type SmallDrop, smallDrops, smallImage } from './small-drops.js';
 const REPOSITORY = 'mirror';
 const KEEP = 3;
 
-/** Snapshots are made some days old, and are not yet stale; a reload makes them so. */
+/** The snapshots are some days old and not yet stale; a reload of the settings makes them stale. */
 const LENIENT = 'retention: {grace: 30d}\n';
 const STRICT = `retention: {keep: ${KEEP}, grace: 1h}\n`;
 
-/** How often the reader pulls and the publisher publishes. */
+/** Intervals of the pulls and publishes. */
 const PULL_EVERY_MS = 20;
 const DROP_EVERY_MS = 150;
 
@@ -67,7 +67,7 @@ export class CleaningWorld {
     return join(this.daemon.published, 'master', REPOSITORY);
   }
 
-  /** @returns where they are: beside the real ones, or somewhere else on the same filesystem */
+  /** @returns the copies: next to the real snapshots, or elsewhere on the same filesystem */
   async copies(count: number, where: 'master' | 'rm'): Promise<string> {
     const to = where === 'master' ? this.#master : join(this.context.directory, 'cleaning-rm');
     if (where === 'rm') await command('mkdir', to);
@@ -81,7 +81,7 @@ export class CleaningWorld {
     return to;
   }
 
-  /** A reload makes them stale, and the next publish finds them. @returns seconds */
+  /** A reload makes them stale, and the next publish removes them. @returns seconds */
   async clean(round: number): Promise<number> {
     const { daemon, context } = this;
     this.#reload(STRICT);
@@ -110,7 +110,7 @@ export class CleaningWorld {
     process.kill(this.daemon.pid, 'SIGHUP');
   }
 
-  /** Somebody pulls and somebody publishes for as long as it takes. */
+  /** Pulls and publishes as long as `run` takes. */
   async watched(run: () => Promise<void>): Promise<Watched> {
     const seen = none();
     let isExpired = false;

@@ -1,12 +1,12 @@
-/** Other programs: run one to its end, and ask the kernel what a running one has spent. */
+/** Runs other programs, and reads the resource usage of a running process. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Ticks of /proc/<pid>/stat are of a hundredth of a second on every Linux there is. */
+/** /proc/<pid>/stat counts in ticks of 10 ms on every Linux. */
 const TICKS_PER_S = 100;
 
-/** @returns what it printed @throws when it fails */
+/** @returns its output @throws if it fails */
 export async function command(program: string, ...given: readonly string[]): Promise<string> {
   const child = spawn(program, given, { stdio: ['ignore', 'pipe', 'pipe'] });
   let [output, errors] = ['', ''];
@@ -21,7 +21,7 @@ export async function command(program: string, ...given: readonly string[]): Pro
   return output;
 }
 
-/** A script for bash; $1, $2 … are what is given. */
+/** Runs a bash script; $1, $2 … are the arguments. */
 export function shell(script: string, ...given: readonly string[]): Promise<string> {
   return command('bash', '-euo', 'pipefail', '-c', script, 'bench', ...given);
 }
@@ -31,19 +31,19 @@ export interface Spent {
   readonly systemS: number;
 }
 
-/** Of all threads, those that have ended as well. */
+/** CPU time of all threads, including ended ones. */
 export function spentBy(pid: number): Spent {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   return { userS: Number(fields[11]) / TICKS_PER_S, systemS: Number(fields[12]) / TICKS_PER_S };
 }
 
-/** In seconds, whether the kernel or the program itself spent it. */
+/** CPU time in seconds, user and system. */
 export function cpuOfS(pid: number): number {
   const { userS, systemS } = spentBy(pid);
   return userS + systemS;
 }
 
-/** Memory that is resident now, and the most it ever was, in MiB. */
+/** Resident memory now and its maximum, in MiB. */
 export function memoryOf(pid: number): { nowMiB: number; mostMiB: number } {
   const text = readFileSync(`/proc/${pid}/status`, 'utf8');
   const mib = (name: string) =>
@@ -59,7 +59,7 @@ export const seconds = (sinceMs: number) => (performance.now() - sinceMs) / 1000
 
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-/** Waits for a condition. @throws when it does not come */
+/** Waits for a condition. @throws on timeout */
 export async function until<T>(
   what: string,
   find: () => T | undefined | false | Promise<T | undefined | false>,
@@ -69,7 +69,7 @@ export async function until<T>(
   for (;;) {
     const found = await find();
     if (found !== undefined && found !== false) return found;
-    if (performance.now() > end) throw new Error(`${what} did not come within ${withinMs} ms`);
+    if (performance.now() > end) throw new Error(`${what}: timeout after ${withinMs} ms`);
     await pause(everyMs);
   }
 }

@@ -1,6 +1,5 @@
 /**
- * The shipped program as a process of its own, with the settings it has from the start and what its
- * unit puts into its environment.
+ * Runs the shipped program as a separate process, with the default settings and the environment of its unit.
  */
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -19,7 +18,7 @@ export const LISTEN = 'registry: {listen: "127.0.0.1:0"}\n';
 
 export const CONFIG_NAME = 'bench.yaml';
 
-/** How long files must have been still before a drop of them is taken at once (`settle.quiet`). */
+/** Time without changes after which a drop is claimed at once (`settle.quiet`). */
 const QUIET_MS = 1000;
 
 export interface DaemonOptions {
@@ -28,7 +27,7 @@ export interface DaemonOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** The shipped unit's. */
+/** The environment of the shipped unit. */
 function unitEnvironment(): NodeJS.ProcessEnv {
   const unit = new URL('../systemd/dropdock.service', import.meta.url);
   const lines = readFileSync(unit, 'utf8').matchAll(/^Environment=(\w+)=(\S+)$/gm);
@@ -47,7 +46,7 @@ export class Daemon {
     this.web = new Web(this.published);
   }
 
-  /** @param root below it everything lies, as with `--root` */
+  /** @param root contains all directories, as with `--root` */
   static async start(
     context: Context,
     root: string,
@@ -72,12 +71,12 @@ export class Daemon {
     const child = start(process.execPath, given, {
       stdio: ['ignore', log, log],
       env: environment,
-      // What V8 writes down for perf goes to where it runs.
+      // V8 writes its map for perf into the working directory.
       cwd: root,
     });
     closeSync(log);
     const ready = () => {
-      if (child.exitCode !== null) throw new Error(`it ended: ${logOf(root)}`);
+      if (child.exitCode !== null) throw new Error(`the daemon exited: ${logOf(root)}`);
       return logOf(root).includes('daemon.ready');
     };
     await until('daemon.ready', ready, { everyMs: 2 });
@@ -96,7 +95,7 @@ export class Daemon {
     return join(this.root, 'published');
   }
 
-  /** Where its endpoint listens: `http://127.0.0.1:34567`. */
+  /** URL of its endpoint: `http://127.0.0.1:34567`. */
   get url(): string {
     return /registry\.ready url=(\S+)/.exec(logOf(this.root))?.[1] ?? '';
   }
@@ -106,7 +105,7 @@ export class Daemon {
     return join(this.root, 'state', 'content', 'sha256', hex.slice(0, 2), hex);
   }
 
-  /** What it spends while this runs is added to what `spent` says. */
+  /** Adds the CPU time during `run` to `spent`. */
   async measured<T>(run: () => Promise<T>): Promise<T> {
     const { profile } = this.context;
     const counting = profile === 'calls' ? await countCalls(this.pid) : undefined;
@@ -129,7 +128,7 @@ export class Daemon {
     return this.#spent;
   }
 
-  /** Waits until nothing is claimed any more: what comes after a flip is done. */
+  /** Waits until no drop is claimed: the work after a flip is finished. */
   async idle(): Promise<void> {
     const isExpired = () => namesIn(join(this.inbox, '.claimed')).length === 0;
     await until('the claims to go', isExpired, { everyMs: 2 });
@@ -146,7 +145,7 @@ export class Daemon {
     await until('the spare tree', isThere, { everyMs: 20 });
   }
 
-  /** A daemon that has run for a while: its threads are there, its code is compiled. */
+  /** Warms up the daemon: its threads are started, its code is compiled. */
   async warm(): Promise<void> {
     const place = join(this.root, 'warm');
     const drops = smallDrops(place, { count: 10, repositories: 2, tagOf: String });
@@ -159,7 +158,7 @@ export class Daemon {
     }
   }
 
-  /** @throws unless the manifest that clients get has this digest, and all its blobs are served */
+  /** @throws unless the manifest has this digest, and all its blobs are served */
   async check(name: string, tag: string, digest: string): Promise<void> {
     await checkPull(this.url, { name, tag, digest });
   }
@@ -172,7 +171,7 @@ export class Daemon {
 
 const logOf = (root: string) => readFileSync(join(root, 'log'), 'utf8');
 
-/** Waits until what was just made counts as still. */
+/** Waits until new files count as quiet. */
 export const still = () => pause(QUIET_MS + 100);
 
 export async function checkPull(
@@ -191,7 +190,7 @@ export async function checkPull(
   }
 }
 
-/** For the remark beside a row. @param times over how many measurements it was added up */
+/** Text for the remark of a row. @param times number of measurements in the sum */
 export function spentText({ userS, systemS }: Spent, times: number): string {
   const each = (value: number) => `${figure((value / times) * 1000)} ms`;
   return `the daemon's CPU: ${each(userS)} user, ${each(systemS)} system`;

@@ -1,11 +1,11 @@
-/** A flame graph as SVG: what ran is as wide as the time it took, and stands on who called it. Pure. */
+/** Draws a flame graph as SVG: the width of a function is its time, and it stands on its caller. Pure. */
 import type { FrameKind, StackNode } from './stacks.js';
 import { escaped, px } from './svg.js';
 
 const [WIDTH, ROW, TOP] = [1000, 17, 30];
-/** Of all samples; what is narrower could not be read, and makes the file long. */
+/** Minimum share of all samples; narrower boxes would be unreadable and make the file large. */
 const SHARE_MIN = 0.004;
-/** Of the letters, about, in pixels. */
+/** Approximate width of a letter in pixels. */
 const LETTER = 6.4;
 
 const COLOURS: Readonly<Record<FrameKind, string>> = {
@@ -16,7 +16,7 @@ const COLOURS: Readonly<Record<FrameKind, string>> = {
   engine: '#cccccc',
 };
 
-/** What the colours mean, for the page. */
+/** Legend of the colours for the page. */
 export const LEGEND =
   'orange is dropdock, yellow a library, green Node, blue the kernel, grey V8 and time that belongs to no function';
 
@@ -24,7 +24,7 @@ export function flameGraph(root: StackNode, title: string): string {
   const boxes: string[] = [];
   const depth = draw(boxes, root, root.samples, 0, 0);
   const height = TOP + (depth + 1) * ROW + 6;
-  // The root lies at the bottom.
+  // The root is at the bottom.
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="11">`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
@@ -36,7 +36,7 @@ export function flameGraph(root: StackNode, title: string): string {
   ].join('\n');
 }
 
-/** @returns how many rows there are above this one */
+/** @returns the number of rows above this one */
 function draw(boxes: string[], node: StackNode, all: number, at: number, row: number): number {
   const width = (node.samples / all) * WIDTH;
   const label = `${node.name}, ${((node.samples / all) * 100).toFixed(1)} %`;

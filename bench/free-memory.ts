@@ -1,20 +1,23 @@
 /**
- * A virtual machine gives memory that has been free for two seconds back to its host (free page
- * reporting), and writing to it then costs more than all else that is measured: on the machine these
- * figures are from `cp` of 2 GiB and `sync` beside hashing took 2.2 s right after as much had been
- * removed, and 5.1 s some seconds later: 89 % of it was the first touch of pages. So whoever comes first after a removal would win.
+ * A virtual machine returns memory that was free for two seconds to its host (free page reporting). Writing
+ * to such memory then costs more than everything measured: on the machine of these figures, `cp` of 2 GiB
+ * with `sync` while hashing took 2.2 s right after 2 GiB had been removed, and 5.1 s some seconds later, 89 %
+ * of it for the first access to pages. The first measurement after a removal would win.
  */
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { command } from './command.js';
 
-/** As dropdock and `cp` write: what is written at once is what the kernel takes in one piece. */
+/** Write size of dropdock and `cp`: the kernel allocates it in one piece. */
 const PIECE = 256 * 1024;
 
-/** As much again was not enough once in four times: the kernel does not take what was freed last. */
+/**
+ * Without this margin one of four runs was too slow: the kernel does not reuse the memory that was freed
+ * last.
+ */
 const MORE = 1.5;
 
-/** So much memory is free afterwards and still this machine's own, and the disk has nothing to do. */
+/** Ensures that this much memory is free and not returned to the host, and that the disk is idle. */
 export async function ownFreeMemory(directory: string, bytes: number): Promise<void> {
   const path = join(directory, 'free-memory');
   const zeros = Buffer.alloc(PIECE);

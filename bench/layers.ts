@@ -1,6 +1,6 @@
 /**
- * Layers as large as asked for, made once and used by several questions: each a tar of one file that
- * does not compress, within gzip (stored, so making it is quick and every tool takes it as it is).
+ * Creates layers of any size once for several questions: each is a tar of one file that does not compress, in
+ * gzip format (stored, which is fast to create and read by every tool).
  */
 import { createCipheriv, createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ export interface Layer {
   readonly path: string;
   readonly digest: string;
   readonly size: number;
-  /** Of what is inside the gzip. */
+  /** Digest of the uncompressed content. */
   readonly diffId: string;
 }
 
@@ -23,7 +23,7 @@ export function totalBytes(layers: readonly Layer[]): number {
   return layers.reduce((sum, { size }) => sum + size, 0);
 }
 
-/** @param bytes of each file inside; the layers are a little larger */
+/** @param bytes size of the file in each layer; the layers are a little larger */
 export async function makeLayers(
   directory: string,
   { count, bytes }: { count: number; bytes: number },
@@ -57,7 +57,7 @@ export async function makeLayer(path: string, bytes: number): Promise<Layer> {
   }
   gzip.end();
   const size = await written;
-  // What is measured afterwards must not pay for writing this out.
+  // The following measurement must not include writing these files.
   await file.sync();
   await file.close();
   const name = (hash: typeof outer) => `sha256:${hash.digest('hex')}`;
@@ -66,7 +66,7 @@ export async function makeLayer(path: string, bytes: number): Promise<Layer> {
 
 export function* tarChunks(bytes: number): Generator<Buffer> {
   yield tarHeader('data', bytes);
-  // As random as anything, and many times quicker.
+  // As good as random bytes, and many times faster.
   const cipher = createCipheriv('aes-128-ctr', randomBytes(16), randomBytes(16));
   const zeros = Buffer.alloc(CHUNK);
   for (let left = bytes; left > 0; left -= CHUNK) {
@@ -75,7 +75,7 @@ export function* tarChunks(bytes: number): Generator<Buffer> {
   yield Buffer.alloc(((512 - (bytes % 512)) % 512) + 1024);
 }
 
-/** Names of files directly below, or nothing where there is none. */
+/** Returns the names in a directory, or none if it does not exist. */
 export function namesIn(directory: string): string[] {
   return existsSync(directory) ? readdirSync(directory) : [];
 }

@@ -1,4 +1,4 @@
-/** OCI image layouts, as skopeo and others write them, of layers that are there already. */
+/** Writes OCI image layouts from existing layers, like skopeo and other tools. */
 import { createHash } from 'node:crypto';
 import { linkSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,7 +31,7 @@ const blob = (value: unknown): Blob => {
   return { bytes, digest: sha256(bytes) };
 };
 
-/** @param mark makes this image another one than those of the same layers */
+/** @param mark makes this image differ from others with the same layers */
 export function image(layers: readonly Layer[], mark: string, layerType = 'tar+gzip'): Image {
   const diffs = layers.map(({ diffId }) => diffId);
   const config = blob({
@@ -59,10 +59,10 @@ const descriptor = (mediaType: string, { digest, bytes }: Blob): Descriptor => (
   size: bytes.length,
 });
 
-/** What an image's layers become in a layout: the files themselves, other names of them, or nothing. */
+/** What becomes of the layer files: moved into the layout, hard-linked, or left out. */
 export type Layers = 'moved' | 'linked' | 'absent';
 
-/** @param leave layers that are not put into it (thin drops) */
+/** @param leave layers that are left out (thin drops) */
 export function writeLayout(
   directory: string,
   images: readonly { image: Image; tag: string }[],

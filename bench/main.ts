@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- [NAME…] [--quick] [--rounds N] [--profile | --stacks] [--dir DIR] [--main FILE]`: what dropdock does beside
- * what people would use instead. Prints as it goes; full runs are written to docs/benchmarks.md.
+ * `npm run bench -- [NAME…] [--quick] [--rounds N] [--profile | --stacks] [--dir DIR] [--main FILE]`:
+ * compares dropdock with the tools that people would use instead. Prints results immediately; full runs are
+ * written to docs/benchmarks.md.
  */
 import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -39,7 +40,7 @@ const QUESTIONS: readonly Question[] = [
   cleaning,
 ];
 
-/** Layers of 2 GiB, a copy of them in three stores, an archive of each kind. */
+/** Space for layers of 2 GiB, copies of them in three stores, and an archive of each kind. */
 const ROOM_GIB = 14;
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
@@ -91,7 +92,7 @@ function checkRoom(directory: string): void {
   const { bavail, bsize } = statfsSync(directory);
   const free = (bavail * bsize) / 1024 ** 3;
   if (!values.quick && free < ROOM_GIB) {
-    throw new Error(`${directory} has room for ${free.toFixed(1)} GiB, ${ROOM_GIB} are needed`);
+    throw new Error(`${directory} has ${free.toFixed(1)} GiB of free space, but needs ${ROOM_GIB}`);
   }
 }
 
@@ -119,7 +120,8 @@ async function ask(question: Question, directory: string): Promise<void> {
   if (quick || program !== MAIN) return;
   const order = QUESTIONS.map((each) => each.name);
   const page = new BenchmarksPage(directory, order);
-  // What strace and perf slow down is no figure, and what they tell belongs to the figures that are there.
+  // strace and perf slow the daemon down, so these figures are not written; only the profile is added to the
+  // page.
   if (profile === undefined) page.write(section);
   else if (calls !== undefined) page.writeCalls(name, calls);
   else if (stacks.length > 0) page.writeStacks(name, stacks.join('\n\n'));

@@ -1,6 +1,6 @@
 /**
- * docs/benchmarks.md, made of the last full answer to each question. The answers are kept beside it,
- * so that one question can be asked again without the others.
+ * Generates docs/benchmarks.md from the last full results of each question. The results are stored next to
+ * it, so that one question can be repeated alone.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ const PEERS = ['skopeo', 'docker-registry', 'nginx-light', 'inotify-tools', 'ope
 
 export class BenchmarksPage {
   /**
-   * @param directory where it is measured
+   * @param directory where the benchmarks run
    * @param order names of all questions
    */
   constructor(
@@ -25,11 +25,11 @@ export class BenchmarksPage {
     readonly order: readonly string[],
   ) {}
 
-  /** What was counted before stays: it belongs to no round. */
+  /** Keeps an earlier profile, which does not belong to a run. */
   write(section: Section): void {
     mkdirSync(join(DOCS, 'images'), { recursive: true });
     for (const { file, svg } of section.plots ?? []) writeFileSync(join(DOCS, 'images', file), svg);
-    // A plot is kept as its file.
+    // A plot is stored as its own file.
     const plots = section.plots?.map((plot) => ({ ...plot, svg: '' }));
     const sections = this.#kept();
     const { calls, flame } = sections.find(({ name }) => name === section.name) ?? {};
@@ -63,7 +63,7 @@ export class BenchmarksPage {
   }
 }
 
-/** More digits than anybody reads only make the file long. */
+/** Unnecessary digits would only make the file longer. */
 const rounded = (_key: string, value: unknown) =>
   typeof value === 'number' ? Number(value.toPrecision(5)) : value;
 

@@ -1,11 +1,11 @@
-/** Plots as SVG, written by hand: a few lines over two linear axes that begin at zero. Pure. */
+/** Draws plots as SVG: a few lines over two linear axes that begin at zero. Pure. */
 import { figure } from './statistics.js';
 import { escaped, px } from './svg.js';
 
 export interface Line {
   readonly name: string;
   readonly points: readonly (readonly [number, number])[];
-  /** Only the points, or joined. */
+  /** Only a dashed line, without points. */
   readonly dashed?: boolean;
 }
 
@@ -52,7 +52,7 @@ function drawn(
 ): string[] {
   const at = points.map(([x, y]) => `${px(toX(x))} ${px(toY(y))}`);
   const path = `<path d="M${at.join('L')}" fill="none" stroke="${colour}" stroke-width="2"${dashed ? ' stroke-dasharray="6 4"' : ''}/>`;
-  // Of many points the line says enough.
+  // With many points the line is sufficient.
   if (dashed || points.length > 20) return [path];
   const dots = points.map(
     ([x, y]) => `<circle cx="${px(toX(x))}" cy="${px(toY(y))}" r="4" fill="${colour}"/>`,
@@ -64,7 +64,7 @@ function most(points: readonly (readonly [number, number])[], at: 0 | 1): number
   return points.reduce((sofar, point) => Math.max(sofar, point[at]), 0) || 1;
 }
 
-/** Round numbers from zero to the first that is not below the most. */
+/** Returns round numbers from zero up to the first one that is not below the maximum. */
 export function ticks(value: number): number[] {
   const rough = value / 5;
   const power = 10 ** Math.floor(Math.log10(rough));

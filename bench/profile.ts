@@ -1,4 +1,4 @@
-/** Where the time goes: what a running process does, as perf samples it, and its system calls, counted by strace. */
+/** Profiles a running process: samples its stacks with perf, and counts its system calls with strace. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,29 +9,29 @@ import { threadsOf, until } from './command.js';
 
 const LINES_MAX = 16;
 
-/** In these a thread only waits for another; with many threads they would hide the rest. */
+/** In these system calls a thread only waits; with many threads they would dominate the graph. */
 const WAITING = /(futex|epoll_p?wait2?|restart_syscall|clock_nanosleep)$/;
 
-/** A little off 1,000, so that it does not beat with what happens each millisecond. */
+/** Not exactly 1,000, to avoid aliasing with work that is done every millisecond. */
 const SAMPLES_PER_S = 997;
 
-/** Twice what JavaScript of ours comes to, with what V8 puts between. */
+/** Twice the depth of our JavaScript stacks, including frames of V8. */
 const STACK_MAX = 500;
 
-/** JavaScript has names in it where the process was started with these. */
+/** With these options perf knows the names of JavaScript functions. */
 export const SAMPLED_WITH: readonly string[] = ['--perf-basic-prof'];
 
-/** Samples all threads. @returns how to stop, which gives what `readStacks` reads */
+/** Samples all threads. @returns how to stop, which returns the input of `readStacks` */
 export async function sample(pid: number): Promise<{ stop(): Promise<string> }> {
   const place = mkdtempSync(join(tmpdir(), 'dropdock-perf-'));
   const file = join(place, 'perf.data');
   try {
     writeFileSync('/proc/sys/kernel/perf_event_max_stack', `${STACK_MAX}`);
   } catch {
-    // Not allowed: deep stacks lose their outermost functions.
+    // Not permitted: deep stacks then lose their outermost functions.
   }
   const given = ['record', '-F', `${SAMPLES_PER_S}`, '-g', '-o', file, '-p', `${pid}`];
-  // It takes its time to begin: it is told to, and says when it has.
+  // Perf takes a while to start: it is told to begin, and acknowledges.
   const child = spawn('perf', [...given, '--delay=-1', '--control=fd:3,4'], {
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
   });
@@ -58,7 +58,7 @@ export interface Counted {
   readonly text: string;
 }
 
-/** Attaches to all threads. It slows the process down: what is counted is not what is timed. */
+/** Attaches to all threads. Slows the process down, so counted runs are not timed. */
 export async function countCalls(pid: number): Promise<{ stop(): Promise<Counted> }> {
   const place = mkdtempSync(join(tmpdir(), 'dropdock-strace-'));
   const file = join(place, 'counts');

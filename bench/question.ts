@@ -1,14 +1,14 @@
-/** The words of the bench: a question, what was measured for it, and what it was to reach. */
+/** The types of the benchmarks: a question, its measurements and its goals. */
 import { figure, median } from './statistics.js';
 
 export interface Measured {
   readonly name: string;
-  /** One for each round. */
+  /** One value per round. */
   readonly samples: readonly number[];
 }
 
 export interface Peer extends Measured {
-  /** What this way of doing it leaves out. */
+  /** What this method does not do. */
   readonly without?: string;
 }
 
@@ -24,12 +24,12 @@ export interface Row {
   readonly ours: Measured;
   readonly peers: readonly Peer[];
   readonly goals: readonly Goal[];
-  /** What the daemon spent, or another remark. */
+  /** CPU time of the daemon, or another remark. */
   readonly spent?: string;
 }
 
 export interface Plot {
-  /** Name of the file below docs/images/. */
+  /** File name below docs/images/. */
   readonly file: string;
   readonly alt: string;
   readonly svg: string;
@@ -43,19 +43,21 @@ export interface Answer {
 }
 
 export interface Context {
-  /** A directory of this run's own; gone afterwards. */
+  /** A directory of this run, removed at its end. */
   readonly directory: string;
-  /** The program that is measured: `dist/main.js`, of this or another build. */
+  /** The program to measure: `dist/main.js`, of this or another build. */
   readonly main: string;
-  /** A short form with smaller sizes, to develop with. Its figures are not written down. */
+  /** A short run with smaller sizes, for development. Its results are not written. */
   readonly quick: boolean;
   readonly rounds: number;
-  /** Count the daemon's system calls (`strace -c`), or sample what it does (`perf`), which slows it down. */
+  /**
+   * Counts the system calls of the daemon (`strace -c`) or samples its stacks (`perf`); both slow it down.
+   */
   readonly profile: 'calls' | 'stacks' | undefined;
   say(text: string): void;
-  /** Keeps the system calls that were counted; the last count stays. */
+  /** Saves the counted system calls; the last count is kept. */
   counted(calls: string): void;
-  /** Keeps what was sampled, as `readStacks` reads it: of all measurements. */
+  /** Saves the samples of all measurements, as input for `readStacks`. */
   sampled(stacks: string): void;
 }
 
@@ -68,12 +70,12 @@ export interface Question {
 
 export interface Side {
   readonly name: string;
-  /** @returns what it took, or made, in the row's unit */
+  /** @returns the time or amount in the unit of the row */
   run(round: number): Promise<number>;
 }
 
 /**
- * Peer, ours, peer, ours …: whatever the machine does meanwhile, it does to both. The first round
+ * Alternates between peer and dropdock, so that disturbances of the machine affect both. The first round
  * warms caches and is not counted.
  */
 export async function interleave<Name extends string>(
@@ -93,21 +95,21 @@ export async function interleave<Name extends string>(
   return samples as Record<Name, number[]>;
 }
 
-/** Ours takes at most so many times what the other takes. */
+/** dropdock takes at most `factor` times as long as the peer. */
 export function atMost(factor: number, ours: Measured, peer: Measured): Goal {
   const ratio = median(ours.samples) / median(peer.samples);
   const text = `at most ${factor} × ${peer.name}`;
   return { text, value: `${figure(ratio)} ×`, reached: ratio <= factor };
 }
 
-/** The other takes at least so many times what ours takes. */
+/** The peer takes at least `factor` times as long as dropdock. */
 export function faster(factor: number, ours: Measured, peer: Measured): Goal {
   const ratio = median(peer.samples) / median(ours.samples);
   const text = `at least ${factor} times faster than ${peer.name}`;
   return { text, value: `${figure(ratio)} ×`, reached: ratio >= factor };
 }
 
-/** Of rates: ours makes at least so many times what the other makes. */
+/** For rates: dropdock achieves at least `factor` times the rate of the peer. */
 export function ahead(factor: number, ours: Measured, peer: Measured): Goal {
   const ratio = median(ours.samples) / median(peer.samples);
   const text = `at least ${factor} × ${peer.name}`;

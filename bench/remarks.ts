@@ -1,4 +1,7 @@
-/** How the remaining time is spent, and why a row is not reached: results of profiles and traces, by question. */
+/**
+ * Explains by question how the remaining time is spent and why a goal is not reached, from profiles and
+ * traces.
+ */
 export const REMARKS: Readonly<Record<string, string>> = {
   bulk:
     'Remaining time: a hash thread that was idle for a while is started anew. Then each layer is read and ' +

@@ -1,4 +1,4 @@
-/** Small drops, many of them, made beforehand. */
+/** Creates many small drops in advance. */
 
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ export interface SmallDrop {
   readonly image: Image;
 }
 
-/** An image of one layer of a kilobyte, with content of its own. */
+/** An image with one layer of a kilobyte, with unique content. */
 export function smallImage(mark: string, directory: string): Image {
   const inner = randomBytes(1024);
   const bytes = gzipSync(inner, { level: 0 });
@@ -23,7 +23,7 @@ export function smallImage(mark: string, directory: string): Image {
   return image([layer], mark);
 }
 
-/** @param tagOf which tag a drop has: the same for all, or one each */
+/** @param tagOf returns the tag of a drop: the same for all, or one each */
 export function smallDrops(
   directory: string,
   {

@@ -1,9 +1,9 @@
 /**
- * What a sampler (perf) saw, as one tree: whose JavaScript ran, and below it what Node and the kernel did
- * for it. Pure.
+ * Turns perf samples into one tree: JavaScript functions, and below them the work of Node and the kernel for
+ * them. Pure.
  */
 
-/** What a frame is: JavaScript of ours, of a library, of Node; the kernel; V8 and Node at work themselves. */
+/** The kind of a frame: JavaScript of dropdock, of a library, of Node; the kernel; V8 and Node themselves. */
 export type FrameKind = 'ours' | 'library' | 'node' | 'kernel' | 'engine';
 
 export interface Frame {
@@ -12,20 +12,20 @@ export interface Frame {
 }
 
 export interface StackNode extends Frame {
-  /** Samples in it and in what it called. */
+  /** Samples in it and in the functions that it called. */
   samples: number;
   readonly below: Map<string, StackNode>;
 }
 
-/** The engine's own threads, and calls from libraries that leave no way back to their callers. */
-const UNKNOWN = 'whose call is not known, or nobody’s';
+/** The engine's own threads, and calls from libraries whose stack cannot be unwound. */
+const UNKNOWN = 'caller unknown, or none';
 
 interface RawFrame {
   readonly symbol: string;
   readonly object: string;
 }
 
-/** @param text what `perf script -F ip,sym,dso` prints: a stack is a block of lines, the innermost first */
+/** @param text output of `perf script -F ip,sym,dso`: a stack is a block of lines, innermost first */
 export function readStacks(text: string): StackNode {
   const root: StackNode = { name: 'all', kind: 'engine', samples: 0, below: new Map() };
   for (const block of text.split(/\n\s*\n/)) {
@@ -49,7 +49,7 @@ function add(root: StackNode, frames: readonly Frame[]): void {
   }
 }
 
-/** The outermost first; what the kernel did is one frame, and so is what the engine did for itself. */
+/** Outermost first. Frames of the kernel are merged into one, and so are frames of the engine. */
 function framesOf(raw: readonly RawFrame[]): Frame[] {
   const [innermost] = raw as [RawFrame];
   const calls = [...raw].reverse().flatMap(({ symbol }) => scriptFrame(symbol) ?? []);
@@ -61,7 +61,7 @@ function framesOf(raw: readonly RawFrame[]): Frame[] {
   return frames.length === 0 ? [{ name: UNKNOWN, kind: 'engine' }, ...last] : [...frames, ...last];
 }
 
-/** Undefined for what is no named function, and for Node's own ways from one to the other. */
+/** Undefined for unnamed functions, and for Node's internal functions between others. */
 function scriptFrame(symbol: string): Frame | undefined {
   const match = /^JS:[*^~+]?(\S*) (?:file:\/\/)?(\S+?):\d+(?::\d+)?$/.exec(symbol);
   const [, name = '', path = ''] = match ?? [];
@@ -88,7 +88,7 @@ const ENGINE: readonly (readonly [RegExp, string])[] = [
   [/inflate|crc32|adler/, 'inflating'],
 ];
 
-/** Nothing for a function that runs its own code. */
+/** Empty for a function that runs its own code. */
 function engineWork({ symbol, object }: RawFrame): Frame[] {
   if (symbol.startsWith('JS:')) return [];
   const [, name] = ENGINE.find(([pattern]) => pattern.test(symbol)) ?? [];

@@ -1,6 +1,6 @@
-/** Middle, spread and tail of what was measured. Pure. */
+/** Median, spread and percentiles of samples. Pure. */
 
-/** @param part 0 to 1: 0.5 is the median, 0.99 what one of a hundred exceeds */
+/** @param part 0 to 1: 0.5 is the median; one of a hundred samples exceeds 0.99 */
 export function percentile(samples: readonly number[], part: number): number {
   if (samples.length === 0) return Number.NaN;
   const sorted = [...samples].sort((a, b) => a - b);
@@ -11,7 +11,7 @@ export function percentile(samples: readonly number[], part: number): number {
 
 export const median = (samples: readonly number[]) => percentile(samples, 0.5);
 
-/** The slope of the straight line that fits best, and how well: 1 is a perfect line. */
+/** Returns the slope of the best straight line, and how well it fits: 1 is perfect. */
 export function line(points: readonly (readonly [number, number])[]): {
   slope: number;
   intercept: number;
@@ -26,7 +26,7 @@ export function line(points: readonly (readonly [number, number])[]): {
   return { slope, intercept: my - slope * mx, fit: yy === 0 ? 1 : (xy * xy) / (xx * yy) };
 }
 
-/** Three figures that matter, as people write them. */
+/** Formats a number with three significant figures. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return '–';
   const size = Math.abs(value);
@@ -37,7 +37,7 @@ export function figure(value: number): string {
   return size === 0 ? '0' : value.toFixed(3);
 }
 
-/** `1.23 (1.10–1.40)`: the median, and the least and the most. */
+/** `1.23 (1.10–1.40)`: median, minimum and maximum. */
 export function spread(samples: readonly number[]): string {
   const middle = figure(median(samples));
   if (samples.length < 2) return middle;

@@ -1,4 +1,4 @@
-/** What all pictures are drawn with. */
+/** Helpers for all SVG files. */
 
 export const px = (value: number) => Number(value.toFixed(1));
 

@@ -1,4 +1,4 @@
-/** What was measured as Markdown. Pure. */
+/** Formats the results as Markdown. Pure. */
 import { LEGEND } from './flame-graph.js';
 import type { Answer, Goal, Row } from './question.js';
 import { spread } from './statistics.js';
@@ -7,13 +7,13 @@ export interface Section extends Answer {
   readonly name: string;
   readonly asks: string;
   readonly rounds: number;
-  /** When and of what it was measured. */
+  /** Date and commit of the measurement. */
   readonly measured: string;
   /** Where the time goes, in words. */
   readonly remark?: string | undefined;
-  /** The system calls of one measurement, as strace counted them. */
+  /** The system calls of one measurement, counted by strace. */
   readonly calls?: string | undefined;
-  /** The picture of what the daemon did meanwhile, below docs/images. */
+  /** Flame graph of the daemon during the measurements, below docs/images. */
   readonly flame?: string | undefined;
 }
 
@@ -43,7 +43,7 @@ export function benchmarksPage(sections: readonly Section[], machine: string): s
   return `${[...parts, ...sections.map(sectionText)].join('\n\n')}\n`;
 }
 
-/** The one table that answers everything at a glance. */
+/** A table with the goals of all questions. */
 export function summaryTable(sections: readonly Section[]): string {
   const lines = sections.flatMap(({ name, rows }) =>
     rows.flatMap((row) =>
@@ -59,7 +59,7 @@ export function summaryTable(sections: readonly Section[]): string {
 
 const verdict = ({ value, reached }: Goal) => (reached ? `**${value}**` : `${value}, **not yet**`);
 
-/** Everything that was measured of one question. */
+/** Returns all results of one question. */
 export function sectionText(section: Section): string {
   const {
     name,

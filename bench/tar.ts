@@ -1,6 +1,6 @@
-/** A ustar header of a plain file; everything else of a tar is padding. Pure. */
+/** Writes a ustar header of a regular file; the rest of a tar is content and padding. Pure. */
 
-/** @param size below 8 GiB, or it does not fit */
+/** @param size below 8 GiB, the limit of the format */
 export function tarHeader(name: string, size: number): Buffer {
   const header = Buffer.alloc(512);
   const put = (text: string, at: number) => header.write(text, at, 'latin1');

@@ -1,11 +1,11 @@
 /**
- * When a reader could see it: `web/<id>` resolves to another snapshot. inotify on `web/` wakes us
- * for each rename there, and one readlink tells; nothing is polled, so waiting costs nothing.
+ * Detects when a reader can see a publish: `web/<id>` resolves to another snapshot. inotify on `web/` reports
+ * each rename, and one readlink checks it; without polling, waiting costs nothing.
  */
 import { type FSWatcher, readlinkSync, watch } from 'node:fs';
 import { join } from 'node:path';
 
-/** Against an event that is lost: it would only make a figure worse, not hang the bench. */
+/** Protects against a lost event: it would only worsen a figure instead of blocking the benchmark. */
 const LOOK_AGAIN_MS = 500;
 
 export class Web {
@@ -13,7 +13,7 @@ export class Web {
   readonly #waiting = new Set<() => void>();
   readonly #timer: NodeJS.Timeout;
 
-  /** @param published where `web/` is */
+  /** @param published the directory that contains `web/` */
   constructor(readonly published: string) {
     const look = () => {
       for (const each of this.#waiting) each();
@@ -30,12 +30,12 @@ export class Web {
     }
   }
 
-  /** @returns the moment (performance.now) at which `id` led elsewhere than to `before` */
+  /** @returns the time (performance.now) at which `id` no longer resolved to `before` */
   moved(id: string, before: string | undefined, withinMs = 600_000): Promise<number> {
     return this.when(`a flip of ${id}`, () => this.target(id) !== before, withinMs);
   }
 
-  /** @returns the moment at which it was so; it is asked at each rename below `web/` */
+  /** @returns the time at which `isSo` was true; it is checked at each rename below `web/` */
   when(what: string, isSo: () => boolean, withinMs = 600_000): Promise<number> {
     return new Promise((resolve, reject) => {
       const end = performance.now() + withinMs;
@@ -43,7 +43,7 @@ export class Web {
         const now = performance.now();
         if (!isSo()) {
           if (now < end) return;
-          reject(new Error(`${what} did not come`));
+          reject(new Error(`timeout while waiting for ${what}`));
         }
         this.#waiting.delete(look);
         resolve(now);

@@ -22,7 +22,7 @@ function systemError(): Error {
 const crossed = (error: unknown) => fromPlainError(structuredClone(toPlainError(error)));
 
 describe('errors', () => {
-  it('know whose fault they are by their code, and what to do', () => {
+  it('have a code that tells whose fault they are and what to do', () => {
     for (const [code, { fault, hint }] of Object.entries(ERROR_CODES)) {
       const error = new DropdockError(code as keyof typeof ERROR_CODES, 'A sentence.');
       expect(error.fault, code).to.equal(fault).and.to.be.oneOf(['content', 'system', 'usage']);
@@ -37,16 +37,16 @@ describe('errors', () => {
     ['the operating system', systemError(), 'system'],
     ['a wrong type', new TypeError('x'), 'bug'],
     ['an error with a code and no system call', Object.assign(new Error(), { code: 'X' }), 'bug'],
-    ['something that is no error', 'text', 'bug'],
+    ['a value that is no error', 'text', 'bug'],
     ['nothing', undefined, 'bug'],
   ];
   for (const [what, error, fault] of faults) {
-    it(`lay ${what} at the door of: ${fault}`, () => {
+    it(`classify ${what} as: ${fault}`, () => {
       expect(faultOf(error)).to.equal(fault);
     });
   }
 
-  it('of the system are known by their errno', () => {
+  it('of the system are identified by their errno', () => {
     expect(isSystemError(systemError())).to.equal(true);
     expect(hasErrno(systemError(), 'EIO', 'ENOENT')).to.equal(true);
     expect(hasErrno(systemError(), 'EIO')).to.equal(false);
@@ -70,13 +70,13 @@ describe('errors that cross threads', () => {
     expect(hasErrno(arrived.cause, 'ENOENT')).to.equal(true);
   });
 
-  it('of the system stay so, with their path', () => {
+  it('of the system stay system errors, with their path', () => {
     const arrived = crossed(systemError());
     expect(faultOf(arrived)).to.equal('system');
     expect(arrived).to.include({ code: 'ENOENT', syscall: 'open', path: '/does/not/exist' });
   });
 
-  it('stay bugs when they were bugs, whatever was thrown', () => {
+  it('stay bugs, whatever value was thrown', () => {
     for (const thrown of [new TypeError('oh'), 'text', undefined, { code: 'X', syscall: 'y' }]) {
       expect(faultOf(crossed(thrown))).to.equal('bug');
     }

@@ -21,7 +21,7 @@ function logged(settings: LogSettings & LogSink, ...fields: LogFields[]): string
 }
 
 describe('the log', () => {
-  it('writes one line for each event to stdout, made to be tailed', () => {
+  it('writes one readable line per event to stdout', () => {
     const fields = { repo: 'team/app', drop: 'a b', tags: 2, snapshot: null };
     const lines = logged({ level: 'debug', format: 'text' }, fields);
     expect(lines).to.have.length(5);
@@ -44,7 +44,7 @@ describe('the log', () => {
   });
 
   for (const format of ['text', 'json'] as const) {
-    it(`begins each line for the journal with its priority, as ${format}`, () => {
+    it(`starts each journal line with its priority, as ${format}`, () => {
       const lines = logged({ level: 'debug', format, isJournal: true }, { drop: 'a\n<0>b' });
       expect(lines.map((line) => line.slice(0, 3))).to.deep.equal([
         '<3>',
@@ -60,7 +60,7 @@ describe('the log', () => {
     });
   }
 
-  it('goes by another level and format once it is told', () => {
+  it('uses another level and format after a change', () => {
     let text = '';
     const stream = new Writable({
       write: (line, _encoding, done) => {
@@ -78,14 +78,14 @@ describe('the log', () => {
     expect(time).to.be.a('string');
   });
 
-  it('drops lines that come after its end', async () => {
+  it('drops lines written after it was closed', async () => {
     const { log, close } = openLog({ level: 'info', format: 'text' });
     await close();
     log('error', 'daemon.failed');
     await close();
   });
 
-  it('leaves out what is below its level', () => {
+  it('omits lines below its level', () => {
     const levels = logged({ level: 'warn', format: 'text' }).map((line) => line.split(/ +/)[1]);
     expect(levels).to.deep.equal(['error', 'warn']);
   });

@@ -56,7 +56,7 @@ describe('the receipt of a published drop', () => {
     leftOut: [{ what: 'linux/arm64', why: 'absent' }],
   };
 
-  it('warns of what the drop holds and nobody can pull', () => {
+  it('warns about content in the drop that clients cannot pull', () => {
     const held = { what: 'signature-1', why: 'not served', isHeld: true };
     const receipt = publishedReceipt({ ...outcome, leftOut: [...outcome.leftOut, held] }, FRAME);
     expect(receipt).to.deep.include({
@@ -65,7 +65,7 @@ describe('the receipt of a published drop', () => {
     });
   });
 
-  it('says what happened to each tag, how much there was, and what was left out', () => {
+  it('lists the change of each tag, the amounts, and what was left out', () => {
     expect(publishedReceipt(outcome, FRAME)).to.deep.equal({
       version: 1,
       status: 'published',
@@ -88,7 +88,7 @@ describe('the receipt of a published drop', () => {
     });
   });
 
-  it('is JSON that ends with a line break', () => {
+  it('is JSON that ends with a newline', () => {
     const text = formatReceipt(publishedReceipt(outcome, FRAME));
     expect(text).to.match(/\}\n$/);
     expect(JSON.parse(text)).to.include({ status: 'published', drop: 'team/app:1.0' });
@@ -96,7 +96,7 @@ describe('the receipt of a published drop', () => {
 });
 
 describe('the receipt of a rejected drop', () => {
-  it('gives the code, a sentence, what to do, and the path and digest at fault', () => {
+  it('contains the code, a sentence, what to do, and the path and digest concerned', () => {
     const details = { path: 'blobs/aa', digest: OLD, found: 3 };
     const error = new DropdockError('size.mismatch', 'It is too long.', details);
     expect(rejectedReceipt(error, FRAME)).to.deep.equal({
@@ -112,14 +112,14 @@ describe('the receipt of a rejected drop', () => {
     });
   });
 
-  it('says null where no path or digest is at fault', () => {
+  it('contains null when no path or digest is concerned', () => {
     const receipt = rejectedReceipt(new DropdockError('drop.empty', 'Nothing.'), FRAME);
     expect(receipt).to.include({ path: null, digest: null });
   });
 });
 
 describe('errorFields', () => {
-  it('name a system error by its errno, and everything else a bug', () => {
+  it('contain the errno of a system error, and mark every other error as a bug', () => {
     const system = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write' });
     expect(errorFields(system)).to.deep.equal({
       code: 'ENOSPC',

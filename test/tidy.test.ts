@@ -1,4 +1,7 @@
-/** Sizes, doors, and drift between docs and code; architecture.test.ts has who may import whom. */
+/**
+ * File sizes, dependency rules, and agreement of docs and code; architecture.test.ts has the import
+ * rules.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,6 +45,7 @@ const DOORS: Record<string, string[]> = {
   'range-parser': ['registry/answer.ts'],
   'lru-cache': [
     'auth/gate.ts',
+    'image/pattern.ts',
     'targets/object-store/read-current.ts',
     'targets/directory/snapshot-cache.ts',
     'registry/read-once.ts',
@@ -74,8 +78,8 @@ function filesBelow(directory: string, below = ''): string[] {
   );
 }
 
-describe('the source', () => {
-  it('has one door to each dependency', () => {
+describe('the source code', () => {
+  it('imports each dependency in one module', () => {
     for (const [name, doors] of Object.entries(DOORS)) {
       const users = sources
         .filter(({ text }) => text.includes(`'${name}'`) || text.includes(`('${name}')`))
@@ -84,27 +88,27 @@ describe('the source', () => {
     }
   });
 
-  it('touches the filesystem in storage/ alone', () => {
+  it('accesses the filesystem in storage/ only', () => {
     const users = sources.filter(({ text }) => /from 'node:fs/.test(text)).map(({ path }) => path);
     const strangers = users.filter((path) => !path.startsWith('storage/') && path !== 'main.ts');
     expect(strangers).to.deep.equal([]);
   });
 
-  it('makes links in one file, which is the one that flips', () => {
+  it('creates links in one file, which contains the flip', () => {
     const users = sources
       .filter(({ room, text }) => room !== 'storage' && /replaceLink\(|\.symlink\(/.test(text))
       .map(({ path }) => path);
     expect(users).to.deep.equal(['targets/directory/flip.ts']);
   });
 
-  it('ends the process and reads the environment in main alone', () => {
+  it('exits the process and reads the environment in main only', () => {
     const users = sources
       .filter(({ text }) => /process\.(exit|env|on\()|console\./.test(text))
       .map(({ path }) => path);
     expect(users).to.deep.equal(['main.ts']);
   });
 
-  it('keeps its pure rooms pure', () => {
+  it('uses no clock, randomness, process or filesystem in the pure folders', () => {
     for (const { path, room, text } of sources.filter(({ room }) => PURE.has(room))) {
       expect(/Date\.now|Math\.random|process\.|node:fs/.test(text), `${room}: ${path}`).to.equal(
         false,
@@ -112,14 +116,14 @@ describe('the source', () => {
     }
   });
 
-  it('lets only main, cli and the daemon log', () => {
+  it('logs only in main, cli and the daemon', () => {
     const users = sources
       .filter(({ text }) => /from '.*\/log\.js'/.test(text))
       .map(({ room }) => room);
     expect([...new Set(users)].sort()).to.deep.equal(['cli', 'daemon', 'main']);
   });
 
-  it('has functions under 70 lines, and opens each file with its promise', () => {
+  it('has functions under 70 lines, and a purpose comment at the top of each file', () => {
     for (const { path, text } of [...sources, ...benches]) {
       const lines = text.split('\n');
       expect(/^(#!.*\n)?\/\*\*/.test(text), `${path} opens with a comment`).to.equal(true);
@@ -127,7 +131,7 @@ describe('the source', () => {
     }
   });
 
-  it('holds no leftovers', () => {
+  it('contains no TODO markers, debugger statements or type suppressions', () => {
     for (const { path, text } of [...sources, ...benches]) {
       expect(/TODO|FIXME|XXX|@ts-|debugger/.test(text), path).to.equal(false);
     }
@@ -146,31 +150,31 @@ function longestFunction(lines: readonly string[]): number {
   return longest;
 }
 
-describe('the documents', () => {
+describe('the documentation', () => {
   const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 
-  it('list every error code and no other', () => {
+  it('lists every error code and no other', () => {
     const listed = [...read('docs/errors.md').matchAll(/^\| `([^`]+)` \|/gm)].map(
       ([, code]) => code,
     );
     expect(listed).to.deep.equal(Object.keys(ERROR_CODES));
   });
 
-  it('use every error code in the source', () => {
+  it('has no error code that the source does not use', () => {
     const all = sources.map(({ text }) => text).join('\n');
     for (const code of Object.keys(ERROR_CODES)) {
       expect(all.split(`'${code}'`).length, code).to.be.greaterThan(2);
     }
   });
 
-  it('list every event and no other', () => {
+  it('lists every event and no other', () => {
     const listed = [...read('docs/events.md').matchAll(/^\| `([^`]+)` \|/gm)].map(
       ([, name]) => name,
     );
     expect([...listed].sort()).to.deep.equal([...EVENTS].sort());
   });
 
-  it('show every setting with its default', () => {
+  it('shows every setting with its default', () => {
     const text = read('config/dropdock.yaml');
     const shown = loadSettings({ file: { name: 'it', text }, environment: {}, flags: [] });
     const defaults = loadSettings({ file: undefined, environment: {}, flags: [] });
@@ -181,7 +185,7 @@ describe('the documents', () => {
     }
   });
 
-  it('name the settings that only a restart changes', () => {
+  it('lists the settings that need a restart', () => {
     const [, listed = ''] =
       /Only a restart changes: (.+?)\.\n#\n/s.exec(read('config/dropdock.yaml')) ?? [];
     const named = listed.split(/,[\s#]+/);
@@ -196,7 +200,7 @@ describe('the documents', () => {
     expect(needed).to.include.members(whole.map((path) => path.join('.')));
   });
 
-  it('number the steps of a publish as the code does', () => {
+  it('numbers the steps of a publish as the code does', () => {
     const steps = [...read('docs/design.md').matchAll(/^(\d+)\. /gm)].map(([, number]) => number);
     const code = [
       ...read('src/targets/directory/directory-target.ts').matchAll(/^ \* +(\d+)\. /gm),

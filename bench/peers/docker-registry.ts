@@ -1,4 +1,4 @@
-/** Debian's docker-registry (distribution 2.8), as quiet as nginx and dropdock are here. */
+/** Debian's docker-registry (distribution 2.8), without access logs, like nginx and dropdock here. */
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** nginx over the published tree, with the configuration that is shipped for it. */
+/** nginx serving the published tree, with the shipped configuration. */
 
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * What people write themselves: inotifywait and a shell script that copies a drop, checks every blob
- * against its name and flips a link. Few processes are started, as few as it can do with.
+ * A script as people write it themselves: inotifywait and a shell script that copies a drop, checks every
+ * blob against its name and flips a link. It starts as few processes as possible.
  */
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { end, start } from '../children.js';
 import { until } from '../command.js';
 import { Web } from '../visible.js';
 
-/** $1 inbox, $2 published, $3 `sync` to make each step durable as dropdock does */
+/** $1 inbox, $2 published, $3 `sync` to make each step as durable as in dropdock */
 const SCRIPT = `
 publish() {
   local name=$1 id=\${1%%:*} stamp

@@ -1,9 +1,9 @@
-/** What a careful script does without a registry: `skopeo copy` into a new directory, then one link. */
+/** A careful script without a registry: `skopeo copy` into a new directory, then flip a link. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { shell } from '../command.js';
 
-/** $1 is the layout, $2 what is published, $3 the name of what is new */
+/** $1 layout, $2 published directory, $3 name of the new directory */
 const SCRIPT = `
 skopeo copy --quiet "$1" "dir:$2/master/$3"
 ln -s "../master/$3" "$2/web/.next"

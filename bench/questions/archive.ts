@@ -1,4 +1,4 @@
-/** `docker save` archives: how far from reading, unpacking and hashing them once. */
+/** `docker save` archives: compares dropdock with reading, unpacking and hashing them once. */
 import { linkSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Archive, makeArchive } from '../archives.js';
@@ -16,7 +16,7 @@ import {
 interface Way {
   readonly title: string;
   readonly gzip: boolean;
-  /** $1 is the archive, $2 a directory. They run side by side, and the last to end counts. */
+  /** $1 is the archive, $2 a directory. The commands run in parallel; the last one to end counts. */
   readonly commands: readonly string[];
   readonly peer: string;
 }
@@ -65,7 +65,7 @@ async function measure(context: Context, way: Way, made: Archive): Promise<Row> 
     peer: () => beside(context, way, made),
     ours: () => byDropdock(context, made, spent),
   };
-  // It was just written: there is nothing to warm.
+  // The archive was just written, so it is in the page cache.
   const samples = await interleave(context, sides, { warm: false });
   const ours = { name: 'dropdock', samples: samples.ours };
   const peer = { name: way.peer, samples: samples.peer, without: 'publishes nothing' };

@@ -1,4 +1,4 @@
-/** 2 GiB in 8 layers: how far from reading and hashing every byte once, on every core. */
+/** 2 GiB in 8 layers: compares dropdock with reading and hashing every byte once, on every core. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { BulkRounds } from '../bulk-rounds.js';
@@ -8,7 +8,7 @@ import { makeLayers, totalBytes } from '../layers.js';
 import { type Answer, atMost, type Context, interleave, type Question } from '../question.js';
 
 const HASH = 'printf "%s\\0" "$@" | xargs -0 -n1 -P2 openssl dgst -sha256 >/dev/null';
-/** Copied, and on the disk: what a publisher must do before it may say so. */
+/** Copies and syncs to disk: a publisher must do this before it reports success. */
 const COPY = 'to=$1; shift; cp "$@" "$to"; sync -f "$to"';
 
 export const bulkSize = ({ quick }: Context) => ({

@@ -1,4 +1,4 @@
-/** An image of 40 layers, of which one is new: what is the same should cost next to nothing. */
+/** An image of 40 layers, of which one is new: unchanged layers should cost almost nothing. */
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, seconds, shell } from '../command.js';
@@ -74,7 +74,7 @@ class World {
     const { directory, quick, rounds } = context;
     const bytes = (quick ? 4 : 50) * 1024 ** 2;
     const base = await makeLayers(directory, { count: LAYERS, bytes });
-    // Named apart from those of the first image by how many they are.
+    // The number of layers distinguishes them from those of the first image.
     const fresh = await makeLayers(directory, { count: 2 * (rounds + 1), bytes });
     const daemon = await Daemon.start(context, join(directory, 'changed'));
     const registry = await DockerRegistry.start(join(directory, 'changed-registry'));
@@ -131,7 +131,7 @@ class World {
     const next = this.#next(way, round);
     const fresh = next.layers.at(-1);
     const base = this.#layout(`changed-${way}`, next, (layer) => way === 'thin' && layer !== fresh);
-    // A file of its own, as whoever made it has it: a second name would forbid linking it.
+    // Copies the file, because a second hard link would prevent linking it.
     const file = join(base, 'blobs', 'sha256', fresh?.digest.slice(7) ?? '');
     await shell('cp "$1" "$1.own"; mv "$1.own" "$1"; sync -f "$1"', file);
     await still();

@@ -1,4 +1,4 @@
-/** What stale snapshots cost to remove, and whom it disturbs. */
+/** The cost of removing stale snapshots, and its effect on pulls and publishes. */
 import { CleaningWorld, none, type Watched } from '../cleaning-world.js';
 import { command, pause, seconds } from '../command.js';
 import { type Answer, atMost, type Context, type Question, type Row } from '../question.js';

@@ -1,4 +1,4 @@
-/** As many small drops as people can throw at it, all at once. */
+/** Many small drops at once. */
 import { readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { command } from '../command.js';
@@ -83,7 +83,7 @@ async function byDropdock(
   const isDone = () => {
     for (const [repository, tags] of missing) {
       if (tagsOf(daemon.published, repository) === tags) missing.delete(repository);
-      // It is enough to know of one.
+      // Only one missing tag needs to be known.
       else return false;
     }
     return true;
@@ -118,7 +118,7 @@ async function byScript(context: Context, count: number, durable: 'sync' | 'no')
   const script = await Script.start(place, durable);
   const begin = performance.now();
   dropAll(all, script.inbox);
-  // It takes them in their order: when the last is there, all were.
+  // The script handles drops in order: when the last one is visible, all are.
   const last = (count / REPOSITORIES - 1) * REPOSITORIES + REPOSITORIES - 1;
   const ends = `-${String(last).padStart(6, '0')}`;
   const id = `repo-${String(last % REPOSITORIES).padStart(4, '0')}`;

@@ -1,4 +1,4 @@
-/** The endpoint beside nginx over the same tree, and beside a registry. */
+/** Compares the endpoint with nginx over the same tree, and with a registry. */
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, seconds, shell } from '../command.js';
@@ -133,12 +133,12 @@ async function manifests(context: Context, urls: Urls): Promise<Row[]> {
   ];
 }
 
-/** wrk reads in pieces of 8 KiB and would be the slowest of all; a puller reads as curl does. */
+/** wrk reads 8 KiB at a time and would be the bottleneck; clients that pull read like curl. */
 const DOWNLOAD = `
 seq "$1" | xargs -P "$1" -I{} sh -c 'curl -s -o /dev/null --max-time "$1" -w "%{size_download}\\n" "$2" || true' sh "$2" "$3"
 `;
 
-/** @returns MiB per second, of all clients together */
+/** @returns MiB per second of all clients together */
 async function download({ quick }: Context, url: string): Promise<number> {
   const begin = performance.now();
   const said = await shell(DOWNLOAD, String(CLIENTS), quick ? '1' : '2', url);

@@ -1,4 +1,4 @@
-/** One small drop after the other: from the rename into the inbox until it is visible. */
+/** Small drops, one at a time: from the rename into the inbox until the image is visible. */
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, pause, until } from '../command.js';
@@ -13,7 +13,7 @@ import type { Web } from '../visible.js';
 
 const REPOSITORIES = 100;
 
-/** After each, so that the next one finds nothing of the last one under way. */
+/** Pause after each drop, so that no work for the previous one is running. */
 const REST_MS = 5;
 
 /** Longer than idle threads are kept. */
@@ -60,7 +60,7 @@ export const latency: Question = {
   },
 };
 
-/** Threads that have had nothing to do are ended: the next drop waits for new ones. */
+/** Idle threads are ended, so the next drop waits for new ones. */
 async function afterRest(context: Context, daemon: Daemon): Promise<number[]> {
   const drops = smallDrops(join(context.directory, 'rested'), {
     count: context.quick ? 2 : 3,

@@ -1,4 +1,4 @@
-/** The same content, ready to be pulled: by dropdock, by a registry, by a careful script. */
+/** The time until the same content can be pulled: with dropdock, a registry and a careful script. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { BulkRounds } from '../bulk-rounds.js';

@@ -1,4 +1,4 @@
-/** 5,000 repositories, and nothing to do: what it costs to be there, and how long a start takes. */
+/** 5,000 repositories without activity: resource usage, and the time of a start. */
 import {
   cpSync,
   linkSync,
@@ -18,7 +18,7 @@ import { Daemon, still } from '../daemon.js';
 import { type Answer, below, type Context, type Question } from '../question.js';
 import { smallDrops } from '../small-drops.js';
 
-/** As long as all others, so that lengths within JSON do not change. */
+/** All names have the same length, so that lengths within JSON do not change. */
 const nameOf = (at: number) => `repo-${String(at).padStart(4, '0')}`;
 
 const STARTS = 5;
@@ -44,7 +44,7 @@ export const rest: Question = {
     const daemon = await begin();
     for (const at of [0, count - 1]) await daemon.check(nameOf(at), 't0', digest);
     const bare = start(process.execPath, ['-e', 'setInterval(() => {}, 1e9)'], { stdio: 'ignore' });
-    // What a start leaves to be done is over: its threads end after 30 s.
+    // The work after a start is finished by then: its threads end after 30 s.
     await pause(context.quick ? 2000 : 45_000);
     const pids = [daemon.pid, bare.pid ?? 0];
     const before = pids.map(cpuOfS);
@@ -111,7 +111,7 @@ function answer({ starts, cpu, memory, count, restS }: Found): Answer {
   };
 }
 
-/** @returns the digest of the image that all of them hold */
+/** @returns the digest of the image that all repositories contain */
 async function makeTree(context: Context, root: string, count: number): Promise<string> {
   const daemon = await Daemon.start(context, root);
   const given = { count: 1, repositories: 1, tagOf: (turn: number) => `t${turn}` };
@@ -146,7 +146,7 @@ function copyRepository(root: string, name: string): void {
   }
 }
 
-/** What is named by a digest is linked, as dropdock does; what names the repository is written anew. */
+/** Links files named by a digest, as dropdock does, and rewrites files that contain the repository's name. */
 function copyTree(from: string, to: string, name: string): void {
   mkdirSync(to, { recursive: true });
   for (const entry of readdirSync(from, { withFileTypes: true })) {

@@ -1,4 +1,4 @@
-/** What one more tag costs in a repository that has many already. */
+/** The cost of one more tag in a repository with many tags. */
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { command } from '../command.js';
@@ -10,7 +10,7 @@ import { smallImage } from '../small-drops.js';
 import { figure, line, median } from '../statistics.js';
 
 const REPOSITORY = 'mirror';
-/** Smaller ones (four files for a tag) are not worth it. */
+/** For smaller repositories (four files per tag) no spare tree is made. */
 const SPARED_MIN = 1000;
 
 export const tags: Question = {
@@ -82,9 +82,9 @@ async function publishOneMore(
     await daemon.idle();
     return took;
   };
-  // Where that goes is worth knowing as well; it is not what one more costs.
+  // Profiled too, but it is not part of the cost of one more tag.
   const filled = await (context.profile ? daemon.measured(() => drop1(drop)) : drop1(drop));
-  // The first finds nothing remembered and many pages not yet written out.
+  // The first one has cold caches, and many pages are not yet written out.
   const [first, ...others] = more;
   if (first) await drop1(first.path);
   await command('sync', '-f', root);

@@ -1,4 +1,4 @@
-/** An inbox in which 100,000 files wait for what is missing: does the daemon notice anything else? */
+/** An inbox in which 100,000 files wait for missing content: does this slow down the daemon? */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, cpuOfS, memoryOf, pause, until } from '../command.js';
@@ -9,13 +9,13 @@ import { type Answer, below, type Question } from '../question.js';
 
 const FILES_PER_DROP = 100;
 
-/** Of these one is the manifest, one the config, two are the layout's own. */
+/** Of these, one is the manifest, one the config, two belong to the layout. */
 const LAYERS_PER_DROP = FILES_PER_DROP - 4 + 1;
 
-/** Looks are more frequent than they are, so that many of them fall into the time that is measured. */
+/** Scans are more frequent than by default, so that many happen during the measurement. */
 const YAML = 'inbox: {scan: 5s}\n';
 
-/** Loaded into the daemon's main thread. Writes the longest stall so far when it is told to. */
+/** Loaded into the daemon's main thread. Writes the longest stall so far on request. */
 const MONITOR = `
 import { writeFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';

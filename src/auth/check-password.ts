@@ -6,13 +6,13 @@ import { bcryptCost, hashOfNobody } from './htpasswd.js';
 export interface PasswordRequest {
   readonly password: string;
   readonly hash: string;
-  /** What a wrong password costs, whosever it is; never less than the hash's own. */
+  /** The bcrypt cost of a wrong password, the same for every user; at least the cost of the hash. */
   readonly cost?: number;
 }
 
 /**
- * A wrong password takes as long for every user: each step of bcrypt's cost doubles the work, so one
- * hash of each cost from the user's own up to the last makes up for the difference exactly.
+ * A wrong password takes equally long for every user: each step of bcrypt's cost doubles the work, so one
+ * extra hash for each cost from the user's own up to the highest adds exactly the difference.
  */
 export const checkPassword = job(
   'background',

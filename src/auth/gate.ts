@@ -1,6 +1,6 @@
 /**
- * Who is asking? Keeps the file of passwords in memory, reads it again when it changes, and
- * remembers for a while which passwords were right, for bcrypt is slow on purpose.
+ * Authenticates callers. Keeps the password file in memory and reloads it when it changes. Caches correct
+ * passwords for a while, because bcrypt is slow on purpose.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -19,32 +19,35 @@ import {
 export type Caller =
   | { readonly kind: 'anonymous' }
   | { readonly kind: 'user'; readonly name: string }
-  /** Said a name and a password, and they are not right. */
+  /** Sent a wrong user name or password. */
   | { readonly kind: 'refused'; readonly name: string }
   /** Too many passwords are being checked. */
   | { readonly kind: 'busy' };
 
-/** What became of a name and a password. */
+/** The result of checking a user name and password. */
 export type Proof =
-  /** With the line that the password was compared with. */
+  /** `hash`: the hash that the password matched. */
   | { readonly kind: 'user'; readonly name: string; readonly hash: string }
   | Extract<Caller, { kind: 'refused' | 'busy' }>;
 
 export interface GateOptions {
-  /** Undefined: nobody has a name here, and every caller is anonymous. */
+  /** The password file. Undefined: there are no users, and every caller is anonymous. */
   readonly htpasswd: string | undefined;
   readonly run: RunJob;
-  /** Milliseconds, of a clock that is never set. */
+  /** Monotonic clock (ms). */
   readonly nowMs: () => number;
-  /** The file was read: for the first time, again, or in vain (then what was read before holds). */
+  /**
+   * Called when the file was read for the first time, read again, or could not be read (then the previous
+   * content stays in use).
+   */
   readonly onRead: (what: { ignored: readonly string[]; error?: Error; first: boolean }) => void;
 }
 
-/** A changed file is noticed within this. */
+/** A changed file is detected within this time. */
 const LOOK_MS = 1000;
 const REMEMBER_MS = 5 * 60_000;
 const REMEMBERED_MAX = 10_000;
-/** One guess costs a thread 5 ms to 300 ms; beyond this many the next is told to come later. */
+/** A password check takes a thread 5 ms to 300 ms; further checks are refused as `busy`. */
 const CHECKS_MAX = 64;
 
 export class Gate {
@@ -70,7 +73,7 @@ export class Gate {
     return proof.kind === 'user' ? { kind: 'user', name: proof.name } : proof;
   }
 
-  /** Is this the user's password? At most so many are compared at one time. */
+  /** Checks a password. The number of concurrent checks is limited. */
   async check({ user, password }: Credentials): Promise<Proof> {
     await this.refresh();
     const hash = this.#passwords.get(user);
@@ -82,11 +85,11 @@ export class Gate {
     if (this.#checks >= CHECKS_MAX) return { kind: 'busy' };
     this.#checks++;
     try {
-      // An unknown name's password takes as long as a known one's.
+      // An unknown user name must take as long as a known one.
       const cost = this.#cost;
       const request = { password, hash: hash ?? hashOfNobody(cost), cost };
       const right = await this.options.run(checkPassword, request);
-      // Nor if the file has changed while it was compared.
+      // Also refuse if the file changed during the comparison.
       if (!right || hash === undefined || this.#passwords.get(user) !== hash) {
         return { kind: 'refused', name: user };
       }
@@ -97,13 +100,13 @@ export class Gate {
     }
   }
 
-  /** The line of this user as it is now; undefined for nobody. */
+  /** Returns the user's current hash; undefined for an unknown user. */
   async hashOf(user: string): Promise<string | undefined> {
     await this.refresh();
     return this.#passwords.get(user);
   }
 
-  /** Reads the file if it has changed; asks at most once a second, unless `now`. */
+  /** Reloads the file if it has changed; checks at most once a second, unless `now`. */
   async refresh({ now = false } = {}): Promise<void> {
     if (this.options.htpasswd === undefined) return;
     const nowMs = this.options.nowMs();
@@ -121,7 +124,7 @@ export class Gate {
     try {
       const version = (await fileVersion(path)) ?? 'absent';
       if (version === this.#version) return;
-      // Remembered before it is read: a file that is bad is told of once.
+      // Set before reading, so that an invalid file is reported once.
       this.#version = version;
       const { passwords, ignored } = parseHtpasswd((await readConfigured(path)).toString('utf8'));
       this.#passwords = passwords;

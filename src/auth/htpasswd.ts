@@ -1,25 +1,27 @@
-/** The file of names and passwords, and the header in which a client says its own. Pure. */
+/** Parses the password file and the Authorization header. Pure. */
 
-/** Users and their bcrypt hashes. */
+/** Bcrypt hashes by user name. */
 export type Passwords = ReadonlyMap<string, string>;
 
-/** As `htpasswd -B` writes it, and as bcrypt's other implementations do. */
+/** As written by `htpasswd -B` and other bcrypt implementations. */
 const BCRYPT = /^\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
-/** What `htpasswd -C` takes at most; a comparison at 17 lasts some ten seconds. */
+/** The maximum of `htpasswd -C`; a comparison at cost 17 takes about ten seconds. */
 const COST_MAX = 17;
 
-/** How often, as a power of two, a hash's function is repeated. */
+/** Returns the cost of a hash: the base-2 logarithm of its number of rounds. */
 export function bcryptCost(hash: string): number {
   return Number(hash.slice(4, 6));
 }
 
-/** A hash that no password is known for, of that cost. */
+/** Returns a hash of this cost that matches no known password. */
 export function hashOfNobody(cost: number): string {
   const digits = String(cost).padStart(2, '0');
   return `$2b$${digits}$abcdefghijklmnopqrstuuYjGm5S5c0xDOYl1fTa6J8fLZ2Bv8mK.`;
 }
 
-/** The cost at which every wrong password is compared: the highest, so that it tells no users apart. */
+/**
+ * Returns the cost for all wrong passwords: the highest in use, so that response times do not reveal users.
+ */
 export function sharedCost(passwords: Passwords): number {
   let cost = 5;
   for (const hash of passwords.values()) cost = Math.max(cost, bcryptCost(hash));
@@ -27,8 +29,8 @@ export function sharedCost(passwords: Passwords): number {
 }
 
 /**
- * Reads `name:hash` lines; empty lines and comments are passed over.
- * @returns also the names (or line numbers) whose hash is not bcrypt: nobody gets in with those
+ * Parses `name:hash` lines; skips empty lines and comments.
+ * @returns also the names (or line numbers) whose hash is not bcrypt: these users cannot log in
  */
 export function parseHtpasswd(text: string): { passwords: Passwords; ignored: string[] } {
   const passwords = new Map<string, string>();
@@ -50,9 +52,9 @@ export interface Credentials {
 }
 
 /**
- * Reads an Authorization header. `anonymous` where there is none, and for an empty name with an
- * empty password, which is what containers/image (skopeo, podman) sends when it has none to give.
- * RFC 7617: the name ends at the first colon.
+ * Parses an Authorization header. Returns `anonymous` without a header, and for an empty user name with an
+ * empty password: containers/image (skopeo, podman) sends that when it has no credentials. RFC 7617: the user
+ * name ends at the first colon.
  */
 export function parseAuthorization(
   header: string | undefined,
@@ -67,7 +69,7 @@ export function parseAuthorization(
   return user === '' && password === '' ? 'anonymous' : { user, password };
 }
 
-/** Reads an Authorization header. @returns undefined for one that holds no token (RFC 6750, 2.1) */
+/** Parses an Authorization header. @returns undefined if it contains no bearer token (RFC 6750, 2.1) */
 export function parseBearer(header: string | undefined): string | undefined {
   return /^bearer +([A-Za-z0-9._~+/-]+=*) *$/i.exec(header ?? '')?.[1];
 }

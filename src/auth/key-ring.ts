@@ -1,6 +1,6 @@
 /**
- * Keeps the keys of tokens in memory and reads their file again when it changes. A process that cannot
- * read it has a key of its own: its tokens are good as long as it lives, and nowhere else.
+ * Keeps the token keys in memory and reloads their file when it changes. A process that cannot read the file
+ * uses its own key: its tokens are valid only in this process.
  */
 
 import { DropdockError } from '../errors.js';
@@ -17,23 +17,23 @@ import {
 
 export interface KeyRingOptions {
   readonly path: string;
-  /** Makes the file where there is none, and puts a new key into it once in a while. */
+  /** Creates the file if it is missing, and adds a new key when rotation is due. */
   readonly makes: boolean;
   readonly run: RunJob;
-  /** Milliseconds, of a clock that is never set. */
+  /** Monotonic clock (ms). */
   readonly nowMs: () => number;
   /** Milliseconds since the epoch. */
   readonly clockMs: () => number;
-  /** Other keys than before, or the file cannot be read. */
+  /** Called when the keys changed or the file cannot be read. */
   readonly onChange: (what: KeySource) => void;
 }
 
 export type KeySource =
   | { readonly from: 'file'; readonly ignored: readonly number[] }
-  /** The keys that were read before hold, or else one of this process alone. */
+  /** `before`: the previous keys stay in use. `memory`: only the key of this process is in use. */
   | { readonly from: 'before' | 'memory'; readonly error?: Error };
 
-/** A changed file is noticed within this. */
+/** A changed file is detected within this time. */
 const LOOK_MS = 1000;
 
 export class KeyRing {
@@ -46,7 +46,7 @@ export class KeyRing {
 
   constructor(readonly options: KeyRingOptions) {}
 
-  /** What a token is signed with now. */
+  /** Returns the key that signs new tokens. */
   async signing(): Promise<TokenKey> {
     await this.refresh();
     return signingKey(this.#keys, this.options.clockMs()) ?? this.#own;
@@ -54,11 +54,11 @@ export class KeyRing {
 
   async find(id: string): Promise<TokenKey | undefined> {
     await this.refresh();
-    // Its own for good: a file that appears must not end what was signed a moment ago.
+    // The own key stays valid: tokens signed with it must not become invalid when a file appears.
     return [...this.#keys, this.#own].find((key) => key.id === id);
   }
 
-  /** Reads the file if it has changed; asks at most once a second, unless `now`. */
+  /** Reloads the file if it has changed; checks at most once a second, unless `now`. */
   async refresh({ now = false } = {}): Promise<void> {
     const nowMs = this.options.nowMs();
     if (this.#looking === undefined && (now || nowMs - this.#lookedMs >= LOOK_MS)) {
@@ -78,7 +78,7 @@ export class KeyRing {
       await run(makeTokenKey, { path, nowMs: clockMs() });
       await this.#read();
     } catch (error) {
-      // Read and told again once it can be.
+      // Forces a reload and a report as soon as the file is readable.
       this.#version = undefined;
       const from = this.#keys.length > 0 ? 'before' : 'memory';
       this.#tell({ from, error: error as Error }, (error as Error).message);
@@ -89,7 +89,7 @@ export class KeyRing {
     const { path, makes } = this.options;
     const version = await fileVersion(path);
     if (version === undefined) {
-      // Who takes the file away means what was signed with it.
+      // Deleting the file revokes all tokens signed with its keys.
       this.#keys = [];
       this.#version = undefined;
       if (!makes) this.#tell({ from: 'memory' }, '');
@@ -100,7 +100,7 @@ export class KeyRing {
     if (keys.length === 0) {
       throw new DropdockError(
         'settings.invalid',
-        `${path} holds no key of 32 characters or more.`,
+        `${path} contains no key of at least 32 characters.`,
         {
           path,
         },
@@ -111,7 +111,7 @@ export class KeyRing {
     this.#tell({ from: 'file', ignored }, `${keys.map(({ id }) => id)} ${ignored}`);
   }
 
-  /** Each thing once, until it is another. */
+  /** Reports each state once, until it changes. */
   #tell(what: KeySource, detail: string): void {
     const told = `${what.from} ${detail}`;
     if (told === this.#told) return;

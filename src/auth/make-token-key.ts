@@ -1,4 +1,4 @@
-/** Writes the file of keys that tokens are signed with. */
+/** Writes the file of token signing keys. */
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { hasErrno } from '../errors.js';
@@ -22,12 +22,12 @@ export interface TokenKeyRequest {
 }
 
 const FILE_BYTES_MAX = 64 * 1024;
-/** What a process that died left beside the file. */
+/** The age after which a temporary file of a dead process is deleted. */
 const LEFTOVER_MS = 3600_000;
 
 /**
- * Makes the file of keys, or puts a new key into it, unless another process has done so meanwhile. The
- * file appears whole, and at no moment anybody else can read it: its directory is its owner's alone.
+ * Creates the key file, or adds a new key to it, unless another process has done so already. The file appears
+ * complete, and no other user can ever read it: only the owner has access to its directory.
  */
 export const makeTokenKey = job(
   'fast',
@@ -40,14 +40,15 @@ export const makeTokenKey = job(
     const temporary = `${path}.${randomBytes(8).toString('hex')}`;
     removeLeftovers(disk, directory, nowMs);
     withOpen(disk, temporary, 'create', (fd) => {
-      // Before there is anything in it.
+      // Set before any content is written.
       disk.setMode(fd, 0o600);
       writeAll(disk, fd, Buffer.from(withNewKey(before ?? '', nowMs)), 0);
       disk.sync(fd);
     });
     try {
       if (before === undefined) linkUnlessThere(disk, temporary, path);
-      // Two at once: the later one's key counts. A new key signs nothing for a while, so nothing is lost.
+      // If two processes add a key at once, the later one wins. A new key is not used for signing at first,
+      // so no token becomes invalid.
       else disk.rename(temporary, path);
     } finally {
       removeIfThere(disk, temporary);
@@ -56,7 +57,7 @@ export const makeTokenKey = job(
   },
 );
 
-/** Of several that make the first file at once, all use the one that was there first. */
+/** If several processes create the file at once, all use the first one. */
 function linkUnlessThere(disk: Disk, from: string, path: string): void {
   try {
     disk.link(from, path);

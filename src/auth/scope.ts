@@ -1,9 +1,8 @@
 /**
- * What a token is good for, as the distribution project's token specification has it: in a query and
- * in a challenge a text (`repository:team/app:pull`), in a token an object. Pure. This registry has
- * two things to give: to pull from a repository, and to read the catalog. Whatever else is asked for
- * (a push, a type it does not know, a name no repository can have) is left out, as the specification
- * wants it.
+ * The scope of a token, as in the distribution project's token specification: text in a query and in a
+ * challenge (`repository:team/app:pull`), an object in a token. Pure. This registry grants two kinds of
+ * access: pulling from a repository and reading the catalog. Any other requested scope (push, an unknown
+ * type, an invalid name) is ignored, as the specification requires.
  */
 import * as v from 'valibot';
 import { isRepositoryName, type RepositoryName } from '../image/names.js';
@@ -24,7 +23,7 @@ export function formatScope({ type, name, actions }: Access): string {
   return `${type}:${name}:${actions.join(',')}`;
 }
 
-/** @param scopes each may hold several, with spaces in between: so a form has them */
+/** @param scopes each may contain several scopes separated by spaces, as in a form */
 export function parseScopes(scopes: readonly string[]): Access[] {
   const found = new Map<string, Access>();
   for (const text of scopes.flatMap((each) => each.split(/\s+/))) {
@@ -53,7 +52,7 @@ const accesses = v.array(
   }),
 );
 
-/** Reads the claim of a token that was signed here. @returns undefined for what is none */
+/** Parses the access claim of a token signed here. @returns undefined if it is invalid */
 export function parseAccess(claim: unknown): Access[] | undefined {
   const read = v.safeParse(accesses, claim);
   return read.success ? read.output : undefined;

@@ -1,31 +1,28 @@
 /**
- * The secrets that tokens are signed with, one to a line of a file: `<secret> <when it was made>`. The
- * first line signs, and all of them are accepted, so that a secret can be replaced while tokens of the
- * last one are about. Pure, but for chance.
+ * The secrets that sign tokens, one per line of a file: `<secret> <creation time>`. The first line signs; all
+ * lines are accepted, so that a secret can be replaced while tokens signed with the previous one are in use.
+ * Pure, except for random numbers.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 
 export interface TokenKey {
-  /** Names the key in a token; tells nothing of the secret. */
+  /** Identifies the key in a token; reveals nothing about the secret. */
   readonly id: string;
   readonly secret: Uint8Array;
-  /** Milliseconds since the epoch; 0 where the file does not say. */
+  /** Milliseconds since the epoch; 0 if the file has no time. */
   readonly madeMs: number;
 }
 
-/** HS256 is as strong as its key: 32 bytes, in base64url 43 characters. */
+/** HS256 is as strong as its key: 32 bytes, which are 43 characters in base64url. */
 const SECRET_BYTES = 32;
 const SECRET_LENGTH_MIN = 32;
 
-/**
- * A key that was just made signs nothing for so long: every endpoint that shares the file must have
- * seen it first.
- */
+/** A new key signs no tokens for this time: every endpoint that shares the file must load it first. */
 const UNUSED_MS = 60_000;
-/** After so long the daemon makes another one. */
+/** The daemon adds a new key after this time. */
 const ROTATE_MS = 30 * 24 * 3600 * 1000;
 
-/** @returns also the numbers of lines whose secret is too short to be one: those are not used */
+/** @returns also the line numbers whose secret is too short; these are not used */
 export function parseTokenKeys(text: string): { keys: TokenKey[]; ignored: number[] } {
   const keys: TokenKey[] = [];
   const ignored: number[] = [];
@@ -38,7 +35,7 @@ export function parseTokenKeys(text: string): { keys: TokenKey[]; ignored: numbe
   return { keys, ignored };
 }
 
-/** A key of one process, that no file has. */
+/** Returns a random key for this process only, which is in no file. */
 export function randomKey(): TokenKey {
   return toKey(randomSecret(), 0);
 }
@@ -53,7 +50,7 @@ function toKey(text: string, madeMs: number): TokenKey {
   return { id: id.slice(0, 16), secret, madeMs };
 }
 
-/** The first, unless others may not know it yet. */
+/** Returns the first key, or the second while other processes may not know the first yet. */
 export function signingKey(keys: readonly TokenKey[], nowMs: number): TokenKey | undefined {
   const [first, second] = keys;
   return first && second && nowMs - first.madeMs < UNUSED_MS ? second : first;
@@ -64,7 +61,7 @@ export function isRotationDue(keys: readonly TokenKey[], nowMs: number): boolean
   return first === undefined || nowMs - first.madeMs >= ROTATE_MS;
 }
 
-/** The text of a file with a new key in front. The one before stays; those before that go. */
+/** Returns the file's text with a new key in front. The previous key stays; older keys are removed. */
 export function withNewKey(text: string, nowMs: number): string {
   const line = `${randomSecret()} ${new Date(nowMs).toISOString()}`;
   const before = text.split(/\r?\n/).find((each) => parseTokenKeys(each).keys.length > 0);

@@ -1,9 +1,9 @@
 /**
- * Tokens as the distribution project specifies them (JWT): who asked, and what the token is good for.
- * Whether that one may read it is not in the token: it is judged at each request, from the settings of
- * that moment, as it is for a password. So a token tells nothing of what exists or is protected, and a
- * change of the settings counts at once. One of a user holds a mark of the line of his password: when
- * that line changes or goes, the token is void.
+ * Tokens (JWT) as specified by the distribution project: the user and the requested access. A token does not
+ * say whether the user may read a repository: each request checks that against the current settings, as it
+ * does for a password. So a token reveals nothing about what exists or is protected, and changed settings
+ * apply at once. A user's token contains a fingerprint of the user's line in the password file: if that line
+ * changes or is removed, the token becomes invalid.
  */
 import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { Gate, Proof } from './gate.js';
@@ -11,18 +11,20 @@ import type { KeyRing } from './key-ring.js';
 import { type Access, parseAccess } from './scope.js';
 import type { TokenKey } from './token-keys.js';
 
-/** Who issues tokens, and whom they are for. */
+/** The issuer and the audience of tokens. */
 export const SERVICE = 'dropdock';
-/** What the clocks of two endpoints may differ by. */
+/** The tolerated clock difference between two endpoints. */
 const SKEW_SECONDS = 60;
 const ALGORITHM = 'HS256';
-/** Loaded by the first token: it is 6 MiB of memory that an endpoint without passwords need not have. */
+/**
+ * Loaded with the first token: it takes 6 MiB of memory, which an endpoint without passwords does not need.
+ */
 const loadJose = () => import('jose');
 
 export interface TokensOptions {
   readonly gate: Gate;
   readonly keys: KeyRing;
-  /** How long a token is good. */
+  /** The lifetime of a token. */
   readonly lifetimeMs: () => number;
   /** Milliseconds since the epoch. */
   readonly clockMs: () => number;
@@ -42,7 +44,7 @@ export class Tokens {
     return Math.floor(this.options.lifetimeMs() / 1000);
   }
 
-  /** @param proof the user whose password was right just now; undefined for nobody */
+  /** @param proof the user whose password was just verified; undefined for an anonymous token */
   async issue(
     proof: Extract<Proof, { kind: 'user' }> | undefined,
     access: readonly Access[],
@@ -64,7 +66,9 @@ export class Tokens {
       .sign(key.secret);
   }
 
-  /** Undefined for a token that is not ours, is over, or whose password is another by now. */
+  /**
+   * Returns undefined if the token is from another issuer, is expired, or the user's password has changed.
+   */
   async identify(token: string): Promise<TokenHolder | undefined> {
     const verified = await this.#verify(token);
     if (verified === undefined) return undefined;
@@ -97,7 +101,7 @@ export class Tokens {
           issuer: SERVICE,
           audience: SERVICE,
           requiredClaims: ['sub', 'exp', 'nbf'],
-          // By its age as well: a lifetime that was shortened counts for tokens that are about.
+          // Also check the age: a shortened lifetime must apply to existing tokens.
           maxTokenAge: this.lifetimeSeconds,
           clockTolerance: SKEW_SECONDS,
           currentDate: new Date(clockMs()),
@@ -111,7 +115,7 @@ export class Tokens {
   }
 }
 
-/** Tells one line of the passwords from another, and nobody what is in it. */
+/** Returns a fingerprint of a line of the password file; it does not reveal the hash. */
 function markOf({ name, hash }: { readonly name: string; readonly hash: string }, key: TokenKey) {
   const text = `password ${name.length}:${name}${hash}`;
   return createHmac('sha256', key.secret).update(text).digest('base64url').slice(0, 22);

@@ -1,5 +1,4 @@
-/** The commands history and config; they only read. */
-import { formatDuration, isDuration } from '../settings/schema.js';
+/** The command history. */
 import {
   type CommandContext,
   EXIT,
@@ -37,27 +36,3 @@ export async function history(
   }
   return EXIT.done;
 }
-
-export function config(context: CommandContext): ExitCode {
-  const { settings, origins } = context;
-  if (context.json) {
-    printJson(context, { settings, origins: Object.fromEntries(origins) });
-    return EXIT.done;
-  }
-  const rows = [...origins].map(([name, origin]) => {
-    const path = name.split('.');
-    const value = path.reduce<unknown>((each, key) => (each as Plain)[key], settings);
-    const shown = isDuration(path) ? formatDuration(Number(value)) : JSON.stringify(value);
-    return [name, shown, `(${origin})`];
-  });
-  context.print(formatTable(rows));
-  for (const [name, values] of Object.entries(settings.targets)) {
-    context.print(`targets ${name}: ${JSON.stringify(values)}\n`);
-  }
-  for (const [pattern, values] of Object.entries(settings.repositories)) {
-    context.print(`repositories ${pattern}: ${JSON.stringify(values)}\n`);
-  }
-  return EXIT.done;
-}
-
-type Plain = Record<string, unknown>;

@@ -1,14 +1,10 @@
-/** The commands init and verify. */
-import { resolve } from 'node:path';
+/** The command verify, and verify --repair. */
 import { openServices } from '../daemon/services.js';
 import { targetNamed } from '../daemon/targets.js';
 import type { RepositoryId } from '../image/names.js';
-import { prepareInbox } from '../inbox/claim.js';
 import type { Log } from '../log.js';
 import type { RepairResult } from '../publisher/target.js';
 import { shownTarget } from '../settings/target-settings.js';
-import { prepareTree } from '../storage/prepare-tree.js';
-import { allDirectories } from '../storage/tree-paths.js';
 import {
   type CommandContext,
   EXIT,
@@ -18,25 +14,8 @@ import {
   idOf,
   printJson,
   readTarget,
-  rootsOf,
-  runHere,
   unknownRepository,
 } from './command-context.js';
-
-export async function init(context: CommandContext): Promise<ExitCode> {
-  const roots = rootsOf(context);
-  const inbox = resolve(context.settings.paths.inbox);
-  await runHere(prepareTree, { roots, directories: allDirectories(roots) });
-  await runHere(prepareInbox, { inbox });
-  if (context.json) printJson(context, { inbox, ...roots });
-  else {
-    context.print(
-      `inbox      ${inbox}\npublished  ${roots.published}\nstate      ${roots.state}\n`,
-    );
-    context.print('Ready. Start the daemon with: dropdock run\n');
-  }
-  return EXIT.done;
-}
 
 export interface VerifyOptions {
   readonly repository: string | undefined;

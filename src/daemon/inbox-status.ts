@@ -3,7 +3,12 @@
  * Publishing does not depend on it.
  */
 
-import { pathOfFlatName, type RepositoryId, type RepositoryName } from '../image/names.js';
+import {
+  parseDropName,
+  pathOfFlatName,
+  type RepositoryId,
+  type RepositoryName,
+} from '../image/names.js';
 import { listRejected, type RejectedDrop } from '../inbox/rejected.js';
 import type { EmitEvent, PublishEvent } from '../publisher/events.js';
 import { errorFields } from '../report.js';
@@ -16,7 +21,6 @@ import { repositoryHistory } from '../targets/directory/overview.js';
 import type { DaemonView, KnownDrop, KnownFlip } from '../web/daemon-view.js';
 import type { DropState } from '../web/inbox-view.js';
 import { shownTags } from './log-events.js';
-import { repositoriesOf } from './repositories-of.js';
 
 export interface InboxStatusOptions {
   readonly inbox: string;
@@ -237,6 +241,21 @@ export class InboxStatus implements DaemonView {
 }
 
 /** Both names must parse: a forged receipt must not make a drop visible that its name in `.rejected` hides. */
+/**
+ * Returns the repositories that a drop of this name may belong to: two if the kind of the drop matters.
+ * `app.tar` belongs to `app` as an archive, and to `app.tar` as a directory.
+ */
+function repositoriesOf(path: string): RepositoryName[] {
+  const names = [true, false].map((isFile) => {
+    try {
+      return parseDropName(path, isFile).repository;
+    } catch {
+      return undefined;
+    }
+  });
+  return names[0] === undefined ? [] : [...new Set(names.filter((name) => name !== undefined))];
+}
+
 function repositoriesOfRejected(claim: string, drop: string): RepositoryName[] {
   const all = [pathOfFlatName(claim), drop].map(repositoriesOf);
   return all.some(({ length }) => length === 0) ? [] : [...new Set(all.flat())];

@@ -9,13 +9,12 @@ import { type Claim, claimKey } from '../inbox/inbox-paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
 import { scan } from '../inbox/scan-job.js';
 import { incomplete, Settler, type SettleSettings, type Times } from '../inbox/settle.js';
-import { InboxWatch } from '../inbox/watch.js';
+import { InboxWatch, placesToWatch } from '../inbox/watch.js';
 import type { ClaimedDrop } from '../publisher/drop-record.js';
 import { errorFields } from '../report.js';
-import { inChunks } from './breaths.js';
 import { type ClaimableDrop, toClaimedDrop } from './claimed-drop.js';
 import { Claiming } from './claiming.js';
-import { placesToWatch } from './places-to-watch.js';
+import { inChunks } from './in-chunks.js';
 import { ScanTimer } from './scan-timer.js';
 import type { Services } from './services.js';
 

@@ -17,7 +17,14 @@ import { InboxStatus } from './inbox-status.js';
 import { logEvents } from './log-events.js';
 import { Notices } from './notices.js';
 import { Targets } from './targets.js';
-import { UpkeepMemory } from './upkeep-memory.js';
+
+/** What the upkeep remembers between rounds. */
+export class UpkeepMemory {
+  /** Claims of this process that the last round found unattended, by `claimKey`. */
+  forgottenClaims: ReadonlySet<string> = new Set();
+  /** The last logged reason why a repository cannot be cleaned, by target and id. */
+  readonly warningOf = new Map<string, string>();
+}
 
 export interface Services {
   /** The current settings. A copy of this object by spreading keeps the settings of that moment. */

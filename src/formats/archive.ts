@@ -1,4 +1,4 @@
-/** Opens an archive drop, whatever it is packed in, and reads what it holds. */
+/** Opens an archive drop, compressed or not, and reads its content. */
 import { basename, dirname } from 'node:path';
 import { DropdockError } from '../errors.js';
 import { LISTED_MAX } from '../image/limits.js';
@@ -16,13 +16,13 @@ import { ARCHIVE_START_BYTES, unsupportedArchive } from './unsupported.js';
 
 export type Packing = 'tar' | Compression;
 
-/** Tools pad an archive to whole records, of 10 KiB mostly. */
+/** Tools pad an archive to complete records, usually of 10 KiB. */
 const PADDING_BYTES_MAX = 1024 * 1024;
 const ZEROS_BYTES_MIN = 64 * 1024;
 
 /**
- * What a file is packed in; undefined for a file that is no archive (yet).
- * @param root no link leads from there to it
+ * Returns how a file is packed; undefined if it is not an archive (yet).
+ * @param root must be a path without links
  */
 export function packingOf(
   disk: Disk,
@@ -37,13 +37,13 @@ export function packingOf(
 
 export interface ArchiveToOpen {
   readonly path: string;
-  /** Where the members of a compressed archive are written. */
+  /** Directory for the unpacked members of a compressed archive. */
   readonly spool: string;
   readonly progress: Progress | undefined;
 }
 
 /**
- * @throws format.unknown, archive.truncated and all that reading an archive throws
+ * @throws format.unknown, archive.truncated and all errors of reading an archive
  */
 export async function openArchive<T>(
   disk: Disk,
@@ -55,7 +55,7 @@ export async function openArchive<T>(
     if (packing === undefined) {
       const unsupported = unsupportedArchive(start);
       if (unsupported) throw unsupported;
-      throw new DropdockError('format.unknown', 'The file is no archive.', { path: '.' });
+      throw new DropdockError('format.unknown', 'The file is not an archive.', { path: '.' });
     }
     if (packing !== 'tar') {
       checkArchiveSpace(disk, { place: dirname(spool), size: disk.statOpen(fd).size });
@@ -70,13 +70,13 @@ export async function openArchive<T>(
 
 export interface PlainTar {
   readonly bundle: Bundle;
-  /** More follows its end mark than tools pad with. */
+  /** More bytes follow the end mark than the padding of any tool. */
   readonly isPreallocated: boolean;
 }
 
 /**
- * Only for a plain tar, whose members are found without reading it all.
- * @param root no link leads from there to it
+ * Opens a plain tar. Its members are found without reading all of it.
+ * @param root must be a path without links
  */
 export function openPlainTar<T>(
   disk: Disk,
@@ -91,7 +91,11 @@ export function openPlainTar<T>(
   });
 }
 
-/** No compressed archive does: its writer made room for the rest. @param root no link leads from there to it */
+/**
+ * Returns true if the file ends in zeros. A complete compressed archive does not: its writer reserved the
+ * space.
+ * @param root must be a path without links
+ */
 export function endsInZeros(disk: Disk, root: string, path: string): boolean {
   return withArchive(disk, root, path, (fd) => {
     const { size } = disk.statOpen(fd);
@@ -124,7 +128,7 @@ function withArchive<T>(
   return result;
 }
 
-/** The directories on the way are closed before anything is read: what is thrown then leaves nothing running. */
+/** Closes the directories on the path before anything is read, so that an error leaves no file open. */
 function openInside(disk: Disk, root: string, path: string): number {
   let fd: number | undefined;
   try {
@@ -137,10 +141,10 @@ function openInside(disk: Disk, root: string, path: string): number {
     throw error;
   }
   if (fd !== undefined) return fd;
-  throw new DropdockError('content.missing', 'The archive is gone.', { path: basename(path) });
+  throw new DropdockError('content.missing', 'The archive was removed.', { path: basename(path) });
 }
 
-/** `tar c path/to/layout` puts a directory before every name, and other files may lie beside that. */
+/** `tar c path/to/layout` puts a directory before every name, and the archive may contain other files too. */
 function fromImageDirectory(bundle: Bundle): Bundle {
   const names = bundle.names();
   if (recogniseBundle(bundle) !== undefined) return bundle;
@@ -150,7 +154,7 @@ function fromImageDirectory(bundle: Bundle): Bundle {
     const listed = directories.map((directory) => directory.slice(0, -1));
     throw new DropdockError(
       'format.unknown',
-      `The archive holds the directories of several images: ${listed.slice(0, LISTED_MAX).join(', ')}. Make an archive of each.`,
+      `The archive contains several image directories: ${listed.slice(0, LISTED_MAX).join(', ')}. Create one archive for each.`,
       { path: '.', found: listed.slice(0, LISTED_MAX) },
     );
   }
@@ -164,7 +168,7 @@ function fromImageDirectory(bundle: Bundle): Bundle {
   };
 }
 
-/** The directories, nearest to the top, that hold the files an image is recognised by. */
+/** Returns the topmost directories that contain a file by which an image is recognised. */
 function imageDirectories(bundle: Bundle): string[] {
   const held = new Map<string, string[]>();
   for (const path of bundle.names()) {
@@ -187,7 +191,7 @@ function imageDirectories(bundle: Bundle): string[] {
 
 const IMAGE_FILES = new Set(['oci-layout', 'version', SAVE_MANIFEST]);
 
-/** `blobs/` is part of a layout. @returns '' where there is none */
+/** Returns the only top directory. `blobs/` is part of a layout. @returns '' if there is none */
 function onlyDirectory(names: readonly string[]): string {
   const own = names.filter((name) => !isAppleDouble(name));
   const [first = ''] = own;
@@ -195,7 +199,7 @@ function onlyDirectory(names: readonly string[]): string {
   return prefix !== 'blobs/' && own.every((name) => name.startsWith(prefix)) ? prefix : '';
 }
 
-/** What tar on macOS adds for each file and directory: attributes no image has. */
+/** True for the files that tar on macOS adds for extended attributes. They belong to no image. */
 function isAppleDouble(path: string): boolean {
   return /(?:^|\/)(?:\._|__MACOSX\/)/.test(path);
 }

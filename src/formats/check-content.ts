@@ -1,4 +1,4 @@
-/** Do bytes and sizes match what names them? */
+/** Checks that bytes and sizes match their digests and descriptors. */
 import { DropdockError } from '../errors.js';
 import { ambiguous } from '../image/ambiguity.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
@@ -16,14 +16,14 @@ export function checkLength(
   if (found === size || size === UNKNOWN_SIZE) return;
   throw new DropdockError(
     'size.mismatch',
-    `${path} is ${found} bytes long, a descriptor of it says ${size}.`,
+    `${path} is ${found} bytes long, but its descriptor says ${size}.`,
     { path, digest, found, expected: size },
   );
 }
 
 /**
- * One drop may not announce one digest as two things.
- * @param known what it was announced as first
+ * One drop must not give one digest two media types.
+ * @param known the first media type of this digest
  * @throws manifest.ambiguous
  */
 export function checkAnnounced(
@@ -31,12 +31,12 @@ export function checkAnnounced(
   known: string,
 ): void {
   if (mediaType === known) return;
-  throw ambiguous(digest, `is announced as ${known} and as ${mediaType} in one drop`);
+  throw ambiguous(digest, `has the media types ${known} and ${mediaType} in one drop`);
 }
 
 /**
- * @returns what the bytes hash to: the digest, but for signed Docker schema 1, whose digest is that of
- * what was signed (`namedBytes` says why that can be trusted)
+ * @returns the digest of the stored bytes. It is the manifest's digest, except for signed Docker schema 1,
+ * whose digest covers only the signed part (`namedBytes` explains why that is safe)
  */
 export function checkManifestBytes(
   bytes: Buffer,
@@ -54,7 +54,7 @@ export function checkBytes(bytes: Uint8Array, digest: Digest, path: string): voi
   const algorithm = digestAlgorithm(digest);
   const found = digestOfBytes(algorithm, bytes);
   if (found === digest) return;
-  throw new DropdockError('digest.mismatch', `${path} holds other bytes than ${digest}.`, {
+  throw new DropdockError('digest.mismatch', `${path} does not match its digest ${digest}.`, {
     path,
     digest,
     found,
@@ -64,5 +64,5 @@ export function checkBytes(bytes: Uint8Array, digest: Digest, path: string): voi
 /** @throws limit.exceeded */
 export function checkBlobLimit({ digest, size }: Descriptor): void {
   if (size <= BLOB_BYTES_MAX) return;
-  throw new DropdockError('limit.exceeded', `${digest} is larger than any layer.`, { digest });
+  throw new DropdockError('limit.exceeded', `${digest} exceeds the blob size limit.`, { digest });
 }

@@ -1,7 +1,7 @@
 /**
- * Unpacks gzip and zstd to the last byte, as strictly as the strictest client: every checksum is
- * compared, and nothing may follow the last member or frame. What one client ignores (bytes behind the
- * end, a checksum of zstd) makes another refuse the image.
+ * Unpacks gzip and zstd completely, as strictly as the strictest client: every checksum is compared, and
+ * nothing may follow the last member or frame. Some clients ignore bytes after the end or a zstd checksum,
+ * but others refuse such an image.
  */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -11,11 +11,11 @@ import xxhash, { type XXHash } from 'xxhash-wasm';
 import { DropdockError, isSystemError } from '../errors.js';
 import { ZSTD_WINDOW_BYTES_MAX } from '../image/limits.js';
 
-/** What clients unpack. */
+/** The compressions that clients support. */
 export type LayerCompression = 'gzip' | 'zstd';
 
 /**
- * Hands the unpacked bytes to `use`, piece by piece; what `use` throws is passed on.
+ * Passes the unpacked bytes to `use`, piece by piece; errors of `use` are passed on.
  * @throws archive.truncated, archive.damaged, limit.exceeded
  */
 export async function decompress(
@@ -39,7 +39,7 @@ async function gunzip(
     }
   };
   const gunzip = createGunzip();
-  // A pipeline that is torn down may tell of its own end only, and not of what tore it down.
+  // A pipeline that is destroyed may report only its own end, not the cause.
   let refusal: unknown;
   const consume = async (chunks: AsyncIterable<Buffer>) => {
     for await (const chunk of chunks) {
@@ -58,7 +58,7 @@ async function gunzip(
   }
   // zlib stops at a zero byte after the last member.
   if (gunzip.bytesWritten < packedBytes)
-    throw damaged('something follows the end of the gzip data');
+    throw damaged('there are bytes after the end of the gzip data');
 }
 
 function explainZlib(error: unknown): unknown {
@@ -82,25 +82,25 @@ async function unzstd(
 }
 
 const FRAME_MAGIC = 0xfd2fb528;
-/** The last four bits are free: RFC 8878, "Skippable Frames". */
+/** Any value is allowed in the last four bits: RFC 8878, "Skippable Frames". */
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const BLOCK_HEADER_BYTES = 3;
 const CHECKSUM_BYTES = 4;
 
 type ZstdPart =
-  /** Both kinds of frame begin with four bytes that name the kind. */
+  /** Both kinds of frame begin with four bytes that identify the kind. */
   'magic' | 'skippable length' | 'descriptor' | 'frame header' | 'block header' | 'checksum';
 
 /**
- * Walks over the frames of zstd data (RFC 8878, section 3), for fzstd compares no checksum and no
- * length. Each frame gets a decoder of its own.
+ * Reads the frames of zstd data (RFC 8878, section 3), because fzstd checks neither checksums nor lengths.
+ * Each frame gets its own decoder.
  */
 class ZstdReader {
   #part: ZstdPart = 'magic';
-  /** The small parts are gathered here until they are there in full. */
+  /** Collects a small part until it is complete. */
   #gathered: Buffer = Buffer.alloc(0);
   #wanted = 4;
-  /** Bytes of a block, or of a skippable frame, that are still to come. */
+  /** Remaining bytes of a block or a skippable frame. */
   #body = 0;
   #isSkipping = false;
   #isLastBlock = false;
@@ -195,16 +195,16 @@ class ZstdReader {
     if ((magic & 0xfffffff0) === SKIPPABLE_MAGIC) {
       this.#expect('skippable length', 4);
     } else if (magic === FRAME_MAGIC) {
-      // The decoder is given the magic number too.
+      // The decoder needs the magic number too.
       this.#part = 'descriptor';
       this.#wanted = 5;
-    } else throw damaged('what follows is no zstd frame');
+    } else throw damaged('the next bytes are not a zstd frame');
   }
 
   #takeBlockHeader(bytes: Buffer): void {
     const header = bytes.readUIntLE(0, BLOCK_HEADER_BYTES);
     const [isRepeated, isReserved] = [((header >> 1) & 3) === 1, ((header >> 1) & 3) === 3];
-    if (isReserved) throw damaged('a block of a kind that does not exist');
+    if (isReserved) throw damaged('a block has a reserved type');
     this.#isLastBlock = (header & 1) !== 0;
     this.#body = isRepeated ? 1 : header >> 3;
     this.#frame?.push(bytes);
@@ -218,7 +218,7 @@ class ZstdReader {
   }
 }
 
-/** Window, dictionary and length, which follow the descriptor: RFC 8878, 3.1.1.1. */
+/** Returns the length of window, dictionary and content size after the descriptor: RFC 8878, 3.1.1.1. */
 function fieldsBytes(descriptor: number): number {
   const isSingleSegment = (descriptor & 0x20) !== 0;
   const dictionary = [0, 1, 2, 4][descriptor & 3] ?? 0;
@@ -247,7 +247,7 @@ class ZstdFrame {
     this.#expectedBytes = contentBytes(header);
     limitWindow(header, this.#expectedBytes);
     this.#decoder = new Decompress((unpacked) => {
-      // The decoder goes on using its memory.
+      // Not a copy: the decoder reuses this memory, so `use` must not keep the piece.
       const piece = Buffer.from(unpacked.buffer, unpacked.byteOffset, unpacked.byteLength);
       this.#bytes += BigInt(piece.length);
       this.#sum?.update(piece);
@@ -258,7 +258,7 @@ class ZstdFrame {
         throw error;
       }
     });
-    // The checksum is compared here; the decoder is told that there is none.
+    // The checksum is compared here, so the header for the decoder says that there is none.
     const plain = Buffer.from(header);
     plain.writeUInt8(header.readUInt8(4) & ~4, 4);
     this.push(plain);
@@ -268,7 +268,7 @@ class ZstdFrame {
     try {
       this.#decoder.push(bytes, isLast);
     } catch (cause) {
-      // It does nothing else but decode, so whatever it throws (a RangeError as well) is said of the bytes.
+      // The decoder only decodes, so every error (a RangeError too) means damaged data.
       throw this.#refusal ?? damaged((cause as Error).message, cause);
     }
   }
@@ -283,7 +283,7 @@ class ZstdFrame {
 
   /** @throws archive.damaged */
   check(checksum: Buffer): void {
-    // What the decoder still holds back of a very small frame.
+    // Flushes bytes that the decoder still buffers for a very small frame.
     this.push(new Uint8Array(0), true);
     if (this.#sum === undefined) return;
     const found = Number(this.#sum.digest() & 0xffffffffn);
@@ -291,7 +291,7 @@ class ZstdFrame {
   }
 }
 
-/** What the header says of the frame's unpacked length; undefined where it says nothing. */
+/** Returns the unpacked length from the frame header; undefined if it has none. */
 function contentBytes(header: Buffer): bigint | undefined {
   const bytes = lengthBytes(header.readUInt8(4));
   const at = header.length - bytes;
@@ -300,7 +300,7 @@ function contentBytes(header: Buffer): bigint | undefined {
   return BigInt(header.readUIntLE(at, bytes)) + (bytes === 2 ? 256n : 0n);
 }
 
-/** The decoder takes as much memory at once as the header asks for. @throws limit.exceeded */
+/** The decoder allocates as much memory at once as the header asks for. @throws limit.exceeded */
 function limitWindow(header: Buffer, content: bigint | undefined): void {
   const isSingleSegment = (header.readUInt8(4) & 0x20) !== 0;
   const described = header.readUInt8(5);
@@ -309,7 +309,7 @@ function limitWindow(header: Buffer, content: bigint | undefined): void {
   if (window <= ZSTD_WINDOW_BYTES_MAX) return;
   throw new DropdockError(
     'limit.exceeded',
-    `A zstd frame asks for a window of ${window} bytes; ${ZSTD_WINDOW_BYTES_MAX} is the most.`,
+    `A zstd frame needs a window of ${window} bytes; the limit is ${ZSTD_WINDOW_BYTES_MAX}.`,
   );
 }
 

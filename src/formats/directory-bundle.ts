@@ -1,4 +1,4 @@
-/** A drop that is a directory. Its owner may change it while it is read; nothing is followed. */
+/** A drop that is a directory. Its owner may change it while it is read; no link is followed. */
 import { posix } from 'node:path';
 import { DropdockError } from '../errors.js';
 import type { Entry } from '../storage/disk.js';
@@ -7,7 +7,7 @@ import type { InsideDirectory } from '../storage/inside-directory.js';
 import type { Bundle } from './file-source.js';
 
 export interface DirectoryBundle extends Bundle {
-  /** What lies at its top; looked at once. */
+  /** The entries at its top; read once. */
   entries(): readonly Entry[];
 }
 
@@ -32,7 +32,7 @@ export function directoryBundle(inside: InsideDirectory): DirectoryBundle {
         throw new DropdockError('path.outside', `${name} is a link.`, { path: name });
       }
       if (stat.kind !== 'file') {
-        throw new DropdockError('file.type', `${name} is no regular file.`, { path: name });
+        throw new DropdockError('file.type', `${name} is not a regular file.`, { path: name });
       }
       return stat.size;
     },
@@ -50,8 +50,8 @@ export function directoryBundle(inside: InsideDirectory): DirectoryBundle {
 }
 
 /**
- * What a path stands for: docker save before version 25 wrote a layer that images share once, and
- * links to it (`<id>/layer.tar`). Nothing else is followed, and no link of a link.
+ * Returns the path of a layer. docker save before version 25 wrote a shared layer once, with links to it
+ * (`<id>/layer.tar`). No other link is followed, and no link to a link.
  * @throws path.outside
  */
 function resolveLayer(inside: InsideDirectory, path: string): string {

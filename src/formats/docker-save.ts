@@ -1,7 +1,7 @@
 /**
- * `docker save` before version 25, and what skopeo and podman write as docker-archive: a
- * manifest.json that names configs and layer tars (moby, image/tarexport). It keeps no manifest, so
- * one is built: the same tar gives the same digest on every host, but not the upstream one.
+ * The docker-archive format of `docker save` before version 25, skopeo and podman: a manifest.json that lists
+ * configs and layer tars (moby, image/tarexport). It contains no manifest, so one is built: the same tar
+ * gives the same digest on every host, but it differs from the upstream digest.
  */
 import { createHash } from 'node:crypto';
 import * as v from 'valibot';
@@ -37,7 +37,7 @@ const imageConfig = v.object({
   rootfs: v.nullish(v.object({ diff_ids: v.nullish(v.array(v.string())) })),
 });
 
-/** What a manifest.json names, before its layers are looked for. */
+/** An entry of manifest.json, before its layers are located. */
 export interface SavedEntry {
   readonly names: readonly string[];
   readonly configDigest: Digest;
@@ -45,13 +45,13 @@ export interface SavedEntry {
 }
 
 export interface SaveOptions {
-  /** Nothing more will come: what is torn stays so. */
+  /** No more data will arrive: an incomplete file stays incomplete. */
   readonly isEndKnown: boolean;
-  /** True for an image that was found elsewhere: it is not read here. */
+  /** Returns true for an image that was already found elsewhere; it is not read here. */
   readonly isElsewhere?: (entry: SavedEntry) => boolean;
 }
 
-/** @throws json.*, digest.*, limit.exceeded; what may still arrive is in `missing` */
+/** @throws json.*, digest.*, limit.exceeded; content that may still arrive is in `missing` */
 export function readDockerSave(
   bundle: Bundle,
   { isEndKnown, isElsewhere = () => false }: SaveOptions,
@@ -89,21 +89,21 @@ export function readDockerSave(
   return { images, missing };
 }
 
-/** As members are found: `./` and the backslashes of Windows are other ways to write it. */
+/** Normalizes a path like the names of members: `./` and the backslashes of Windows are accepted. */
 function checkPath(path: string): string {
   const inside = memberPath(path);
   if (inside !== undefined && inside !== '') return inside;
   const [code, why] =
     inside === ''
-      ? (['json.invalid', 'names no file'] as const)
-      : (['path.outside', 'leads out of the drop'] as const);
-  throw new DropdockError(code, `A path in ${SAVE_MANIFEST}, "${path}", ${why}.`, {
+      ? (['json.invalid', 'is empty'] as const)
+      : (['path.outside', 'points outside the drop'] as const);
+  throw new DropdockError(code, `The path "${path}" in ${SAVE_MANIFEST} ${why}.`, {
     path: SAVE_MANIFEST,
     found: path,
   });
 }
 
-/** Reads each config once, however many images share it. @throws limit.exceeded */
+/** Reads each config once, even if many images share it. @throws limit.exceeded */
 function configReader(bundle: Bundle): (path: string) => Buffer | undefined {
   const known = new Map<string, Buffer | undefined>();
   let bytes = 0;
@@ -112,7 +112,7 @@ function configReader(bundle: Bundle): (path: string) => Buffer | undefined {
     const config = bundle.read(path, MANIFEST_BYTES_MAX);
     bytes += config?.length ?? 0;
     if (bytes > SAVED_CONFIGS_BYTES_MAX) {
-      throw new DropdockError('limit.exceeded', 'The configs are longer than any images have.', {
+      throw new DropdockError('limit.exceeded', 'The image configs are larger than the limit.', {
         path,
       });
     }
@@ -121,12 +121,12 @@ function configReader(bundle: Bundle): (path: string) => Buffer | undefined {
   };
 }
 
-/** @throws digest.mismatch where the name of the file says another digest */
+/** @throws digest.mismatch if the file name contains another digest */
 function digestOfConfig(config: Buffer, path: string): Digest {
   const configDigest = digestFrom('sha256', createHash('sha256').update(config).digest('hex'));
   const named = /([0-9a-f]{64})(?:\.json)?$/.exec(path)?.[1];
   if (named === undefined || named === digestHex(configDigest)) return configDigest;
-  throw new DropdockError('digest.mismatch', `${path} holds other bytes.`, {
+  throw new DropdockError('digest.mismatch', `${path} does not match the digest in its name.`, {
     path,
     digest: `sha256:${named}`,
     found: configDigest,
@@ -147,7 +147,7 @@ function readImage(
   if (diffIds.length !== layerPaths.length) {
     throw new DropdockError(
       'json.invalid',
-      `${configPath} speaks of ${diffIds.length} layers, ${SAVE_MANIFEST} of ${layerPaths.length}.`,
+      `${configPath} lists ${diffIds.length} layers, but ${SAVE_MANIFEST} lists ${layerPaths.length}.`,
       { path: configPath },
     );
   }
@@ -166,7 +166,10 @@ export interface StoredLayer {
   readonly compression: 'none' | 'gzip' | 'zstd';
 }
 
-/** As docker writes manifests: these fields in this order, three spaces. Nothing else may vary. */
+/**
+ * Writes a manifest like docker: these fields in this order, indented by three spaces. Any change here
+ * changes digests.
+ */
 export function buildManifest(image: SavedImage, layers: readonly StoredLayer[]): Buffer {
   const isDocker = layers.every(({ compression }) => compression !== 'zstd');
   const tar = isDocker

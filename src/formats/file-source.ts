@@ -1,28 +1,28 @@
-/** What every reader reads from: named files, wherever they lie: a directory, a tar, a stream. */
+/** The interface that every reader reads from: named files in a directory, a tar or a stream. */
 import type { BlobSource } from '../image/staged-content.js';
 
 export interface Bundle {
-  /** The names at hand; for a directory only those at its top. */
+  /** The known names; for a directory only those at its top. */
   names(): readonly string[];
-  /** The files in a directory of it, by their names in there; left out where `names` has them all. */
+  /** The names of the files in a subdirectory; not defined if `names` already returns all of them. */
   below?(directory: string): readonly string[];
   /**
-   * Bytes of a regular file; undefined where there is none.
+   * Length in bytes of a regular file; undefined if there is none.
    * @throws path.outside, file.type
    */
   size(path: string): number | undefined;
   /**
-   * A small file, whole; undefined where there is none.
-   * @throws limit.exceeded when it is longer than `max` bytes; path.outside, file.type
+   * Reads a small file completely; undefined if there is none.
+   * @throws limit.exceeded if it is longer than `max` bytes; path.outside, file.type
    */
   read(path: string, max: number): Buffer | undefined;
-  /** Where the bytes of a file are read from when it is ingested. */
+  /** The source of a file's bytes when it is stored. */
   source(path: string): BlobSource;
 }
 
-/** What a repository's current snapshot holds already, so that a drop may leave it out. */
+/** Content of the repository's current snapshot, which a drop may leave out. */
 export interface PublishedContent {
-  /** Bytes of a blob it serves; undefined for others. */
+  /** Length in bytes of a blob that is served; undefined for other blobs. */
   sizeOf(digest: string): number | undefined;
   readManifest(digest: string): Buffer | undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * Which format the names of a drop speak of. Asked of every directory at every look at the inbox, so
- * it loads no reader.
+ * Recognises the format of a drop by its file names. Every scan of the inbox calls this for each directory,
+ * so this file imports no reader.
  */
 
 import { DOCKER_SAVE_MANIFEST_BYTES_MAX } from '../image/limits.js';
@@ -12,8 +12,8 @@ export type Format = 'oci-layout' | 'skopeo-dir' | 'docker-save';
 export const SAVE_MANIFEST = 'manifest.json';
 
 /**
- * The format a directory has, or is on its way to: tools write their files in every order.
- * Undefined for a name space, an empty directory, and strangers.
+ * Returns the format of a directory, even if it is incomplete: tools write their files in any order.
+ * Undefined for a namespace, an empty directory and unknown entries.
  */
 export function recogniseDirectory(entries: readonly Entry[]): Format | undefined {
   return recogniseNames(
@@ -23,15 +23,15 @@ export function recogniseDirectory(entries: readonly Entry[]): Format | undefine
 }
 
 /**
- * The directories that belong to a docker-archive which is a directory: those that its manifest.json
- * leads into. None for a manifest.json of another kind, or one that is not there in full.
+ * Returns the directories of an unpacked docker-archive that its manifest.json refers to. Empty for another
+ * kind of manifest.json, or an incomplete one.
  */
 export function savedDirectories(manifest: Buffer): ReadonlySet<string> {
   const below = savePaths(manifest).filter((path) => path.includes('/'));
   return new Set(below.map((path) => path.slice(0, path.indexOf('/'))));
 }
 
-/** The files that a manifest.json of docker save names; none for any other document. */
+/** Returns the files that a manifest.json of docker save lists; empty for any other document. */
 export function savePaths(manifest: Buffer): string[] {
   let document: unknown;
   try {
@@ -49,18 +49,18 @@ export function savePaths(manifest: Buffer): string[] {
     .map((path) => path.replace(/^(?:\.?\/)+/, ''));
 }
 
-/** True where manifest.json is a list of images, as docker save writes it, or begins like one. */
+/** True if manifest.json is a list of images, as docker save writes it, or the beginning of one. */
 export function isSaveManifest(bundle: Bundle, path = SAVE_MANIFEST): boolean {
   const bytes = bundle.read(path, DOCKER_SAVE_MANIFEST_BYTES_MAX);
   return bytes?.toString('utf8').trimStart().startsWith('[') === true;
 }
 
-/** @param isSave whether its manifest.json is that of `docker save` */
+/** @param isSave true if its manifest.json was written by `docker save` */
 export function recogniseNames(
   names: readonly string[],
   isSave: () => boolean,
 ): Format | undefined {
-  // docker save since 25 writes a layout and a manifest.json for those who know no layouts.
+  // docker save since 25 writes a layout, and a manifest.json for readers that do not support layouts.
   if (names.includes('oci-layout') || names.includes('index.json')) return 'oci-layout';
   if (names.includes(SAVE_MANIFEST) && isSave()) return 'docker-save';
   if (names.includes('version') || names.includes(SAVE_MANIFEST)) return 'skopeo-dir';

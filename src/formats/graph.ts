@@ -1,6 +1,6 @@
 /**
- * Walks from the images a drop names to everything they refer to. Shared by all formats: a format
- * only says where a digest lies.
+ * Walks from the images of a drop to everything they refer to. All formats share this; a format only locates
+ * the file of a digest.
  */
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
@@ -35,23 +35,23 @@ export interface Graph {
   readonly leftOut: readonly LeftOut[];
 }
 
-/** Where a format keeps the content of a digest. */
+/** Returns the path where a format keeps the content of a digest. */
 export interface Locate {
   manifest(digest: Digest): string;
   blob(digest: Digest): string;
 }
 
-/** What a place in the graph needs to know of the way to it. */
+/** How the walk reached a node of the graph. */
 interface Way {
-  /** What refers to this. */
+  /** The parent that refers to this node. */
   readonly by: string;
   readonly chain: readonly Digest[];
-  /** An entry of an index: absent platforms are legal. */
+  /** True for an entry of an index: its platform may be absent. */
   readonly inIndex: boolean;
 }
 
 /**
- * @throws every content error that more bytes cannot heal; what may still arrive is in `missing`
+ * @throws every content error that more data cannot fix; content that may still arrive is in `missing`
  */
 export function readGraph(
   roots: readonly { readonly descriptor: Descriptor; readonly by: string }[],
@@ -88,7 +88,7 @@ class GraphWalk {
     };
   }
 
-  /** @returns true when the manifest is there (what it refers to may still be missing) */
+  /** @returns true if the manifest exists (its references may still be missing) */
   visitManifest(descriptor: Descriptor, way: Way): boolean {
     const { digest } = descriptor;
     if (way.chain.includes(digest)) {
@@ -97,7 +97,7 @@ class GraphWalk {
     if (way.chain.length > INDEX_DEPTH_MAX) {
       throw new DropdockError(
         'index.too-deep',
-        `${digest} lies more than ${INDEX_DEPTH_MAX} indexes deep.`,
+        `${digest} is nested more than ${INDEX_DEPTH_MAX} indexes deep.`,
         { digest },
       );
     }
@@ -117,7 +117,7 @@ class GraphWalk {
     this.#manifestBytes += bytes.length;
     const isTooMuch = this.#manifestBytes > MANIFESTS_TOTAL_BYTES_MAX;
     if (this.#manifests.size >= MANIFESTS_PER_DROP_MAX || isTooMuch) {
-      throw new DropdockError('limit.exceeded', 'The drop holds too many manifests.');
+      throw new DropdockError('limit.exceeded', 'The drop contains too many manifests.');
     }
     const known = { digest, size: bytes.length, manifest };
     const staged = source ? { ...known, bytes, source } : { ...known, bytes: undefined };
@@ -132,14 +132,14 @@ class GraphWalk {
     }
     const absent: Missing[] = [];
     for (const child of manifest.manifests) {
-      // An index may list anything (image-spec, image-index.md); what is no manifest is a blob.
+      // An index may list anything (image-spec, image-index.md); an entry that is not a manifest is a blob.
       if (manifestKind(child.mediaType) === undefined) this.#visitBlob(child, way);
       else if (!this.visitManifest(child, { ...way, inIndex: true })) {
         const entry = this.#missing.get(child.digest);
         if (entry?.tolerable) absent.push(entry);
       }
     }
-    // Platforms may be absent, but an index of nothing is no image.
+    // Platforms may be absent, but an index without any present entry is not an image.
     if (absent.length > 0 && absent.length === manifest.manifests.length) {
       for (const entry of absent) {
         this.#missing.set(entry.digest, { ...entry, tolerable: false });
@@ -154,7 +154,7 @@ class GraphWalk {
     const { digest, size } = descriptor;
     const path = this.locate.manifest(digest);
     if (size > MANIFEST_BYTES_MAX) {
-      throw new DropdockError('json.too-large', `${digest} is longer than any client reads.`, {
+      throw new DropdockError('json.too-large', `${digest} is larger than any client accepts.`, {
         digest,
         path,
       });
@@ -180,7 +180,7 @@ class GraphWalk {
     return undefined;
   }
 
-  /** Docker schema 1 tells no sizes: there the file itself does. */
+  /** Docker schema 1 has no sizes, so the size of the file is used. */
   #sizeOf({ digest, size }: Descriptor, path: string): number {
     if (size !== UNKNOWN_SIZE) return size;
     return this.bundle.size(path) ?? this.published.sizeOf(digest) ?? 0;
@@ -199,7 +199,7 @@ class GraphWalk {
     const servedSize = this.published.sizeOf(digest);
     if (servedSize !== undefined) checkLength(descriptor, servedSize, path);
     if (this.#isThere(descriptor, path)) {
-      // What this repository serves already need not be read again.
+      // Content that this repository already serves need not be read again.
       const isServed = servedSize !== undefined;
       const source = isServed ? ('published' as const) : this.bundle.source(path);
       this.#blobs.set(digest, { digest, size, source });
@@ -213,13 +213,13 @@ class GraphWalk {
       checkBytes(bytes, digest, `the data of ${digest}`);
       this.#blobs.set(digest, { digest, size: bytes.length, source: { data: bytes } });
     } else if (isForeignLayer(mediaType)) {
-      this.#leftOut.set(digest, { what: digest, why: 'a layer that clients fetch elsewhere' });
+      this.#leftOut.set(digest, { what: digest, why: 'a layer that clients fetch from its URLs' });
     } else {
       this.#miss({ digest, path, by, tolerable: false, platform: undefined });
     }
   }
 
-  /** A file that is too short may still grow; one that is too long never shrinks. */
+  /** A file that is too short may still grow; a file that is too long is an error. */
   #isThere({ digest, size }: Descriptor, path: string): boolean {
     const found = this.bundle.size(path);
     if (found === undefined || found < size) return false;

@@ -1,4 +1,7 @@
-/** What lies in a layout's `blobs` and is not part of its images: other images above all. */
+/**
+ * Finds content in the `blobs` directory of a layout that does not belong to its images, such as other
+ * images.
+ */
 import { DropdockError } from '../errors.js';
 import { type Digest, isDigest } from '../image/digest.js';
 import { LISTED_MAX, MANIFEST_BYTES_MAX, MANIFESTS_TOTAL_BYTES_MAX } from '../image/limits.js';
@@ -6,7 +9,7 @@ import { type Manifest, parseManifest } from '../image/manifest.js';
 import type { LeftOut } from '../image/staged-content.js';
 import type { Bundle } from './file-source.js';
 
-/** A manifest that was found by looking; its bytes are not checked. */
+/** A manifest that was found by scanning; its bytes are not verified. */
 export interface HeldManifest {
   readonly digest: Digest;
   readonly size: number;
@@ -18,7 +21,7 @@ export interface HeldBlobs {
   readonly others: readonly Digest[];
 }
 
-/** @param known what needs no look */
+/** @param known blobs that need no scan */
 export function findHeldBlobs(bundle: Bundle, known: ReadonlySet<string>): HeldBlobs {
   const manifests: HeldManifest[] = [];
   const others: Digest[] = [];
@@ -35,7 +38,7 @@ export function findHeldBlobs(bundle: Bundle, known: ReadonlySet<string>): HeldB
   return { manifests, others };
 }
 
-/** In an order that does not depend on the disk. */
+/** Sorted, so that the result does not depend on the disk. */
 function digestsIn(bundle: Bundle): { digest: Digest; path: string }[] {
   return ['sha256', 'sha512'].flatMap((algorithm) =>
     filesBelow(bundle, `blobs/${algorithm}`)
@@ -45,7 +48,7 @@ function digestsIn(bundle: Bundle): { digest: Digest; path: string }[] {
   );
 }
 
-/** The files in a directory of a drop; '' for its top. */
+/** Returns the files in a directory of a drop; '' is the top. */
 export function filesBelow(bundle: Bundle, directory: string): readonly string[] {
   if (bundle.below) return bundle.below(directory);
   const prefix = directory === '' ? '' : `${directory}/`;
@@ -55,10 +58,10 @@ export function filesBelow(bundle: Bundle, directory: string): readonly string[]
     .map((name) => name.slice(prefix.length));
 }
 
-/** Undefined for whatever is none: a layer, a config, a document of another kind. */
+/** Undefined for a file that is not a manifest: a layer, a config, another document. */
 function manifestIn(bundle: Bundle, path: string): Manifest | undefined {
   const bytes = bundle.read(path, MANIFEST_BYTES_MAX);
-  // Layers are told by their first byte, without looking for an end of a text in them.
+  // Skips layers by their first byte, without parsing them as text.
   if (bytes?.[0] !== 0x7b) return undefined;
   try {
     return parseManifest(bytes, undefined, path);
@@ -68,7 +71,7 @@ function manifestIn(bundle: Bundle, path: string): Manifest | undefined {
   }
 }
 
-/** What a receipt says of them. */
+/** The entries for the receipt. */
 export function heldLeftOut({ manifests, others }: HeldBlobs): LeftOut[] {
   const children = new Set(
     manifests.flatMap(({ manifest }) => manifest.manifests.map(({ digest }) => digest)),
@@ -77,13 +80,13 @@ export function heldLeftOut({ manifests, others }: HeldBlobs): LeftOut[] {
   return [
     ...listed(
       tops.map(({ digest }) => digest),
-      { what: 'images', why: 'in the drop, and named by nothing in it', isHeld: true },
+      { what: 'images', why: 'in the drop, but nothing refers to them', isHeld: true },
     ),
-    ...listed(others, { what: 'blobs', why: 'in the drop, and no part of its images' }),
+    ...listed(others, { what: 'blobs', why: 'in the drop, but not part of its images' }),
   ];
 }
 
-/** Each by its name, or all in one entry where there are many. */
+/** Lists each by name, or many in one entry. */
 export function listed(names: readonly string[], { what, ...entry }: LeftOut): LeftOut[] {
   if (names.length <= LISTED_MAX) return names.map((name) => ({ what: name, ...entry }));
   const shown = names.slice(0, LISTED_MAX).join(', ');

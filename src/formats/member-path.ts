@@ -1,15 +1,15 @@
 /** Paths inside an archive. Pure. */
 
 /**
- * The path a member is found by: without `./`, and with forward slashes where a tool on Windows wrote
- * backslashes. Undefined where it leads out of the archive.
+ * Normalizes the path of a member: removes `./`, and replaces backslashes written by Windows tools. Undefined
+ * if it points outside the archive.
  */
 export function memberPath(path: string): string | undefined {
   const slashed = path.replaceAll('\\', '/');
   return slashed.startsWith('/') ? undefined : joinInside(slashed.split('/'), true);
 }
 
-/** Where a link leads that lies in `directory`. Undefined where it leads out of the archive. */
+/** Resolves a link in `directory`. Undefined if it points outside the archive. */
 export function linkTarget(directory: readonly string[], link: string): string | undefined {
   return link.startsWith('/') ? undefined : joinInside([...directory, ...link.split('/')], false);
 }

@@ -1,26 +1,26 @@
-/** Decides which tags a drop's images get: the path wins over the names inside. Pure. */
+/** Decides the tags of a drop's images. The drop's name takes precedence over names inside it. Pure. */
 import { DropdockError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import { parseImageReference, type Tag } from '../image/names.js';
 import type { StagedManifest, StagedRoot } from '../image/staged-content.js';
 
-/** An image as a layout lists it. */
+/** An image listed in a layout. */
 export interface NamedRoot {
   readonly digest: Digest;
-  /** What the tool called it: bare tags and full references, in any order. */
+  /** Its names in the drop: bare tags and full references, in any order. */
   readonly names: readonly string[];
 }
 
-/** What the drop's own name asks for. */
+/** What the name of the drop requests. */
 export interface WantedName {
   readonly tag: Tag | undefined;
-  /** A bundle: repositories and tags come from inside, and are decided when it is split. */
+  /** True for a bundle: repositories and tags come from inside, and are set when it is split. */
   readonly fromInside?: boolean;
 }
 
 /**
- * @throws tag.ambiguous when one tag is asked for and several images are there;
- *   tag.conflict when two images claim one tag
+ * @throws tag.ambiguous if one tag is requested for several images; tag.conflict if two images have the same
+ * tag
  */
 export function nameRoots(
   listed: readonly NamedRoot[],
@@ -50,9 +50,9 @@ export function nameRoots(
     const { tags, invalid } = tagsFrom(names);
     for (const tag of tags) claimTag(owner, tag, digest);
     if (tags.length === 0 && main.has(digest)) {
-      const why = invalid.length === 0 ? '' : ` (${invalid.join(', ')} is no tag)`;
+      const why = invalid.length === 0 ? '' : ` (invalid: ${invalid.join(', ')})`;
       warnings.push(`${digest} has no tag${why}; it is published by digest only`);
-    } else warnings.push(...invalid.map((each) => `${each} is no tag; ${digest} does not get it`));
+    } else warnings.push(...invalid.map((each) => `ignored the invalid tag ${each} of ${digest}`));
     return { digest, tags, names: [...names] };
   });
   return {
@@ -72,21 +72,21 @@ function giveTag(
   if (images.length !== 1 || only === undefined) {
     throw new DropdockError(
       'tag.ambiguous',
-      `The drop's name gives the tag ${tag}, but the drop holds ${images.length} images.`,
+      `The drop's name gives the tag ${tag}, but the drop contains ${images.length} images.`,
       { path: tag, images: images.slice(0, 20) },
     );
   }
   const others = [...namesOf.values()]
     .flatMap((names) => tagsFrom(names).tags)
     .filter((each, at, all) => each !== tag && all.indexOf(each) === at);
-  const warning = `tagged ${tag}, as the drop's name says; inside it is ${others.join(', ')}`;
+  const warning = `tagged ${tag} as in the drop's name; its tag inside is ${others.join(', ')}`;
   return {
     roots: digests.map((digest) => ({ digest, tags: digest === only ? [tag] : [], names: [] })),
     warnings: others.length > 0 ? [warning] : [],
   };
 }
 
-/** @returns what is no tag as well, quoted */
+/** @returns the invalid names too, quoted */
 function tagsFrom(names: Iterable<string>): { tags: Tag[]; invalid: string[] } {
   const tags = new Set<Tag>();
   const invalid = new Set<string>();
@@ -101,7 +101,7 @@ function tagsFrom(names: Iterable<string>): { tags: Tag[]; invalid: string[] } {
 function claimTag(owner: Map<Tag, Digest>, tag: Tag, digest: Digest): void {
   const other = owner.get(tag);
   if (other !== undefined && other !== digest) {
-    throw new DropdockError('tag.conflict', `${other} and ${digest} both claim the tag ${tag}.`, {
+    throw new DropdockError('tag.conflict', `${other} and ${digest} have the same tag ${tag}.`, {
       path: tag,
       digest,
     });
@@ -109,7 +109,7 @@ function claimTag(owner: Map<Tag, Digest>, tag: Tag, digest: Digest): void {
   owner.set(tag, digest);
 }
 
-/** The images a person would count: neither part of another one nor attached to one. */
+/** Returns the images without those that are part of another one or attached to one. */
 function mainImages(
   digests: readonly Digest[],
   manifests: readonly StagedManifest[],

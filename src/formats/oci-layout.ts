@@ -19,31 +19,31 @@ const layoutFile = v.object({ imageLayoutVersion: v.string() });
 
 export type LayoutIndex =
   | { readonly descriptors: readonly Descriptor[] }
-  /** What is not (yet) there in full, or is there and lists nothing. */
+  /** The file that is missing or incomplete, or that exists but is empty. */
   | { readonly unready: string; readonly isEmpty: boolean };
 
 /** @throws json.*, digest.invalid */
 export function readLayoutIndex(bundle: Bundle): LayoutIndex {
   const layout = bundle.read('oci-layout', LAYOUT_INDEX_BYTES_MAX);
   const index = bundle.read('index.json', LAYOUT_INDEX_BYTES_MAX);
-  // Tools write both in place: empty or torn, they are on their way.
+  // Tools write both files in place: an empty or incomplete one is still being written.
   if (layout === undefined || !isWholeJson(layout))
     return { unready: 'oci-layout', isEmpty: false };
   if (index === undefined || !isWholeJson(index)) return { unready: 'index.json', isEmpty: false };
   parseJson(layout, 'oci-layout', layoutFile, LAYOUT_INDEX_BYTES_MAX);
   const document = parseJson(index, 'index.json', anyObject, LAYOUT_INDEX_BYTES_MAX);
   const descriptors = parseLayoutIndex(document, 'index.json');
-  // crane, oras and umoci begin with an index that lists nothing.
+  // crane, oras and umoci begin with an empty index.
   if (descriptors.length === 0) return { unready: 'index.json lists no image;', isEmpty: true };
   return { descriptors };
 }
 
-/** Where a layout keeps the content of a digest. */
+/** Returns where a layout keeps the content of a digest. */
 export function blobPlace(digest: Digest): string {
   return `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
 }
 
-/** @throws content errors; what may still arrive is in `missing` */
+/** @throws content errors; content that may still arrive is in `missing` */
 export function readLayoutImages(
   descriptors: readonly Descriptor[],
   bundle: Bundle,
@@ -52,7 +52,7 @@ export function readLayoutImages(
   const leftOut: LeftOut[] = [];
   const images = descriptors.filter((descriptor) => {
     if (manifestKind(descriptor.mediaType) !== undefined) return true;
-    const why = `of type ${descriptor.mediaType}, no manifest`;
+    const why = `of type ${descriptor.mediaType}, not a manifest`;
     leftOut.push({ what: descriptor.digest, why, isHeld: true });
     return false;
   });
@@ -73,7 +73,7 @@ export function readLayoutImages(
   };
 }
 
-/** One for each image, with all that its entries call it. */
+/** Returns one root per image, with the names of all its entries. */
 function toRoots(descriptors: readonly Descriptor[]): NamedRoot[] {
   const namesOf = new Map<Digest, { full: string[]; short: string[] }>();
   for (const { digest, annotations } of descriptors) {

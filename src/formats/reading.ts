@@ -1,4 +1,4 @@
-/** What a reader finds before its images are given their tags. */
+/** The result of a reader, before its images are tagged. */
 import type { Digest } from '../image/digest.js';
 import type {
   BlobSource,
@@ -23,19 +23,19 @@ export interface SavedLayer {
   readonly path: string;
   readonly source: BlobSource;
   readonly size: number;
-  /** What the layer's uncompressed bytes hash to. */
+  /** The digest of the uncompressed layer. */
   readonly diffId: Digest;
 }
 
 export interface UnnamedReading {
-  /** The images the drop names. */
+  /** The images listed in the drop. */
   readonly listed: readonly NamedRoot[];
   readonly manifests: readonly StagedManifest[];
   readonly blobs: readonly StagedBlob[];
   readonly leftOut: readonly LeftOut[];
   readonly warnings: readonly string[];
   readonly missing: readonly Missing[];
-  /** Images without a manifest: it is built when their layers are stored, and they are named then. */
+  /** Images without a manifest. It is built after their layers are stored; then they are tagged. */
   readonly saved: readonly SavedImage[];
 }
 
@@ -49,9 +49,9 @@ export const NOTHING_READ: UnnamedReading = {
   saved: [],
 };
 
-/** What was read of a drop. */
+/** The result of reading a drop. */
 export interface BundleReading extends Reading {
-  /** With images in `saved`, `content` is empty until they are stored. */
+  /** If `saved` has images, `content` is empty until they are stored. */
   readonly unnamed: UnnamedReading;
 }
 
@@ -67,7 +67,7 @@ export function nameReading(unnamed: UnnamedReading, wanted: WantedName): Bundle
   return { content: { roots, manifests, blobs, leftOut, warnings: all }, missing, unnamed };
 }
 
-/** Something without which a drop is not whole. */
+/** A file without which a drop is incomplete. */
 export function missingFile(path: string, by: string): Missing {
   return { digest: '', path, by, tolerable: false, platform: undefined };
 }

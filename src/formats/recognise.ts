@@ -1,4 +1,4 @@
-/** Which format a drop is, by what lies in it and never by its name. */
+/** Recognises the format of a drop by its content, never by its name. */
 import { DropdockError } from '../errors.js';
 import type { Bundle } from './file-source.js';
 import { type Format, isSaveManifest, recogniseNames } from './format.js';
@@ -11,12 +11,12 @@ import { isTarHeader } from './tar-headers.js';
 
 const XZ_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]);
 
-/** The format of what has these files at its top; undefined for strangers. */
+/** Returns the format of a directory with these files at its top; undefined for unknown entries. */
 export function recogniseBundle(bundle: Bundle): Format | undefined {
   return recogniseNames(bundle.names(), () => isSaveManifest(bundle));
 }
 
-/** What an archive's first bytes say; undefined for a file that is none. */
+/** Recognises an archive by its first bytes; undefined if it is not an archive. */
 export function recogniseArchive(start: Buffer): 'tar' | Compression | undefined {
   if (start[0] === 0x1f && start[1] === 0x8b) return 'gzip';
   if (start.subarray(0, 6).equals(XZ_MAGIC)) return 'xz';
@@ -27,8 +27,8 @@ export function recogniseArchive(start: Buffer): 'tar' | Compression | undefined
 }
 
 /**
- * Reads what a drop holds, in whatever format.
- * @throws format.unknown and every other content error; what may still arrive is in `missing`
+ * Reads the content of a drop in any format.
+ * @throws format.unknown and every other content error; content that may still arrive is in `missing`
  */
 export function readBundle(
   bundle: Bundle,
@@ -53,6 +53,6 @@ function readUnnamed(bundle: Bundle, options: ReadingOptions): UnnamedReading {
 
 function noImage(names: readonly string[]): DropdockError {
   const shown = names.slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '');
-  const held = names.length > 0 ? `It holds no image, only ${shown}.` : 'It holds nothing.';
+  const held = names.length > 0 ? `It contains no image, only ${shown}.` : 'It is empty.';
   return new DropdockError('format.unknown', held, { path: '.' });
 }

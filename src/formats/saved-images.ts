@@ -1,8 +1,8 @@
 /**
- * A manifest.json of `docker save`, alone or beside an OCI layout: since version 25 an archive is both,
- * and the two need not name the same images. Nothing that either names is lost: an image of
- * manifest.json that the index leaves out is published by its own manifest where the drop holds that,
- * and by one that is built where it does not.
+ * Reads the manifest.json of `docker save`, alone or next to an OCI layout: since version 25 an archive
+ * contains both, and they may list different images. All listed images are published: an image that only
+ * manifest.json lists is published with its own manifest if the drop contains it, otherwise with a manifest
+ * that dropdock builds.
  */
 import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
@@ -25,16 +25,21 @@ const BUILT_WARNING =
 
 export interface ReadingOptions {
   readonly published: PublishedContent;
-  /** Nothing more will come: an archive's end mark was read, or a directory's time is up. */
+  /**
+   * No more data will arrive: the end mark of an archive was read, or a directory has reached its timeout.
+   */
   readonly isEndKnown: boolean;
 }
 
-/** A docker-archive without an index. @throws content errors; what may still arrive is in `missing` */
+/**
+ * Reads a docker-archive without an index.
+ * @throws content errors; content that may still arrive is in `missing`
+ */
 export function readSaveAlone(bundle: Bundle, options: ReadingOptions): UnnamedReading {
   return readSave(bundle, NOTHING_READ, options);
 }
 
-/** What has an index. @throws content errors; what may still arrive is in `missing` */
+/** Reads a drop with an index. @throws content errors; content that may still arrive is in `missing` */
 export function readLayout(bundle: Bundle, options: ReadingOptions): UnnamedReading {
   if (!bundle.names().includes(SAVE_MANIFEST)) return readPlainLayout(bundle, options);
   if ((bundle.size(SAVE_MANIFEST) ?? 0) > DOCKER_SAVE_MANIFEST_BYTES_MAX) {
@@ -48,10 +53,10 @@ export function readLayout(bundle: Bundle, options: ReadingOptions): UnnamedRead
     const layout = readLayoutImages(index.descriptors, bundle, options.published);
     const isThere = layout.manifests.length > 0 || layout.missing.length === 0;
     if (isThere || !options.isEndKnown) return readBoth(bundle, layout, options);
-    return readSaveInstead(bundle, 'it lists nothing that the drop holds', options);
+    return readSaveInstead(bundle, 'the drop contains none of its images', options);
   }
   const { unready, why } = index;
-  // The index of a layout may come yet; one that is beside no layout was never part of one.
+  // The index of a layout may still arrive; without a layout there is nothing to wait for.
   const isAwaited = unready !== undefined && !options.isEndKnown && isOfLayout(bundle);
   if (isAwaited) return { ...NOTHING_READ, missing: [missingFile(unready, 'the layout')] };
   return readSaveInstead(bundle, why, options);
@@ -70,7 +75,7 @@ function readPlainLayout(bundle: Bundle, { published }: ReadingOptions): Unnamed
 
 type UsableIndex =
   | Extract<ReturnType<typeof readLayoutIndex>, { readonly descriptors: unknown }>
-  /** `unready` names what may still come. */
+  /** `unready` is the file that may still arrive. */
   | { readonly unready?: string; readonly why: string };
 
 function usableIndex(bundle: Bundle): UsableIndex {
@@ -78,14 +83,16 @@ function usableIndex(bundle: Bundle): UsableIndex {
     const index = readLayoutIndex(bundle);
     if ('descriptors' in index) return index;
     const { unready, isEmpty } = index;
-    return isEmpty ? { why: 'it lists no image' } : { unready, why: `no ${unready} that is whole` };
+    return isEmpty
+      ? { why: 'it lists no image' }
+      : { unready, why: `${unready} is missing or incomplete` };
   } catch (error) {
     if (error instanceof DropdockError) return { why: error.message };
     throw error;
   }
 }
 
-/** Its manifest.json speaks of blobs, as that of a layout does. */
+/** True if its manifest.json refers to blobs, as in a layout. */
 function isOfLayout(bundle: Bundle): boolean {
   const bytes = bundle.read(SAVE_MANIFEST, DOCKER_SAVE_MANIFEST_BYTES_MAX);
   return bytes !== undefined && savePaths(bytes).some((path) => path.startsWith('blobs/'));
@@ -97,15 +104,15 @@ function readSaveInstead(bundle: Bundle, why: string, options: ReadingOptions): 
   return { ...read, warnings: [...read.warnings, warning] };
 }
 
-/** The index counts; what only manifest.json names is added. */
+/** The index takes precedence; images that only manifest.json lists are added. */
 function readBoth(bundle: Bundle, layout: UnnamedReading, options: ReadingOptions): UnnamedReading {
   if (layout.missing.some(({ tolerable }) => !tolerable)) return layout;
   try {
     const both = readSave(bundle, layout, options);
     if (!options.isEndKnown) return both;
-    // The images of the index are complete; what manifest.json names besides must not hold them back.
+    // The images of the index are complete, so missing files of manifest.json must not delay them.
     const extra = both.missing.filter((each) => !layout.missing.includes(each));
-    const why = `named by ${SAVE_MANIFEST} only, and not in the drop`;
+    const why = `listed only in ${SAVE_MANIFEST}, and not in the drop`;
     const absent = listed(
       extra.map(({ path }) => path),
       { what: 'files', why, isHeld: true },
@@ -118,7 +125,7 @@ function readBoth(bundle: Bundle, layout: UnnamedReading, options: ReadingOption
   }
 }
 
-/** @param layout what the index leads to; nothing where there is none */
+/** @param layout the content of the index; empty if there is none */
 function readSave(
   bundle: Bundle,
   layout: UnnamedReading,
@@ -148,7 +155,7 @@ function readSave(
   };
 }
 
-/** Which images of a manifest.json have a manifest in the drop: in its index, or among its blobs. */
+/** Finds the images of a manifest.json whose manifest is in the drop: in its index, or among its blobs. */
 class FoundImages {
   readonly listed: NamedRoot[];
   readonly manifests: StagedManifest[];
@@ -177,7 +184,7 @@ class FoundImages {
     }
   }
 
-  /** What lies in `blobs` and is no part of anything found. */
+  /** Content of `blobs` that does not belong to any image found. */
   get held(): HeldBlobs {
     this.#held ??= findHeldBlobs(this.bundle, this.#known);
     const { manifests, others } = this.#held;
@@ -188,7 +195,7 @@ class FoundImages {
     };
   }
 
-  /** Gives the image the names it has in manifest.json only. @returns false where it has no manifest */
+  /** Adds the names that the image has only in manifest.json. @returns false if it has no manifest */
   has(entry: SavedEntry): boolean {
     const listedAs = this.#listedWith(entry.configDigest);
     if (listedAs !== undefined) {
@@ -199,7 +206,7 @@ class FoundImages {
     return this.#adopt(entry);
   }
 
-  /** The image of the index that has this config, or leads to it. */
+  /** Returns the image of the index that has this config, or the index that contains it. */
   #listedWith(configDigest: Digest): Digest | undefined {
     const own = this.manifests
       .filter(({ manifest }) => manifest.config?.digest === configDigest)
@@ -238,7 +245,7 @@ class FoundImages {
   }
 
   #list(digest: Digest, names: readonly string[]): void {
-    // A root once more, with further names.
+    // Adds the root again, with further names.
     this.listed.push({ digest, names });
     for (const name of names) this.#names.add(familiarName(name));
   }
@@ -249,7 +256,7 @@ function knownIn({ manifests, blobs, leftOut }: UnnamedReading): Set<string> {
   return new Set([...digests, ...leftOut.map(({ what }) => what)]);
 }
 
-/** An archive's layers and configs may lie in `blobs` without any manifest. */
+/** The layers and configs of an archive may be in `blobs` without any manifest. */
 function withoutLayersOf(images: readonly SavedImage[], held: HeldBlobs): HeldBlobs {
   const used = new Set(
     images.flatMap(({ configDigest, layers }) => [
@@ -262,7 +269,10 @@ function withoutLayersOf(images: readonly SavedImage[], held: HeldBlobs): HeldBl
 
 const tagsOfRepositories = mapOf(v.string(), mapOf(v.string(), v.string()));
 
-/** Tags that only `repositories` names: the file of docker before 1.10, which no tool reads any more. */
+/**
+ * Returns tags that only the `repositories` file lists. It is from docker before 1.10, and no tool reads it
+ * any more.
+ */
 function lostTags(
   bundle: Bundle,
   roots: readonly NamedRoot[],
@@ -276,7 +286,7 @@ function lostTags(
   const tags = Object.entries(parsed.output).flatMap(([repository, named]) =>
     Object.keys(named).map((tag) => `${repository}:${tag}`),
   );
-  const why = 'a tag that only the file repositories names';
+  const why = 'a tag that only the repositories file lists';
   return listed(
     tags.filter((name) => !given.has(familiarName(name))),
     { what: 'tags', why, isHeld: true },
@@ -285,7 +295,7 @@ function lostTags(
 
 const imageConfig = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
 
-/** Configs of images that manifest.json does not name. */
+/** Returns configs of images that manifest.json does not list. */
 function lostConfigs(
   bundle: Bundle,
   images: readonly SavedImage[],
@@ -297,7 +307,7 @@ function lostConfigs(
     if (hex === undefined || used.has(`sha256:${hex}` as Digest)) return false;
     return isConfig(bundle, path);
   });
-  const why = `an image that ${SAVE_MANIFEST} does not name`;
+  const why = `an image that ${SAVE_MANIFEST} does not list`;
   return listed(paths, { what: 'images', why, isHeld: true });
 }
 
@@ -316,7 +326,7 @@ function isConfig(bundle: Bundle, path: string): boolean {
   }
 }
 
-/** Images below the top of an archive, which the one at its top knows nothing of. */
+/** Finds images in subdirectories of an archive that the image at its top does not refer to. */
 export function imagesInside(bundle: Bundle): LeftOut[] {
   const directories = bundle.names().flatMap((name) => {
     const path = /^(.+)\/(?:oci-layout|index\.json|manifest\.json)$/.exec(name)?.[1];
@@ -326,7 +336,7 @@ export function imagesInside(bundle: Bundle): LeftOut[] {
   return listed([...new Set(directories)], { what: 'directories', why, isHeld: true });
 }
 
-/** As people write it: Docker Hub, and its `library/`, are left out. */
+/** Removes Docker Hub and its `library/` from the name, as people write it. */
 function familiarName(name: string): string {
   const { repository = '', tag = '' } = parseImageReference(name);
   return `${repository.replace(/^(?:index\.)?docker\.io\//, '').replace(/^library\//, '')}:${tag}`;

@@ -1,7 +1,7 @@
 /**
- * skopeo's `dir:` directories, as `skopeo copy` and `skopeo sync --dest dir` write them: a `version`
- * file, `manifest.json`, blobs under bare hex names, and `<hex>.manifest.json` for each image of a
- * list (containers/image, directory transport). Only sha256 can be named in this format.
+ * skopeo's `dir:` directories, as written by `skopeo copy` and `skopeo sync --dest dir`: a `version` file,
+ * `manifest.json`, blobs named by their hex digest, and `<hex>.manifest.json` for each image of a list
+ * (containers/image, directory transport). The format supports only sha256.
  */
 import { DropdockError } from '../errors.js';
 import { digestHex } from '../image/digest.js';
@@ -16,7 +16,7 @@ import { missingFile, NOTHING_READ, type UnnamedReading } from './reading.js';
 
 const SCHEMA1_WARNING = 'Docker schema 1: current clients (containerd 2, Docker) refuse to pull it';
 
-/** @throws content errors; what may still arrive is in `missing` */
+/** @throws content errors; content that may still arrive is in `missing` */
 export function readSkopeoDir(bundle: Bundle, published: PublishedContent): UnnamedReading {
   const unready = (path: string): UnnamedReading => ({
     ...NOTHING_READ,
@@ -25,17 +25,17 @@ export function readSkopeoDir(bundle: Bundle, published: PublishedContent): Unna
   const version = bundle.read('version', 1024);
   if (version === undefined || version.length === 0) return unready('version');
   if (!/^Directory Transport Version: 1\./.test(version.toString('latin1'))) {
-    throw new DropdockError('format.unknown', 'The version file names no known dir: format.', {
+    throw new DropdockError('format.unknown', 'The version file has an unknown dir: format.', {
       path: 'version',
     });
   }
   const length = bundle.size('manifest.json') ?? 0;
   if (length > MANIFEST_BYTES_MAX) {
-    throw new DropdockError('json.too-large', 'manifest.json is longer than any client reads.', {
+    throw new DropdockError('json.too-large', 'manifest.json is larger than any client accepts.', {
       path: 'manifest.json',
     });
   }
-  // It is written in place and has no descriptor: a torn one is on its way.
+  // The file is written in place and has no descriptor: an incomplete one is still being written.
   const bytes = bundle.read('manifest.json', MANIFEST_BYTES_MAX);
   if (bytes === undefined || !isWholeJson(bytes)) return unready('manifest.json');
 
@@ -60,7 +60,7 @@ export function readSkopeoDir(bundle: Bundle, published: PublishedContent): Unna
   };
 }
 
-/** What `skopeo copy` of a signed image puts beside it; no registry API serves it. */
+/** Returns the signatures that `skopeo copy` adds; no registry API serves them. */
 function signaturesIn(bundle: Bundle): LeftOut[] {
   return bundle
     .names()

@@ -1,6 +1,6 @@
 /**
- * A compressed archive can only be read from its beginning to its end. This is done once: what may
- * be content is hashed while it is written to the work area, from where it moves into the store.
+ * A compressed archive can only be read from beginning to end. This is done once: possible content is hashed
+ * while it is written to the work area, and is moved into the store from there.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { join } from 'node:path';
@@ -30,13 +30,13 @@ interface Spooled {
 }
 
 export interface SpoolOptions {
-  /** Where the members are written. */
+  /** Directory for the members. */
   readonly directory: string;
   /** Counts the compressed bytes that were read. */
   readonly progress: Progress | undefined;
 }
 
-/** @throws archive.truncated, archive.damaged, limit.exceeded; what TarHeaders throws */
+/** @throws archive.truncated, archive.damaged, limit.exceeded; errors of TarHeaders */
 export async function openSpooledBundle(
   disk: Disk,
   fd: number,
@@ -47,7 +47,7 @@ export async function openSpooledBundle(
   const reader = new SpoolReader(disk, directory);
   const progress = { compressed: 0 };
   const source = Readable.from(fileChunks(disk, fd, progress, watched), { objectMode: false });
-  // A pipeline that is torn down may tell of its own end only, and not of what tore it down.
+  // A pipeline that is destroyed may report only its own end, not the cause.
   let refusal: unknown;
   const consume = async (chunks: AsyncIterable<Buffer>) => {
     for await (const chunk of chunks) {
@@ -86,7 +86,7 @@ function* fileChunks(
   }
 }
 
-/** Node 20 has no zstd; fzstd is small, pure, and fast enough to keep up with a disk. */
+/** Node 20 has no zstd; fzstd is small, pure JavaScript, and fast enough for a disk. */
 async function* unzstd(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const out: Buffer[] = [];
   const decoder = new Decompress((chunk) => {
@@ -111,7 +111,7 @@ async function* unxz(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   }
 }
 
-/** It tells the reason as a number in its message (xz_ret in xz-embedded's xz.h). */
+/** The reason is a number in the message (xz_ret in xz-embedded's xz.h). */
 function explainXz(error: unknown): unknown {
   if (error instanceof DropdockError || isSystemError(error)) return error;
   const { message } = error as Error;
@@ -132,7 +132,7 @@ function unsupportedXz(what: string, cause: unknown): DropdockError {
   return new DropdockError('format.unknown', message, { path: '.', found: 'xz' }, cause);
 }
 
-/** It does nothing but decode, so whatever it throws (a RangeError as well) is said of the bytes. */
+/** The decoder only decodes, so every error (a RangeError too) means damaged data. */
 function pushZstd(decoder: Decompress, chunk: Uint8Array, isLast: boolean): void {
   try {
     decoder.push(chunk, isLast);
@@ -151,11 +151,11 @@ function limitExpansion(expanded: number, compressed: number): void {
   if (expanded <= compressed * EXPANSION_FACTOR_MAX + EXPANSION_BYTES_FREE) return;
   throw new DropdockError(
     'limit.exceeded',
-    `The archive expands to more than ${EXPANSION_FACTOR_MAX} times its size.`,
+    `The unpacked archive is more than ${EXPANSION_FACTOR_MAX} times larger than the archive.`,
   );
 }
 
-/** zlib speaks in its own codes; what the disk says is passed on as it is. */
+/** Translates the codes of zlib; system errors are passed on unchanged. */
 function explain(error: unknown): unknown {
   if (error instanceof DropdockError || isSystemError(error)) return error;
   const { code = '', message } = error as { code?: string; message?: string };
@@ -163,7 +163,7 @@ function explain(error: unknown): unknown {
   return code.startsWith('Z_') ? damaged(message, error) : error;
 }
 
-/** Takes a tar piece by piece, wherever the pieces begin and end. */
+/** Reads a tar in pieces of any length. */
 class SpoolReader {
   consumed = 0;
   readonly #headers = new TarHeaders();
@@ -187,13 +187,13 @@ class SpoolReader {
     this.consumed += chunk.length;
     let rest = chunk;
     while (rest.length > 0) {
-      // After the end mark anything may follow; tools pad to whole records.
+      // Anything may follow the end mark; tools pad to complete records.
       if (this.#zeros >= 2) return;
       rest = rest.subarray(this.#take(rest));
     }
   }
 
-  /** What went wrong is told by who calls this. */
+  /** Does not throw; the caller reports the original error. */
   abandon(): void {
     const sink = this.#sink;
     this.#sink = undefined;
@@ -221,7 +221,7 @@ class SpoolReader {
     };
   }
 
-  /** @returns how much of the piece was used */
+  /** @returns how many bytes of the piece were used */
   #take(piece: Buffer): number {
     if (this.#entry === undefined) return this.#takeHeader(piece);
     if (this.#left > 0) {
@@ -278,7 +278,8 @@ class SpoolReader {
     const { fd, hash, path, at } = this.#sink;
     this.disk.setMode(fd, STORED_MODE);
     this.disk.sync(fd);
-    // Closed once, whatever comes of it: the number may be another file's by the time of the next.
+    // Cleared first, so that it is closed only once even after an error: the fd may be reused by another
+    // file.
     this.#sink = undefined;
     this.disk.close(fd);
     const digest = digestFrom('sha256', hash.digest('hex'));

@@ -1,4 +1,4 @@
-/** A plain tar: its members are found by their headers, without reading their bodies. */
+/** A plain tar. Its members are found by their headers, without reading their content. */
 
 import { DropdockError } from '../errors.js';
 import type { Disk } from '../storage/disk.js';
@@ -6,18 +6,18 @@ import type { Bundle } from './file-source.js';
 import { padded, TAR_BLOCK, TarHeaders } from './tar-headers.js';
 
 interface Member {
-  /** Where the bytes begin in the archive. */
+  /** Where the member's bytes begin in the archive. */
   readonly offset: number;
   readonly size: number;
 }
 
 export interface TarBundle extends Bundle {
-  /** What follows the end mark. */
+  /** Bytes after the end mark. */
   readonly restBytes: number;
 }
 
 /**
- * @throws archive.truncated when the end mark or a member's end is missing; what TarHeaders throws
+ * @throws archive.truncated if the end mark or the end of a member is missing; errors of TarHeaders
  */
 export function openTarBundle(disk: Disk, fd: number, archive: string): TarBundle {
   const { members, headers, restBytes } = indexTar(disk, fd);
@@ -56,7 +56,7 @@ function indexTar(
     }
     zeros = 0;
     if (entry.kind === 'meta') headers.meta(readExactly(disk, fd, entry.size, at));
-    // The last of several members of one name counts, as for every tool that unpacks.
+    // Of several members with the same name the last one counts, as for every tool that unpacks.
     else if (entry.kind === 'file') members.set(entry.path, { offset: at, size: entry.size });
     at += padded(entry.size);
     if (at > end) throw truncated();

@@ -1,6 +1,6 @@
 /**
- * From the headers of a tar to its members: long names, duplicates, hostile entries. Knows nothing
- * of where the bytes come from, so that a file and a stream are read by the same rules.
+ * Parses the headers of a tar: long names, duplicates, hostile entries. Does not know where the bytes come
+ * from, so the same rules apply to files and streams.
  */
 import { Header, Pax } from 'tar';
 import { DropdockError } from '../errors.js';
@@ -12,21 +12,21 @@ export const TAR_BLOCK = 512;
 
 /** What follows a header block. */
 export type TarEntry =
-  /** A regular file; its bytes follow, padded to whole blocks. */
+  /** A regular file; its bytes follow, padded to complete blocks. */
   | { readonly kind: 'file'; readonly path: string; readonly size: number }
-  /** A record about the next header; its bytes are handed to `meta`. */
+  /** A record about the next header; the caller passes its bytes to `meta`. */
   | { readonly kind: 'meta'; readonly size: number }
-  /** Nothing of interest; so many bytes to pass over. */
+  /** Irrelevant content; this many bytes are skipped. */
   | { readonly kind: 'other'; readonly size: number }
   /** One of the two blocks of zeros at the end. */
   | { readonly kind: 'zeros' };
 
-/** Bytes with their padding. */
+/** Returns a size including the padding. */
 export function padded(size: number): number {
   return Math.ceil(size / TAR_BLOCK) * TAR_BLOCK;
 }
 
-/** True for bytes that begin like a tar: a header whose checksum is right. */
+/** True for bytes that begin like a tar: a header with a valid checksum. */
 export function isTarHeader(block: Buffer): boolean {
   if (block.length < TAR_BLOCK) return false;
   try {
@@ -36,23 +36,23 @@ export function isTarHeader(block: Buffer): boolean {
   }
 }
 
-/** The library throws plain errors for numbers it cannot read; whatever it cannot read is damage. */
+/** The library throws plain errors for numbers that it cannot read; such a header is damaged. */
 function decode<T>(read: () => T): T {
   try {
     return read();
   } catch (cause) {
     const why = (cause as Error).message;
-    throw new DropdockError('archive.damaged', `A tar header cannot be read: ${why}.`, {}, cause);
+    throw new DropdockError('archive.damaged', `A tar header is invalid: ${why}.`, {}, cause);
   }
 }
 
-/** Links that lead to links; a legacy docker-archive has one level. */
+/** Maximum length of a chain of links; a legacy docker-archive has one level. */
 const LINK_DEPTH_MAX = 8;
 
 export class TarHeaders {
-  /** Names that stand for another member, in archives of old docker versions. */
+  /** Links to other members, in archives of old docker versions. */
   readonly #links = new Map<string, string>();
-  /** What lies at the top, of any kind. */
+  /** Names at the top, of any type. */
   readonly #topNames = new Set<string>();
   #refusal: DropdockError | undefined;
   #sparsePath: string | undefined;
@@ -101,14 +101,14 @@ export class TarHeaders {
     return this.#member(type, path, link, size);
   }
 
-  /** A member was found that no image has: what follows need not be kept. */
+  /** True if the archive contains an unsupported member: later content need not be kept. */
   get isRefused(): boolean {
     return this.#refusal !== undefined;
   }
 
   /**
-   * To be asked at the end mark. Only there it is known what the archive is: the links and devices of a
-   * container's root filesystem are not what is wrong with it.
+   * Call this at the end mark. Only then the type of the archive is known: for the root filesystem of a
+   * container, its links and devices are not the reason for the rejection.
    * @throws format.unknown, path.outside, file.type
    */
   check(): void {
@@ -116,7 +116,7 @@ export class TarHeaders {
     if (this.#refusal) throw this.#refusal;
   }
 
-  /** The member a name stands for: itself, or where its link leads. */
+  /** Returns the member of a name: the name itself, or the target of its link. */
   targetOf(path: string): string {
     let target = path;
     for (let depth = 0; depth < LINK_DEPTH_MAX; depth++) {
@@ -127,7 +127,7 @@ export class TarHeaders {
     return target;
   }
 
-  /** The bytes of a record that `next` announced. */
+  /** Takes the bytes of a record that `next` announced. */
   meta(bytes: Buffer): void {
     decode(() => this.#meta(bytes));
   }
@@ -162,7 +162,7 @@ export class TarHeaders {
         this.#refuse('path.outside', `${path} is a hard link.`, path);
         return { kind: 'other', size };
       default:
-        this.#refuse('file.type', `${path} is no regular file (${type}).`, path);
+        this.#refuse('file.type', `${path} is not a regular file (${type}).`, path);
         return { kind: 'other', size };
     }
   }
@@ -171,7 +171,7 @@ export class TarHeaders {
     this.#refusal ??= new DropdockError(code, message, { path });
   }
 
-  /** docker save of old wrote a layer that images share once, and links to it (layer.tar). */
+  /** Old versions of docker save wrote a shared layer once, with links to it (layer.tar). */
   #rememberLink(path: string, link: string): void {
     const target = linkTarget(path.split('/').slice(0, -1), link);
     if (!path.endsWith('/layer.tar') || target === undefined) {
@@ -192,21 +192,21 @@ function isMeta(type: string): boolean {
   );
 }
 
-/** What says something of the archive or of the next member: the label of tar -V is no path. */
+/** True for records about the archive or the next member: the label of tar -V is not a path. */
 function isPassedOver(type: string): boolean {
   return type === 'TapeVolumeHeader' || type === 'SolarisACL' || type === 'Inode';
 }
 
 /**
- * The name of a file whose holes are left out, '' where the header has it; undefined for all others. GNU
- * tar does so with --sparse, bsdtar wherever a file has holes.
+ * Returns the name of a sparse file, '' if the name is in the header; undefined for all other files. GNU tar
+ * writes sparse files with --sparse, bsdtar for every file with holes.
  */
 function sparsePathIn(records: string): string | undefined {
   if (!/^\d+ GNU\.sparse\./m.test(records)) return undefined;
   return /^\d+ GNU\.sparse\.name=(.*)$/m.exec(records)?.[1] ?? '';
 }
 
-/** Its bytes are a map and pieces: read as they are, they would be called damaged or missing. */
+/** The bytes are a map and pieces. Read as normal content, they would be reported as damaged or missing. */
 function sparseMember(path: string): DropdockError {
   return new DropdockError(
     'file.type',
@@ -220,5 +220,5 @@ function sparseMember(path: string): DropdockError {
 function insideArchive(path: string): string {
   const inside = memberPath(path);
   if (inside !== undefined) return inside;
-  throw new DropdockError('path.outside', `${path} leads out of the archive.`, { path });
+  throw new DropdockError('path.outside', `${path} points outside the archive.`, { path });
 }

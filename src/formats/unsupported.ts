@@ -1,14 +1,14 @@
 /**
- * Files that are known and that dropdock does not read. Each is refused with its name and what to use
- * instead: left alone without a word, its owner would wait for nothing. Pure.
+ * Known formats that dropdock does not read. Each is rejected with its name and an alternative: ignored
+ * silently, its owner would wait in vain. Pure.
  */
 import { DropdockError } from '../errors.js';
 import { recogniseNames } from './format.js';
 
-/** What an archive's first bytes are looked for in: a tar header as UTF-16 fits. */
+/** Number of bytes read to recognise an archive: enough for a tar header in UTF-16. */
 export const ARCHIVE_START_BYTES = 2048;
 
-/** Long enough that no text begins like this. */
+/** Long enough that no text file begins with it. */
 const SIGNATURES: readonly (readonly [string, RegExp])[] = [
   ['bzip2', /^BZh[1-9](?:1AY&SY|\x17rE8P\x90)/],
   ['lzip', /^LZIP\x01/],
@@ -21,7 +21,7 @@ const SIGNATURES: readonly (readonly [string, RegExp])[] = [
   ['rar', /^Rar!\x1a\x07/],
 ];
 
-/** Undefined for what is no archive (yet), and for what is read. */
+/** Undefined for a file that is not an archive (yet), or that is supported. */
 export function unsupportedArchive(start: Buffer): DropdockError | undefined {
   const bytes = start.toString('latin1');
   const [format] = SIGNATURES.find(([, signature]) => signature.test(bytes)) ?? [];
@@ -31,13 +31,13 @@ export function unsupportedArchive(start: Buffer): DropdockError | undefined {
   const encoding = encodingOf(start);
   if (encoding === undefined) return undefined;
   return refusal(
-    `The archive was converted to ${encoding} text, as a redirection (>) in PowerShell does; its bytes are lost. ` +
-      'Write it again with docker save -o FILE.',
+    `The archive was converted to ${encoding} text, as > in PowerShell does; its content is lost. ` +
+      'Create it again with docker save -o FILE.',
     encoding,
   );
 }
 
-/** Binary data that went through a text conversion: a byte order mark, and control characters after it. */
+/** Recognises binary data that was converted as text: a byte order mark, and control characters after it. */
 function encodingOf(start: Buffer): 'UTF-16' | 'UTF-8' | undefined {
   const [first, second, third] = start;
   const isLittle = first === 0xff && second === 0xfe;
@@ -54,11 +54,11 @@ function isBinary(text: string): boolean {
   return /[\0-\x08\x0e-\x1f]/.test(text);
 }
 
-/** As `docker export` and `podman export` write it: a container, and nothing that describes an image. */
+/** Written by `docker export` and `podman export`: the files of a container, without an image description. */
 export function rootFilesystem(): DropdockError {
   return refusal(
-    'The archive is the root filesystem of a container, as docker export writes it, and no image. ' +
-      'Use docker save; for a changed container docker commit first.',
+    'The archive is the root filesystem of a container (docker export), not an image. ' +
+      'Use docker save; for a changed container, run docker commit first.',
     'docker export',
   );
 }
@@ -66,7 +66,7 @@ export function rootFilesystem(): DropdockError {
 const ROOT_DIRECTORIES =
   'bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var'.split(' ');
 
-/** @param names what lies at the top of an archive, of any kind */
+/** @param names the names at the top of an archive, of any type */
 export function isRootFilesystem(names: ReadonlySet<string>): boolean {
   if (names.has('.dockerenv')) return true;
   if (recogniseNames([...names], () => true) !== undefined) return false;

@@ -1,6 +1,6 @@
 /**
- * Manifests that two clients would read in two ways. One digest must have one meaning for all of them:
- * what was checked here is what is pulled there. Pure.
+ * Detects manifests that clients would interpret differently. A digest must mean the same for all of them:
+ * the checked manifest is the pulled manifest. Pure.
  */
 import { DropdockError } from '../errors.js';
 import { isDigest } from './digest.js';
@@ -18,7 +18,7 @@ const DESCRIPTOR = [
 ];
 const PLATFORM = ['os', 'architecture', 'variant'];
 
-/** The members that say what a manifest is and refers to, by the object they belong to. */
+/** The members that define the type and references of a manifest, by the object that contains them. */
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
   '': [
     'schemaVersion',
@@ -55,17 +55,17 @@ const NAMES: ReadonlyMap<string, Names> = new Map(
 );
 
 /**
- * Programs in Go, which is most clients, read a member whatever its case, also where Unicode has other
- * letters of that case (`ſ`, `K`), and the last one wins; others go by the exact name.
+ * Most clients are Go programs. They ignore the case of member names, including Unicode variants of a letter
+ * (`ſ`, `K`), and use the last one; other clients compare exact names.
  */
 function fold(name: string): string {
   return name.toUpperCase().toLowerCase();
 }
 
 /**
- * Refuses members that occur twice in one object, and members that only some clients take for one that
- * says what the manifest refers to.
- * @param bytes a text that `JSON.parse` reads
+ * Refuses members that occur twice in one object, and members that only some clients read as a reference of
+ * the manifest.
+ * @param bytes valid JSON
  * @throws manifest.ambiguous
  */
 export function checkMembers(bytes: Buffer, where: string): void {
@@ -82,7 +82,7 @@ export function checkMembers(bytes: Buffer, where: string): void {
   });
 }
 
-/** @param what completes a sentence that begins with the manifest's digest or path */
+/** @param what the rest of a sentence that begins with the manifest's digest or path */
 export function ambiguous(where: string, what: string): DropdockError {
   const details = { path: where, ...(isDigest(where) && { digest: where }) };
   return new DropdockError('manifest.ambiguous', `${where} ${what}.`, details);

@@ -1,6 +1,6 @@
 /**
- * A bundle's drop name says no repository: names come from inside it (`docker save -o x.tar a:1 b:2`).
- * Splits what it holds into what each repository gets. Pure.
+ * The name of a bundle contains no repository: the names come from its content (`docker save -o x.tar a:1
+ * b:2`). Splits the content by repository. Pure.
  */
 import { DropdockError } from '../errors.js';
 import type { Digest } from './digest.js';
@@ -15,8 +15,8 @@ import {
 import type { StagedContent, StagedManifest, StagedRoot } from './staged-content.js';
 
 /**
- * The repository a reference names on this side: without the registry it came from, and without the
- * `library/` that Docker Hub puts before short names. A reference without a registry is one of the Hub.
+ * Returns the local repository of a reference: without its registry and without the `library/` of Docker Hub.
+ * A reference without a registry is from Docker Hub.
  * @throws name.invalid
  */
 export function repositoryOfReference(reference: string, namespace: string): RepositoryName {
@@ -26,7 +26,7 @@ export function repositoryOfReference(reference: string, namespace: string): Rep
   return parseRepositoryName([...(namespace ? [namespace] : []), ...short].join('/'));
 }
 
-/** As Docker tells a registry from a path: it has a dot or a port, or is `localhost`. */
+/** Distinguishes a registry from a path like Docker: it contains a dot or a port, or is `localhost`. */
 function splitRegistry(repository: string): {
   readonly registry: string;
   readonly path: readonly string[];
@@ -37,10 +37,10 @@ function splitRegistry(repository: string): {
 }
 
 /**
- * The names of one image as a layout gives them. A full name says which repository it is; what stands
- * beside it without a registry is an abbreviation of it and counts for its tag only.
+ * Combines the names of one image in a layout. A full name gives the repository; a name without a registry
+ * next to it is its abbreviation and contributes only its tag.
  * @param full full references (`io.containerd.image.name`)
- * @param short what may be one, or a tag (`org.opencontainers.image.ref.name`)
+ * @param short a reference or a tag (`org.opencontainers.image.ref.name`)
  */
 export function combineNames(full: readonly string[], short: readonly string[]): string[] {
   const isNamed = full.some((name) => parseImageReference(name).repository !== undefined);
@@ -52,15 +52,15 @@ export function combineNames(full: readonly string[], short: readonly string[]):
   return [...full, ...shortened];
 }
 
-/** The part of a short reference that may be a tag: `1.0` of `app:1.0` and of `1.0@sha256:…`. */
+/** Returns the possible tag in a short reference: `1.0` of `app:1.0` and of `1.0@sha256:…`. */
 function tagIn(reference: string): string {
   const { repository = '', tag, invalidTag } = parseImageReference(reference);
   return tag ?? invalidTag ?? (isTag(repository) ? repository : '');
 }
 
-/** An image, or one of its names, for which a bundle has no repository. */
+/** An image, or one of its names, without a repository in this bundle. */
 export interface RefusedName {
-  /** As the bundle has it; the image's digest where it has none. */
+  /** The name in the bundle, or the image's digest if it has none. */
   readonly name: string;
   readonly error: DropdockError;
 }
@@ -71,10 +71,10 @@ export interface SplitBundle {
 }
 
 /**
- * A name that cannot be used is refused alone: it says nothing of the other images.
+ * Refuses only the unusable names; the other images are published.
  * @param content read with names and without tags
- * @param namespace the directory the bundle lies in, without a slash at its end
- * @throws tag.conflict; name.invalid and tag.invalid where no image has a name that can be used
+ * @param namespace the directory of the bundle, without a trailing slash
+ * @throws tag.conflict; name.invalid and tag.invalid if no image has a usable name
  */
 export function splitBundle(content: StagedContent, namespace: string): SplitBundle {
   const manifests = new Map(content.manifests.map((staged) => [staged.digest, staged]));
@@ -102,7 +102,7 @@ export function splitBundle(content: StagedContent, namespace: string): SplitBun
       partOf(content, manifests, roots, attached),
     ]),
   );
-  // What is attached to a published image, or part of one, goes with it.
+  // Includes manifests that are part of a published image or attached to one.
   const published = new Set([...parts.values()].flatMap((part) => part.manifests).map(digestOf));
   for (const { root, invalid } of unnamed) {
     if (!published.has(root.digest)) refused.push(refuseUnnamed(root, invalid));
@@ -117,7 +117,7 @@ const digestOf = ({ digest }: { readonly digest: Digest }) => digest;
 interface NamesOfRoot {
   readonly tags: ReadonlyMap<RepositoryName, Tag[]>;
   readonly refused: readonly RefusedName[];
-  /** Without a repository, so they alone name nothing. */
+  /** Names without a repository, so they cannot be used alone. */
   readonly invalidTags: readonly string[];
 }
 
@@ -145,12 +145,12 @@ function tagsByRepository({ digest, names }: StagedRoot, namespace: string): Nam
   return { tags, refused, invalidTags };
 }
 
-/** Says which image it is, and its name as the bundle has it. */
+/** Adds the image and its name in the bundle to the message. */
 function inBundle(error: DropdockError, name: string, digest: Digest): DropdockError {
   const shown = name.slice(0, NAME_SHOWN);
   return new DropdockError(
     error.code,
-    `The bundle calls ${digest} "${shown}": ${error.message}`,
+    `Invalid name "${shown}" of ${digest} in the bundle: ${error.message}`,
     { path: shown, digest },
     error,
   );
@@ -161,12 +161,12 @@ const NAME_SHOWN = 300;
 function refuseUnnamed({ digest }: StagedRoot, invalidTags: readonly string[]): RefusedName {
   const [invalid] = invalidTags;
   const shown = invalid?.slice(0, NAME_SHOWN);
-  const why = shown === undefined ? '' : `; "${shown}" is no tag and no full name`;
+  const why = shown === undefined ? '' : ` ("${shown}" is neither a valid tag nor a full name)`;
   return {
     name: shown ?? digest,
     error: new DropdockError(
       'name.invalid',
-      `Image ${digest} has no name inside the bundle${why}. Drop it under the name of its repository.`,
+      `Image ${digest} has no name inside the bundle${why}. Name the drop after its repository.`,
       { path: shown ?? '', digest },
     ),
   };
@@ -178,13 +178,13 @@ function refuseConflict(roots: readonly StagedRoot[], digest: Digest, tags: read
     if (tag === undefined || other.digest === digest) continue;
     throw new DropdockError(
       'tag.conflict',
-      `${other.digest} and ${digest} both claim the tag ${tag}.`,
+      `${other.digest} and ${digest} have the same tag ${tag}.`,
       { path: tag, digest },
     );
   }
 }
 
-/** What these roots lead to, with the signatures attached to any of it. */
+/** Returns everything these roots refer to, with the signatures attached to it. */
 function partOf(
   content: StagedContent,
   manifests: ReadonlyMap<Digest, StagedManifest>,

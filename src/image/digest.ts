@@ -1,5 +1,5 @@
 /**
- * A digest is parsed and checked once; after that it is a type, and safe as part of a path.
+ * A digest is parsed and checked once. Then it has its own type, and is safe as part of a path.
  * Grammar: OCI image-spec, descriptor.md "Digests"; registered algorithms only.
  */
 import { DropdockError } from '../errors.js';
@@ -17,11 +17,11 @@ export function isDigest(text: string): text is Digest {
   return DIGEST.test(text);
 }
 
-/** @throws digest.invalid, naming `where` the digest stood */
+/** @throws digest.invalid; `where` tells the place of the digest */
 export function parseDigest(text: string, where: string): Digest {
   if (isDigest(text)) return text;
   const shown = text.length > 150 ? `${text.slice(0, 150)}…` : text;
-  throw new DropdockError('digest.invalid', `${where} holds "${shown}", which is no digest.`, {
+  throw new DropdockError('digest.invalid', `${where} contains the invalid digest "${shown}".`, {
     path: where,
     digest: shown,
   });

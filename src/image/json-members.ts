@@ -1,18 +1,18 @@
 /**
- * Where the members of a JSON text stand, and which names occur twice: what `JSON.parse` does not tell,
- * for it silently keeps the last of two members of one name. Pure.
+ * Finds the positions of JSON members and repeated names, because `JSON.parse` silently keeps the last member
+ * of a name. Pure.
  */
 
 export interface JsonMember {
   /**
-   * The names that lead to the object it belongs to, with dots between them and lists left out: empty for
-   * the document itself, `manifests.platform` for the platform of an index entry.
+   * Path of the object that contains it: names joined by dots, without lists. Empty for the document itself,
+   * `manifests.platform` for the platform of an index entry.
    */
   readonly within: string;
   readonly name: string;
-  /** The offset of the quote before its name. */
+  /** Offset of the quote before its name. */
   readonly start: number;
-  /** The object has a member of this name already. */
+  /** The object already has a member of this name. */
   readonly isRepeated: boolean;
 }
 
@@ -20,14 +20,14 @@ interface Container {
   readonly within: string;
   /** Undefined for a list. */
   readonly names: Set<string> | undefined;
-  /** The member whose value is being read. */
+  /** The member whose value is being parsed. */
   name: string;
 }
 
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_LIST, CLOSE_LIST] = [0x7b, 0x7d, 0x5b, 0x5d];
 
-/** Calls `use` with every member of every object, in their order. @param bytes a text that `JSON.parse` reads */
+/** Calls `use` for every member of every object, in order. @param bytes valid JSON */
 export function eachMember(bytes: Buffer, use: (member: JsonMember) => void): void {
   const open: Container[] = [];
   let container: Container | undefined;

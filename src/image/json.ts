@@ -1,26 +1,26 @@
-/** Hostile JSON in, plain values out: size, depth and shape are checked, nothing is trusted. */
+/** Parses untrusted JSON: checks size, depth and structure. */
 import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
 import { JSON_DEPTH_MAX } from './limits.js';
 
-/** A schema of the library, and the type of what it lets through. */
+/** A valibot schema, and the type of its result. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
-/** Goes before an object's shape: by itself the library takes a list for one. */
+/** Must precede an object schema: without it, the library accepts a list as an object. */
 export const noList = v.custom<object>(
   (value) => !Array.isArray(value),
   'expected an object, not a list',
 );
 
-/** An object with whatever is in it. */
+/** An object with any members. */
 export const anyObject = v.pipe(noList, v.looseObject({}));
 
 const isMap = (value: unknown) =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
- * What lies under names that somebody chose. The library's own `record` passes over `constructor` and
- * `prototype` without a word, and these are names of repositories like any other.
+ * A map with arbitrary names. The library's own `record` silently ignores `constructor` and `prototype`, but
+ * repositories can have these names.
  */
 export function mapOf<T>(name: Schema<string>, part: Schema<T>) {
   return v.pipe(
@@ -45,13 +45,13 @@ export function mapOf<T>(name: Schema<string>, part: Schema<T>) {
   );
 }
 
-/** Names and texts. */
+/** A map of strings. */
 export const stringMap = mapOf(v.string(), v.string());
 
 /** A number of bytes. */
 export const size = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
-/** A hostile document is not told back in full. */
+/** An error message quotes only the beginning of an untrusted value. */
 const RECEIVED_MAX = 60;
 
 v.setGlobalMessage(({ expected, received }) => {
@@ -61,7 +61,7 @@ v.setGlobalMessage(({ expected, received }) => {
 });
 
 /**
- * @param where the path or digest an error names
+ * @param where the path or digest for error messages
  * @throws json.too-large, json.too-deep, json.invalid
  */
 export function parseJson<T>(bytes: Buffer, where: string, schema: Schema<T>, max: number): T {
@@ -73,13 +73,13 @@ export function parseJson<T>(bytes: Buffer, where: string, schema: Schema<T>, ma
   return checkShape(parseSyntax(bytes, where), where, schema);
 }
 
-/** Only syntax and depth: what is not yet there in full fails here, what is wrong fails later. */
+/** Checks only syntax and depth: incomplete data fails here, invalid data fails later. */
 export function parseSyntax(bytes: Buffer, where: string): unknown {
   checkDepth(bytes, where);
   try {
     return JSON.parse(bytes.toString('utf8'));
   } catch (cause) {
-    throw new DropdockError('json.invalid', `${where} is no JSON.`, { path: where }, cause);
+    throw new DropdockError('json.invalid', `${where} is not valid JSON.`, { path: where }, cause);
   }
 }
 
@@ -94,7 +94,7 @@ export function checkShape<T>(value: unknown, where: string, schema: Schema<T>):
   });
 }
 
-/** False for a document that is empty or torn, as one that is being written may be. */
+/** False for an empty or incomplete document, which may still be written. */
 export function isWholeJson(bytes: Buffer): boolean {
   try {
     JSON.parse(bytes.toString('utf8'));
@@ -104,7 +104,7 @@ export function isWholeJson(bytes: Buffer): boolean {
   }
 }
 
-/** Counts brackets outside strings, before a recursive parser or validator sees the document. */
+/** Counts brackets outside strings, before a recursive parser or validator reads the document. */
 function checkDepth(bytes: Buffer, where: string): void {
   let depth = 0;
   let inString = false;

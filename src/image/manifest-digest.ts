@@ -1,6 +1,6 @@
 /**
- * What a manifest is called: the digest of the bytes that are served. There is one exception in all of
- * dropdock, and it is here: a signed Docker schema 1 manifest is called by what was signed.
+ * Computes the digest of a manifest: the digest of the served bytes. The only exception in dropdock is here:
+ * the digest of a signed Docker schema 1 manifest is that of the signed part.
  */
 import { createHash } from 'node:crypto';
 import { type Digest, type DigestAlgorithm, digestFrom } from './digest.js';
@@ -12,16 +12,16 @@ export function digestOfBytes(algorithm: DigestAlgorithm, bytes: Uint8Array): Di
 }
 
 /**
- * The bytes a manifest's digest is taken of. Every digest of a manifest is computed of these, and so does
- * every client that can read its kind.
- * @throws json.*, manifest.ambiguous for schema 1 whose signatures are not its own
+ * Returns the bytes that a manifest's digest is computed from. All clients that support its kind compute it
+ * in the same way.
+ * @throws json.*, manifest.ambiguous for schema 1 with signatures of another document
  */
 export function namedBytes(bytes: Buffer, kind: ManifestKind, where: string): Buffer {
-  // Also an OCI manifest may lie under manifests/1 (redirect.oci: passthrough); callers know its true kind.
+  // An OCI manifest may also be in manifests/1 (redirect.oci: passthrough); callers know its true kind.
   return kind === '1' ? schema1Payload(bytes, where) : bytes;
 }
 
-/** @throws as `namedBytes` */
+/** @throws the errors of `namedBytes` */
 export function manifestDigest(
   bytes: Buffer,
   kind: ManifestKind,

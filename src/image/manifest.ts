@@ -1,4 +1,4 @@
-/** Reads manifests and indexes of every kind into one shape, and lists what they refer to. Pure. */
+/** Parses manifests and indexes of every kind into one type, and lists their references. Pure. */
 import * as v from 'valibot';
 import { DropdockError } from '../errors.js';
 import { ambiguous, checkMembers } from './ambiguity.js';
@@ -15,7 +15,7 @@ import {
 } from './media-types.js';
 import { schema1Layers } from './schema1.js';
 
-/** The size of a blob that its manifest does not tell (Docker schema 1). */
+/** The size of a blob whose manifest does not contain it (Docker schema 1). */
 export const UNKNOWN_SIZE = -1;
 
 /** OCI image-spec, image-index.md "platform". */
@@ -34,19 +34,19 @@ export interface Descriptor {
   readonly annotations?: Readonly<Record<string, string>> | undefined;
   readonly platform?: Platform | undefined;
   readonly urls?: readonly string[] | undefined;
-  /** Base64 of the content itself, for very small blobs. */
+  /** Base64 of the content, for very small blobs. */
   readonly data?: string | undefined;
   readonly artifactType?: string | undefined;
 }
 
-/** What a manifest says of itself and refers to. */
+/** The properties and references of a manifest. */
 export interface Manifest {
   readonly kind: ManifestKind;
   readonly mediaType: string;
   /** Undefined for an index. */
   readonly config: Descriptor | undefined;
   readonly layers: readonly Descriptor[];
-  /** What an index lists; empty for an image. */
+  /** The entries of an index; empty for an image. */
   readonly manifests: readonly Descriptor[];
   readonly subject: Descriptor | undefined;
   readonly artifactType: string | undefined;
@@ -84,22 +84,22 @@ const about = {
   annotations: v.nullish(stringMap),
 };
 
-/** Go programs write null for a list of nothing. */
+/** Go programs write null for an empty list. */
 const imageBody = v.object({
   config: rawDescriptor,
   layers: v.nullable(v.pipe(v.array(rawDescriptor), v.maxLength(LAYERS_MAX))),
   ...about,
 });
 
-/** As above; and `umoci init`, docker save by digest and others begin with an index of nothing. */
+/** As above; `umoci init`, docker save by digest and other tools write an empty index. */
 const indexBody = v.object({ manifests: v.nullish(v.array(rawDescriptor)), ...about });
 
 /**
- * What a manifest is and refers to follows from its bytes. What announces it may only add what the bytes
- * leave open: OCI or Docker, where the body has no `mediaType` of its own.
- * @param bytes the manifest as it is served
- * @param expectedType the media type of the descriptor that led here, if any
- * @param where the path or digest an error names
+ * Derives the type and references of a manifest from its bytes. Its descriptor only decides what the bytes
+ * leave open: OCI or Docker, if the body has no `mediaType`.
+ * @param bytes the manifest as served
+ * @param expectedType the media type in the referring descriptor, if any
+ * @param where the path or digest for error messages
  * @throws json.*, digest.invalid, manifest.unsupported, manifest.type-mismatch, manifest.ambiguous
  */
 export function parseManifest(
@@ -133,7 +133,7 @@ export function parseManifest(
   };
 }
 
-/** It says no sizes; `size` is UNKNOWN_SIZE, and what lies under the digest counts. */
+/** The format has no sizes: `size` is UNKNOWN_SIZE, and the size of the stored blob is used. */
 function schema1Manifest(document: unknown, mediaType: string, where: string): Manifest {
   const layerType = 'application/vnd.docker.image.rootfs.diff.tar.gzip';
   const layers = schema1Layers(document, where);
@@ -150,8 +150,8 @@ function schema1Manifest(document: unknown, mediaType: string, where: string): M
 }
 
 /**
- * What a manifest names as a blob: config, layers, and of an index what is no manifest. By its bytes alone:
- * another manifest may name one of these images as its layer.
+ * Returns the blobs of a manifest: config, layers, and entries of an index that are not manifests. Decided by
+ * its bytes alone: one of these images may be a layer of another manifest.
  */
 export function blobsOf({
   config,
@@ -171,8 +171,8 @@ export function parseLayoutIndex(document: unknown, where: string): Descriptor[]
 type Header = v.InferOutput<typeof header>;
 
 /**
- * The body's own media type counts, and must agree with the descriptor's. OCI allows it to be left
- * out; then the descriptor says it, as far as the structure leaves it open.
+ * The media type in the body takes precedence, and must match the descriptor's. OCI allows to omit it; then
+ * the descriptor decides, within what the structure allows.
  */
 function typeOf(
   document: Header,
@@ -183,7 +183,7 @@ function typeOf(
   if (own !== undefined && expectedType !== undefined && own !== expectedType) {
     throw new DropdockError(
       'manifest.type-mismatch',
-      `${where} says it is ${own}, but what refers to it says ${expectedType}.`,
+      `The media type of ${where} is ${own}, but its descriptor says ${expectedType}.`,
       { path: where, mediaType: own, expected: expectedType },
     );
   }
@@ -192,18 +192,18 @@ function typeOf(
   const mediaType = own ?? expectedType ?? structural;
   const kind = manifestKind(mediaType);
   if (kind === undefined) {
-    throw new DropdockError('manifest.unsupported', `${where} is of type ${mediaType}.`, {
+    throw new DropdockError('manifest.unsupported', `${where}: unsupported type ${mediaType}.`, {
       path: where,
       mediaType,
     });
   }
   if (family !== undefined && manifestFamily(kind) !== family) {
-    const by = own === undefined ? 'is announced as' : 'says it is';
-    throw ambiguous(where, `${by} ${mediaType}, but is built as ${BUILT_AS[family]}`);
+    const by = own === undefined ? 'has a descriptor of type' : 'has the media type';
+    throw ambiguous(where, `${by} ${mediaType}, but the structure of ${BUILT_AS[family]}`);
   }
-  // Whether it is signed decides how clients compute its digest.
+  // Clients compute the digest of a signed manifest differently.
   if (family === 'schema1' && mediaType !== structural) {
-    throw ambiguous(where, `is announced as ${mediaType}, but is ${structural}`);
+    throw ambiguous(where, `has a descriptor of type ${mediaType}, but is ${structural}`);
   }
   return { mediaType, kind };
 }
@@ -215,8 +215,8 @@ const BUILT_AS: Readonly<Record<ManifestFamily, string>> = {
 };
 
 /**
- * What a manifest is by its members, as containerd and containers/image tell (CVE-2021-41190: a document
- * that is an index to one client and an image to another). Undefined where it has none that tell.
+ * Returns the type of a manifest by its members, like containerd and containers/image (CVE-2021-41190: a
+ * document that is an index for one client and an image for another). Undefined if no member tells.
  */
 function familyOf(document: Header, where: string): ManifestFamily | undefined {
   const { schemaVersion, fsLayers, history, manifests, config, layers } = document;
@@ -231,7 +231,7 @@ function familyOf(document: Header, where: string): ManifestFamily | undefined {
   throw ambiguous(where, `is both ${BUILT_AS[family]} and ${BUILT_AS[other]}`);
 }
 
-/** The media type of a body that has none, where nothing announces it. */
+/** Returns the media type for a body without one, if the descriptor gives none either. */
 function structuralType({ signatures }: Header, family: ManifestFamily | undefined): string {
   if (family === 'schema1') {
     return signatures === undefined ? MEDIA_TYPES.docker1 : MEDIA_TYPES.docker1signed;
@@ -269,7 +269,7 @@ function toDescriptor(raw: RawDescriptor, where: string): Descriptor {
   };
 }
 
-/** `linux/arm64/v8`, or undefined where an entry names none. */
+/** `linux/arm64/v8`; undefined if the entry has no platform. */
 export function platformName(platform: Platform | undefined): string | undefined {
   if (platform === undefined) return undefined;
   const { os, architecture, variant } = platform;

@@ -1,8 +1,8 @@
-/** Media types of manifests and layers, and the directory each kind of manifest is served from. */
+/** Media types of manifests and layers, and the directory that each kind of manifest is served from. */
 
 /**
- * Where a manifest lies in a snapshot: `manifests/<kind>/`. One directory is one Content-Type, so
- * that a plain web server can name it. `1`, `2` and `list` are Pulp's, and Crane asks for them.
+ * The directory of a manifest in a snapshot: `manifests/<kind>/`. Each directory has one Content-Type, so a
+ * plain web server can set it. `1`, `2` and `list` are from Pulp, and Crane requests them.
  */
 export type ManifestKind = '1' | '2' | 'list' | 'oci' | 'oci-index';
 
@@ -27,31 +27,31 @@ const KINDS: ReadonlyMap<string, ManifestKind> = new Map([
   [MEDIA_TYPES.ociIndex, 'oci-index'],
 ]);
 
-/** Undefined for a media type that is no manifest: a config, a layer, an artifact's blob. */
+/** Undefined for a media type that is not a manifest: a config, a layer, an artifact's blob. */
 export function manifestKind(mediaType: string): ManifestKind | undefined {
   return KINDS.get(mediaType);
 }
 
-/** The media types a kind's manifests have: one, but for the two of Docker schema 1. */
+/** Returns the media types of a kind: one, except for Docker schema 1, which has two. */
 export function mediaTypeOf(kind: ManifestKind): string[] {
   return [...KINDS].flatMap(([type, each]) => (each === kind ? [type] : []));
 }
 
 /**
- * The media type of a manifest in `manifests/<kind>/`. Only under `1` does the content decide:
- * schema 1 is signed or not, and with redirect.oci: passthrough OCI manifests lie there for Crane.
+ * Returns the media type of a manifest in `manifests/<kind>/`. Only `1` requires the content: schema 1 may be
+ * signed, and with redirect.oci: passthrough it also contains OCI manifests for Crane.
  */
 export function manifestMediaType(kind: ManifestKind, bytes: Buffer): string {
   const [type = MEDIA_TYPES.docker1, signed] = mediaTypeOf(kind);
   if (signed === undefined) return type;
   const document = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
-  // As `parseManifest` tells: what passes through may have a member `signatures` that means nothing.
+  // Same rule as in `parseManifest`: an OCI manifest may have an unrelated member `signatures`.
   const isSchema1 = document.schemaVersion === 1 || document.fsLayers !== undefined;
   if (isSchema1) return document.signatures === undefined ? type : signed;
   return document.manifests !== undefined ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
 }
 
-/** What the members of a manifest tell; whether it is Docker's or OCI's they may leave open. */
+/** The type that the members of a manifest tell; they may not tell whether it is Docker or OCI. */
 export type ManifestFamily = 'schema1' | 'index' | 'image';
 
 export function manifestFamily(kind: ManifestKind): ManifestFamily {
@@ -64,14 +64,14 @@ export function isIndexKind(kind: ManifestKind): boolean {
 }
 
 /**
- * Layers that need not be in a drop: the deprecated non-distributable types, which clients fetch
- * from the `urls` of their descriptor (image-spec v1.1, layer.md).
+ * Returns true for layers that may be missing in a drop: the deprecated non-distributable types, which
+ * clients fetch from the `urls` in their descriptor (image-spec v1.1, layer.md).
  */
 export function isForeignLayer(mediaType: string): boolean {
   return mediaType.includes('.nondistributable.') || mediaType.includes('.foreign.');
 }
 
-/** Docker schema 2's name for a layer; undefined where it has none (zstd, artifacts). */
+/** Returns the Docker schema 2 type of a layer; undefined if there is none (zstd, artifacts). */
 export function dockerLayerType(mediaType: string): string | undefined {
   return DOCKER_LAYERS.get(mediaType);
 }

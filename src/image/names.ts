@@ -6,11 +6,11 @@ declare const repositoryBrand: unique symbol;
 declare const tagBrand: unique symbol;
 declare const idBrand: unique symbol;
 
-/** A repository as the distribution spec names it: `team/app`. */
+/** A repository name according to the distribution spec: `team/app`. */
 export type RepositoryName = string & { readonly [repositoryBrand]: true };
-/** A tag as the distribution spec allows it. */
+/** A tag according to the distribution spec. */
 export type Tag = string & { readonly [tagBrand]: true };
-/** A repository's name as one path component: `team~app`. */
+/** A repository name as one path component: `team~app`. */
 export type RepositoryId = string & { readonly [idBrand]: true };
 
 /** OCI distribution-spec v1.1, "Pulling manifests": <name>. */
@@ -18,13 +18,13 @@ const REPOSITORY =
   /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 /** OCI distribution-spec v1.1, "Pulling manifests": <reference> as a tag. */
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
-/** A chosen id: one path component, and nothing a shell or a web server reads anything into. */
+/** A configured id: one path component, without special characters of shells and web servers. */
 const ID = /^[A-Za-z0-9_][A-Za-z0-9._~-]*$/;
-/** Archives lose these from their names; the content decides what they are. */
+/** These extensions are removed from names of archives; the format is recognised by content. */
 const EXTENSION =
   /\.(?:tar|tar\.gz|tgz|tar\.zst|tar\.zstd|tzst|tar\.xz|txz|tar\.bz2|tbz2?|oci|docker)$/;
 
-/** True for the name of an archive that says so. */
+/** True if the name has the extension of an archive. */
 export function hasExtension(name: string): boolean {
   return EXTENSION.test(name);
 }
@@ -39,7 +39,7 @@ export function parseRepositoryName(text: string): RepositoryName {
   const why =
     text.length > REPOSITORY_NAME_MAX
       ? `is longer than ${REPOSITORY_NAME_MAX} characters`
-      : 'is no repository name (lower-case letters, digits, separators . _ - and /)';
+      : 'is not a valid repository name (lower-case letters, digits, separators . _ - and /)';
   throw new DropdockError('name.invalid', `"${text.slice(0, 300)}" ${why}.`, {
     path: text.slice(0, 300),
   });
@@ -53,10 +53,10 @@ export function isTag(text: string): text is Tag {
 export function parseTag(text: string): Tag {
   if (isTag(text)) return text;
   const shown = text.slice(0, 150);
-  throw new DropdockError('tag.invalid', `"${shown}" is no tag.`, { path: shown });
+  throw new DropdockError('tag.invalid', `"${shown}" is not a valid tag.`, { path: shown });
 }
 
-/** The id a repository has when the settings give it no other. Reversible: no name holds a `~`. */
+/** The default id of a repository. Reversible: no repository name contains a `~`. */
 export function defaultRepositoryId(name: RepositoryName): RepositoryId {
   return name.replaceAll('/', '~') as RepositoryId;
 }
@@ -68,24 +68,24 @@ export function isRepositoryId(text: string): text is RepositoryId {
 /** @throws name.invalid */
 export function parseRepositoryId(text: string): RepositoryId {
   if (isRepositoryId(text)) return text;
-  throw new DropdockError('name.invalid', `"${text.slice(0, 300)}" is no repository id.`, {
+  throw new DropdockError('name.invalid', `"${text.slice(0, 300)}" is not a valid repository id.`, {
     path: text.slice(0, 300),
   });
 }
 
-/** What a drop's name says. */
+/** The parsed name of a drop. */
 export interface DropName {
   /** Undefined for a bundle, whose names come from inside it. */
   readonly repository: RepositoryName | undefined;
   readonly tag: Tag | undefined;
-  /** For a bundle: the name space its repositories lie under, without a slash at its end. */
+  /** For a bundle: the namespace of its repositories, without a trailing slash. */
   readonly namespace: string;
 }
 
 /**
- * Reads `<repository>[:<tag>][@<label>][<extension>]` from a drop's path below the inbox.
- * `=` may stand for `:` and `~` for `/` (FAT, SMB, a flat SFTP folder).
- * @param isFile archives carry an extension, directories do not
+ * Parses `<repository>[:<tag>][@<label>][<extension>]` from a drop's path below the inbox. `=` may replace
+ * `:`, and `~` may replace `/` (FAT, SMB, a flat SFTP directory).
+ * @param isFile archives have an extension, directories do not
  * @throws name.invalid, tag.invalid
  */
 export function parseDropName(path: string, isFile: boolean): DropName {
@@ -110,8 +110,8 @@ export function parseDropName(path: string, isFile: boolean): DropName {
 }
 
 /**
- * Removes the port of each registry in a path. `skopeo sync --scoped` puts `host:port` first, and it
- * may lie below other directories; no repository name contains one.
+ * Removes the port of each registry in a path. `skopeo sync --scoped` writes `host:port` first, possibly
+ * below other directories; no repository name contains one.
  */
 function withoutPorts(path: string): string {
   const slash = path.lastIndexOf('/') + 1;
@@ -121,8 +121,8 @@ function withoutPorts(path: string): string {
 }
 
 /**
- * The same for a path written as one component (`reg:5000~team~app:1.2`). There `app:5~beta` may as well
- * be a wrong tag, so it counts only where a tag follows or the host can be nothing else.
+ * The same for a path as one component (`reg:5000~team~app:1.2`). `app:5~beta` could also be an invalid tag,
+ * so a port is only removed if a tag follows or the host is unmistakable.
  */
 function withoutFlatPorts(head: string): string {
   return head.replace(/([^~:=]+)[:=]\d+~/g, (whole, host: string, at: number) => {
@@ -131,24 +131,24 @@ function withoutFlatPorts(head: string): string {
   });
 }
 
-/** Splits a name, or a path's last component, before the `@` that begins its label. */
+/** Splits a name, or the last component of a path, before the `@` of its label. */
 function splitLabel(name: string): { readonly head: string; readonly label: string } {
   const at = name.indexOf('@');
   return at < 0 ? { head: name, label: '' } : { head: name.slice(0, at), label: name.slice(at) };
 }
 
 /**
- * A drop's path as one path component, for its receipt and its place in `.rejected`: `team~app:1.2`.
- * For people: two paths may have the same. `claimName` keeps the path exactly.
+ * Returns a drop's path as one path component, for its receipt and its name in `.rejected`: `team~app:1.2`.
+ * For people, not unique: `claimName` encodes the path exactly.
  */
 export function flatDropName(path: string): string {
   const parts = path.split('/');
   const name = parts.pop() ?? '';
-  // In a directory's name an @ begins no label; here it would.
+  // In the name of a directory an @ begins no label, but in the flat name it would.
   return [...parts.map((part) => part.replaceAll('@', '%40')), name].join('~');
 }
 
-/** The path that a flat name most likely stands for: every `~` before the label was a `/`. */
+/** Returns the most likely path of a flat name: every `~` before the label was a `/`. */
 export function pathOfFlatName(name: string): string {
   const { head, label } = splitLabel(name);
   const parts = head.split('~');
@@ -156,13 +156,13 @@ export function pathOfFlatName(name: string): string {
   return [...parts.map((part) => part.replaceAll('%40', '@')), last + label].join('/');
 }
 
-/** Begins a claim's name that is no flat name. */
+/** First character of an escaped claim name, which is not a flat name. */
 const ESCAPED = '^';
 
 /**
- * A drop's path as one path component that is turned back by `pathOfClaimName` into exactly this path.
- * It is the flat name wherever that is enough, as in every earlier version; the others (`team~app=1.2`,
- * for one) are marked, and written with `^` for `~`.
+ * Encodes a drop's path as one path component, which `pathOfClaimName` decodes exactly. It is the flat name
+ * if that is reversible, as in every earlier version; other paths (for example `team~app=1.2`) are marked,
+ * and written with `^` for `~`.
  */
 export function claimName(path: string): string {
   const flat = flatDropName(path);
@@ -175,39 +175,39 @@ export function claimName(path: string): string {
   return ESCAPED + directories + escaped(head) + label;
 }
 
-/** The path that a claim's name stands for, whichever version of dropdock wrote it. */
+/** Decodes the name of a claim, written by any version of dropdock. */
 export function pathOfClaimName(name: string): string {
   if (name.startsWith(ESCAPED)) {
     const { head, label } = splitLabel(name.slice(ESCAPED.length));
     const meant = (char: string) =>
       ({ '~': '/', '^': '~', '%25': '%', '%5E': '^', '%40': '@' })[char] ?? char;
     const path = head.replace(/~|\^|%25|%5E|%40/g, meant) + label;
-    // A drop's own name may begin with the mark: then it is a flat name.
+    // A drop's own name may begin with the mark; then it is a flat name.
     if (claimName(path) === name) return path;
   }
   return pathOfFlatName(name);
 }
 
-/** Says why a drop cannot be claimed under its path; undefined for a path that fits. */
+/** Returns why a path is too long to be claimed; undefined if it is not. */
 export function whyTooLong(path: string): string | undefined {
   const bytes = (text: string) => Buffer.byteLength(text);
   if (bytes(path.replace(SHORT_LABEL, '')) > DROP_NAME_MAX) {
     return `longer than ${DROP_NAME_MAX} bytes`;
   }
   const isLong = Math.max(bytes(flatDropName(path)), bytes(claimName(path))) > CLAIM_NAME_MAX;
-  return isLong ? 'too long for the escapes its special characters need' : undefined;
+  return isLong ? 'too long after its special characters are escaped' : undefined;
 }
 
-/** The label of a returned drop where there is no room for a longer one. */
+/** The label of a returned drop if there is no room for a longer one. */
 const SHORT_LABEL = /@r[0-9a-z]{3}$/;
 const SHORT_LABEL_TRIES = 100;
 
 /**
- * Names for a drop that is returned to the inbox while another one has taken its place: the same path
- * with another label, so it means the same repository and tag. Best first; the last always fit.
- * @param isFile an archive keeps its extension at the end, where there is room
- * @param at when it was claimed, as a timestamp
- * @param seed any whole number
+ * Returns names for a drop that is returned to the inbox after a new drop took its name: the same path with
+ * another label, so it means the same repository and tag. Best first; the last ones always fit.
+ * @param isFile an archive keeps its extension if there is room
+ * @param at the time of its claim, as a timestamp
+ * @param seed any integer
  */
 export function returnedPaths(
   path: string,
@@ -229,37 +229,37 @@ export function returnedPaths(
 }
 
 /**
- * A path as one component that means the same repository and tag, for a drop whose directory is gone.
+ * Returns a path as one component with the same repository and tag, for a drop whose directory was removed.
  */
 export function pathWithoutDirectories(path: string): string {
   return flatDropName(withoutPorts(path));
 }
 
-/** An image reference as tools write it into an image. */
+/** An image reference as written by tools. */
 export interface ImageReference {
-  /** As it is written, with its registry; undefined where the reference names none. */
+  /** Includes its registry; undefined if the reference has no repository. */
   readonly repository: string | undefined;
   readonly tag: Tag | undefined;
-  /** What stands where a tag belongs, and is none. */
+  /** Text in the place of a tag that is not a valid tag. */
   readonly invalidTag: string | undefined;
 }
 
 const NO_NAME: ImageReference = { repository: undefined, tag: undefined, invalidTag: undefined };
-/** A digest after a name. */
+/** A digest that follows a name. */
 const PINNED = /@[A-Za-z][A-Za-z0-9+._-]*:[0-9a-fA-F]+$/;
 /**
- * A reference that is only a digest (containerd's CRI plugin keeps one for each image). By known
- * algorithms with their lengths: `app:<commit>` is a tag.
+ * A reference that is only a digest (containerd's CRI plugin keeps one for each image). Matches known
+ * algorithms with their lengths, because in `app:<commit>` the commit is a tag.
  */
 const DIGEST_ONLY =
   /^(?:(?:(?:index\.)?docker\.io\/)?library\/)?(?:(?:sha256|blake3):[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/i;
-/** Docker's word for "no name" and "no tag". */
+/** Docker's placeholder for a missing name or tag. */
 const NONE = '<none>';
 
 /**
- * Reads a name from inside a drop: a bare tag (skopeo, docker) or a full reference
- * (`registry.example/team/app:1.2`), each with or without a digest. A tag counts beside a digest;
- * a digest alone names nothing.
+ * Parses a name from inside a drop: a bare tag (skopeo, docker) or a full reference
+ * (`registry.example/team/app:1.2`), each with or without a digest. A tag is used even if there is a digest;
+ * a digest alone is not a name.
  */
 export function parseImageReference(text: string): ImageReference {
   if (isTag(text)) return { ...NO_NAME, tag: text };
@@ -275,12 +275,12 @@ export function parseImageReference(text: string): ImageReference {
       invalidTag: isTag(tag) || tag === NONE ? undefined : tag,
     };
   }
-  // Without a registry, a path or a digest it stands where tools write a tag.
+  // Without a registry, path or digest it is in the place of a tag.
   if (name === text && !name.includes('/')) return { ...NO_NAME, invalidTag: name };
   return { ...NO_NAME, repository: name };
 }
 
-/** Names that are never a drop. What shows that one is being written is in inbox/writers.ts. */
+/** Names that are never drops. inbox/writers.ts recognises names of drops that are being written. */
 const BUSY =
   /^\.|\.(?:part|partial|tmp|filepart|crdownload|lock)$|~$|^(?:oci|dir)-put-blob|^ingest$/;
 

@@ -1,18 +1,19 @@
 /**
- * Patterns of the settings, for repositories and for tags: `*` stands for anything within one component,
- * `**` for anything, and everything else for itself. No glob library says it so: to them `te**` is one
- * component, `team/**` is `team` too, and `+(`, `[` and `!` mean something.
+ * Matches patterns in the settings for repositories and tags: `*` matches anything within one component, `**`
+ * matches anything, all other characters match themselves. No glob library has these rules: there, `te**` is
+ * one component, `team/**` matches `team` too, and `+(`, `[` and `!` are special.
  */
+import { LRUCache } from 'lru-cache';
 
-/** Whether a pattern matches all of a name. */
+/** Returns true if a pattern matches the complete name. */
 export function matchesPattern(pattern: string, name: string): boolean {
   const expression = compiled.get(pattern) ?? compile(pattern);
   compiled.set(pattern, expression);
   return expression.test(name);
 }
 
-/** The patterns of the settings; a catalog asks each of them for each of thousands of repositories. */
-const compiled = new Map<string, RegExp>();
+/** Cached, because a catalog matches each pattern against thousands of repositories. */
+const compiled = new LRUCache<string, RegExp>({ max: 1000 });
 
 function compile(pattern: string): RegExp {
   const parts = pattern.split(/(\*+)/).map((part) => {

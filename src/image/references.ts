@@ -1,6 +1,6 @@
 /**
- * The blobs that a published manifest may be asked for, told from its bytes alone, whatever it was taken
- * for when it was published: for a cleaning, which must take nothing that any client might come for. Pure.
+ * Finds the blobs that clients may request for a published manifest by its bytes alone, independent of the
+ * type it was published with. Used when cleaning, which must not remove any of them. Pure.
  */
 import { type Digest, isDigest } from './digest.js';
 import { manifestKind } from './media-types.js';
@@ -15,17 +15,18 @@ interface Entry {
 }
 
 /**
- * Which of `wanted` these bytes name as config, layer, or as something in an index that is no manifest.
- * @param bytes of something in manifests/; one that is no JSON names nothing
+ * Returns the digests of `wanted` that the manifest refers to as config, as layer, or as an index entry that
+ * is not a manifest.
+ * @param bytes a file of manifests/; if it is not JSON, it refers to nothing
  */
 export function referredBlobs(bytes: Buffer, wanted: { has(digest: string): boolean }): Digest[] {
-  // Most manifests mention none of them, and are not parsed for that. Escapes may hide a digest.
+  // Most manifests contain none of them and need not be parsed. Escapes may hide a digest.
   const mentioned = bytes.toString('latin1').match(DIGESTS) ?? [];
   if (!bytes.includes(BACKSLASH) && !mentioned.some((digest) => wanted.has(digest))) return [];
   return blobsNamedIn(bytes).filter((digest) => wanted.has(digest));
 }
 
-/** All of them, each once. */
+/** Returns all of them, without duplicates. */
 export function blobsNamedIn(bytes: Buffer): Digest[] {
   let document: unknown;
   try {

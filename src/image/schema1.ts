@@ -1,14 +1,14 @@
 /**
- * Docker image manifest version 2, schema 1: what registries served before 2016, and old Pulp hosts
- * still hold. A signed one is named by the digest of what was signed (docker/libtrust, JSON signatures):
+ * Docker image manifest version 2, schema 1, which registries served before 2016 and old Pulp servers still
+ * contain. The digest of a signed one is that of the signed part (docker/libtrust, JSON signatures):
  *
  *     payload    {…"tag": "1"                                  \n}
  *     document   {…"tag": "1"  ,\n   "signatures": [ … ]       \n}
  *                              ^ formatLength                  formatTail, in each signature's header
  *
- * Clients cut the payload out of the document as the header says and hash that. So the header must be
- * believed in nothing: it is held against the document, and with another range than the document's own
- * it is refused. Otherwise any document could be given the digest of any content.
+ * Clients cut out the payload as the header says and hash it. So the header must not be trusted: it is
+ * compared with the document, and refused if it gives another range. Otherwise any document could be given
+ * the digest of any content.
  */
 import { isDeepStrictEqual } from 'node:util';
 import * as v from 'valibot';
@@ -31,20 +31,20 @@ const protectedHeader = v.object({ formatLength: size, formatTail: v.string() })
 
 const COMMA = 0x2c;
 const JSON_SPACE = new Set([0x20, 0x09, 0x0a, 0x0d]);
-/** All that can stand behind the last member of a document. */
+/** Everything that may follow the last member of a document. */
 const TAIL = /^[ \t\n\r]*\}[ \t\n\r]*$/;
 
-/** The layers, each once; the format says no sizes. @throws json.invalid, digest.invalid */
+/** Returns the layers without duplicates; the format has no sizes. @throws json.invalid, digest.invalid */
 export function schema1Layers(document: unknown, where: string): Digest[] {
   const { fsLayers } = checkShape(document, where, schema1);
   return [...new Set(fsLayers.map(({ blobSum }) => parseDigest(blobSum, where)))];
 }
 
 /**
- * The bytes that a schema 1 manifest's digest is taken of: the document without its signatures, or all of
- * it when it is not signed. A client cuts out the very same bytes (libtrust, `ParsePrettySignature`), so
- * it can check the digest, although it is sent the whole document.
- * @throws json.*, manifest.ambiguous when the document's signatures are not of the document itself
+ * Returns the bytes that the digest of a schema 1 manifest is computed from: the document without its
+ * signatures, or all of it if it is not signed. A client cuts out the same bytes (libtrust,
+ * `ParsePrettySignature`), so it can check the digest although it receives the complete document.
+ * @throws json.*, manifest.ambiguous if the signatures are of another document
  */
 export function schema1Payload(bytes: Buffer, where: string): Buffer {
   const document = parseJson(bytes, where, anyObject, MANIFEST_BYTES_MAX);
@@ -56,18 +56,18 @@ export function schema1Payload(bytes: Buffer, where: string): Buffer {
     checkedTail(signature.protected, end, where),
   );
   if (others.some((other) => other !== tail)) {
-    throw ambiguous(where, 'has signatures that do not agree about what they sign');
+    throw ambiguous(where, 'has signatures of different content');
   }
   const payload = Buffer.concat([bytes.subarray(0, end), Buffer.from(tail)]);
-  // Once more, and not by offsets: what is named must say what is served, in every member.
+  // Compares the parsed documents too, not only offsets: every member that is served must be signed.
   const { signatures: _signatures, ...unsigned } = document;
   if (isDeepStrictEqual(parseJson(payload, where, anyObject, MANIFEST_BYTES_MAX), unsigned)) {
     return payload;
   }
-  throw ambiguous(where, 'is signed as another document');
+  throw ambiguous(where, 'has the signature of another document');
 }
 
-/** Where the signatures begin, with the comma before them: they must be the last member. */
+/** Returns where the signatures begin, with the comma before them: they must be the last member. */
 function endOfPayload(bytes: Buffer, where: string): number {
   let last: JsonMember | undefined;
   eachMember(bytes, (member) => {
@@ -76,10 +76,10 @@ function endOfPayload(bytes: Buffer, where: string): number {
   let at = (last?.start ?? 0) - 1;
   while (JSON_SPACE.has(bytes[at] ?? 0)) at--;
   if (last?.name === 'signatures' && bytes[at] === COMMA) return at;
-  throw ambiguous(where, 'has its signatures in front of what they sign');
+  throw ambiguous(where, 'has signatures that are not at its end');
 }
 
-/** The `formatTail` of one signature. @param end where the payload leaves the document */
+/** Returns the `formatTail` of one signature. @param end offset of the end of the payload */
 function checkedTail(encoded: string, end: number, where: string): string {
   const { formatLength, formatTail } = checkShape(
     headerOf(decode(encoded, where), where),
@@ -90,7 +90,7 @@ function checkedTail(encoded: string, end: number, where: string): string {
   if (formatLength === end && TAIL.test(tail)) return tail;
   throw ambiguous(
     where,
-    `has a signature of other bytes than its own: of ${formatLength} and a tail, where ${end} are before the signatures`,
+    `has a signature of other bytes: it covers ${formatLength} bytes, but ${end} precede the signatures`,
   );
 }
 
@@ -100,11 +100,11 @@ function headerOf(bytes: Buffer, where: string): unknown {
   return header;
 }
 
-/** Node's decoder passes over what is no base64url, which clients refuse. @throws json.invalid */
+/** Node's decoder ignores invalid characters, which clients refuse. @throws json.invalid */
 function decode(encoded: string, where: string): Buffer {
   const bytes = Buffer.from(encoded, 'base64url');
   if (encoded !== '' && bytes.toString('base64url') === encoded) return bytes;
-  throw new DropdockError('json.invalid', `${where}: its signature cannot be read.`, {
+  throw new DropdockError('json.invalid', `The signature of ${where} cannot be read.`, {
     path: where,
   });
 }

@@ -3,10 +3,12 @@
  * silently. Only directories in which drops may appear are watched, not their contents, so a drop of 100,000
  * files needs no watch. The only file that uses chokidar.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { FSWatcher } from 'chokidar';
 import { hasErrno } from '../errors.js';
+import type { Missing } from '../image/staged-content.js';
 import { type PathWatch, watchPath } from '../storage/watch-path.js';
+import type { Observation } from './scan.js';
 
 export interface Hint {
   /** The directory of the event, relative to the inbox. */
@@ -141,4 +143,26 @@ export class InboxWatch {
     this.awaitOnly(new Set());
     await this.#watcher.close();
   }
+}
+
+/** Limit of watched directories for one drop; an image layout has three. */
+const PLACES_PER_DROP_MAX = 20;
+
+/**
+ * Finds the paths where the missing content of an incomplete drop will appear. Pure.
+ *
+ * @returns paths below the inbox: the archive, or the directories in which files are missing
+ */
+export function placesToWatch(
+  { path, kind }: Pick<Observation, 'path' | 'kind'>,
+  missing: readonly Pick<Missing, 'path'>[],
+): readonly string[] {
+  if (kind === 'file') return [path];
+  const places = new Set([path]);
+  for (const { path: file } of missing) {
+    if (places.size >= PLACES_PER_DROP_MAX) break;
+    const place = join(path, dirname(file));
+    if (place.startsWith(`${path}/`)) places.add(place);
+  }
+  return [...places];
 }

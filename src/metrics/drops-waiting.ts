@@ -1,4 +1,4 @@
-/** How many drops wait and for how long, from what each scan finds and which claims there are. */
+/** Counts waiting drops and their age, from the results of scans and the current claims. */
 import { isTimestamp, timestampMs } from '../repository/timestamp.js';
 
 interface Waiting {
@@ -9,10 +9,10 @@ interface Waiting {
 export class DropsWaiting {
   #since = new Map<string, number>();
 
-  /** @param nowMs the wall clock, which claims are named by */
+  /** @param nowMs the wall clock, because the names of claims contain wall clock times */
   constructor(readonly nowMs: () => number) {}
 
-  /** These lie in the inbox now. */
+  /** Records the drops that are in the inbox now. */
   seen(paths: readonly string[]): void {
     const now = this.nowMs();
     this.#since = new Map(paths.map((path) => [path, this.#since.get(path) ?? now]));

@@ -1,6 +1,6 @@
 /**
- * Is everything there that publishing and pulling need? Says so in words that tell nobody outside
- * anything: which of three things is missing, never a path.
+ * Checks that everything needed for publishing and pulling is available. The result is public, so it names
+ * only the missing component, never a path.
  */
 import pTimeout from 'p-timeout';
 import { errorFields } from '../report.js';
@@ -8,29 +8,29 @@ import { type Reach, reachDirectory } from '../storage/probe-directory.js';
 import { formatTime } from '../units.js';
 
 export interface HealthOptions {
-  /** What must be reachable, by the name it is told under; absolute paths. */
+  /** The directories that must be reachable (absolute paths), with their public names. */
   readonly places: readonly {
     readonly name: 'inbox' | 'published';
     readonly path: string;
     readonly use: 'read' | 'write';
   }[];
-  /** Scans of the inbox are at most so far apart; undefined where nothing scans. */
+  /** The longest interval between scans of the inbox; undefined if this process does not scan. */
   readonly scanMs: () => number | undefined;
-  /** Milliseconds, of a clock that is never set. */
+  /** Monotonic clock (ms). */
   readonly nowMs: () => number;
 }
 
 export interface Readiness {
   readonly isReady: boolean;
-  /** `scanner: silent for 1m 35s`; empty when all is well. */
+  /** For example `scanner: no scan for 1m 35s`; empty if there is no problem. */
   readonly problems: readonly string[];
 }
 
-/** A disk that has not answered by then is said not to; it is not asked again until it has. */
+/** A disk that does not respond within this time is reported; it is not probed again until it responds. */
 const ANSWER_MS_MAX = 2000;
-/** One look may be late, and so may the next. */
+/** Allows for two late scans. */
 const SCANS_MISSED_MAX = 3;
-/** A scan is told to take a tenth of the time; of a huge inbox that is more than its interval. */
+/** Scans are meant to use a tenth of the time; for a huge inbox the interval grows accordingly. */
 const SCAN_SHARE = 10;
 const SLACK_MS = 10_000;
 
@@ -43,7 +43,7 @@ export class Health {
 
   constructor(options: HealthOptions) {
     this.#options = options;
-    // Where something scans, it is ready when it has scanned once.
+    // A process that scans is ready after the first scan.
     this.#isOpen = options.scanMs() === undefined;
     this.#scannedMs = options.nowMs();
   }
@@ -64,11 +64,11 @@ export class Health {
     return { isReady: problems.length === 0, problems };
   }
 
-  /** Each place with how full it is, or with what is wrong with it. */
+  /** Returns each directory with its disk usage or its problem. */
   reach(): Promise<{ name: string; reach?: Reach; problem?: string }[]> {
     return Promise.all(
       this.#options.places.map(async ({ name, path, use }) => {
-        // One question at a time: a disk that hangs must not take all of Node's threads.
+        // One probe at a time for each directory: a hanging disk must not block all of Node's threads.
         const asked = this.#asked.get(name) ?? reachDirectory(path, use);
         this.#asked.set(name, asked);
         const forget = () => void this.#asked.delete(name);
@@ -77,7 +77,7 @@ export class Health {
           return { name, reach: await pTimeout(asked, { milliseconds: ANSWER_MS_MAX }) };
         } catch (error) {
           const { code } = errorFields(error as Error);
-          return { name, problem: code === 'bug' ? 'does not answer' : `unreachable (${code})` };
+          return { name, problem: code === 'bug' ? 'does not respond' : `unreachable (${code})` };
         }
       }),
     );
@@ -90,6 +90,6 @@ export class Health {
     if (!this.#isOpen) return 'starting';
     const silentMs = nowMs() - this.#scannedMs;
     const limitMs = SCANS_MISSED_MAX * scanMs + SCAN_SHARE * this.#scanTookMs + SLACK_MS;
-    return silentMs > limitMs ? `silent for ${formatTime(silentMs)}` : undefined;
+    return silentMs > limitMs ? `no scan for ${formatTime(silentMs)}` : undefined;
   }
 }

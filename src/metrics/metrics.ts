@@ -1,9 +1,9 @@
 /**
- * What the metrics are made of: the events of publishing, lines of the log, answers of the endpoint. Nothing is
- * counted elsewhere, so publishing knows nothing of it. docs/metrics.md lists them all, and a test says so.
+ * Derives the metrics from publish events, log lines and responses of the endpoint. There are no other
+ * counters, so the publishing code does not depend on metrics. docs/metrics.md lists all metrics; a test
+ * checks the list.
  *
- * Labels have few values, whatever is published: repositories are told apart only where the settings
- * name them, and no more of them than SERIES_MAX.
+ * Labels have few values: only repositories named in the settings get their own series, at most SERIES_MAX.
  */
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { EmitEvent } from '../publisher/events.js';
@@ -14,21 +14,21 @@ import type { Health } from './health.js';
 
 export interface MetricsOptions {
   readonly version: string;
-  /** `serve` publishes nothing; its metrics are those of the endpoint alone. */
+  /** False for `serve`, which has only the metrics of the endpoint. */
   readonly publishes: boolean;
   readonly health: Health;
-  /** Which repositories get series of their own. */
+  /** Returns true if the repository gets its own series. */
   readonly isTold: (repository: string) => boolean;
-  /** Counts repositories and snapshots; asked at most once a minute. */
+  /** Counts repositories and snapshots; called at most once a minute. */
   readonly census: () => Promise<{ readonly repositories: number; readonly snapshots: number }>;
-  /** `name@timestamp` of each drop this process has claimed. */
+  /** `name@timestamp` of each drop that this process has claimed. */
   readonly claims: () => Iterable<string>;
-  /** Notices that are not delivered yet. */
+  /** The number of notifications that are not delivered yet. */
   readonly noticesWaiting: () => number;
   readonly nowMs: () => number;
 }
 
-/** Of the library's own: gauges named as counters, which promtool refuses. */
+/** Metrics of the library that are gauges but named like counters, which promtool rejects. */
 const MISNAMED = ['handles', 'requests', 'resources'].map((what) => `nodejs_active_${what}_total`);
 
 export interface SentAnswer {
@@ -42,7 +42,7 @@ export interface SentAnswer {
 
 const COUNT_EVERY_MS = 60_000;
 const SERIES_MAX = 200;
-/** Timers that wake an idle daemon a hundred times a second measure nothing it does. */
+/** Sampling 100 times a second would only measure the timer in an idle daemon. */
 const LOOP_PRECISION_MS = 100;
 
 export class Metrics {
@@ -68,7 +68,7 @@ export class Metrics {
     this.#begin();
   }
 
-  /** The names of what is measured here, besides what every process of Node tells. */
+  /** Returns the names of dropdock's metrics, without the default metrics of Node. */
   names(): string[] {
     return this.#registry
       .getMetricsAsArray()
@@ -76,18 +76,17 @@ export class Metrics {
       .filter((name) => name.startsWith('dropdock_'));
   }
 
-  /** The content type of `text`. */
   get type(): string {
     return this.#registry.contentType;
   }
 
-  /** Everything in Prometheus' text format. */
+  /** Returns all metrics in the Prometheus text format. */
   async text(): Promise<string> {
     await this.#look();
     return this.#registry.metrics();
   }
 
-  /** A line of the log, whether it was written or not. */
+  /** Counts a log line, even if the log level suppresses it. */
   logged(level: string, event: string): void {
     const { warnings, notices } = this.#of;
     if (level === 'warn' || level === 'error') warnings.inc({ event });
@@ -95,7 +94,7 @@ export class Metrics {
     if (notice !== undefined) notices?.inc({ result: notice });
   }
 
-  /** Subscribes to the events. */
+  /** Handles the events of publishing. */
   readonly hear: EmitEvent = (event) => {
     const { rejections, retries, publishSeconds, stepSeconds, hashed, flips } = this.#of;
     switch (event.type) {
@@ -148,7 +147,7 @@ export class Metrics {
     if (!isWhole) cut.inc();
   }
 
-  /** The first of its kind must be seen as a step from 0; what is not known yet must not look like 0. */
+  /** Counters start at 0, so that the first increment is visible. Unknown gauges start as NaN, not 0. */
   #begin(): void {
     const { publishes, notices, repositories, snapshots, storeBytes, storeFiles } = this.#of;
     for (const result of RESULTS) publishes?.inc({ result }, 0);
@@ -165,7 +164,7 @@ export class Metrics {
     if (result === 'published') this.#of.lastOfRepository?.setToCurrentTime({ repository });
   }
 
-  /** What is not counted but looked at, when somebody asks. */
+  /** Updates the gauges that are read at scrape time. */
   async #look(): Promise<void> {
     const { health, claims, noticesWaiting, nowMs } = this.#options;
     const { waiting, oldest, noticesLeft, free, size, ready } = this.#of;
@@ -188,7 +187,7 @@ export class Metrics {
     if (nowMs() - this.#countedMs >= COUNT_EVERY_MS) this.count();
   }
 
-  /** Counts what there is. A scrape does not wait for it; the next one has it. */
+  /** Counts repositories and snapshots in the background; the next scrape has the result. */
   count(): void {
     this.#countedMs = this.#options.nowMs();
     this.#options.census().then(

@@ -1,6 +1,6 @@
 /**
- * One attempt to tell somebody: a program is run, or a URL is posted to. Never throws; never takes
- * longer than it may; what it says of a failure holds neither the secret nor the URL's path.
+ * One attempt to deliver a notification: runs a program or posts to a URL. Never throws and never exceeds its
+ * timeout. The description of a failure contains neither the secret nor the path of the URL.
  */
 import { spawn } from 'node:child_process';
 import { request as overHttp } from 'node:http';
@@ -13,19 +13,19 @@ import { type Notice, noticeHeaders, noticeVariables, type Target } from './noti
 export type Delivery =
   | { readonly ok: true }
   /**
-   * `absent`: nobody is there, or says to come later: what is next would fare no better. `refused`:
-   * this very notice was not taken.
+   * `absent`: the target is unavailable or asks to retry later, so the next notification would fail too.
+   * `refused`: the target rejected this notification.
    */
   | { readonly ok: false; readonly why: 'absent' | 'refused'; readonly what: string };
 
 export interface Attempt {
   readonly target: Target;
   readonly notice: Notice;
-  /** The notice's text: what is posted, or given on standard input. */
+  /** The text of the notification: the request body, or standard input of the program. */
   readonly body: Buffer;
-  /** What the program gets besides its own variables. */
+  /** Environment of the program, besides the notification variables. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Ends the attempt. */
+  /** Aborts the attempt. */
   readonly signal: AbortSignal;
 }
 
@@ -41,7 +41,7 @@ export async function deliver(attempt: Attempt): Promise<Delivery> {
 const absent = (what: string): Delivery => ({ ok: false, why: 'absent', what });
 const refused = (what: string): Delivery => ({ ok: false, why: 'refused', what });
 
-/** Answers that mean "not now" (RFC 9110, RFC 8470, RFC 6585). */
+/** Status codes that mean "retry later" (RFC 9110, RFC 8470, RFC 6585). */
 const NOT_NOW = new Set([408, 425, 429]);
 
 async function post(
@@ -52,15 +52,15 @@ async function post(
   try {
     if (secretFile !== undefined) secret = trimmed(await readConfigured(secretFile));
   } catch (error) {
-    return absent(`the secret cannot be read (${codeOf(error)})`);
+    return absent(`cannot read the secret file: ${codeOf(error)}`);
   }
-  // An empty key is a signature that anybody can make.
-  if (secret?.length === 0) return absent('the secret is empty');
+  // With an empty key, any sender could forge the signature.
+  if (secret?.length === 0) return absent('the secret file is empty');
   const timeout = AbortSignal.timeout(target.timeoutMs);
   const options = {
     method: 'POST',
     headers: noticeHeaders(notice, body, secret),
-    // No connection is kept: the next notice may be hours away.
+    // No keep-alive: the next notification may be hours away.
     agent: false as const,
     signal: AbortSignal.any([signal, timeout]),
   };
@@ -68,13 +68,15 @@ async function post(
     const request = (url.startsWith('https:') ? overHttps : overHttp)(url, options, (response) => {
       const { statusCode = 0 } = response;
       response.on('error', () => {});
-      // What it says besides its status is nobody's business, and may have no end.
+      // Only the status matters, and the body may be endless.
       response.destroy();
       resolve(judge(statusCode));
     });
     request.on('error', (error) => {
       resolve(
-        absent(timeout.aborted ? `no answer in ${formatTime(target.timeoutMs)}` : codeOf(error)),
+        absent(
+          timeout.aborted ? `no response within ${formatTime(target.timeoutMs)}` : codeOf(error),
+        ),
       );
     });
     request.end(body);
@@ -83,16 +85,16 @@ async function post(
 
 function judge(status: number): Delivery {
   if (status >= 200 && status < 300) return { ok: true };
-  const what = `answered ${status}`;
+  const what = `HTTP status ${status}`;
   return status >= 500 || NOT_NOW.has(status) ? absent(what) : refused(what);
 }
 
-/** A last newline is the editor's and no part of the secret. */
+/** Removes a trailing newline, which editors add and which is not part of the secret. */
 function trimmed(secret: Buffer): Buffer {
   return Buffer.from(secret.toString('latin1').replace(/\r?\n$/, ''), 'latin1');
 }
 
-/** sysexits.h: the program asks to be run again later. */
+/** sysexits.h: the program asks for a retry. */
 const EX_TEMPFAIL = 75;
 const KILL_MS = 2000;
 const STDERR_BYTES_MAX = 4096;
@@ -102,33 +104,33 @@ function runProgram(
   [program = '', ...given]: readonly string[],
 ): Promise<Delivery> {
   return new Promise((resolve) => {
-    // Its own process group: what it has started ends with it.
+    // Its own process group, so that its children can be killed with it.
     const child = spawn(program, given, {
       stdio: ['pipe', 'ignore', 'pipe'],
       detached: true,
       env: { ...ofOthers(environment), ...noticeVariables(notice) },
     });
-    // First of all: without pipes (too many open files) the next lines throw.
+    // Registered first: without pipes (too many open files) the next lines throw.
     child.on('error', (error) => finish(absent(codeOf(error))));
     let said = '';
     let ended: string | undefined;
     const timers = [
-      setTimeout(() => end(`still ran after ${formatTime(target.timeoutMs)}`), target.timeoutMs),
+      setTimeout(() => end(`timed out after ${formatTime(target.timeoutMs)}`), target.timeoutMs),
     ];
-    const onAbort = () => end('was stopped');
+    const onAbort = () => end('aborted');
     signal.addEventListener('abort', onAbort);
     child.stderr.on('data', (data) => {
       said = (said + String(data)).slice(-STDERR_BYTES_MAX);
     });
-    // A program need not read what it is given.
+    // A program may ignore its standard input.
     child.stdin.on('error', () => {});
     child.stdin.end(body);
-    // Not 'close': a child of its own may hold on to standard error for ever.
+    // Not 'close': a child of the program may keep standard error open forever.
     child.on('exit', (code, byWhat) => {
       if (ended !== undefined) return finish(refused(ended));
       if (code === 0) return finish({ ok: true });
       const last = said.trimEnd().split('\n').at(-1)?.slice(0, 300);
-      const how = code === null ? `ended by ${byWhat}` : `exit code ${code}`;
+      const how = code === null ? `killed by ${byWhat}` : `exit code ${code}`;
       const what = last ? `${how}: ${last}` : how;
       finish(code === EX_TEMPFAIL ? absent(what) : refused(what));
     });
@@ -146,14 +148,14 @@ function runProgram(
       try {
         process.kill(-child.pid, how);
       } catch {
-        // It has ended, or has become somebody else's: it is told of as late all the same.
+        // The process has exited, or its id now belongs to another user; the timeout is reported anyway.
       }
     }
 
     function finish(delivery: Delivery): void {
       for (const timer of timers) clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
-      // What it left behind of its group has had its time.
+      // Kill the remaining processes of the group, which had time to exit.
       if (ended !== undefined) kill('SIGKILL');
       child.stderr?.destroy();
       resolve(delivery);
@@ -161,7 +163,9 @@ function runProgram(
   });
 }
 
-/** What systemd meant for the daemon alone: a program that found it could answer for the daemon. */
+/**
+ * Removes the variables that systemd set for the daemon: a program that uses them could act as the daemon.
+ */
 function ofOthers(environment: Attempt['environment']): Attempt['environment'] {
   const entries = Object.entries(environment);
   return Object.fromEntries(

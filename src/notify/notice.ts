@@ -1,8 +1,8 @@
 /**
- * What is told: one JSON document, described in docs/notify.md, and who is to get it. Pure.
+ * The notification: one JSON document, described in docs/notify.md, and its targets. Pure.
  *
- * A notice is named after what it tells of, so telling twice gives the same id: receivers can tell
- * a repetition from something new.
+ * The id of a notification is derived from its event, so a repeated notification has the same id and
+ * receivers can detect duplicates.
  */
 import { createHash, createHmac } from 'node:crypto';
 
@@ -11,28 +11,28 @@ export type NoticeEvent = 'published' | 'rejected' | 'rolled-back' | 'untagged' 
 interface NoticeFrame {
   readonly version: 1;
   readonly event: NoticeEvent;
-  /** Stays the same however often it is told. */
+  /** The same for every delivery of this notification. */
   readonly id: string;
-  /** When it happened, as a timestamp. */
+  /** The time of the event, as a timestamp. */
   readonly at: string;
 }
 
-/** A repository has a new snapshot. */
+/** Notification of a new snapshot of a repository. */
 export interface FlipNotice extends NoticeFrame {
   readonly event: Exclude<NoticeEvent, 'rejected'>;
   readonly repository: string;
   readonly snapshot: string;
   readonly base: string | null;
-  /** Tags that came, moved or went, sorted. */
+  /** Added, moved and removed tags, sorted. */
   readonly tags: readonly {
     readonly tag: string;
     readonly from: string | null;
     readonly to: string | null;
   }[];
-  /** Images that came and have no tag. */
+  /** Added images without a tag. */
   readonly untagged: readonly string[];
   readonly drops: readonly string[];
-  /** Which snapshot was rolled back to, or which tags were taken away. */
+  /** The restored snapshot, or the removed tags. */
   readonly detail: string | null;
 }
 
@@ -49,7 +49,7 @@ export interface RejectionNotice extends NoticeFrame {
 
 export type Notice = FlipNotice | RejectionNotice;
 
-/** Of a rejected drop's receipt; undefined for a text that is none. */
+/** Builds the notification from the receipt of a rejected drop; undefined for any other text. */
 export function rejectionNotice(receipt: string): RejectionNotice | undefined {
   const said = JSON.parse(receipt) as Partial<Record<string, string>>;
   const { status, claim, claimedAt, finishedAt, drop, code, message } = said;
@@ -73,7 +73,7 @@ export function formatNotice(notice: Notice): string {
   return `${JSON.stringify(notice)}\n`;
 }
 
-/** Undefined for a file that is no notice (any more). */
+/** Returns undefined if the file contains no valid notification. */
 export function parseNotice(text: string): Notice | undefined {
   try {
     const notice = JSON.parse(text) as Notice;
@@ -83,11 +83,11 @@ export function parseNotice(text: string): Notice | undefined {
   }
 }
 
-/** Somebody who wants to be told. */
+/** A target of notifications: a program or a URL. */
 export interface Target {
-  /** Names the directory of what it has not got yet: the same program or URL, the same directory. */
+  /** The name of the target's queue directory: the same for the same program or URL. */
   readonly key: string;
-  /** For people and logs. A URL's path may be a secret (chat webhooks), so it is left out. */
+  /** The name in logs and messages. The path of a URL may be a secret (chat webhooks), so it is left out. */
   readonly name: string;
   readonly on: readonly NoticeEvent[];
   readonly repositories: readonly string[];
@@ -115,20 +115,20 @@ export function targetOf(entry: {
   return { key, name, on, repositories, how, timeoutMs };
 }
 
-/** @param matches whether a pattern names a repository */
+/** @param matches returns true if the pattern matches the repository */
 export function wants(
   { on, repositories }: Pick<Target, 'on' | 'repositories'>,
   { event, repository }: Pick<Notice, 'event' | 'repository'>,
   matches: (pattern: string, repository: string) => boolean,
 ): boolean {
   if (!on.includes(event)) return false;
-  // A drop whose name says no repository is nobody's in particular.
+  // A drop whose name gives no repository is sent only to targets for all repositories.
   return repositories.some((pattern) =>
     repository === null ? pattern === '**' : matches(pattern, repository),
   );
 }
 
-/** The headers of a posted notice: those that GitHub sends, which receivers know how to check. */
+/** Returns the headers of a POST request, in GitHub's format, which many receivers can verify. */
 export function noticeHeaders(
   { event, id }: Pick<Notice, 'event' | 'id'>,
   body: Buffer,
@@ -149,8 +149,8 @@ function hmac(secret: Buffer, body: Buffer): string {
 }
 
 /**
- * What a program finds in its environment: what a script of three lines wants to know. None of these
- * is a setting's name, so the program may call dropdock.
+ * Returns the environment variables of a program: what a short script needs. None of them is the name of a
+ * setting, so the program can call dropdock.
  */
 export function noticeVariables({
   event,

@@ -1,11 +1,11 @@
 /**
- * What is to be told, on disk until it is: a crash loses none of it.
+ * The notification queue on disk: a crash loses no notification.
  *
- *   <spool>/                       mode 0700: notices name repositories that may be protected
- *     flips/<owner>.<hash>         noted before a flip, until its notices are in the queue
+ *   <spool>/                       mode 0700: notifications may name protected repositories
+ *     flips/<owner>.<hash>         written before a flip, until its notifications are queued
  *     <key of a target>/
- *       <when>-<hash>.json         one notice for one target, oldest first; gone when it was told
- *     .lock                        held by the one daemon that tells
+ *       <when>-<hash>.json         one notification for one target, oldest first; deleted after delivery
+ *     .lock                        held by the one daemon that sends
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -23,16 +23,19 @@ import { job } from '../storage/job.js';
 import { formatNotice, type Notice } from './notice.js';
 
 const PRIVATE = 0o700;
-/** What waits for one target; beyond it the oldest goes, for what is newest matters most. */
+/**
+ * The maximum queue length of a target. Beyond it the oldest is dropped, because new notifications matter
+ * more.
+ */
 const WAITING_MAX = 10_000;
 const NOTICE_BYTES_MAX = 64 * 1024 * 1024;
 
 export const deliveryLockPath = (spool: string) => join(spool, '.lock');
 const flipsDirectory = (spool: string) => join(spool, 'flips');
 
-/** A flip that is about to be, or was when its process died. */
+/** A record of a flip that is about to happen, or was when its process died. */
 export interface FlipNote {
-  /** The token of the process. */
+  /** The id of the process. */
   readonly owner: string;
   readonly id: string;
   readonly snapshot: string;
@@ -44,7 +47,7 @@ interface InSpool {
   readonly spool: string;
 }
 
-/** Makes what is missing of the spool. */
+/** Creates missing directories of the spool. */
 export const prepareSpool = job(
   'fast',
   import.meta.url,
@@ -54,7 +57,7 @@ export const prepareSpool = job(
   },
 );
 
-/** Notes a flip before it happens. When the process dies, the next start writes the notices. */
+/** Records a flip before it happens. If the process dies, the next start writes the notifications. */
 export const noteFlip = job(
   'fast',
   import.meta.url,
@@ -73,7 +76,7 @@ export function isNoted(disk: Disk, { spool, note }: InSpool & { note: FlipNote 
   return disk.statIfThere(notePath(spool, note)) !== undefined;
 }
 
-/** Returns the notes of flips whose notices are not in the queue yet. */
+/** Returns the records of flips whose notifications are not queued yet. */
 export const listFlipNotes = job(
   'fast',
   import.meta.url,
@@ -88,7 +91,7 @@ export const listFlipNotes = job(
   },
 );
 
-/** @returns how many older notices had to go */
+/** @returns how many older notifications were dropped */
 export const spoolNotice = job(
   'fast',
   import.meta.url,
@@ -106,7 +109,7 @@ export const spoolNotice = job(
       prepareSpool(disk, { spool });
       ensureDirectory(disk, directory, PRIVATE);
       const path = join(directory, `${notice.at}-${hashOf(notice.id)}.json`);
-      // Told of again, it is the same file.
+      // A repeated notification replaces the same file.
       const temporary = join(directory, `.${hashOf(notice.id)}.tmp`);
       replaceFile(disk, path, Buffer.from(formatNotice(notice)), temporary, 0o600);
       const waiting = listNotices(disk, { spool, key });
@@ -119,7 +122,7 @@ export const spoolNotice = job(
   },
 );
 
-/** The names of what waits for a target, oldest first. */
+/** Returns the file names in a target's queue, oldest first. */
 export const listNotices = job(
   'fast',
   import.meta.url,
@@ -136,7 +139,7 @@ interface NamedNotice extends InSpool {
   readonly name: string;
 }
 
-/** Its text; undefined where there is none (any more). */
+/** Returns the text; undefined if the file does not exist. */
 export const readNotice = job(
   'fast',
   import.meta.url,
@@ -145,18 +148,18 @@ export const readNotice = job(
   },
 );
 
-/** It was told, or given up. */
+/** Deletes a notification that was delivered or dropped. */
 export const removeNotice = job(
   'fast',
   import.meta.url,
   function removeNotice(disk: Disk, { spool, key, name }: NamedNotice): void {
     removeIfThere(disk, join(spool, key, name));
-    // Or a power cut would bring it back to be told again.
+    // Otherwise the file could return after a power failure and be sent again.
     syncDirectory(disk, join(spool, key));
   },
 );
 
-/** Removes what waits for targets that the settings name no more. @returns how many notices */
+/** Deletes the queues of targets that are no longer in the settings. @returns the number of notifications */
 export const deleteUnknownFiles = job(
   'fast',
   import.meta.url,

@@ -1,13 +1,13 @@
 /**
- * Tells one target what waits for it, one after the other and oldest first, again and again until it
- * has been told. What nobody takes holds up nobody but what is behind it for the same target.
+ * Sends the queued notifications of one target, one at a time, oldest first, and retries each until it is
+ * delivered. A failing notification delays only the later ones of the same target.
  */
 import { crash } from '../crash.js';
 import { isTimestamp, timestampMs } from '../repository/timestamp.js';
 import type { Delivery } from './deliver.js';
 import { type Notice, parseNotice } from './notice.js';
 
-/** What waits on disk, by name, oldest first. */
+/** The queue on disk: file names, oldest first. */
 export interface SenderQueue {
   list(): Promise<readonly string[]>;
   read(name: string): Promise<string | undefined>;
@@ -17,21 +17,21 @@ export interface SenderQueue {
 export interface SenderOptions {
   readonly box: SenderQueue;
   readonly deliver: (notice: Notice, body: Buffer, signal: AbortSignal) => Promise<Delivery>;
-  /** The first delay after a failure, which doubles, and the longest (ms). */
+  /** The delay after the first failure, which doubles each time, and the longest delay (ms). */
   readonly retry: () => { readonly first: number; readonly most: number };
-  /** The wall clock. */
+  /** Wall clock. */
   readonly nowMs: () => number;
   readonly onSent: (notice: Notice, tookMs: number) => void;
   readonly onFailed: (notice: Notice, what: string, attempt: number, nextMs: number) => void;
-  /** It is given up. */
+  /** Called when a notification is dropped. */
   readonly onDropped: (notice: Notice | undefined, what: string) => void;
-  /** The box cannot be read now; it is looked at again. */
+  /** Called when the queue cannot be read; it is read again later. */
   readonly onTrouble: (error: Error) => void;
 }
 
-/** One that is refused is tried so often and then given up; the others must get their turn. */
+/** A refused notification is dropped after this many attempts, so that the later ones are sent. */
 const REFUSALS_MAX = 5;
-/** One that nobody was there for is given up when it is so old, and was tried as often. */
+/** If the target is unavailable, a notification is dropped at this age, after the same number of attempts. */
 const AGE_MS_MAX = 24 * 3_600_000;
 
 export class Sender {
@@ -40,7 +40,7 @@ export class Sender {
   #running: Promise<void> | undefined;
   #lookAgain = false;
   #isStopping = false;
-  /** How often the one whose turn it is was tried. */
+  /** The number of attempts for the current notification. */
   #tried = { name: '', times: 0 };
   #wake: () => void = () => {};
 
@@ -48,7 +48,7 @@ export class Sender {
     this.#options = options;
   }
 
-  /** Something may be waiting. */
+  /** Checks the queue for new notifications. */
   look(): void {
     if (this.#isStopping) return;
     this.#lookAgain = true;
@@ -59,7 +59,7 @@ export class Sender {
       .catch(crash);
   }
 
-  /** Begins nothing new, lets what is under way end for so long (ms), then ends it. */
+  /** Starts nothing new. A running delivery has `waitMs` to finish, then it is aborted. */
   async stop(waitMs: number): Promise<void> {
     this.#isStopping = true;
     this.#wake();
@@ -82,7 +82,7 @@ export class Sender {
     }
   }
 
-  /** Returns when it has been told, given up, or is to be left to the next start. */
+  /** Returns when the notification is delivered, dropped, or left for the next start. */
   async #bring(name: string): Promise<void> {
     const { box, onDropped } = this.#options;
     const text = await box.read(name);
@@ -97,7 +97,7 @@ export class Sender {
     }
   }
 
-  /** @returns true when it was told, or is given up */
+  /** @returns true if it was delivered or dropped */
   async #try(name: string, notice: Notice, body: Buffer): Promise<boolean> {
     const { deliver, onSent, onFailed, onDropped, retry, nowMs } = this.#options;
     const beganMs = performance.now();

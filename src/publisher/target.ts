@@ -4,11 +4,18 @@
  * guarantees.
  */
 
+import { faultOf, fromPlainError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
 import type { TagMove } from '../repository/merge.js';
-import type { Change, DropToMerge, Edit, RepositoryPolicy } from '../repository/next-state.js';
+import type {
+  Change,
+  DropToMerge,
+  Edit,
+  MergeOutcome,
+  RepositoryPolicy,
+} from '../repository/next-state.js';
 import type { SnapshotVerdict } from '../repository/retention.js';
 import type { SnapshotReason, SnapshotText } from '../repository/snapshot-file.js';
 import type { Timestamp } from '../repository/timestamp.js';
@@ -43,6 +50,37 @@ export interface PublishedOutcome {
   readonly content: StagedContent;
   readonly ingested: Readonly<Record<Ingested, number>>;
   readonly leftOut: readonly LeftOut[];
+}
+
+/**
+ * Returns the outcome of a drop from the result of its merge. The same for every target.
+ * @param made.snapshot the new snapshot; null when clients would see no difference
+ * @param made.leftOut what the merge left out of any drop
+ */
+export function outcomeOfMerge(
+  { content, ingested }: StagedDrop,
+  merged: MergeOutcome | undefined,
+  made: {
+    readonly snapshot: Timestamp | null;
+    readonly base: Timestamp | null;
+    readonly leftOut: readonly LeftOut[];
+  },
+): DropOutcome {
+  if (merged === undefined) throw new Error('a drop has no merge outcome');
+  if (!merged.ok) {
+    const error = fromPlainError(merged.error);
+    return { status: faultOf(error) === 'content' ? 'rejected' : 'retry', error };
+  }
+  const digests = new Set<string>(content.manifests.map(({ digest }) => digest));
+  return {
+    status: made.snapshot === null ? 'unchanged' : 'published',
+    snapshot: made.snapshot ?? made.base,
+    base: made.base,
+    moves: merged.moves,
+    content,
+    ingested,
+    leftOut: [...content.leftOut, ...made.leftOut.filter(({ what }) => digests.has(what))],
+  };
 }
 
 export interface PublishResult {

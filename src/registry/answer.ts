@@ -1,6 +1,6 @@
 /**
- * From what was found to what is sent: status, headers, conditions and ranges. Which requests are
- * fresh and what a Range header asks for is judged by `fresh` and `range-parser`, as in Express.
+ * Builds responses: status, headers, conditions and ranges. `fresh` evaluates conditional requests and
+ * `range-parser` parses Range headers, as in Express.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
@@ -13,16 +13,16 @@ import type { ServedBlob } from './source.js';
 
 export interface Answer {
   readonly status: number;
-  /** A list is sent as a line each. */
+  /** A list is sent as one header line for each item. */
   readonly headers: Readonly<Record<string, string | number | string[]>>;
   readonly body: Body | undefined;
 }
 
-/** How long something may be kept, and by whom. */
+/** How long a response may be cached, and in which caches. */
 export interface Caching {
-  /** Named by a digest: it never changes. */
+  /** Addressed by digest, so the content never changes. */
   readonly immutable: boolean;
-  /** Only those who may read it: not for caches that others share. */
+  /** Access is restricted, so shared caches must not store it. */
   readonly isPrivate: boolean;
 }
 
@@ -37,13 +37,13 @@ export function cacheControl({ immutable, isPrivate }: Caching): string {
 
 export interface Found {
   readonly type: string;
-  /** Of all of it: its strong ETag. */
+  /** The digest of the complete content; used as the strong ETag. */
   readonly digest: Digest;
   readonly caching: Caching;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A whole text or manifest. */
+/** Sends a complete text or manifest. */
 export function answerBytes(request: IncomingHttpHeaders, found: Found, bytes: Buffer): Answer {
   const headers = foundHeaders(found);
   if (isFresh(request, headers.ETag)) return notModified(headers);
@@ -56,7 +56,7 @@ export function answerBytes(request: IncomingHttpHeaders, found: Found, bytes: B
 
 type SentFile = Pick<ServedBlob, 'size' | 'send' | 'pieces' | 'close'>;
 
-/** A file, one range of it or several. The file is closed where it is not sent. */
+/** Sends a file, one range of it, or several ranges. Closes the file if nothing of it is sent. */
 export async function answerFile(
   { headers: request, isHead }: { readonly headers: IncomingHttpHeaders; readonly isHead: boolean },
   found: Found,
@@ -68,7 +68,7 @@ export async function answerFile(
     await file.close();
     return notModified(headers);
   }
-  // RFC 9110, 14.2: a range is for GET alone.
+  // RFC 9110, 14.2: Range applies to GET only.
   const parts = isHead ? undefined : partsOf(request, headers.ETag, size);
   if (parts === 'unsatisfiable') {
     await file.close();
@@ -93,9 +93,9 @@ export async function answerFile(
 }
 
 /**
- * Several ranges: one part of a multipart/byteranges for each, in the order they were asked for
- * (RFC 9110, 14.6 and 15.3.7.2). Neighbours are not joined, though the RFC lets a server do that:
- * containers/image (podman, CRI-O) ends a pull unless it gets as many parts as it asked for.
+ * Sends several ranges: one part of a multipart/byteranges body for each range, in the requested order (RFC
+ * 9110, 14.6 and 15.3.7.2). Adjacent ranges are not joined, although the RFC allows it: containers/image
+ * (podman, CRI-O) aborts a pull unless it gets as many parts as it requested.
  */
 async function answerParts(
   headers: Answer['headers'],
@@ -103,7 +103,7 @@ async function answerParts(
   parts: readonly Part[],
   file: SentFile,
 ): Promise<Answer> {
-  // Random and new for each answer, so that no content can hold it on purpose.
+  // Random for each response, so that no content can contain it on purpose.
   const boundary = randomBytes(24).toString('hex');
   const heads = parts.map((part) =>
     Buffer.from(
@@ -122,7 +122,7 @@ async function answerParts(
   return { status: 206, headers: sent, body: { pieces, bytes } };
 }
 
-/** Small parts go out together with what stands before them. */
+/** Parts up to this size are sent in one write with their part header. */
 const JOINED_BYTES_MAX = 64 * 1024;
 
 async function* framed(
@@ -152,9 +152,9 @@ async function* framed(
 }
 
 /**
- * The ETag is strong and of the very content, so a client that has it has it, also one that says
- * `Cache-Control: no-cache`: that is meant for caches on the way (`fresh` would send all again), and
- * fetch() says it by itself with every If-None-Match.
+ * Ignores `Cache-Control: no-cache` in the request: the ETag is strong and identifies the exact content, and
+ * the directive is meant for caches between client and server. fetch() adds it to every request with
+ * If-None-Match, and `fresh` would then send the content again.
  */
 export function isFresh(
   { 'if-none-match': ifNoneMatch }: IncomingHttpHeaders,
@@ -163,21 +163,22 @@ export function isFresh(
   return fresh({ 'if-none-match': ifNoneMatch }, { etag });
 }
 
-/** As many as containers/storage asks for at once (`maxNumberMissingChunks`). */
+/** The most ranges that containers/storage requests at once (`maxNumberMissingChunks`). */
 const PARTS_MAX = 1024;
-/** Of ranges that overlap or do not ascend: RFC 9110 (14.2) lets a server ignore more than two. */
+/** The most ranges that may overlap or go backwards: RFC 9110 (14.2) lets a server ignore more than two. */
 const STEPS_BACK_MAX = 2;
 
 /**
- * Undefined for the whole file: no range, one that is malformed or of another file, and several that
- * would send more than the whole, or are so many or so mixed up that they are meant to do harm.
+ * Returns undefined to send the whole file: if there is no range, if it is malformed or belongs to other
+ * content, or if the ranges exceed the size of the file or look like an attack (too many, or too often out of
+ * order).
  */
 function partsOf(
   { range, 'if-range': ifRange }: IncomingHttpHeaders,
   etag: string,
   size: number,
 ): readonly Part[] | 'unsatisfiable' | undefined {
-  // If-Range with a date cannot match: blobs are known by digest and have no date.
+  // An If-Range date never matches: blobs are identified by digest and have no date.
   if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return undefined;
   if (!range.startsWith('bytes=')) return undefined;
   const parts = parseRange(size, withoutLongSuffixes(range, size));
@@ -191,7 +192,7 @@ function partsOf(
   return isMeantWell ? parts : undefined;
 }
 
-/** A suffix longer than the file is all of it (RFC 9110, 14.1.2); range-parser finds none there. */
+/** A suffix longer than the file selects all of it (RFC 9110, 14.1.2), but range-parser rejects it. */
 function withoutLongSuffixes(range: string, size: number): string {
   return range.replace(/([=,]\s*)-(\d+)/g, (text, before, length) =>
     Number(length) > size ? `${before}-${size}` : text,

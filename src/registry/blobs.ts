@@ -1,4 +1,4 @@
-/** end-2: blobs, by ourselves, by a redirect, or by the nginx in front of us. */
+/** end-2: serves blobs directly, by redirect, or through the nginx in front of this server. */
 import type { Digest } from '../image/digest.js';
 import type { RepositoryName } from '../image/names.js';
 import { type Answer, answerFile, cacheControl, isFresh, notModified } from './answer.js';
@@ -9,14 +9,14 @@ import type { ServedBlob, ServedSnapshot } from './source.js';
 export type BlobsBy =
   | { readonly how: 'stream' }
   /**
-   * A template with {id}, {repository}, {snapshot}, {digest} and, where blobs are on an object store,
-   * {signed}: path and query of a signed URL. Undefined for the whole signed URL.
+   * A template with {id}, {repository}, {snapshot}, {digest} and, if the blobs are in an object store,
+   * {signed}: path and query of a signed URL. Undefined redirects to the complete signed URL.
    */
   | { readonly how: 'redirect'; readonly url: string | undefined }
-  /** What nginx's internal location is called; it is an alias of master/. */
+  /** The name of nginx's internal location, which is an alias of master/. */
   | { readonly how: 'x-accel'; readonly prefix: string };
 
-/** Blobs have no type of their own: it stands in the manifest that names them. */
+/** Blobs have no media type of their own; the manifest that references them has it. */
 const BLOB_TYPE = 'application/octet-stream';
 
 export async function answerBlob(
@@ -30,7 +30,7 @@ export async function answerBlob(
   const named = { 'Docker-Content-Digest': digest };
   const caching = { immutable: true, isPrivate };
   const found = { type: BLOB_TYPE, digest, caching, headers: named };
-  // A client that only asks whether it is there is spared the way.
+  // HEAD only checks that the blob exists; a redirect would cost it another request.
   if (by.how === 'stream' || isHead) return answerFile({ headers, isHead }, found, blob);
   const { id, name } = snapshot.of;
   if (by.how === 'x-accel') {
@@ -47,7 +47,7 @@ export async function answerBlob(
   const location = await locationOf(by.url, values, blob, isPrivate);
   if (location === undefined) return answerFile({ headers, isHead }, found, blob);
   await blob.close();
-  // The place may differ tomorrow, though the blob does not: the redirect itself is not kept.
+  // The blob never changes, but its location may: the redirect must not be cached.
   return {
     status: 307,
     headers: {
@@ -64,9 +64,8 @@ export async function answerBlob(
 const SIGNED = '{signed}';
 
 /**
- * Where somebody else serves blobs he does not ask for passwords: to what is protected leads only a
- * URL that is signed for a while.
- * @returns undefined for what we send ourselves
+ * Another server does not check passwords. For protected blobs, only a signed URL that expires is used.
+ * @returns the URL to redirect to, or undefined if this server sends the blob itself
  */
 async function locationOf(
   template: string | undefined,

@@ -1,16 +1,16 @@
-/** What is sent to a client, as a source gives it. */
+/** Response bodies, as a source provides them. */
 import type { ServerResponse } from 'node:http';
 import type { OpenFile } from '../storage/serving.js';
 
 export type Body =
   | Buffer
   | ({ readonly file: OpenFile } & Part)
-  /** So many bytes, read while they are sent. */
+  /** `bytes` bytes in total, read while they are sent. */
   | { readonly pieces: AsyncIterable<Buffer>; readonly bytes: number }
-  /** Goes on until the client has gone or it is ended; resolves then. */
+  /** A stream that runs until the client disconnects or the stream is ended; the promise resolves then. */
   | { readonly live: (response: ServerResponse) => Promise<void> };
 
-/** Of a file: first and last byte. */
+/** A part of a file: first and last byte, both inclusive. */
 export interface Part {
   readonly start: number;
   readonly end: number;

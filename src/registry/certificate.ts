@@ -1,4 +1,4 @@
-/** The certificate of the endpoint: read at the start, and again whenever its files change. */
+/** The TLS certificate of the endpoint: read at startup, and again whenever its files change. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { DropdockError } from '../errors.js';
@@ -20,14 +20,15 @@ export class CertificateWatch {
   constructor(readonly files: CertificateFiles) {}
 
   /**
-   * The pair, if it is new and whole: while one file is replaced before the other they do not fit.
-   * @throws what is wrong with it, once for each change
+   * Returns the pair if it has changed and is valid. While only one of the two files is replaced, they do not
+   * match.
+   * @throws settings.invalid, once for each change
    */
   async readIfChanged(): Promise<Certificate | undefined> {
     return (await this.#versionNow()) === this.#version ? undefined : this.read();
   }
 
-  /** The pair as it is now. @throws what is wrong with it */
+  /** Returns the current pair. @throws settings.invalid */
   async read(): Promise<Certificate> {
     this.#version = await this.#versionNow();
     const { certificate, key } = this.files;
@@ -46,11 +47,18 @@ export class CertificateWatch {
 function check(pair: Certificate, path: string): void {
   try {
     createSecureContext(pair);
-    // OpenSSL takes a certificate and a key of different kinds (RSA, EC) without a word.
+    // OpenSSL accepts a certificate and a key of different types (RSA, EC) without an error.
     if (new X509Certificate(pair.cert).checkPrivateKey(createPrivateKey(pair.key))) return;
   } catch (cause) {
     const { message } = cause as Error;
-    throw new DropdockError('settings.invalid', `${path} or its key: ${message}`, { path }, cause);
+    throw new DropdockError(
+      'settings.invalid',
+      `cannot use the certificate ${path} and its key: ${message}`,
+      { path },
+      cause,
+    );
   }
-  throw new DropdockError('settings.invalid', `The key does not belong to ${path}.`, { path });
+  throw new DropdockError('settings.invalid', `The key does not match the certificate ${path}.`, {
+    path,
+  });
 }

@@ -1,23 +1,22 @@
 /**
- * How a client is asked who it is (WWW-Authenticate). Pure. Clients differ in what they make of two
- * schemes, so which are offered, where and in which order is what the sources of the clients ask for:
+ * Builds the authentication challenge (WWW-Authenticate). Pure. Clients handle two schemes differently. Which
+ * schemes are offered, where, and in which order follows from the source code of the clients:
  *
- * - Docker's engine takes its challenges from `/v2/` alone and answers every one of them: with Basic
- *   beside Bearer it cannot pull without a password any more. So `/v2/` offers Bearer alone.
- * - oras reads the first line; containers/image (skopeo, podman) and go-containerregistry (crane) take
- *   the first scheme they know, and with Basic first could not pull without a password. So Bearer is first.
- * - containerd, BuildKit and regclient take whichever they can answer.
- * - curl --anyauth, browsers and scripts know Basic and no Bearer. So Basic is offered wherever else
- *   something is asked for.
+ * - Docker's engine takes its challenges from `/v2/` only and answers all of them: with Basic beside Bearer,
+ *   it can no longer pull without a password. So `/v2/` offers Bearer only.
+ * - oras reads the first line. containers/image (skopeo, podman) and go-containerregistry (crane) use the
+ *   first scheme they know; with Basic first, they cannot pull without a password. So Bearer is first.
+ * - containerd, BuildKit and regclient use any scheme they support.
+ * - curl --anyauth, browsers and scripts support Basic and not Bearer. So every other path also offers Basic.
  */
 import { type Access, formatScope } from '../auth/scope.js';
 import { BASIC_CHALLENGE, type Refusal } from './refusal.js';
 
 export interface Challenge {
-  /** Where tokens are to be had. */
+  /** The URL of the token endpoint. */
   readonly realm: string;
   readonly service: string;
-  /** What the token must be good for; undefined where the request does not tell. */
+  /** The access that the token must grant; undefined if the request does not determine it. */
   readonly access: Access | undefined;
   readonly withBasic: boolean;
 }

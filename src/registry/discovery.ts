@@ -1,4 +1,4 @@
-/** end-8, end-12 and Docker's catalog: what there is. */
+/** end-8, end-12 and Docker's catalog: lists of tags, referrers and repositories. */
 
 import { createHash } from 'node:crypto';
 import { type Digest, digestFrom } from '../image/digest.js';
@@ -34,7 +34,7 @@ export async function answerTags(
   });
 }
 
-/** Docker's `_catalog`. @param names sorted, and only those the caller may know */
+/** Docker's `_catalog`. @param names sorted; only repositories that the caller may read */
 export function answerCatalog(
   names: readonly string[],
   next: string | undefined,
@@ -59,9 +59,9 @@ const NO_REFERRERS = JSON.stringify({
 });
 
 /**
- * end-12a, end-12b: distribution-spec v1.1.1, "Listing Referrers". A registry that has this API never
- * answers 404 there, for that tells clients that it has none: then they look for the fallback tag.
- * @param snapshot undefined for a repository that is unknown, which has an empty list
+ * end-12a, end-12b: distribution-spec v1.1.1, "Listing Referrers". A registry with this API must not answer
+ * 404 here: clients would conclude that it lacks the API, and look for the fallback tag.
+ * @param snapshot undefined for an unknown repository, whose list is empty
  */
 export async function answerReferrers(
   snapshot: Pick<ServedSnapshot, 'referrers'> | undefined,
@@ -99,7 +99,7 @@ export async function answerReferrers(
   });
 }
 
-/** As many as clients take in one answer, but one at least. Entries are sorted by digest. */
+/** Returns as many entries as clients accept in one response, at least one. Entries are sorted by digest. */
 function cutBytes(all: ReferrersDocument['manifests']): ReferrersDocument & { next?: string } {
   let bytes = NO_REFERRERS.length;
   const end = all.findIndex((each, at) => {
@@ -111,7 +111,7 @@ function cutBytes(all: ReferrersDocument['manifests']): ReferrersDocument & { ne
   return { manifests: all.slice(0, end), ...(next !== undefined && { next }) };
 }
 
-/** @param all sorted. @returns `next`: the last item of a page after which there is more */
+/** @param all sorted. @returns `next`: the last item of the page; undefined on the last page */
 export function cutPage(
   all: readonly string[],
   { n, last }: Page,

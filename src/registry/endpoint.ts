@@ -1,7 +1,7 @@
 /**
- * The read-only registry: one request in, one answer out. Every request asks the pivot once which
- * snapshot is current and is answered from that one. Who may not know of a repository cannot tell
- * it from one that does not exist.
+ * The read-only registry: returns one response for each request. Each request reads the pivot once to find
+ * the current snapshot, and is answered from that snapshot. A caller without access to a repository cannot
+ * distinguish it from one that does not exist.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Caller, Gate } from '../auth/gate.js';
@@ -24,9 +24,9 @@ import { type Page, parseRoute, type Route } from './route.js';
 import { isAway, type ServedSnapshot, type Source } from './source.js';
 import { answerToken } from './token-endpoint.js';
 
-/** What people see beside the registry. */
+/** The web page, served beside the registry. */
 export interface PageHandler {
-  /** @returns what answers a request for this URL; undefined where it is not the page's */
+  /** @returns the handler for this URL; undefined if the URL does not belong to the page */
   find(url: string): ((caller: Caller, request: IncomingMessage) => Promise<Answer>) | undefined;
 }
 
@@ -35,25 +35,27 @@ export interface EndpointOptions {
   readonly settings: Settings;
   readonly blobsBy: BlobsBy;
   readonly gate: Gate;
-  /** Undefined where there are no passwords: then nobody is asked who he is. */
+  /** Undefined if no passwords are configured: then every caller is anonymous. */
   readonly tokens?: Tokens | undefined;
-  /** What people see at `/`; left out where there is no page. */
+  /** The web page at `/`; undefined if it is disabled. */
   readonly page?: PageHandler | undefined;
-  /** Somebody said a name and a password that are not right. */
+  /** Called when a user name or password is wrong. */
   readonly onRefused: (user: string, request: IncomingMessage) => void;
 }
 
 const CATALOG_PAGE_MAX = 1000;
-/** A snapshot can go only after the grace period; with none set, a request may meet that. */
+/**
+ * A snapshot is deleted only after the grace period; without one, a request may find its snapshot deleted.
+ */
 const TRIES = 3;
 const API_VERSION = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
 
 type RepositoryRoute = Exclude<Route, { kind: 'base' | 'catalog' | 'tree' | 'token' }>;
 
-/** Who asks. */
+/** The authenticated caller of a request. */
 interface Asker {
   readonly caller: Caller;
-  /** What the token he showed is good for; undefined for one who showed none, and for any password. */
+  /** The access that the token grants; undefined without a token, and for a password. */
   readonly access?: readonly Access[];
 }
 
@@ -114,7 +116,7 @@ export class Endpoint {
     const { authorization } = request.headers;
     const token = tokens && parseBearer(authorization);
     if (token !== undefined) {
-      // Many are over by the time they come, and nobody guesses one: that is no event.
+      // Tokens often expire in normal use and cannot be guessed, so an invalid one is not logged.
       const holder = await tokens?.identify(token);
       return holder ?? { status: 401, code: 'UNAUTHORIZED', token: 'invalid_token' };
     }
@@ -146,7 +148,7 @@ export class Endpoint {
     const { tokens, settings } = this.options;
     const kind = isRefusal(route) ? undefined : route.kind;
     if (tokens === undefined) return headers;
-    // Only a password leads past this one.
+    // The token endpoint accepts passwords only, so it sends no Bearer challenge.
     if (kind === 'token') return refusal.status === 405 ? { Allow: 'GET, POST' } : headers;
     if (refusal.status !== 401) return headers;
     const { registry, isEncrypted } = registryName(request);
@@ -160,7 +162,7 @@ export class Endpoint {
     return { ...headers, 'WWW-Authenticate': challenges(challenge, refusal) };
   }
 
-  /** Undefined for what is not the page's. */
+  /** Returns undefined if the URL does not belong to the page. */
   async #answerOnPage(
     method: string,
     url: string,
@@ -175,9 +177,9 @@ export class Endpoint {
   }
 
   /**
-   * end-1. Where there are passwords, whoever comes without anything is sent for a token: from this
-   * answer alone Docker's engine and containers/image (skopeo, podman, CRI-O) know how they may show
-   * a password later. Who has no password gets a token as well, or goes on without.
+   * end-1. If passwords are configured, a request without credentials is sent to the token endpoint: only
+   * from this response do Docker's engine and containers/image (skopeo, podman, CRI-O) learn how to send a
+   * password later. A client without a password gets an anonymous token, or continues without one.
    */
   #base({ caller }: Asker, { headers }: IncomingMessage): Answer | Refusal {
     const saidNothing = headers.authorization === undefined;
@@ -204,13 +206,14 @@ export class Endpoint {
     name?: Timestamp,
   ): Promise<Answer | Refusal> {
     const { settings, source } = this.options;
-    // Whatever is or is not there: only what was asked for when the token was made counts.
+    // Checked before the lookup, so that the response does not reveal what exists: only the scope of the
+    // token counts.
     if (!covers(asker, pullAccess(route.repository))) return OUT_OF_SCOPE;
     const policy = resolveRepository(settings, route.repository);
     const mayRead = this.#permission.mayRead(asker.caller, policy);
     for (let attempt = 1; ; attempt++) {
-      // What may not be read is looked for under a name that nobody can have: forbidden takes as
-      // long as absent does.
+      // A forbidden repository is looked up under an impossible id, so that the response takes as long as for
+      // one that does not exist.
       const id = mayRead ? policy.id : NOBODYS_ID;
       const snapshot = await (name ? source.at({ id, name }) : source.current(id));
       if (snapshot === undefined) return this.#unknown(asker, route, request);
@@ -226,7 +229,10 @@ export class Endpoint {
     }
   }
 
-  /** Of what is absent and of what is not for this one the same, whatever the settings say of the name. */
+  /**
+   * Returns the same response for an absent and for a forbidden repository, whatever the settings say about
+   * the name.
+   */
   async #unknown(
     asker: Asker,
     route: RepositoryRoute,
@@ -237,7 +243,7 @@ export class Endpoint {
     return answerReferrers(undefined, route, { headers, isPrivate: this.#permission.hasSecrets });
   }
 
-  /** Absent, or not for this one. Whose token is nobody's is told that another might do. */
+  /** Absent or forbidden. An anonymous token gets a challenge, because a token of a user may have access. */
   #refusal({ caller, access }: Asker): Refusal {
     const unknown = this.#permission.unknown(caller);
     return access && unknown.status === 401 ? OUT_OF_SCOPE : unknown;
@@ -303,30 +309,33 @@ export class Endpoint {
   }
 }
 
-/** Clients show it to their users: Docker's engine says `pull access denied`, containerd its name. */
+/** Clients show this error: Docker's engine prints `pull access denied`, containerd prints the error name. */
 const OUT_OF_SCOPE: Refusal = { status: 401, code: 'UNAUTHORIZED', token: 'insufficient_scope' };
 
-/** A password is good for everything its user may do, a token for what it was made for. */
+/** A password grants all access of its user; a token grants only its scope. */
 function covers({ access }: Asker, wanted: Access): boolean {
   return access === undefined || includesAccess(access, wanted);
 }
 
 /**
- * What a token must be good for to get this. A path of the tree names an id, and which repository has
- * it stands in the settings: that is not told to whoever asks.
+ * Returns the access that a token needs for this route. A path of the tree contains an id; the settings map
+ * the id to a repository, and the response must not reveal that name.
  */
 function accessFor(route: Route): Access | undefined {
   if (route.kind === 'catalog') return CATALOG_ACCESS;
   return 'repository' in route ? pullAccess(route.repository) : undefined;
 }
 
-/** No referrers were found: was their snapshot there to the end? Others say 404 where it was not. */
+/**
+ * Returns true if the referrers result is valid: an empty list counts only if the snapshot still exists.
+ * Other routes answer 404 in that case.
+ */
 async function isNotCutShort(snapshot: ServedSnapshot, route: RepositoryRoute): Promise<boolean> {
   if (route.kind !== 'referrers') return true;
   return (await snapshot.referrers(route.digest)) !== undefined || (await snapshot.exists());
 }
 
-/** What is not there is named, as docker-registry does it. */
+/** Adds the missing name to a 404, as docker-registry does. */
 function withDetail(answer: Answer | Refusal, route: RepositoryRoute): Answer | Refusal {
   if (!isRefusal(answer) || answer.status !== 404) return answer;
   const { repository: name } = route;
@@ -336,13 +345,13 @@ function withDetail(answer: Answer | Refusal, route: RepositoryRoute): Answer | 
   return { ...answer, detail: { name, ...reference, ...digest } };
 }
 
-/** What cannot be read now is never said to be unknown. */
+/** Content that cannot be read now must not be reported as unknown. */
 function laterIfAway(error: Error): Refusal {
   if (!isAway(error)) throw error;
   return { status: 503, code: 'UNKNOWN', message: AWAY };
 }
 
-const AWAY = 'the object store this registry reads cannot be reached; come again later';
+const AWAY = 'the object store of this registry cannot be reached; try again later';
 
 function vary({ headers }: Answer): string {
   return [headers.Vary, 'Authorization'].filter(Boolean).join(', ');

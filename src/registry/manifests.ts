@@ -1,4 +1,4 @@
-/** end-3: manifests by tag and by digest, in the form the client takes. */
+/** end-3: manifests by tag and by digest, in the form that the client accepts. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Digest, isDigest } from '../image/digest.js';
 import { digestOfBytes } from '../image/manifest-digest.js';
@@ -11,7 +11,7 @@ import type { ServedManifest, ServedSnapshot } from './source.js';
 
 export interface Asked {
   readonly headers: IncomingHttpHeaders;
-  /** The answer is not for shared caches. */
+  /** Shared caches must not store the response. */
   readonly isPrivate: boolean;
 }
 
@@ -32,21 +32,23 @@ export async function answerManifest(
   const bytes = await found.read();
   if (bytes === undefined) return { status: 404, code: 'MANIFEST_UNKNOWN' };
   const caching = { immutable: byDigest, isPrivate };
-  // An ETag stands for the very bytes, and one digest of signed schema 1 can come with other signatures.
+  // An ETag identifies exact bytes, but a signed schema 1 manifest keeps its digest when its signatures
+  // change.
   const isSigned = mediaType === MEDIA_TYPES.docker1signed;
   const etag = isSigned ? digestOfBytes('sha256', bytes) : digest;
   const named = {
     'Docker-Content-Digest': digest,
-    // A tag's answer depends on what the client takes; a cache between must know.
+    // The response for a tag depends on the Accept header; caches must know.
     ...(!byDigest && { Vary: 'Accept' }),
   };
   return answerBytes(headers, { type: mediaType, digest: etag, caching, headers: named }, bytes);
 }
 
 /**
- * What Crane redirects to, by what it read at its last look: a digest or tag that it does not know yet to
- * `1`, a tag that was an image or a list before to `2` or `list`. What is not there is looked for where it
- * is: a digest in any form, a tag in one that the client takes. (config/apache/dropdock.conf does the same.)
+ * Finds a manifest in the form that Crane redirects to. Crane decides by the redirect file it read last: it
+ * redirects a digest or tag that it does not know yet to `1`, and a tag that was an image or a list before to
+ * `2` or `list`. If the manifest does not exist in that form, other forms are tried: any form for a digest, a
+ * form that the client accepts for a tag. (config/apache/dropdock.conf does the same.)
  */
 async function findForm(
   snapshot: ServedSnapshot,
@@ -61,7 +63,7 @@ async function findForm(
   if (!CRANE_KINDS.includes(form) || (exact !== undefined && form !== '1')) return exact;
   if (byDigest) return exact ?? forms[0];
   const accepted = parseAccept(accept);
-  // Under `1` lies, with redirect.oci: passthrough, what Crane does not know.
+  // With redirect.oci: passthrough, `1` contains the forms that Crane does not know.
   const kind = ELSEWHERE.find(
     (each) =>
       forms.some((other) => other.kind === each) &&
@@ -70,9 +72,9 @@ async function findForm(
   return forms.find((each) => each.kind === kind) ?? exact;
 }
 
-/** The directories that Crane knows. */
+/** The manifest directories that Crane supports. */
 const CRANE_KINDS: readonly ManifestKind[] = ['1', '2', 'list'];
-/** Docker's forms first, as Crane would choose. */
+/** Docker's forms first, as Crane prefers them. */
 const ELSEWHERE: readonly ManifestKind[] = ['list', '2', 'oci', 'oci-index'];
 
 async function findTagged(
@@ -100,7 +102,7 @@ interface Index {
     | null;
 }
 
-/** An index's first image for linux/amd64 that is an image itself and is there. */
+/** Returns the first linux/amd64 entry of an index that is an image (not an index) and exists. */
 async function amd64Image(
   snapshot: ServedSnapshot,
   list: ServedManifest,

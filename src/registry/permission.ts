@@ -1,4 +1,7 @@
-/** Who may read what, and what the others are told: one answer for forbidden and for absent. Pure. */
+/**
+ * Decides which caller may read which repository. Forbidden and absent repositories give the same response.
+ * Pure.
+ */
 import type { Caller } from '../auth/gate.js';
 import type { RepositoryId } from '../image/names.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
@@ -6,16 +9,16 @@ import type { Settings } from '../settings/schema.js';
 import type { Refusal } from './refusal.js';
 
 /**
- * What may not be read is looked for under a name that nobody can have, so that it takes as long as
- * what is absent: it begins with a dot, as no repository's id does.
+ * The id under which forbidden repositories are looked up, so that the lookup takes as long as for an absent
+ * one. It begins with a dot, so no repository can have it.
  */
 export const NOBODYS_ID = '.nobody' as RepositoryId;
 
 export class Permission {
   readonly #anonymous: boolean;
-  /** The readers of all repositories that have some; undefined where every user is one. */
+  /** The readers of each protected repository; undefined if every user may read it. */
   readonly #protections: readonly (readonly string[] | undefined)[];
-  /** Something here is not for everybody: then nobody without a name is told what exists. */
+  /** Some repositories are restricted: then anonymous callers must not learn what exists. */
   readonly hasSecrets: boolean;
 
   constructor({ registry, repositories }: Settings) {
@@ -33,13 +36,13 @@ export class Permission {
     return policy.readers === undefined || policy.readers.includes(caller.name);
   }
 
-  /** Whoever may read every repository, whatever patterns it matches, may know what names none. */
+  /** A caller that may read every repository may also see drops that name no repository. */
   mayReadAll(caller: Caller): boolean {
     if (caller.kind !== 'user') return this.#anonymous && this.#protections.length === 0;
     return this.#protections.every((readers) => readers?.includes(caller.name) ?? true);
   }
 
-  /** Absent, or not for this caller: it is not told which. */
+  /** Absent or forbidden: the response does not tell which. */
   unknown(caller: Caller): Refusal {
     return caller.kind === 'anonymous' && this.hasSecrets
       ? { status: 401, code: 'UNAUTHORIZED' }

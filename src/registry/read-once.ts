@@ -1,11 +1,11 @@
-/** What never changes is read once for all who ask meanwhile, and remembered for those after. */
+/** Caches immutable content: concurrent requests share one read, later requests use the cached value. */
 import { LRUCache } from 'lru-cache';
 
 export class Memory<Value extends object | string> {
   readonly #known: LRUCache<string, Value>;
   readonly #reading = new Map<string, Promise<Value | undefined>>();
 
-  /** @param sizeOf bytes of a value; keys are counted besides */
+  /** @param sizeOf bytes of a value; the length of the key is added */
   constructor(maxBytes: number, sizeOf: (value: Value) => number) {
     this.#known = new LRUCache({
       maxSize: maxBytes,
@@ -13,7 +13,7 @@ export class Memory<Value extends object | string> {
     });
   }
 
-  /** What is not there is not remembered: names nobody has would fill the memory. */
+  /** Missing keys are not cached: requests for arbitrary names would fill the cache. */
   async recall(key: string, read: () => Promise<Value | undefined>): Promise<Value | undefined> {
     const found = this.#known.get(key);
     if (found !== undefined) return found;

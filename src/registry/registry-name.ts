@@ -1,12 +1,12 @@
 /**
- * What a client called us, for the commands that people copy and for the address of the token endpoint.
- * A proxy that asks us under another name tells which one it was asked under. Whoever makes these
- * headers up is the only one to be told what he said: what is made of them is never kept, or asked for again.
+ * The host name that a client used for this registry: for the commands shown to users, and for the URL of the
+ * token endpoint. A reverse proxy passes the original name in a header. A forged header affects only the
+ * response to its own request: the result is never stored or cached.
  */
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 
-/** Names, addresses and a port; whatever else a Host header holds is not repeated. */
+/** Host names, IP addresses and a port; any other content of a Host header is ignored. */
 const HOST = /^(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
 export function registryName({ headers, socket }: IncomingMessage): {
@@ -14,7 +14,7 @@ export function registryName({ headers, socket }: IncomingMessage): {
   isEncrypted: boolean;
 } {
   const { host = '', 'x-forwarded-proto': forwarded } = headers;
-  // The first of several proxies is the one that the client knows.
+  // With several proxies, the first name is the one that the client used.
   const [behind = ''] = String(headers['x-forwarded-host'] ?? '').split(',');
   const registry = [behind.trim(), host].find((name) => HOST.test(name)) ?? 'localhost';
   return {

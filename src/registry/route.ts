@@ -1,6 +1,6 @@
 /**
- * Which endpoint of the distribution spec a request is for. Pure. What is not one of them, exactly,
- * never becomes a path: names, tags and digests are checked against their grammars first.
+ * Maps a request to an endpoint of the distribution spec. Pure. Names, tags and digests are checked against
+ * their grammars first, so no unchecked text becomes part of a path.
  */
 import { type Digest, isDigest } from '../image/digest.js';
 import type { ManifestKind } from '../image/media-types.js';
@@ -25,7 +25,7 @@ export type Route =
       readonly kind: 'manifest';
       readonly repository: RepositoryName;
       readonly reference: Digest | Tag;
-      /** The only form that is wanted; undefined for what the client takes. */
+      /** The required form; undefined for any form that the client accepts. */
       readonly form?: ManifestKind;
     }
   /** end-8a, end-8b */
@@ -38,37 +38,37 @@ export type Route =
       readonly artifactType: string | undefined;
       readonly last: string | undefined;
     }
-  /** What Crane leads to: a path of the published tree, as web servers show it, by id. */
+  /** Crane redirects here: a path of the published tree by repository id, as web servers serve it. */
   | ({ readonly kind: 'tree'; readonly blob: Digest } & TreePlace)
   | ({
       readonly kind: 'tree';
       readonly form: ManifestKind;
       readonly reference: Digest | Tag;
     } & TreePlace)
-  /** Docker's, in no version of the spec, and what `skopeo sync` and mirrors ask for. */
+  /** Docker's catalog. No version of the spec has it, but `skopeo sync` and mirrors use it. */
   | ({ readonly kind: 'catalog' } & Page)
-  /** Where clients get tokens. Below /v2/, so that whatever leads there in front of us leads here, too. */
+  /** The token endpoint. It is below /v2/, so that a proxy that forwards /v2/ also forwards it. */
   | { readonly kind: 'token'; readonly query: URLSearchParams };
 
 export interface TreePlace {
   readonly id: RepositoryId;
-  /** Undefined for the current one. */
+  /** Undefined for the current snapshot. */
   readonly snapshot: Timestamp | undefined;
 }
 
-/** What part of a list is wanted. */
+/** The requested part of a list. */
 export interface Page {
-  /** At most so many; undefined for all. */
+  /** The maximum number of items; undefined for all. */
   readonly n: number | undefined;
-  /** Those after this one. */
+  /** Return the items after this one. */
   readonly last: string | undefined;
 }
 
 const URL_BYTES_MAX = 4096;
 
-/** @param target a request's, as it came: path and query, nothing decoded */
+/** @param target the raw request target: path and query, not decoded */
 export function parseRoute(target: string): Route | Refusal {
-  // RFC 9112, 3.2.2: a server must accept the absolute form, though only proxies are asked with it.
+  // RFC 9112, 3.2.2: a server must accept the absolute form, although clients send it only to proxies.
   const url = target.replace(/^https?:\/\/[^/?]*/i, '');
   if (url.length > URL_BYTES_MAX) return { status: 404, code: 'NAME_UNKNOWN' };
   const question = url.indexOf('?');
@@ -79,7 +79,7 @@ export function parseRoute(target: string): Route | Refusal {
   return parseParts(parts as string[], query);
 }
 
-/** Undefined for what is not a part: `%2f` makes no separator, and NUL is nobody's name. */
+/** Returns undefined for an invalid path segment: `%2f` is not a separator, and no name contains NUL. */
 function decodePart(text: string): string | undefined {
   let decoded: string;
   try {
@@ -127,8 +127,8 @@ function parseParts([root, version, ...rest]: string[], query: URLSearchParams):
 }
 
 /**
- * As Pulp has it: `/pulp/docker/v2/<id>/manifests/2/<tag>`; and where the settings' redirect.url names
- * the snapshot, `/pulp/docker/snapshots/<id>/<snapshot>/manifests/2/<tag>`.
+ * Pulp's paths: `/pulp/docker/v2/<id>/manifests/2/<tag>`. If redirect.url in the settings names the snapshot:
+ * `/pulp/docker/snapshots/<id>/<snapshot>/manifests/2/<tag>`.
  */
 function parseTree([docker, below, id = '', ...path]: string[]): Route | Refusal {
   const unknown = { status: 404, code: 'NAME_UNKNOWN' } as const;
@@ -155,7 +155,7 @@ function withPage<T>(route: T, query: URLSearchParams): (T & Page) | Refusal {
   const last = query.get('last') ?? undefined;
   if (n === null) return { ...route, n: undefined, last };
   if (!/^\d{1,15}$/.test(n)) {
-    return { status: 400, code: 'PAGINATION_NUMBER_INVALID', message: 'n is no number.' };
+    return { status: 400, code: 'PAGINATION_NUMBER_INVALID', message: 'n must be a number.' };
   }
   return { ...route, n: Number(n), last };
 }

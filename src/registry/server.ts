@@ -1,6 +1,6 @@
 /**
- * The HTTP server around the endpoint: limits, sending, ending. A client that is slow holds an open
- * file and one piece of it, and nothing a publish waits for; one that goes away frees both at once.
+ * The HTTP server of the endpoint: limits, sending and shutdown. A slow client holds one open file and one
+ * piece of it, and blocks no publish. A client that disconnects frees both at once.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -12,24 +12,23 @@ import { type Answer, answerRefusal } from './answer.js';
 import type { Certificate } from './certificate.js';
 import type { Refusal } from './refusal.js';
 
-/** Where to listen. */
 export type Listen =
-  /** Without a host: all addresses, of both kinds where the machine has both. */
+  /** Without a host: all addresses, IPv4 and IPv6 if the machine has both. */
   | { readonly host?: string; readonly port: number }
   | { readonly path: string }
-  /** A socket that systemd has opened. */
+  /** A socket opened by systemd. */
   | { readonly fd: number };
 
 export interface ServerOptions {
   readonly answer: (request: IncomingMessage) => Promise<Answer>;
   readonly certificate: Certificate | undefined;
-  /** Connections beyond this are closed at once. */
+  /** Connections beyond this number are closed at once. */
   readonly connections: number;
-  /** A connection on which nothing moves for so long is closed. */
+  /** A connection without traffic for this long is closed. */
   readonly idleMs: number;
-  /** For each answer that was sent, or not to its end. */
+  /** Called after each response, complete or not. */
   readonly onSent: (sent: Sent, request: IncomingMessage) => void;
-  /** An answer could not be made: the system's trouble, or a bug. */
+  /** Called when a response failed: a system error or a bug. */
   readonly onError: (error: Error, request: IncomingMessage) => void;
 }
 
@@ -37,14 +36,17 @@ export interface Sent {
   readonly status: number;
   readonly tookMs: number;
   readonly isWhole: boolean;
-  /** Headers and body, as they went to the system. */
+  /** Headers and body, as written to the socket. */
   readonly bytes: number;
 }
 
-/** Of all headers: podman asks for up to 1,024 ranges of a zstd:chunked layer, 23 KiB, in one request. */
+/**
+ * The limit for all headers: podman requests up to 1,024 ranges of a zstd:chunked layer in one request (23
+ * KiB).
+ */
 const HEADER_BYTES_MAX = 32 * 1024;
 const HEADER_MS_MAX = 10_000;
-/** Clients of registries send no bodies here; what has not ended by then is not meant well. */
+/** Registry clients send no bodies here; a request that takes longer is treated as an attack. */
 const REQUEST_MS_MAX = 30_000;
 
 export class RegistryServer {
@@ -63,7 +65,7 @@ export class RegistryServer {
     };
     const handle = (request: IncomingMessage, response: ServerResponse) => {
       this.#handle(request, response).catch((error) => {
-        // One request that goes wrong ends its own connection, and nothing else.
+        // A failed request must close its own connection only.
         response.destroy();
         options.onError(error as Error, request);
       });
@@ -75,15 +77,15 @@ export class RegistryServer {
     this.#server.setTimeout(options.idleMs);
   }
 
-  /** @throws what the system says, EADDRINUSE for one */
+  /** @throws the system error, for example EADDRINUSE */
   async listen(where: Listen): Promise<void> {
-    // Who may connect is told by the directory the socket lies in.
+    // The socket is writable for all users; access is controlled by the directory that contains it.
     if ('path' in where) await removeDeadSocket(where.path);
     const options = 'path' in where ? { ...where, readableAll: true, writableAll: true } : where;
     const listening = once(this.#server, 'listening');
     this.#server.listen(options);
     await listening;
-    // Later errors (too many open files) end no more than the connection they belong to.
+    // Later errors (too many open files) affect only their own connection.
     this.#server.on('error', () => {});
   }
 
@@ -95,12 +97,12 @@ export class RegistryServer {
     return `${this.#options.certificate ? 'https' : 'http'}://${host}:${address.port}`;
   }
 
-  /** New connections get this certificate; those that are open go on. */
+  /** Uses this certificate for new connections; open connections continue unchanged. */
   useCertificate(certificate: Certificate): void {
     if ('setSecureContext' in this.#server) this.#server.setSecureContext(certificate);
   }
 
-  /** Takes no new requests and lets those under way end for a while. */
+  /** Accepts no new requests. Running requests have `waitMs` to finish. */
   async close(waitMs: number): Promise<void> {
     this.#isClosing = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
@@ -111,13 +113,13 @@ export class RegistryServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // Node hands over all that a connection has pipelined; one at a time is answered, or each would
-    // hold an open file before its turn.
+    // Node passes all pipelined requests of a connection at once. They are answered one at a time, because
+    // each would hold an open file while it waits.
     if (!(await hasTurn(request, response))) return;
     const began = performance.now();
     const { socket } = request;
     const sentBefore = socket.bytesWritten;
-    // A body that nobody asked for is not read: the connection ends with the answer.
+    // An unexpected body is not read: the connection is closed after the response.
     const hasBody = request.headers['content-length'] ?? request.headers['transfer-encoding'];
     if (hasBody !== undefined && hasBody !== '0') response.shouldKeepAlive = false;
     const answer = await this.#answerOrApologise(request);
@@ -126,7 +128,7 @@ export class RegistryServer {
     const tookMs = performance.now() - began;
     const bytes = Math.max(0, socket.bytesWritten - sentBefore);
     this.#options.onSent({ status: answer.status, tookMs, isWhole, bytes }, request);
-    // Or it would be kept for a next request, and the end would wait for it.
+    // Otherwise the connection stays open for another request, and shutdown has to wait for it.
     if (this.#isClosing) request.socket.destroySoon();
   }
 
@@ -134,7 +136,7 @@ export class RegistryServer {
     try {
       return await this.#options.answer(request);
     } catch (error) {
-      // Another host replaced what was being looked up (NFS): looked up anew it is there.
+      // Another host replaced the file during the lookup (NFS); a second lookup finds the new file.
       if (!isAgain && hasErrno(error, 'ESTALE')) return this.#answerOrApologise(request, true);
       this.#options.onError(error as Error, request);
       const isTransient = hasErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE');
@@ -144,7 +146,7 @@ export class RegistryServer {
   }
 }
 
-/** @returns false when the client went away, or the file could not be read to its end */
+/** @returns false if the client disconnected or the file could not be read completely */
 async function send(
   { status, headers, body }: Answer,
   request: IncomingMessage,
@@ -174,13 +176,13 @@ async function send(
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
     if (!response.destroyed && !CLIENT_LEFT.has(code)) onError(error as Error);
-    // The length was promised: what is cut short is seen as such by the client, who asks again.
+    // Content-Length is already sent: the client detects the truncated response and retries.
     response.destroy();
     return false;
   }
 }
 
-/** @returns false when there was less than was promised */
+/** @returns false if the body was shorter than its Content-Length */
 async function sendAll(
   pieces: AsyncIterable<Buffer>,
   promised: number,
@@ -188,13 +190,14 @@ async function sendAll(
   response: ServerResponse,
 ): Promise<boolean> {
   const isWhole = (await sendPieces(pieces, response)) === promised;
-  // It ended before it was promised to: the next answer must not be taken for the rest of it.
+  // The body is shorter than its Content-Length: close the connection, or the client would read the next
+  // response as the rest of this one.
   if (isWhole) response.end();
   else request.socket.destroy();
   return isWhole;
 }
 
-/** @returns how many bytes the system has taken */
+/** @returns the number of bytes written to the socket */
 async function sendPieces(pieces: AsyncIterable<Buffer>, response: ServerResponse) {
   let bytes = 0;
   for await (const piece of pieces) {
@@ -204,11 +207,12 @@ async function sendPieces(pieces: AsyncIterable<Buffer>, response: ServerRespons
   return bytes;
 }
 
-/** Resolves when the system has taken all of it, so that its memory can be used again. */
+/** Resolves when the piece is written to the socket, so that its buffer can be reused. */
 function taken(piece: Buffer, response: ServerResponse): Promise<void> {
   return new Promise((resolve, reject) => {
-    // Node forgets to call back for what is written while a connection ends.
-    const onClose = () => reject(Object.assign(new Error('gone'), { code: 'ECANCELED' }));
+    // Node does not call the write callback if the connection closes during the write.
+    const onClose = () =>
+      reject(Object.assign(new Error('client disconnected'), { code: 'ECANCELED' }));
     response.once('close', onClose);
     response.write(piece, (error) => {
       response.off('close', onClose);
@@ -218,7 +222,7 @@ function taken(piece: Buffer, response: ServerResponse): Promise<void> {
   });
 }
 
-/** What Node says of a client that went away in the middle: nobody's trouble. */
+/** Node's error codes for a client that disconnected; these are not reported as errors. */
 const CLIENT_LEFT = new Set([
   'ERR_STREAM_DESTROYED',
   'ECONNRESET',
@@ -227,12 +231,14 @@ const CLIENT_LEFT = new Set([
   'ETIMEDOUT',
 ]);
 
-/** Waits until the answers before this one are sent. @returns false when the client went away */
+/**
+ * Waits until the previous responses on this connection are sent. @returns false if the client disconnected
+ */
 function hasTurn(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
   if (response.socket !== null) return Promise.resolve(true);
   return new Promise((resolve) => {
     response.once('socket', () => resolve(true));
-    // Its own event: a connection may have pipelined hundreds, each of which would listen to it.
+    // Listen on the request, not on the connection: hundreds of pipelined requests would add a listener each.
     request.once('close', () => {
       response.destroy();
       resolve(false);

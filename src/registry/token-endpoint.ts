@@ -1,9 +1,9 @@
 /**
- * Where clients get tokens: by GET as the distribution project's token specification has it, by POST as
- * its OAuth2 one. A name and its password give a token of that user, none gives one of nobody; a wrong
- * password gives none, so that `docker login` fails. It looks for no repository: what a token is good
- * for is what was asked for, and the same words come back for what exists, what does not and what is
- * forbidden.
+ * The token endpoint: GET as in the distribution project's token specification, POST as in its OAuth2
+ * specification. A valid user name and password give a token of that user; no credentials give an anonymous
+ * token; a wrong password gives no token, so `docker login` fails. The endpoint does not look up
+ * repositories: the token grants the requested scope, and the response is the same for repositories that
+ * exist, do not exist or are forbidden.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Gate, Proof } from '../auth/gate.js';
@@ -16,18 +16,21 @@ import type { Refusal } from './refusal.js';
 export interface TokenEndpointOptions {
   readonly gate: Gate;
   readonly tokens: Tokens;
-  /** May anything be read without a password? */
+  /** Returns true if anonymous callers may read anything. */
   readonly anonymous: () => boolean;
 }
 
 export interface TokenAnswer {
   readonly answer: Answer | Refusal;
-  /** Who said a password that is not right. */
+  /** The user name of a failed login. */
   readonly refused?: string;
 }
 
 const FORM_BYTES_MAX = 16 * 1024;
-/** It comes back in a header, and many servers take 16 KiB of those in all (this one, too). */
+/**
+ * The client sends the token in a header, and many servers (this one included) accept 16 KiB of headers in
+ * total.
+ */
 const TOKEN_LENGTH_MAX = 8 * 1024;
 
 const REFRESH_REFUSED: Refusal = { status: 401, code: 'UNAUTHORIZED' };
@@ -35,7 +38,7 @@ const REFRESH_REFUSED: Refusal = { status: 401, code: 'UNAUTHORIZED' };
 interface Wanted {
   readonly said: Credentials | 'anonymous' | 'malformed';
   readonly scopes: readonly string[];
-  /** By POST more is told. */
+  /** True for POST, whose response has more fields. */
   readonly isForm: boolean;
 }
 
@@ -67,7 +70,7 @@ export async function answerToken(
       token,
       access_token: token,
       expires_in: tokens.lifetimeSeconds,
-      // No issued_at: without it clients count from their own clock, which may be another than ours.
+      // No issued_at: without it, clients use their own clock, which may differ from the server's.
       ...(wanted.isForm && { token_type: 'Bearer', scope }),
     }),
   };
@@ -84,13 +87,18 @@ async function readWanted(
   }
   const form = await readForm(request);
   if (form === undefined) {
-    return { status: 400, code: 'UNSUPPORTED', message: 'no form, or one of more than 16 KiB' };
+    return {
+      status: 400,
+      code: 'UNSUPPORTED',
+      message: 'the request body must be a form of at most 16 KiB',
+    };
   }
   const kind = form.get('grant_type');
-  // None are given out: what a client has is another registry's, and it must ask for the password.
+  // dropdock issues no refresh tokens: this one comes from another registry, so the client must send the
+  // password.
   if (kind === 'refresh_token') return REFRESH_REFUSED;
   if (kind !== 'password') {
-    return { status: 400, code: 'UNSUPPORTED', message: 'the grant_type must be password' };
+    return { status: 400, code: 'UNSUPPORTED', message: 'grant_type must be password' };
   }
   const [user, password] = [form.get('username'), form.get('password')];
   const said = user === null || password === null ? inHeader : { user, password };
@@ -98,8 +106,8 @@ async function readWanted(
 }
 
 /**
- * Undefined for a body that is too long, or whose sender went away. What is not read of it stays
- * unread: the connection ends with the answer.
+ * Returns undefined if the body is too long or the client disconnected. The rest of the body stays unread:
+ * the connection is closed after the response.
  */
 function readForm(request: IncomingMessage): Promise<URLSearchParams | undefined> {
   return new Promise((resolve) => {
@@ -117,7 +125,7 @@ function readForm(request: IncomingMessage): Promise<URLSearchParams | undefined
   });
 }
 
-/** Undefined for nobody. */
+/** Returns undefined if there are no credentials. */
 async function prove(said: Wanted['said'], gate: Gate): Promise<Proof | undefined> {
   if (said === 'malformed') return { kind: 'refused', name: '' };
   if (said === 'anonymous' || (said.user === '' && said.password === '')) return undefined;

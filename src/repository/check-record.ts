@@ -1,6 +1,6 @@
 /**
- * Does a snapshot's record of a manifest say what the manifest's bytes say? Clients go by the bytes: a
- * blob that these name and the record does not is one they cannot get. Pure.
+ * Compares a snapshot's record of a manifest with the manifest's bytes. Clients rely on the bytes: they
+ * cannot get a blob that the bytes reference but the record does not. Pure.
  */
 import { faultOf } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
@@ -11,12 +11,12 @@ import { type ManifestRecord, toManifestRecord } from './state.js';
 
 export interface RecordProblem {
   readonly problem: 'damaged' | 'missing';
-  /** What is missing; otherwise it is the manifest itself. */
+  /** The missing blob; undefined if the manifest itself has the problem. */
   readonly blob?: Digest;
   readonly detail: string;
 }
 
-/** @param bytes what is served under this digest; that they hash to `stored` is for the caller to check */
+/** @param bytes the bytes served under this digest; the caller must check that they hash to `stored` */
 export function checkRecord(
   digest: Digest,
   record: ManifestRecord,
@@ -34,17 +34,17 @@ export function checkRecord(
   const problems: RecordProblem[] = [];
   const held = new Map(record.blobs.map((blob) => [blob.digest, blob.size]));
   const derived = toManifestRecord({ manifest, size: bytes.length }, held);
-  if (record.size !== derived.size) problems.push(damaged(`it has ${derived.size} bytes`));
+  if (record.size !== derived.size) problems.push(damaged(`its size is ${derived.size} bytes`));
   const listed = new Set(record.children.map((child) => child.digest));
   const isOther = derived.children.some((child) => !listed.has(child.digest));
   if (isOther || record.subject !== derived.subject) {
-    problems.push(damaged('its snapshot says that it lists other manifests, or another subject'));
+    problems.push(damaged('the snapshot records other child manifests or another subject'));
   }
   for (const { digest: blob, mediaType } of blobsOf(manifest)) {
-    // What clients fetch elsewhere may have been left out.
+    // Layers that clients fetch from another server may be missing.
     if (held.has(blob) || isForeignLayer(mediaType)) continue;
     held.set(blob, 0);
-    const detail = `the manifest ${digest} names it and its snapshot does not`;
+    const detail = `the manifest ${digest} references it, but the snapshot does not record it`;
     problems.push({ problem: 'missing', blob, detail });
   }
   return problems;

@@ -1,19 +1,19 @@
-/** The files of a snapshot that are content: blobs, and manifests by digest and by tag. Pure. */
+/** The content files of a snapshot: blobs, and manifests by digest and by tag. Pure. */
 import type { Digest } from '../image/digest.js';
 import { type ManifestKind, manifestKind } from '../image/media-types.js';
 import type { Tag } from '../image/names.js';
 import type { RepositoryState } from './state.js';
 
-/** What an OCI image's tag is to Crane (design.md 4). */
+/** How Crane gets the tag of an OCI image (design.md 4). */
 export type RedirectOci = 'convert' | 'passthrough' | 'omit';
 
 export type ContentFile =
-  /** The content of this digest; any name for the same bytes will do. */
+  /** Content by digest; any file with the same bytes can be linked. */
   | { readonly path: string; readonly content: Digest; readonly size: number }
-  /** A tag: this content as a fresh file when new or moved, the last snapshot's when not. */
+  /** A tag: a new file if the tag is new or moved, otherwise the file of the previous snapshot. */
   | { readonly path: string; readonly tagged: Digest; readonly size: number };
 
-/** All files but those whose text is made here. */
+/** Returns all files except the generated texts. */
 export function renderContent(state: RepositoryState, redirectOci: RedirectOci): ContentFile[] {
   return [...renderBlobs(state), ...renderManifests(state, redirectOci)];
 }
@@ -30,7 +30,7 @@ export function blobFile(digest: Digest, size: number): ContentFile {
   return { path: `blobs/${digest}`, content: digest, size };
 }
 
-/** What a state was rendered to is asked for again when the next one is compared with it. */
+/** Cached, because each state is rendered again when it is compared with the next one. */
 const renderedOf = new WeakMap<
   RepositoryState,
   { readonly redirectOci: RedirectOci; readonly files: readonly ContentFile[] }
@@ -56,7 +56,7 @@ function renderAllManifests(state: RepositoryState, redirectOci: RedirectOci): C
   return files;
 }
 
-/** Where a manifest is to be found by its digest; nowhere when the state has none of it. */
+/** Returns the paths of a manifest by digest; empty if the state does not contain it. */
 export function manifestFiles(
   { manifests }: RepositoryState,
   digest: Digest,
@@ -72,7 +72,10 @@ export function manifestFiles(
   }));
 }
 
-/** What a tag leads to, in its own form and in the one for Crane; nowhere when there is no such tag. */
+/**
+ * Returns the files of a tag, in its own form and in the Docker form for Crane; empty if the tag does not
+ * exist.
+ */
 export function tagFiles(
   state: RepositoryState,
   tag: Tag,
@@ -101,7 +104,9 @@ function renderTag(
   }));
 }
 
-/** Crane sends what it does not know to manifests/1, so there it must find what passes through. */
+/**
+ * Crane redirects requests that it does not know to manifests/1, so passed-through manifests must be there.
+ */
 function servedAs(mediaType: string, redirectOci: RedirectOci): ManifestKind[] {
   const kind = manifestKind(mediaType);
   if (kind === undefined) return [];
@@ -110,8 +115,8 @@ function servedAs(mediaType: string, redirectOci: RedirectOci): ManifestKind[] {
 }
 
 /**
- * The tag files of `files` that the base serves at the same path with the same content: their
- * files are kept, so that a client's conditional request still matches.
+ * Returns the tag files that the base serves at the same path with the same content. Their files are reused,
+ * so that conditional requests of clients still match.
  */
 export function unmovedTags(
   files: readonly ContentFile[],

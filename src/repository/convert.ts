@@ -1,7 +1,7 @@
 /**
- * Docker forms of OCI images, for Crane and clients that know no OCI (redirect.oci: convert). The
- * blobs stay the same; the manifest is written anew, so it has a digest of its own, and signatures
- * hold for the original only. Pure and deterministic: one original, one result on every host.
+ * Converts OCI images to Docker form, for Crane and for clients without OCI support (redirect.oci: convert).
+ * The blobs stay the same. The manifest is rewritten, so it has another digest, and signatures are valid for
+ * the original only. Pure and deterministic: the same original gives the same result on every host.
  */
 import { createHash } from 'node:crypto';
 import { faultOf } from '../errors.js';
@@ -27,7 +27,7 @@ export interface Converted {
 
 export interface ConversionInput {
   readonly manifests: ReadonlyMap<Digest, ManifestRecord>;
-  /** The bytes of a manifest the snapshot holds. */
+  /** Returns the bytes of a manifest in the snapshot. */
   readonly load: (digest: Digest) => Buffer;
 }
 
@@ -38,8 +38,8 @@ export interface ConversionResult {
 }
 
 /**
- * What is to be converted: what tags name. Where the state is known that `after` was made of, with all
- * its Docker forms, only what is new; and each index of which an image has come since.
+ * Returns the manifests to convert: everything that tags point to. If the state before `after` is known with
+ * all its Docker forms, only new manifests, and each index that has gained an image.
  */
 export function wantedSince(before: RepositoryState | undefined, after: RepositoryState): Digest[] {
   if (before === undefined || before.conversions !== after.conversions) {
@@ -60,7 +60,7 @@ export function wantedSince(before: RepositoryState | undefined, after: Reposito
   return wanted;
 }
 
-/** Converts what these digests lead to, as far as it is OCI and not in `known` yet. */
+/** Converts these manifests and their children, if they are OCI and not in `known` yet. */
 export function convertAll(
   wanted: Iterable<Digest>,
   known: ReadonlyMap<Digest, Digest | null>,
@@ -85,7 +85,7 @@ class Conversion {
     return [...this.#made.values()];
   }
 
-  /** @returns the digest of the Docker form; null where there is none */
+  /** @returns the digest of the Docker form; null if there is none */
   convert(digest: Digest): Digest | null {
     const record = this.input.manifests.get(digest);
     if (record === undefined) return null;
@@ -123,7 +123,7 @@ class Conversion {
     return document && this.#keep(original, document, recordOf);
   }
 
-  /** What an older version published and is refused today must not hold up the rest of the repository. */
+  /** A manifest published by an older version and invalid today must not block the rest of the repository. */
   #parse(digest: Digest, { mediaType }: ManifestRecord): Manifest | undefined {
     try {
       return parseManifest(this.input.load(digest), mediaType, digest);
@@ -133,7 +133,7 @@ class Conversion {
     }
   }
 
-  /** The form of an index is made of the images that were there; more may have come since. */
+  /** The Docker form of an index contains the images that existed then; more may have been added since. */
   #stillHolds({ mediaType, children }: ManifestRecord, known: Digest | null): boolean {
     if (manifestKind(mediaType) !== 'oci-index') return true;
     const { manifests } = this.input;
@@ -152,7 +152,7 @@ class Conversion {
   ): Digest | undefined {
     const bytes = Buffer.from(JSON.stringify(document, undefined, 3));
     if (bytes.length > MANIFEST_BYTES_MAX) {
-      return this.#leaveOut(original, 'its Docker form is too long for clients');
+      return this.#leaveOut(original, 'its Docker form is larger than clients accept');
     }
     const digest = digestFrom('sha256', createHash('sha256').update(bytes).digest('hex'));
     this.#made.set(digest, { digest, bytes, record: recordOf(bytes, digest) });
@@ -167,7 +167,7 @@ class Conversion {
     for (const layer of layers) {
       const mediaType = dockerLayerType(layer.mediaType);
       if (mediaType === undefined) {
-        return this.#leaveOut(digest, `Docker schema 2 has no name for ${layer.mediaType}`);
+        return this.#leaveOut(digest, `Docker schema 2 has no media type for ${layer.mediaType}`);
       }
       const { size, urls } = layer;
       converted.push({ mediaType, size, digest: layer.digest, ...(urls && { urls }) });
@@ -180,7 +180,7 @@ class Conversion {
     };
   }
 
-  /** A manifest list holds images only: attestations, artifacts and nested indexes stay behind. */
+  /** A manifest list contains images only: attestations, artifacts and nested indexes are left out. */
   #toList(index: Manifest, bytes: Buffer, digest: Digest): object | undefined {
     const raw = JSON.parse(bytes.toString('utf8')) as { manifests: { platform?: object }[] };
     const entries: object[] = [];
@@ -191,11 +191,11 @@ class Conversion {
         continue;
       }
       if (isIndexKind(kind)) {
-        this.#leaveOut(child.digest, 'a Docker manifest list holds no other list');
+        this.#leaveOut(child.digest, 'a Docker manifest list cannot contain another list');
         continue;
       }
       const converted = this.convert(child.digest);
-      // What the index calls an image may be an index by its own bytes, which came later.
+      // The index may declare an image whose bytes, added later, turn out to be an index.
       if (converted === null || this.#kindOf(converted) !== '2') continue;
       entries.push({
         mediaType: MEDIA_TYPES.docker2,

@@ -1,35 +1,34 @@
 /**
- * How much time has surely passed since something was seen. A wall clock cannot tell: it is set back,
- * set forward and corrected. What tells is a clock that only counts (`CLOCK_MONOTONIC`), and of that
- * only two readings of the same one. So whoever sees something writes down what it knows, "at this
- * reading at least so much time had passed", and whoever judges takes the largest age that follows from
- * what was written down. Each such statement is true for itself, on whichever host it was made, so they
- * can be lost, repeated or come late: an age may be too small, never too large. Pure.
+ * Computes how much time has passed at least since an event was seen. A wall clock cannot tell: it can be set
+ * back, set forward and corrected. A monotonic clock (`CLOCK_MONOTONIC`) can, but only for two readings of
+ * the same clock. So each process records its knowledge as "at this reading, at least this much time had
+ * passed", and the largest age that follows from all records is used. Each record is true on its own, on any
+ * host, so records can be lost, repeated or late: an age may be too small, but never too large. Pure.
  */
 
-/** A reading of a clock that is never set. */
+/** A reading of a monotonic clock. */
 export interface ClockReading {
   /** Readings of different clocks cannot be compared. */
   readonly id: string;
-  /** Milliseconds since that clock began to count. */
+  /** Milliseconds since the start of the clock. */
   readonly ms: number;
 }
 
-/** At this reading at least so many milliseconds had passed since each of these was seen. */
+/** At this reading, at least `ages[key]` ms had passed since each key was seen. */
 export interface Sighting {
   readonly clock: ClockReading;
   readonly ages: Readonly<Record<string, number>>;
 }
 
-/** A host that is gone leaves its last sighting behind; of so many clocks the newest are kept. */
+/** Hosts that no longer exist leave sightings behind; only this many of the newest clocks are kept. */
 const CLOCKS_KEPT = 8;
 
-/** At least so much time (ms) lies between a reading and now: none, where that cannot be told. */
+/** Returns the minimum time (ms) between a reading and now: 0 if the clocks differ. */
 export function elapsedSince(reading: ClockReading | undefined, now: ClockReading): number {
   return reading?.id === now.id ? Math.max(0, now.ms - reading.ms) : 0;
 }
 
-/** The largest age (ms) that the sightings prove; undefined for what none of them names. */
+/** Returns the largest age (ms) that the sightings prove; undefined if none of them names the key. */
 export function ageIn(
   sightings: readonly Sighting[],
   key: string,
@@ -43,7 +42,7 @@ export function ageIn(
   return most;
 }
 
-/** What is known now of each of these; what was not seen before begins at 0. */
+/** Returns a sighting of these keys as of now; keys not seen before start at 0. */
 export function sight(
   sightings: readonly Sighting[],
   keys: Iterable<string>,
@@ -54,13 +53,13 @@ export function sight(
   return { clock: now, ages };
 }
 
-/** Adds a sighting. It stands for the last one of its clock, whose ages it has taken over. */
+/** Adds a sighting. It replaces the previous one of its clock, whose ages it includes. */
 export function addSighting(sightings: readonly Sighting[], added: Sighting): Sighting[] {
   const others = sightings.filter(({ clock }) => clock.id !== added.clock.id);
   return [...others.slice(1 - CLOCKS_KEPT), added];
 }
 
-/** Undefined for what is no sighting: a line that was cut short, or something else's. */
+/** Returns undefined if the value is not a sighting, for example a truncated line. */
 export function parseSighting(value: unknown): Sighting | undefined {
   const { clock, ages } = (value ?? {}) as { clock?: unknown; ages?: unknown };
   const reading = parseReading(clock);
@@ -71,7 +70,7 @@ export function parseSighting(value: unknown): Sighting | undefined {
     : undefined;
 }
 
-/** Undefined for what is no reading of a clock. */
+/** Returns undefined if the value is not a clock reading. */
 export function parseReading(value: unknown): ClockReading | undefined {
   const { id, ms } = (value ?? {}) as { id?: unknown; ms?: unknown };
   return typeof id === 'string' && typeof ms === 'number' && ms >= 0 ? { id, ms } : undefined;

@@ -1,26 +1,26 @@
 /**
- * How long ago a repository's flips were, as far as that is sure, and so what is past its grace period.
- * Pure. The names of snapshots, and the times in the history, are what the wall clock said: they give
- * the order of things and are shown to people, and no age is counted from them (I9).
+ * Computes the minimum age of a repository's flips, and which content is past its grace period. Pure. The
+ * names of snapshots and the times in the history come from the wall clock: they give the order and are shown
+ * to users, but are never used to compute an age (I9).
  */
 import { ageIn, type ClockReading, elapsedSince, type Sighting, sight } from './elapsed.js';
 import { type Timestamp, timestampMs } from './timestamp.js';
 
-/** What is asked of a flip here. */
+/** The part of a history entry that is needed here. */
 export interface SeenFlip {
   readonly at: Timestamp;
   readonly snapshot: Timestamp;
   readonly clock?: ClockReading;
 }
 
-/** Ages within one sighting are that part of the grace period apart, or more. */
+/** The minimum distance of ages within one sighting, as a fraction of the grace period. */
 const STEP = 1 / 16;
-/** What is lost when a machine starts anew before it is written down, as a part of the grace period. */
+/** The time that may be lost if a machine restarts before recording it, as a fraction of the grace period. */
 const UNWRITTEN = 1 / 8;
 
 /**
- * At least so many milliseconds ago was each flip, in the order of the history. What came later tells
- * of what came before: the ages never grow along the list.
+ * Returns the minimum age (ms) of each flip, in the order of the history. An earlier flip is at least as old
+ * as a later one: the ages never grow along the list.
  */
 export function flipAges(
   flips: readonly SeenFlip[],
@@ -39,8 +39,9 @@ export function flipAges(
 }
 
 /**
- * The name (ms) of the newest flip that is past the grace period: what stopped being current with that
- * flip or an earlier one is, too. Infinity where there is no grace period, -Infinity where nothing is.
+ * Returns the snapshot name (ms) of the newest flip that is past the grace period. Snapshots that this flip
+ * or an earlier one replaced are past it as well. Infinity without a grace period, -Infinity if no flip is
+ * past it.
  */
 export function expiredUpTo(
   flips: readonly SeenFlip[],
@@ -53,26 +54,26 @@ export function expiredUpTo(
   return flip ? timestampMs(flip.snapshot) : Number.NEGATIVE_INFINITY;
 }
 
-/** How a sighting names a flip. A repair may turn the pivot to the same snapshot twice. */
+/** Returns the key of a flip in a sighting. A repair may flip to the same snapshot twice. */
 export function flipKey({ snapshot, at }: SeenFlip): string {
   return `${snapshot}/${at}`;
 }
 
-/** How a sighting names a snapshot that never was current. */
+/** Returns the key of a snapshot that never was current. */
 export function unfinishedKey(name: Timestamp): string {
   return `unfinished/${name}`;
 }
 
-/** What the history of a repository says, whatever keeps it. */
+/** The history of a repository, independent of its storage. */
 export interface SeenHistory {
   readonly flips: readonly SeenFlip[];
   readonly sightings: readonly Sighting[];
 }
 
 /**
- * What is worth writing down, so that another host, or this one after its next start, need not begin to
- * count anew. Undefined where that is little, and where nothing waits for it.
- * @param waiting places in the history of flips whose grace period something waits for
+ * Returns the sighting to record, so that another host, or this one after a restart, does not start counting
+ * from 0. Undefined if the gain is small or nothing depends on it.
+ * @param waiting indexes in the history of flips whose grace period something depends on
  */
 export function worthNoting(
   { flips, sightings }: SeenHistory,
@@ -80,7 +81,7 @@ export function worthNoting(
   { now, graceMs }: { readonly now: ClockReading; readonly graceMs: number },
 ): Sighting | undefined {
   const ages = flipAges(flips, sightings, now);
-  // What a clock that has seen none of it would say.
+  // The ages that a new clock would compute.
   const written = flipAges(flips, sightings, { id: '', ms: 0 });
   const lastSeen = flips.findLastIndex(
     (flip) => flip.clock?.id === now.id || isNamed(sightings, flipKey(flip), now),

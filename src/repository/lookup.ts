@@ -1,6 +1,6 @@
 /**
- * What a snapshot answers to one name, without rendering it: the same as its rendered files hold.
- * For whoever serves a snapshot that is no directory. Pure.
+ * Answers lookups of single names in a snapshot without rendering it, with the same result as its rendered
+ * files. For snapshots that are not directories. Pure.
  */
 import type { Digest } from '../image/digest.js';
 import { type ManifestKind, MEDIA_TYPES, manifestKind } from '../image/media-types.js';
@@ -11,22 +11,22 @@ import { parseSnapshot } from './snapshot-file.js';
 import { SnapshotIndex } from './snapshot-index.js';
 import type { ManifestRecord } from './state.js';
 
-/** One form in which a manifest can be had. */
+/** One form of a manifest. */
 export type FoundForm = { readonly kind: ManifestKind; readonly mediaType: string } & (
   | {
       readonly digest: Digest;
-      /** What its bytes hash to; not its digest where it is a signed Docker schema 1. */
+      /** The hash of its bytes; differs from the digest for a signed Docker schema 1 manifest. */
       readonly stored: Digest;
       /** Bytes. */
       readonly size: number;
     }
-  /** A referrers response, for clients that look for it under a tag. */
+  /** A referrers response, for clients that look it up as a tag. */
   | { readonly text: string }
 );
 
 interface Responses {
   readonly bySubject: ReadonlyMap<Digest, string>;
-  /** The same, by the tags and digests that clients without the API ask for. */
+  /** The same texts, by the tags and digests that clients without the referrers API use. */
   readonly byName: ReadonlyMap<Tag | Digest, string>;
 }
 
@@ -34,7 +34,7 @@ export class SnapshotLookup {
   readonly #index: SnapshotIndex;
   #responses: Responses | undefined;
 
-  /** @param text of `.snapshot.json` @throws layout.unsafe */
+  /** @param text the content of `.snapshot.json` @throws layout.unsafe */
   constructor(text: Buffer, where: string) {
     this.#index = new SnapshotIndex(text, where);
   }
@@ -43,7 +43,7 @@ export class SnapshotLookup {
     return this.#index.header;
   }
 
-  /** What is under a tag, the original first; or what a digest names. */
+  /** Returns the forms of a tag, the original first; or the manifest with this digest. */
   forms(reference: Digest | Tag): readonly FoundForm[] {
     const tagged = this.#index.entry<{ digest: Digest }>('tags', reference)?.digest;
     const docker = tagged && this.#index.entry<Digest | null>('conversions', tagged);
@@ -65,7 +65,7 @@ export class SnapshotLookup {
     return kind && { kind, mediaType, digest, stored, size };
   }
 
-  /** Bytes; undefined for what none of its manifests names. */
+  /** Returns the size in bytes; undefined if no manifest references the blob. */
   blobSize(digest: Digest): number | undefined {
     return this.#index.entry<number>('blobs', digest);
   }
@@ -78,7 +78,7 @@ export class SnapshotLookup {
     return this.#referrers().bySubject.get(subject);
   }
 
-  /** Only where something refers to something, all of it must be read. */
+  /** The complete snapshot is parsed only if a manifest has a subject. */
   #referrers(): Responses {
     this.#responses ??= this.#index.bytes.includes('"subject":"')
       ? readResponses(this.#index)

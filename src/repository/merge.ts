@@ -1,4 +1,4 @@
-/** From a snapshot and what was dropped to the next snapshot. Pure: values in, values out. */
+/** Merges drops into the state of a repository. Pure. */
 import { DropdockError } from '../errors.js';
 import { ambiguous } from '../image/ambiguity.js';
 import type { Digest } from '../image/digest.js';
@@ -15,9 +15,9 @@ import {
 } from './state.js';
 
 export interface MergePolicy {
-  /** 'merge' adds and moves tags; 'replace' makes the repository exactly what the drop holds. */
+  /** 'merge' adds and moves tags; 'replace' replaces the content of the repository with the drop. */
   readonly mode: 'merge' | 'replace';
-  /** Tags for which this answers true may be made, but never moved. */
+  /** Returns true for tags that may be created but never moved. */
   readonly isImmutable: (tag: Tag) => boolean;
 }
 
@@ -28,7 +28,7 @@ export interface TagMove {
 }
 
 /**
- * Applies one drop. What no longer has a name is still in `manifests`; `settle` decides its fate.
+ * Applies one drop. Unreferenced manifests stay in `manifests`; `settle` decides whether to keep them.
  * @throws tag.immutable, manifest.ambiguous
  */
 export function applyDrop(
@@ -57,7 +57,7 @@ export function applyDrop(
     if (from !== null && policy.isImmutable(tag)) {
       throw new DropdockError(
         'tag.immutable',
-        `The tag ${tag} is immutable and stands for ${from}; the drop would ${
+        `The tag ${tag} is immutable and points to ${from}; the drop would ${
           to === null ? 'remove it' : `move it to ${to}`
         }.`,
         { path: tag, digest: from },
@@ -70,7 +70,7 @@ export function applyDrop(
   };
 }
 
-/** Tags that a change made, moved or removed, in the order of their names. */
+/** Returns the tags that were added, moved or removed, sorted by name. */
 export function tagMoves(
   before: RepositoryState['tags'],
   after: RepositoryState['tags'],
@@ -86,7 +86,7 @@ export function tagMoves(
   return moves.sort((a, b) => (a.tag < b.tag ? -1 : 1));
 }
 
-/** Where nothing else can have moved than what was dropped. */
+/** A shorter `tagMoves` for merges, which can only move the tags of the drop. */
 function movesOf(
   { roots }: StagedContent,
   before: RepositoryState['tags'],
@@ -118,9 +118,9 @@ function addManifests(
 }
 
 /**
- * One digest, one meaning, as long as the repository serves it (also where it is only carried on): what
- * is known of it stays, and a drop can but add a layer that was left out. A signed schema 1 manifest that
- * comes with other signatures has the same digest and other bytes: those of the first stay.
+ * A digest keeps its meaning as long as the repository serves it (also during the grace period): the known
+ * record stays, and a drop can only add a layer that was left out. A signed schema 1 manifest with other
+ * signatures has the same digest but other bytes: the first bytes stay.
  * @throws manifest.ambiguous
  */
 function recordOf(
@@ -133,28 +133,31 @@ function recordOf(
   if (known.mediaType !== fresh.mediaType) {
     const [was, is] = [known, fresh].map(({ mediaType }) => manifestKind(mediaType));
     const isOpen = was && is && manifestFamily(was) === manifestFamily(is);
-    // Where the bytes leave it open (OCI or Docker), the first word counts. Where they do not, it is not
-    // this drop that is wrong: the record was written by a version that believed what announced it.
+    // If the bytes are ambiguous (OCI or Docker), the recorded type stays. If not, the record is wrong, not
+    // this drop: it was written by a version that trusted the declared type.
     if (!isOpen) return fresh;
     throw ambiguous(
       staged.digest,
-      `is known as ${known.mediaType}, but is announced as ${fresh.mediaType}`,
+      `is recorded as ${known.mediaType}, but its descriptor says ${fresh.mediaType}`,
     );
   }
   const held = withBlobsOf(known, fresh);
   const isComplete = held === known && known.children.length === fresh.children.length;
   if (isComplete) return known;
-  // In the manifest's order.
+  // Keeps the order of the manifest.
   const all = new Map(held.blobs.map(({ digest, size }) => [digest, size]));
   const { size, stored } = known;
   const { stored: _other, ...record } = toManifestRecord(staged, all);
   return { ...record, ...(stored && { stored }), size };
 }
 
-/** States never change, and what is live in them is asked for at every step of a publish. */
+/** Cached: states are immutable, and each step of a publish needs their live manifests. */
 const liveOf = new WeakMap<RepositoryState, ReadonlySet<Digest>>();
 
-/** What tags, names by digest and their conversions lead to: the truth without what is carried. */
+/**
+ * Returns the manifests that are reachable from tags, untagged digests and conversions, without those only
+ * kept for the grace period.
+ */
 export function liveManifests(state: RepositoryState): ReadonlySet<Digest> {
   const known = liveOf.get(state) ?? findLive(state);
   liveOf.set(state, known);
@@ -176,17 +179,17 @@ function findLive(state: RepositoryState): Set<Digest> {
   return closure(docker, manifests, live);
 }
 
-/** By the names of snapshots: how long ago they became current is not told by them, see grace.ts. */
+/** Uses the names of snapshots only; see grace.ts for their age. */
 export interface GracePeriod {
-  /** The name (ms) of the snapshot that is made: what it takes away is carried on since then. */
+  /** The name (ms) of the new snapshot: content that it removes is kept for grace from then on. */
   readonly stampMs: number;
-  /** What is carried on since the snapshot of this name (ms) or an earlier one is past its grace period. */
+  /** Content kept since the snapshot of this name (ms) or an earlier one is past its grace period. */
   readonly expiredMs: number;
 }
 
 /**
- * Brings a merged state into its final form: what is attached to something that left goes with it,
- * what the grace period's snapshots served is carried on, the rest is forgotten.
+ * Completes a merged state: removes artifacts whose subject was removed, keeps content of the previous
+ * snapshots for the grace period, and drops the rest.
  */
 export function settle(
   merged: RepositoryState,
@@ -214,7 +217,10 @@ export function settle(
   return settled;
 }
 
-/** The same map where all of it stays, as most of the time: a copy of 20,000 costs milliseconds. */
+/**
+ * Returns the same map if nothing is removed, which is the usual case: copying 20,000 entries takes
+ * milliseconds.
+ */
 function onlyWhere<K, V>(map: ReadonlyMap<K, V>, stays: (key: K) => boolean): ReadonlyMap<K, V> {
   for (const key of map.keys()) {
     if (!stays(key)) return new Map([...map].filter(([each]) => stays(each)));
@@ -223,8 +229,8 @@ function onlyWhere<K, V>(map: ReadonlyMap<K, V>, stays: (key: K) => boolean): Re
 }
 
 /**
- * A signature or SBOM published by digest leaves with its subject, and the one attached to that
- * with it. One whose subject has not come yet may wait.
+ * A signature or SBOM published by digest is removed with its subject, and so is anything attached to it. It
+ * stays if its subject has not been published yet.
  */
 function keepAttached(merged: RepositoryState, baseLive: ReadonlySet<Digest>): RepositoryState {
   let state = merged;
@@ -239,7 +245,7 @@ function keepAttached(merged: RepositoryState, baseLive: ReadonlySet<Digest>): R
   }
 }
 
-/** True when clients would see no difference, so that no new snapshot is needed. */
+/** Returns true if clients would see no difference, so that no new snapshot is needed. */
 export function servesTheSame(next: RepositoryState, base: RepositoryState): boolean {
   if (next.removed !== base.removed) return false;
   if (next.tags.size !== base.tags.size) return false;
@@ -252,14 +258,14 @@ export function servesTheSame(next: RepositoryState, base: RepositoryState): boo
   return [...a].every((digest) => isSame(next.manifests.get(digest), base.manifests.get(digest)));
 }
 
-/** The same content kept for pulls under way: a cleaning has nothing to do here. */
+/** Returns true if the same content is kept for running pulls: then a cleaning has nothing to do. */
 export function carriesTheSame(next: RepositoryState, base: RepositoryState): boolean {
   return sameKeys(next.carried, base.carried);
 }
 
 /**
- * Of one digest. A layer that was left out may come with a later drop of the same image; the rest differs
- * only where an older version wrote down what the bytes do not say.
+ * Compares two records of one digest. A later drop of the same image may add a layer that was left out. Other
+ * differences occur only if an older version recorded something else than the bytes say.
  */
 function isSame(a: ManifestRecord | undefined, b: ManifestRecord | undefined): boolean {
   if (a === b || a === undefined || b === undefined) return a === b;

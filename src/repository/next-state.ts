@@ -1,13 +1,12 @@
 /**
- * What a change makes of a repository. Pure, and the same for every kind of target: a publish, a rollback or
- * a removal means the same in a directory and in an object store.
+ * Computes the next state of a repository from a change. Pure, and the same for every kind of target: a
+ * publish, a rollback or a removal has the same effect in a directory and in an object store.
  */
 import { DropdockError, faultOf, type PlainError, toPlainError } from '../errors.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import { matchesPattern } from '../image/pattern.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
 import type { RedirectOci } from './content-files.js';
-import { leadsBack, removeAll, restore, untag } from './edit.js';
 import {
   applyDrop,
   carriesTheSame,
@@ -18,16 +17,16 @@ import {
 } from './merge.js';
 import type { RenderOptions } from './render.js';
 import type { SnapshotReason, StoredSnapshot } from './snapshot-file.js';
-import { emptyState, type Origin, type RepositoryState } from './state.js';
+import { emptyState, type Origin, type RepositoryState, withBlobsOf } from './state.js';
 import { nextTimestamp, type Timestamp, timestampMs } from './timestamp.js';
 
-/** What the settings say about one repository. */
+/** The settings of one repository. */
 export interface RepositoryPolicy {
   readonly repository: RepositoryName;
   readonly id: RepositoryId;
   readonly mode: 'merge' | 'replace';
   readonly protected: boolean;
-  /** Patterns of tags that may not move: `*` stands for anything. */
+  /** Patterns of tags that must not move; `*` matches anything. */
   readonly immutableTags: readonly string[];
   readonly urlTemplate: string;
   readonly redirectOci: RedirectOci;
@@ -41,22 +40,22 @@ export interface DropToMerge {
   readonly origin: Origin;
 }
 
-/** A change that an operator makes by hand. */
+/** A manual change by an operator. */
 export type Edit =
-  /** `to` undefined: the snapshot that was current before. */
+  /** `to` undefined: the previous snapshot. */
   | { readonly kind: 'rollback'; readonly to: Timestamp | undefined }
   | { readonly kind: 'untag'; readonly tags: readonly string[] }
   | { readonly kind: 'remove' };
 
-/** What is to become of a repository. A value: every target applies it, and applies it again after a race. */
+/** A change of a repository. A plain value: every target applies it, and applies it again after a race. */
 export type Change<Drop extends DropToMerge = DropToMerge> =
   | Edit
-  /** By the policy's mode the drops are merged, each for itself, or the last of them replaces everything. */
+  /** Depending on the policy's mode, each drop is merged, or the last one replaces everything. */
   | { readonly kind: 'publish'; readonly drops: readonly Drop[] }
-  /** Changes no tag: forgets what was kept for the grace period and is past it. */
+  /** Changes no tag: removes content that is past its grace period. */
   | { readonly kind: 'expire' };
 
-/** What merging one drop of a batch gave; a bad one holds back none of the others. */
+/** The result of merging one drop of a batch; a failed drop does not affect the others. */
 export type MergeOutcome =
   | { readonly ok: true; readonly moves: readonly TagMove[] }
   | { readonly ok: false; readonly error: PlainError };
@@ -69,15 +68,15 @@ export interface RestoredSnapshot {
 
 export interface ChangedState {
   readonly state: RepositoryState;
-  /** Of a publish, in the order of its drops. */
+  /** For a publish, in the order of its drops. */
   readonly outcomes: readonly MergeOutcome[];
   readonly moves: readonly TagMove[];
   readonly reason: SnapshotReason;
 }
 
 /**
- * @param before what is current; undefined where there is none
- * @param restored what a rollback leads to, found by `rollbackOrder`
+ * @param before the current state; undefined if there is none
+ * @param restored the snapshot to restore in a rollback, found by `rollbackOrder`
  * @throws repository.unknown, tag.unknown, layout.unsafe
  */
 export function nextState(
@@ -140,7 +139,7 @@ function mergeAll(
   return { merged, outcomes };
 }
 
-/** @throws layout.unsafe when another repository has this id: nothing of it may be taken over (I8) */
+/** @throws layout.unsafe if this id belongs to another repository: its content must not be reused (I8) */
 export function checkOwner(
   { repository, id }: Pick<RepositoryPolicy, 'repository' | 'id'>,
   { repository: owner }: RepositoryState,
@@ -148,16 +147,16 @@ export function checkOwner(
   if (owner === repository) return;
   throw new DropdockError(
     'layout.unsafe',
-    `The id ${id} belongs to the repository ${owner}; give ${repository} another.`,
+    `The id ${id} belongs to the repository ${owner}; set another id for ${repository}.`,
     { path: id },
   );
 }
 
 /**
- * The snapshots that a rollback without a name tries, in this order; the first that `leadsBack` is restored.
- * Rolling back twice leads forth again.
- * @param flips what was current, oldest first
- * @param builtOn what the current snapshot was built on, for where the history was lost
+ * Returns the snapshots that a rollback without a name tries, in this order; the first one for which
+ * `leadsBack` is true is restored. A second rollback undoes the first.
+ * @param flips the snapshots that were current, oldest first
+ * @param builtOn the base of the current snapshot, in case the history was lost
  */
 export function rollbackOrder(
   flips: readonly Timestamp[],
@@ -169,35 +168,35 @@ export function rollbackOrder(
   return [...names];
 }
 
-export { leadsBack };
-
 export interface PlanInput {
   readonly policy: RepositoryPolicy;
   readonly change: Change;
-  /** What is current, as it was stored. */
+  /** The current snapshot as stored. */
   readonly stored: StoredSnapshot | undefined;
   readonly restored?: RestoredSnapshot | undefined;
   readonly nowMs: number;
-  /** Names that may not be used any more. */
+  /** Names that must not be used again. */
   readonly taken: readonly string[];
-  /** What is carried since the snapshot of this name (ms), or an earlier one, is past its grace period. */
+  /** Content kept since the snapshot of this name (ms) or an earlier one is past its grace period. */
   readonly expiredMs: number;
-  /** Gives images their Docker form, or takes it away. @param before the last state, if all of it was converted */
+  /**
+   * Adds or removes the Docker forms of images. @param before the last state, if it was completely converted
+   */
   readonly convert: (
     merged: RepositoryState,
     before: RepositoryState | undefined,
   ) => { readonly state: RepositoryState; readonly leftOut: readonly LeftOut[] };
-  /** Whether the redirect file that clients see is the one the settings ask for. */
+  /** Returns true if the published redirect file matches the settings. */
   readonly isRedirectRight: (options: RenderOptions) => boolean;
 }
 
 export interface Plan extends Omit<ChangedState, 'state'> {
   readonly leftOut: readonly LeftOut[];
-  /** Undefined when clients would see no difference: no snapshot is made. */
+  /** Undefined if clients would see no difference: no snapshot is made. */
   readonly next: { readonly state: RepositoryState; readonly options: RenderOptions } | undefined;
 }
 
-/** Step 5 of a publish: from what is current to what is to be written. Reads and writes nothing itself. */
+/** Step 5 of a publish: plans the next snapshot from the current one. Performs no I/O. */
 export function planNext(input: PlanInput): Plan {
   const { policy, change, stored, restored, nowMs, taken, expiredMs } = input;
   const { state: merged, ...changed } = nextState(stored?.state, change, policy, restored);
@@ -214,7 +213,7 @@ export function planNext(input: PlanInput): Plan {
   return { ...changed, leftOut, next: { state: next, options } };
 }
 
-/** The same content under the same settings; only then may a change leave everything as it is. */
+/** Returns true if content and settings are unchanged; only then can a change be skipped. */
 function isSame(
   { policy, change, isRedirectRight }: PlanInput,
   stored: StoredSnapshot,
@@ -236,4 +235,43 @@ export function renderOptions(
 ): RenderOptions {
   const settings = { redirectOci, urlTemplate, protected: isProtected };
   return { snapshot, base, reason, freshTime, ...settings };
+}
+
+/** Removes tags, and their content unless something else references it. @throws tag.unknown */
+export function untag(state: RepositoryState, gone: readonly string[]): RepositoryState {
+  const tags = new Map(state.tags);
+  for (const tag of gone) {
+    if (tags.delete(tag as Tag)) continue;
+    throw new DropdockError('tag.unknown', `${state.repository} has no tag ${tag}.`, { path: tag });
+  }
+  return { ...state, tags };
+}
+
+/**
+ * Returns true if a rollback may restore this snapshot. It must serve something else than the current one:
+ * republished or compacted copies are skipped. Removals, and snapshots of another repository that had this
+ * id, are skipped as well. The same for every target.
+ */
+export function leadsBack(current: RepositoryState, earlier: RepositoryState): boolean {
+  if (earlier.repository !== current.repository || earlier.removed) return false;
+  // Ignore conversions: they depend on the settings only.
+  const again = { ...restore(current, earlier), conversions: current.conversions };
+  return !servesTheSame(again, current);
+}
+
+/** Removes everything except the content kept for the grace period. */
+export function removeAll(state: RepositoryState): RepositoryState {
+  return { ...state, tags: new Map(), untagged: new Map(), removed: true };
+}
+
+/** Restores an earlier snapshot; `settle` keeps newer content for the grace period. */
+export function restore(state: RepositoryState, kept: RepositoryState): RepositoryState {
+  const manifests = new Map(state.manifests);
+  for (const [digest, record] of kept.manifests) {
+    // A layer missing then may have been added since: the served content must not shrink.
+    const now = state.manifests.get(digest);
+    const isOther = now?.mediaType !== record.mediaType;
+    manifests.set(digest, isOther ? record : withBlobsOf(now, record));
+  }
+  return { ...kept, carried: state.carried, manifests };
 }

@@ -1,6 +1,6 @@
 /**
- * The redirect file that Crane reads, version 4 (pulp_docker's RedirectFileContext). Pure; the same
- * content gives the same bytes: keys and lists sorted, no time in it.
+ * The redirect file for Crane, version 4 (pulp_docker's RedirectFileContext). Pure. The same content gives
+ * the same bytes: keys and lists are sorted, and there is no time in it.
  */
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName } from '../image/names.js';
@@ -20,7 +20,7 @@ export interface RedirectInput extends RedirectHeader {
   readonly schema2: readonly string[];
   /** Tags and digests under manifests/list. */
   readonly lists: readonly string[];
-  /** For a tag of a list, the digest of its linux/amd64 image. */
+  /** The digest of the linux/amd64 image for each tag of a list. */
   readonly amd64: ReadonlyMap<string, Digest>;
 }
 
@@ -37,7 +37,7 @@ export function renderRedirect(input: RedirectInput): string {
   );
 }
 
-/** In their order. */
+/** In the order of the file. */
 export const REDIRECT_TABLES = [
   'manifest_list_amd64_tags',
   'manifest_list_data',
@@ -45,7 +45,7 @@ export const REDIRECT_TABLES = [
 ] as const;
 export type RedirectTable = (typeof REDIRECT_TABLES)[number];
 
-/** The same text, made of the last one's tables and of the names that came and went. */
+/** Builds the same text from the previous tables and the changed names. */
 export function nextRedirect(
   last: ReadonlyMap<string, Lines>,
   header: RedirectHeader,
@@ -87,7 +87,7 @@ function names(list: readonly string[]): string {
   return block('[', [...list].sort().map(nameLine), ' ]');
 }
 
-/** Written by hand because an object would move keys that look like numbers to the front. */
+/** Built line by line, because an object would move keys that look like numbers to the front. */
 function amd64Tags(tags: ReadonlyMap<string, Digest>): string {
   const sorted = [...tags].sort(([a], [b]) => (a < b ? -1 : 1));
   return block(
@@ -97,7 +97,7 @@ function amd64Tags(tags: ReadonlyMap<string, Digest>): string {
   );
 }
 
-/** Of a tag or a digest, as it stands in a list. */
+/** Returns the line of a tag or digest in a list. */
 export const nameLine = (name: string) => `  ${JSON.stringify(name)}`;
 export const amd64Line = (tag: string, digest: Digest) => `${nameLine(tag)}: ["${digest}", 2]`;
 

@@ -1,6 +1,6 @@
 /**
- * From a state to the files of its snapshot, as a plain list. Pure: no disk, no clock. Whoever
- * writes the list decides how; the same list can feed a directory or an object store.
+ * Renders a state to the list of files of its snapshot. Pure: no disk, no clock. The same list can be written
+ * to a directory or to an object store.
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestAlgorithm, digestFrom, digestHex } from '../image/digest.js';
@@ -18,7 +18,7 @@ import { type SnapshotReason, serialiseSnapshot } from './snapshot-file.js';
 import type { RepositoryState } from './state.js';
 
 export interface RenderOptions {
-  /** The timestamp of the snapshot, and of the one it is built on. */
+  /** The timestamps of the snapshot and of its base. */
   readonly snapshot: string;
   readonly base: string | null;
   readonly reason: SnapshotReason;
@@ -29,10 +29,10 @@ export interface RenderOptions {
   readonly protected: boolean;
 }
 
-/** One file of a snapshot, by its path below it. */
+/** One file of a snapshot, by its relative path. */
 export type RenderedFile = ContentFile | TextFile;
 
-/** Text made here. */
+/** A generated text. */
 export interface TextFile {
   readonly path: string;
   readonly text: string;
@@ -40,7 +40,7 @@ export interface TextFile {
 
 export const SNAPSHOT_FILE = '.snapshot.json';
 export const TAGS_LIST = 'tags/list';
-/** In a snapshot of a repository that was removed: it keeps only what pulls under way may ask for. */
+/** Marks the snapshot of a removed repository, which only serves running pulls. */
 export const REMOVED_MARK = '.removed';
 
 export function redirectFileName(id: string): string {
@@ -66,14 +66,15 @@ export function renderTagsList(
   return removed ? [list, { path: REMOVED_MARK, text: '' }] : [list];
 }
 
-/** The redirect file alone, for comparing what would be written with what is there. */
+/** Renders only the redirect file, to compare it with the published one. */
 export function renderRedirectFile(state: RepositoryState, options: RenderOptions): string {
   return redirectFile(state, options, renderManifests(state, options.redirectOci)).text;
 }
 
 /**
- * The referrers response of each subject, and for clients without that API the same under the tag
- * they look for (distribution-spec v1.1, "Referrers Tag Schema"). One that was dropped wins.
+ * Renders the referrers response of each subject, and for clients without that API the same text under its
+ * fallback tag (distribution-spec v1.1, "Referrers Tag Schema"). A published tag of that name takes
+ * precedence.
  */
 export function renderReferrerFiles(state: RepositoryState): TextFile[] {
   return [...renderReferrers(state)].flatMap(([subject, text]) => {
@@ -83,7 +84,7 @@ export function renderReferrerFiles(state: RepositoryState): TextFile[] {
   });
 }
 
-/** What a referrers response is called as a manifest. */
+/** Returns the names of a referrers response as a manifest. */
 export function referrersNames(
   { tags, manifests }: RepositoryState,
   subject: Digest,
@@ -91,7 +92,7 @@ export function referrersNames(
 ): (Tag | Digest)[] {
   const tag = `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}` as Tag;
   if (tags.has(tag)) return [];
-  // Also by its digest: clients look a tag up with HEAD, then ask for what it names.
+  // Also by digest: clients look up the tag with HEAD, then request the digest it returns.
   const digest = digestFrom('sha256', createHash('sha256').update(text).digest('hex'));
   return manifests.has(digest) ? [tag] : [tag, digest];
 }
@@ -127,7 +128,7 @@ export function redirectHeader(
   return { repository, id, snapshot, urlTemplate, protected: isProtected };
 }
 
-/** For each tag of a manifest list what Crane gives to clients that know no lists. */
+/** Returns for each tag of a manifest list the image that Crane sends to clients without list support. */
 export function amd64Tags(state: RepositoryState): Map<string, Digest> {
   const amd64 = new Map<string, Digest>();
   for (const [tag, { digest }] of state.tags) {

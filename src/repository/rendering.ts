@@ -1,7 +1,7 @@
 /**
- * What a snapshot was rendered to, kept by whoever may render the next one: it is made of this and of
- * what changed. Rendering 10,000 tags took 0.2 s of a publish of 0.5 s, of which one line had changed.
- * Whatever it is made of, the result is the same: what `renderSnapshot` says. Pure.
+ * Keeps the rendering of the last snapshot, so that the next one is built from it and from the changes.
+ * Rendering 10,000 tags took 0.2 s of a publish of 0.5 s that changed one line. The result is always the same
+ * as that of `renderSnapshot`. Pure.
  */
 import type { Digest } from '../image/digest.js';
 import type { Tag } from '../image/names.js';
@@ -13,8 +13,15 @@ import {
   renderContent,
   tagFiles,
 } from './content-files.js';
-import { hasLine, type LineChanges, type Lines, readTables } from './lines.js';
-import { nextSnapshotText } from './next-text.js';
+import {
+  changeLines,
+  hasLine,
+  type LineChanges,
+  type LinedText,
+  type Lines,
+  linedText,
+  readTables,
+} from './lines.js';
 import { amd64Line, nameLine, nextRedirect, REDIRECT_TABLES } from './redirect-file.js';
 import {
   amd64Tags,
@@ -27,18 +34,26 @@ import {
   SNAPSHOT_FILE,
   type TextFile,
 } from './render.js';
-import { serialiseSnapshot, TABLES } from './snapshot-file.js';
+import {
+  type SnapshotHeader,
+  serialiseSnapshot,
+  snapshotLine,
+  snapshotScalars,
+  TABLES,
+  type Table,
+  tableTexts,
+} from './snapshot-file.js';
 import type { RepositoryState } from './state.js';
-import { changedKeys, stateChange } from './state-change.js';
+import { changedKeys, type StateChange, stateChange } from './state-change.js';
 
-/** To be written anew, whatever the last snapshot has. */
+/** A text that is always rewritten. */
 export type FreshText = Omit<TextFile, 'text'> & { readonly text: string | readonly Buffer[] };
 
-/** From the files of the last snapshot to those of this one; what is text is not among `put`. */
+/** The content files that changed since the last snapshot; generated texts are not in `put`. */
 export interface FileChange {
-  /** Paths that the last one has and this one has not, or with other content. */
+  /** Paths that were removed or have other content now. */
   readonly gone: readonly string[];
-  /** What is not there, or with other content, or was among `gone`. */
+  /** Files that are new, have other content, or were listed in `gone`. */
   readonly put: readonly ContentFile[];
 }
 
@@ -47,25 +62,25 @@ export interface Rendering {
   readonly redirectOci: RedirectOci;
   /** The redirect file is the last. */
   readonly texts: readonly FreshText[];
-  /** How many content files it has, and texts among them. */
+  /** The number of content files, including texts among the manifests. */
   readonly files: number;
-  /** From the last one, where that was known. */
+  /** The changes since the last snapshot, if it was known. */
   readonly change?: FileChange;
   readonly kept: Kept;
 }
 
-/** What the next rendering is made of. */
+/** The input for the next rendering. */
 interface Kept {
   readonly snapshot: ReadonlyMap<string, Lines>;
   readonly redirect: ReadonlyMap<string, Lines>;
   /** Sorted. */
   readonly tags: readonly Tag[];
   readonly amd64: ReadonlyMap<string, Digest>;
-  /** Paths of texts that lie among the manifests. */
+  /** Paths of generated texts in the manifest directories. */
   readonly texts: readonly string[];
 }
 
-/** @param last what the last snapshot was rendered to, where that is known */
+/** @param last the rendering of the last snapshot, if known */
 export function render(
   last: Rendering | undefined,
   state: RepositoryState,
@@ -106,7 +121,7 @@ function renderNext(last: Rendering, state: RepositoryState, options: RenderOpti
   const files = fileChange(last, state, change);
   const gone = [...files.gone, ...kept.texts];
   const among = textsAmongManifests(referrers);
-  // Looked up again for all lists: the image of one may have come later than itself.
+  // Recomputed for all lists: the image of a list may have been added after the list.
   const lists = kept.redirect.get('manifest_list_data') ?? [];
   const hasLists = lists.length > 0 || files.put.some(({ path }) => path.startsWith(LISTS));
   const amd64 = hasLists ? amd64Tags(state) : kept.amd64;
@@ -157,7 +172,7 @@ function textsAmongManifests(files: readonly TextFile[]): string[] {
 
 const LISTS = 'manifests/list/';
 
-/** What is content, and has another path or other bytes than in the last snapshot. */
+/** Returns the content files whose path or bytes changed since the last snapshot. */
 function fileChange(
   { state: before, redirectOci, kept }: Rendering,
   after: RepositoryState,
@@ -193,7 +208,7 @@ function contentOf(file: ContentFile): string {
   return 'tagged' in file ? `tagged ${file.tagged}` : file.content;
 }
 
-/** Names that came or went below a directory. */
+/** Returns the added and removed names below a directory. */
 function changedNames({ gone, put }: FileChange, directory: string): LineChanges {
   const changes = new Map<string, string | null>();
   const note = (path: string, line: (name: string) => string | null) => {
@@ -212,7 +227,7 @@ function linesOf<K extends string>(
   return new Map([...keys].map((key) => [key, toLine(key)]));
 }
 
-/** As sorting all of them would give. */
+/** Returns the sorted tags without re-reading all of them. */
 function nextTags(
   sorted: readonly Tag[],
   changed: ReadonlySet<Tag>,
@@ -220,4 +235,34 @@ function nextTags(
 ): readonly Tag[] {
   const all = sorted.filter((tag) => !changed.has(tag));
   return [...all, ...[...changed].filter((tag) => tags.has(tag))].sort();
+}
+
+/**
+ * Builds `.snapshot.json` from the previous one: only changed lines are rewritten.
+ *
+ * @param last the tables of the text before `change`
+ * @returns the same text as `serialiseSnapshot`
+ */
+function nextSnapshotText(
+  last: ReadonlyMap<string, Lines>,
+  state: RepositoryState,
+  header: SnapshotHeader,
+  change: StateChange,
+): LinedText {
+  const text: Readonly<Record<Table, (key: never) => string | undefined>> = tableTexts(
+    state,
+    change.blobs,
+  );
+  return linedText([
+    ...snapshotScalars(state, header).map(([key, value]) => ({ key, value })),
+    ...TABLES.map((key) => {
+      const lines = last.get(key) ?? [];
+      const changes = new Map<string, string | null>();
+      for (const each of change[key].keys()) {
+        const value = text[key](each as never);
+        changes.set(each, value === undefined ? null : snapshotLine(each, value));
+      }
+      return { key, isList: false, lines: changeLines(lines, changes) };
+    }),
+  ]);
 }

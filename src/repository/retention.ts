@@ -1,22 +1,25 @@
-/** Which snapshots stay and why. Pure; judged by what was current and how long ago, see grace.ts. */
+/**
+ * Decides which snapshots are kept and why. Pure. The decision uses what was current and how long ago, see
+ * grace.ts.
+ */
 
 import type { SeenFlip } from './grace.js';
 import type { Timestamp } from './timestamp.js';
 
 export interface RetentionPolicy {
-  /** How many snapshots stay whatever their age, the current one among them. */
+  /** The number of snapshots that are kept regardless of age, including the current one. */
   readonly keep: number;
-  /** What was current so long ago (ms) or later stays. */
+  /** Snapshots that were current within this time (ms) are kept. */
   readonly graceMs: number;
 }
 
-/** What is known of time, see grace.ts. */
+/** Known minimum ages, see grace.ts. */
 export interface KnownAges {
-  /** At least so many milliseconds ago was each flip of the history. */
+  /** The minimum age (ms) of each flip of the history. */
   readonly flips: readonly number[];
-  /** At least so long (ms) has a snapshot that never was current been seen. */
+  /** Returns the minimum time (ms) since a snapshot that never was current was first seen. */
   readonly unfinished: (name: Timestamp) => number;
-  /** The wall clock: only to say until when something stays. */
+  /** Wall clock; only used to report until when a snapshot is kept. */
   readonly nowMs: number;
 }
 
@@ -24,11 +27,11 @@ export interface SnapshotFacts {
   readonly name: Timestamp;
   readonly isCurrent: boolean;
   /**
-   * The place in the history of the flip by which it stopped being current; beyond its end where the
-   * history does not know that flip. Undefined for one that never was current.
+   * The index in the history of the flip that replaced the snapshot; beyond the end if the history lacks that
+   * flip. Undefined if the snapshot never was current.
    */
   readonly endedBy: number | undefined;
-  /** A cleaning has made another of it that serves the same: nobody needs it to go back to. */
+  /** A compaction replaced it with a snapshot that serves the same, so no rollback needs it. */
   readonly isRenewed?: boolean;
 }
 
@@ -36,11 +39,14 @@ export interface SnapshotVerdict {
   readonly name: Timestamp;
   readonly rule: 'current' | 'keep' | 'grace' | 'stale' | 'unfinished';
   readonly remove: boolean;
-  /** Until when the grace period keeps it (ms). */
+  /** The end of the grace period (ms). */
   readonly untilMs?: number;
 }
 
-/** Newest first. A snapshot that never was current counts for nothing but its grace period. */
+/**
+ * Judges the snapshots, newest first. A snapshot that never was current does not count for `keep`; only the
+ * grace period protects it.
+ */
 export function judgeSnapshots(
   snapshots: readonly SnapshotFacts[],
   { keep, graceMs }: RetentionPolicy,
@@ -54,7 +60,7 @@ export function judgeSnapshots(
       return { name, rule: 'current', remove: false };
     }
     if (facts.endedBy === undefined) {
-      // Perhaps another host's publish just before its flip: it gets the time to end.
+      // It may belong to a publish on another host just before its flip, so it gets time to finish.
       const ageMs = unfinished(name);
       const untilMs = nowMs + graceMs - ageMs;
       return { name, rule: 'unfinished', remove: ageMs >= graceMs, untilMs };
@@ -69,7 +75,7 @@ export function judgeSnapshots(
   });
 }
 
-/** Those that ended with the same flip come in the order of their names: as they were made. */
+/** Snapshots replaced by the same flip are sorted by name, the most recent first. */
 function byCurrency(a: SnapshotFacts, b: SnapshotFacts): number {
   const [first, second] = [currency(a), currency(b)];
   if (first !== second) return first > second ? -1 : 1;
@@ -81,8 +87,8 @@ function currency({ isCurrent, endedBy }: SnapshotFacts): number {
 }
 
 /**
- * By which flip each snapshot stopped being current.
- * @param successorOf for a snapshot the history does not name, what is known to be built on it
+ * Finds the flip that replaced each snapshot.
+ * @param successorOf the known successor of each snapshot that is not in the history
  */
 export function currencyFacts(
   names: readonly Timestamp[],
@@ -94,7 +100,7 @@ export function currencyFacts(
   const renewed = new Set<Timestamp>();
   for (const [at, { snapshot }] of history.entries()) {
     const next = history[at + 1];
-    // After the last one the pivot went on without a record, or it is what is current.
+    // The last entry is the current snapshot, or was replaced without a record.
     endedBy.set(snapshot, at + 1);
     if (next?.why === 'clean') renewed.add(snapshot);
   }
@@ -104,7 +110,7 @@ export function currencyFacts(
     return { name, isCurrent: name === current, endedBy: ended, ...(isRenewed && { isRenewed }) };
   });
 
-  /** The first flip to something that is no older than its successor: names grow with the flips. */
+  /** Returns the first flip to a snapshot that is not older than the successor: names grow with the flips. */
   function endedByChain(name: Timestamp): number | undefined {
     const successor = successorOf.get(name);
     if (successor === undefined) return undefined;

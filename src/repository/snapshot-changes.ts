@@ -1,32 +1,31 @@
-/** What one snapshot changed, as people are shown it. Pure. */
+/** Describes the changes of one snapshot for users. Pure. */
 import type { SnapshotReason, SnapshotTags } from './snapshot-file.js';
 import { diffTags, type TagChange } from './tag-diff.js';
 import { isTimestamp, type Timestamp } from './timestamp.js';
 
-/** What one snapshot changed. */
 export interface SnapshotChanges {
   readonly snapshot: Timestamp;
-  /** Null for the first. */
+  /** Null for the first snapshot. */
   readonly base: Timestamp | null;
-  /** Undefined when the snapshot it was built on is gone. */
+  /** Undefined if the base snapshot was deleted. */
   readonly changes: Readonly<Record<'added' | 'moved' | 'removed', ListedChanges>> | undefined;
   readonly why: SnapshotReason['why'];
   readonly detail: string | undefined;
-  /** At most so many as are shown. */
+  /** At most LISTED_DROPS_MAX. */
   readonly drops: readonly string[];
 }
 
 export interface ListedChanges {
-  /** Of all of them, the first. */
+  /** The first LISTED_CHANGES_MAX of them. */
   readonly listed: readonly TagChange[];
   readonly count: number;
 }
 
-/** Of each kind; a drop may move 50,000 tags at once. */
+/** For each kind; a drop may move 50,000 tags at once. */
 const LISTED_CHANGES_MAX = 50;
 const LISTED_DROPS_MAX = 5;
 
-/** @param before what it was built on, which may be gone */
+/** @param before the base snapshot; undefined if it was deleted */
 export function describeChanges(
   snapshot: Timestamp,
   tags: SnapshotTags,
@@ -44,7 +43,7 @@ export function describeChanges(
   };
 }
 
-/** Before the first snapshot. */
+/** The base of the first snapshot. */
 const NONE: SnapshotTags['tags'] = new Map();
 
 export function toBase(text: string | null): Timestamp | null {

@@ -1,7 +1,7 @@
 /**
- * Single entries of a snapshot's text, found without reading the rest: tables are sorted and have one
- * line for each entry, so one is found as in a dictionary. 50,000 tags are 80 MB of text, which take
- * a second to read and more memory than they are long. Pure.
+ * Finds single entries in the text of a snapshot without parsing the rest: tables are sorted and have one
+ * line for each entry, so a binary search finds it. 50,000 tags are 80 MB of text, which take a second to
+ * parse and more memory than the text itself. Pure.
  */
 import { DropdockError } from '../errors.js';
 import { findLine } from './lines.js';
@@ -13,18 +13,18 @@ export interface IndexedHeader extends SnapshotHeader {
   readonly removed?: true;
 }
 
-/** Where a table's lines are: the first one's start, and the end of the last one. */
+/** The offsets of a table: start of the first line, end of the last line. */
 interface Lines {
   readonly start: number;
   readonly end: number;
 }
 
-/** What a text ends with that is whole. */
+/** The end of a complete text. */
 const END = '\n}\n';
 const LINE_BREAK = 0x0a;
 const QUOTE = 0x22;
 const COMMA = 0x2c;
-/** Two spaces and a quote; then comes the key. */
+/** Two spaces and a quote precede the key. */
 const INDENT = 3;
 
 export class SnapshotIndex {
@@ -39,7 +39,7 @@ export class SnapshotIndex {
     const tables = new Map<Table, Lines>();
     let at = 0;
     for (const table of TABLES) {
-      // Lines of the outermost level are told by their one space; no text in JSON has a line break.
+      // Top-level lines are indented by exactly one space; JSON strings contain no raw line break.
       const mark = `\n "${table}": {`;
       const found = bytes.indexOf(mark, at);
       if (found < 0) throw damaged(where);
@@ -56,7 +56,7 @@ export class SnapshotIndex {
     this.header = this.#readHeader();
   }
 
-  /** What stands beside a key; undefined where it is not. Keys are ASCII without quotes. */
+  /** Returns the value of a key; undefined if it is absent. Keys are ASCII without quotes. */
   entry<Value>(table: Table, key: string): Value | undefined {
     const { start, end } = this.#lines(table);
     const { isThere, keyEnd, next } = findLine(this.bytes, start, end, key);
@@ -65,7 +65,7 @@ export class SnapshotIndex {
     return JSON.parse(this.#value(keyEnd, hasMore ? next - 1 : next)) as Value;
   }
 
-  /** All keys, sorted. */
+  /** Returns all keys, sorted. */
   keys(table: Table): string[] {
     const keys: string[] = [];
     const { start, end: last } = this.#lines(table);
@@ -96,7 +96,7 @@ export class SnapshotIndex {
     const end = this.bytes.indexOf(',\n "tags": {');
     try {
       const head = JSON.parse(`${this.bytes.toString('utf8', 0, end)}\n}`);
-      if (head.version !== VERSION) throw new Error(`it is of version ${head.version}`);
+      if (head.version !== VERSION) throw new Error(`unsupported version ${head.version}`);
       return head as IndexedHeader;
     } catch (cause) {
       throw damaged(this.where, cause);

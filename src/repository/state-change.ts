@@ -1,25 +1,25 @@
 /**
- * What one state of a repository has otherwise than another. States share what a publish leaves alone,
- * so that most of it is told by identity: 10,000 tags are compared in some milliseconds. Pure.
+ * Computes the difference between two states of a repository. States share unchanged values, so most are
+ * compared by identity: comparing 10,000 tags takes a few milliseconds. Pure.
  */
 import type { Digest } from '../image/digest.js';
 import type { Tag } from '../image/names.js';
 import { hasLine, type Lines } from './lines.js';
 import type { ManifestRecord, RepositoryState } from './state.js';
 
-/** Keys that are new, gone, or have another value. */
+/** Keys that were added, removed or changed. */
 export interface StateChange {
-  /** Also those whose manifest, or its Docker form, is described otherwise. */
+  /** Includes tags whose manifest record, or that of its Docker form, changed. */
   readonly tags: ReadonlySet<Tag>;
   readonly untagged: ReadonlySet<Digest>;
   readonly manifests: ReadonlySet<Digest>;
-  /** With their sizes; null for one that is gone. */
+  /** With their sizes; null if the blob was removed. */
   readonly blobs: ReadonlyMap<Digest, number | null>;
   readonly carried: ReadonlySet<Digest>;
   readonly conversions: ReadonlySet<Digest>;
 }
 
-/** @param blobs lines of those that `before` has */
+/** @param blobs the blob lines of `before` */
 export function stateChange(
   before: RepositoryState,
   after: RepositoryState,
@@ -41,7 +41,7 @@ export function changedKeys<K, V>(before: ReadonlyMap<K, V>, after: ReadonlyMap<
   const changed = new Set<K>();
   if (before === after) return changed;
   let added = 0;
-  // A map made of another has its keys in the same order: most need not be looked up.
+  // A map copied from another has the same key order, so most keys need no lookup.
   const walk = before[Symbol.iterator]();
   let there = walk.next();
   for (const [key, value] of after) {
@@ -87,7 +87,7 @@ function changedBlobs(
   for (const digest of manifests) {
     for (const blob of before.get(digest)?.blobs ?? []) perhapsGone.add(blob.digest);
   }
-  // Most often nothing goes, and nobody need look at all of them.
+  // Usually nothing is removed, and the scan of all manifests is skipped.
   if (perhapsGone.size > 0) {
     for (const { blobs } of after.values())
       for (const { digest } of blobs) perhapsGone.delete(digest);

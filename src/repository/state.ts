@@ -1,6 +1,6 @@
 /**
- * What one snapshot of a repository is: its tags, what they lead to, where each came from. A plain
- * value; `.snapshot.json` is this value in text, and everything else in a snapshot follows from it.
+ * The state of a repository in one snapshot: its tags, their content, and the origin of each. A plain value;
+ * `.snapshot.json` is its text form, and everything else in a snapshot is derived from it.
  */
 import type { Digest } from '../image/digest.js';
 import { REFERRER_ANNOTATIONS_BYTES_MAX } from '../image/limits.js';
@@ -9,9 +9,9 @@ import { manifestKind } from '../image/media-types.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { StagedManifest } from '../image/staged-content.js';
 
-/** Where something came from. */
+/** The origin of a tag or manifest. */
 export interface Origin {
-  /** The drop's path below the inbox, or what was published by hand. */
+  /** The path of the drop below the inbox, or the source of a manual publish. */
   readonly drop: string;
   /** When it was claimed, as a timestamp. */
   readonly at: string;
@@ -25,13 +25,13 @@ export interface BlobRecord {
 
 export interface ManifestRecord {
   readonly mediaType: string;
-  /** What its bytes hash to, where that is not its digest (signed Docker schema 1). */
+  /** The hash of its bytes, if that is not its digest (signed Docker schema 1). */
   readonly stored?: Digest;
   /** Bytes. */
   readonly size: number;
-  /** Config and layers, in the manifest's order, without what was left out. */
+  /** Config and layers, in the order of the manifest, without those left out. */
   readonly blobs: readonly BlobRecord[];
-  /** What an index lists that is a manifest, absent platforms among them. */
+  /** The manifests that an index lists, including absent platforms. */
   readonly children: readonly { readonly digest: Digest; readonly platform?: string }[];
   readonly subject?: Digest;
   /** As a referrers response shows it (distribution-spec, "Listing Referrers"). */
@@ -47,11 +47,11 @@ export interface RepositoryState {
   readonly untagged: ReadonlyMap<Digest, Origin>;
   /** Every manifest the snapshot serves. */
   readonly manifests: ReadonlyMap<Digest, ManifestRecord>;
-  /** Manifests that are only kept for pulls under way, and when they were last the truth (ms). */
+  /** Manifests that are kept for running pulls only, and when they were last live (ms). */
   readonly carried: ReadonlyMap<Digest, number>;
-  /** It was removed, and only keeps what pulls under way may still ask for, by digest. */
+  /** The repository was removed; its content is only kept for running pulls, by digest. */
   readonly removed?: true;
-  /** For an OCI manifest, the Docker one made from it; null where it has no Docker form. */
+  /** The Docker manifest made from an OCI manifest; null if it has no Docker form. */
   readonly conversions: ReadonlyMap<Digest, Digest | null>;
 }
 
@@ -68,8 +68,8 @@ export function emptyState(repository: RepositoryName, id: RepositoryId): Reposi
 }
 
 /**
- * What a manifest's bytes say, and nothing else: not what announced it, nor what else the drop holds.
- * @param blobs sizes of what the drop or the repository really holds; others were left out
+ * Builds a record from the bytes of a manifest only, not from its declared type or the rest of the drop.
+ * @param blobs sizes of the blobs that the drop or the repository contains; others were left out
  */
 export function toManifestRecord(
   { manifest, size, stored }: Pick<StagedManifest, 'manifest' | 'size' | 'stored'>,
@@ -98,8 +98,8 @@ export function toManifestRecord(
 }
 
 /**
- * The same record with the blobs that another one of the same bytes holds besides: a layer that was left
- * out may come later, and what is held does not shrink. `known` itself where nothing is added.
+ * Adds the blobs of another record of the same bytes: a layer that was left out may be added later, and the
+ * recorded blobs never shrink. Returns `known` itself if nothing is added.
  */
 export function withBlobsOf(known: ManifestRecord, other: ManifestRecord): ManifestRecord {
   if (known === other) return known;
@@ -116,7 +116,10 @@ function unique<T>(values: readonly T[]): T[] {
   return [...new Set(values)];
 }
 
-/** Everything these manifests lead to, themselves among it, as far as the snapshot holds it. */
+/**
+ * Returns all manifests reachable from these roots, including the roots, as far as the snapshot contains
+ * them.
+ */
 export function closure(
   roots: Iterable<Digest>,
   manifests: ReadonlyMap<Digest, ManifestRecord>,

@@ -1,7 +1,6 @@
 /**
- * What is shown of a snapshot to people: one row for each tag, found again without reading the
- * others. A repository may have 50,000 tags, so the rows stay one text until some of them are shown.
- * Pure.
+ * Summary of a snapshot for users: one row for each tag, found without parsing the others. A repository may
+ * have 50,000 tags, so the rows stay one text until they are shown. Pure.
  */
 import type { Digest } from '../image/digest.js';
 import type { StoredSnapshot } from './snapshot-file.js';
@@ -10,10 +9,10 @@ import { closure, type RepositoryState } from './state.js';
 export interface SnapshotFacts {
   readonly repository: string;
   readonly snapshot: string;
-  /** Only what pulls under way may ask for is left. */
+  /** The repository was removed; its content is only kept for running pulls. */
   readonly removed: boolean;
   readonly tags: number;
-  /** Bytes of all content it serves, each digest counted once. */
+  /** Bytes of all served content, each digest counted once. */
   readonly bytes: number;
 }
 
@@ -21,24 +20,24 @@ export interface TagRow {
   readonly tag: string;
   readonly digest: string;
   readonly mediaType: string;
-  /** Bytes of everything the tag leads to, as far as it is there, each digest counted once. */
+  /** Bytes of the available content of the tag, each digest counted once. */
   readonly bytes: number;
-  /** The platforms its index names; empty for an image, whose config tells. */
+  /** The platforms of an index; empty for an image, whose config names its platform. */
   readonly platforms: readonly string[];
-  /** For an image, what its manifest names first: the config. */
+  /** The config of an image; null for an index. */
   readonly config: string | null;
-  /** The drop it came from, and when that was claimed. */
+  /** The drop that it came from, and when the drop was claimed. */
   readonly drop: string;
   readonly at: string;
 }
 
 export interface SnapshotSummary {
   readonly facts: SnapshotFacts;
-  /** A line for each tag: the tag, a tab (which no tag holds), the row in JSON. */
+  /** One line for each tag: the tag, a tab (which no tag contains), the row as JSON. */
   readonly text: string;
-  /** Where the lines begin, by tag. */
+  /** The offsets of the lines, sorted by tag. */
   readonly byTag: Uint32Array;
-  /** The same, what was published last first. */
+  /** The same offsets, most recently published first. */
   readonly byAge: Uint32Array;
 }
 
@@ -64,7 +63,7 @@ export function summarise(stored: StoredSnapshot): SnapshotSummary {
     lines.push(line);
     start += line.length;
   }
-  // Sorting is stable: tags of one drop stay in the order of their names.
+  // The sort is stable: tags of one drop stay sorted by name.
   const newest = [...starts].sort((a, b) => (a.at === b.at ? 0 : a.at > b.at ? -1 : 1));
   return {
     facts: factsOf(stored),
@@ -76,16 +75,16 @@ export function summarise(stored: StoredSnapshot): SnapshotSummary {
 
 export interface RowsWanted {
   readonly order: 'tag' | 'age';
-  /** Only tags that hold this text. */
+  /** Only tags that contain this text. */
   readonly filter: string;
-  /** Counted from 1; the last one where there are not so many. */
+  /** Starts at 1; the last page if the number is too high. */
   readonly page: number;
   readonly perPage: number;
 }
 
 export interface RowsFound {
   readonly rows: TagRow[];
-  /** How many there are with those of other pages. */
+  /** The number of matching rows on all pages. */
   readonly matching: number;
   readonly page: number;
   readonly pages: number;
@@ -106,7 +105,7 @@ export function findRows(
   return { rows, matching: found.length, page, pages };
 }
 
-/** Which page is shown of how many, and how much comes before it. */
+/** Returns the page to show, the number of pages, and the number of items to skip. */
 export function findPage(
   count: number,
   asked: number,
@@ -135,7 +134,7 @@ function rowOf(
     digest,
     mediaType,
     bytes: bytesOf(closure([digest], state.manifests), state),
-    // Attestations have none that says anything.
+    // Attestations have the platform "unknown".
     platforms: [...new Set(platforms)].filter((name) => !name.startsWith('unknown')),
     config: children.length === 0 ? (blobs[0]?.digest ?? null) : null,
     drop: from.drop,

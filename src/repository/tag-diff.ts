@@ -1,16 +1,16 @@
-/** What changed between two snapshots of a repository, as the one who reads its tags sees it. Pure. */
+/** Compares the tags of two snapshots. Pure. */
 
-/** Which digest each tag leads to. */
+/** The digest of each tag. */
 export type TagDigests = ReadonlyMap<string, string>;
 
-/** `from` is null for a tag that is new, `to` for one that went. */
+/** `from` is null for a new tag, `to` is null for a removed tag. */
 export interface TagChange {
   readonly tag: string;
   readonly from: string | null;
   readonly to: string | null;
 }
 
-/** Each list sorted by tag. */
+/** Each list is sorted by tag. */
 export interface TagDiff {
   readonly added: readonly TagChange[];
   readonly moved: readonly TagChange[];

@@ -1,4 +1,6 @@
-/** Names of snapshots: UTC, sort as text, strictly increasing whatever the clock does. Pure. */
+/**
+ * Names of snapshots: UTC times that sort as text and strictly increase, even if the clock is set back. Pure.
+ */
 
 declare const timestampBrand: unique symbol;
 /** `20261123T152634.123Z` */
@@ -15,12 +17,12 @@ export function toTimestamp(ms: number): Timestamp {
   return new Date(ms).toISOString().replace(/[-:]/g, '') as Timestamp;
 }
 
-/** Milliseconds since the epoch. */
+/** Returns milliseconds since the epoch. */
 export function timestampMs(timestamp: Timestamp): number {
   return Date.parse(timestamp.replace(TIMESTAMP, '$1-$2-$3T$4:$5:$6.$7Z'));
 }
 
-/** Now, or one millisecond after the greatest name taken when the clock stands at or before it. */
+/** Returns the current time, or one millisecond after the greatest used name if the clock is not past it. */
 export function nextTimestamp(nowMs: number, taken: readonly string[]): Timestamp {
   const last = taken.filter(isTimestamp).sort().at(-1);
   return toTimestamp(last === undefined ? nowMs : Math.max(nowMs, timestampMs(last) + 1));

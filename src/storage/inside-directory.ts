@@ -110,7 +110,7 @@ export class InsideDirectory {
 
   #reachable<T>(path: string, reach: () => T): T | undefined {
     if (path.startsWith('/') || path.split('/').includes('..')) {
-      throw new DropdockError('path.outside', `The path '${path}' leads out of the drop.`, {
+      throw new DropdockError('path.outside', `The path '${path}' points outside the drop.`, {
         path,
       });
     }

@@ -1,5 +1,5 @@
 /**
- * Limits how many bytes are in memory at one time, on their way to stores; later work waits. p-queue,
+ * Limits the number of bytes in memory that are being transferred to stores; later transfers wait. p-queue,
  * p-limit and async-sema count tasks, not bytes.
  */
 
@@ -8,7 +8,7 @@ export class Budget {
   readonly #most: number;
   readonly #waiting: { readonly bytes: number; readonly go: () => void }[] = [];
 
-  /** @param most bytes; one that is larger goes alone */
+  /** @param most bytes; a larger transfer runs alone */
   constructor(most: number) {
     this.#most = most;
     this.#free = most;
@@ -27,7 +27,7 @@ export class Budget {
     }
   }
 
-  /** In the order they came, so that a large one is not passed by for ever. */
+  /** In order of arrival, so that a large transfer does not starve. */
   #wake(): void {
     for (let [next] = this.#waiting; next && next.bytes <= this.#free; [next] = this.#waiting) {
       this.#waiting.shift();

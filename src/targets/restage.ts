@@ -1,4 +1,4 @@
-/** What a snapshot holds, as a drop that could be published again: for copies between targets. */
+/** Turns the content of a snapshot into a drop that can be published again, for copies between targets. */
 import { DropdockError } from '../errors.js';
 import { type Digest, digestAlgorithm } from '../image/digest.js';
 import { MANIFEST_BYTES_MAX } from '../image/limits.js';
@@ -20,7 +20,7 @@ export interface RestageRequest {
   readonly source: SnapshotText;
 }
 
-/** Whose snapshot it is, and what it needs that is no conversion: those are made again. */
+/** Returns the repository and the content of a snapshot, without conversions: they are made again. */
 export const restageNeeds = job(
   'fast',
   import.meta.url,
@@ -44,8 +44,8 @@ export const restageNeeds = job(
 );
 
 /**
- * When all manifests are in the content store. They are judged as those of a drop: what an older version
- * published and is refused today is copied nowhere.
+ * Call this when all manifests are in the content store. They are checked like those of a drop: content that
+ * an older version accepted but this one refuses is not copied.
  * @throws manifest.*, json.*, digest.*, system errors
  */
 export const restage = job(
@@ -74,17 +74,19 @@ export const restage = job(
   },
 );
 
-/** The bytes were hashed on their way here; a signed schema 1 manifest has another name than that. */
+/**
+ * The bytes were hashed during the download; the digest of a signed schema 1 manifest differs from that hash.
+ */
 function checkName(bytes: Buffer, kind: ManifestKind, digest: Digest): void {
   const found = manifestDigest(bytes, kind, digestAlgorithm(digest), digest);
   if (found === digest) return;
-  throw new DropdockError('digest.mismatch', `What is served as ${digest} is something else.`, {
+  throw new DropdockError('digest.mismatch', `The content served as ${digest} does not match.`, {
     digest,
     found,
   });
 }
 
-/** Without what is carried, and without what dropdock made of it. */
+/** Omits content kept for grace, and conversions made by dropdock. */
 function originals({ text, snapshot }: SnapshotText): RepositoryState {
   const { buffer, byteOffset, byteLength } = text;
   const { state } = parseSnapshot(Buffer.from(buffer, byteOffset, byteLength), snapshot);

@@ -1,4 +1,4 @@
-/** What a kind of target is: it makes targets, and sources for the registry endpoint, from their settings. */
+/** A kind of target: creates targets and sources of the registry endpoint from their settings. */
 
 import type { RepositoryId } from '../image/names.js';
 import type { HealthOptions } from '../metrics/health.js';
@@ -14,7 +14,7 @@ import type { TransactionNames } from '../storage/transaction.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
 import type { Budget } from './memory-budget.js';
 
-/** What targets share with the rest of the process. Clocks are asked each time: tests set them. */
+/** Services that targets share with the rest of the process. Clocks are called each time: tests set them. */
 export interface TargetServices {
   readonly roots: TreeRoots;
   readonly owner: { readonly token: string };
@@ -34,20 +34,23 @@ export interface PendingFlip {
   readonly base: Timestamp | null;
 }
 
-/** Writes down what it owes for a flip before it happens, so that a crash in between loses nothing. */
+/** Saves what it must do after a flip before the flip happens, so that a crash in between loses nothing. */
 export interface FlipObserver {
-  /** Must not throw. @returns called when the flip is in the history, or did not happen; must not throw either */
+  /**
+   * Must not throw.
+   * @returns a function to call when the flip is in the history, or did not happen; must not throw either
+   */
   beforeFlip(flip: PendingFlip): Promise<() => Promise<void>>;
 }
 
 export interface TargetContext {
-  /** As they are now: targets outlive a reload. */
+  /** Returns the current settings: targets outlive a reload. */
   readonly settings: () => Settings;
   readonly services: TargetServices;
   readonly observer: FlipObserver | undefined;
-  /** Of bytes in memory on their way to all targets together. */
+  /** Limits the memory for transfers to all targets together. */
   readonly budget: Budget;
-  /** Told of what is current after each publish to a target that is no directory of this host. */
+  /** Called with the current snapshot after each publish to a target that is not a directory of this host. */
   readonly onPublished: (target: string, id: RepositoryId, current: SnapshotText) => Promise<void>;
 }
 
@@ -60,7 +63,9 @@ export interface SourceOptions {
   readonly settings: Settings;
   readonly roots: TreeRoots;
   readonly run: RunJob;
-  /** Told when what it reads cannot be reached, and with undefined when it is back. */
+  /**
+   * Called with the error when the source becomes unavailable, and with undefined when it is available again.
+   */
   readonly onAway: (trouble: Error | undefined) => void;
 }
 
@@ -69,18 +74,18 @@ export interface OpenSource {
   close(): void;
 }
 
-/** Where clients can be sent for blobs; `url` as in registry.blobsUrl, undefined for signed URLs. */
+/** Where blobs are redirected to; `url` as in registry.blobsUrl, undefined for signed URLs. */
 export interface BlobPlace {
   readonly url: string | undefined;
 }
 
 /** @typeParam Own the settings of one target of this kind */
 export interface TargetKind<Own> {
-  /** Reaches for nothing yet: a target that is away is opened when it is back. */
+  /** Does not connect yet: an unavailable target is opened when it is available again. */
   openTarget(name: string, own: Own, context: TargetContext): OpenTarget;
   openSource(name: string, own: Own, options: SourceOptions): Promise<OpenSource>;
-  /** Undefined where clients can be sent nowhere unless registry.blobsUrl says where. */
+  /** Undefined if redirects require registry.blobsUrl. */
   blobPlace(own: Own): BlobPlace | undefined;
-  /** The places of this host that a process which only serves cannot do without. */
+  /** Paths on this host that a process that only serves needs. */
   readPlaces(settings: Settings): HealthOptions['places'];
 }

@@ -1,4 +1,7 @@
-/** The gate: who is let in, how soon a changed file counts, and how many guesses run at one time. */
+/**
+ * The authentication gate: accepted logins, how soon a changed password file takes effect, and the limit
+ * on concurrent password checks.
+ */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashSync } from 'bcryptjs';
@@ -50,7 +53,7 @@ describe('the gate', () => {
     clockMs += ms;
   };
 
-  it('lets in whom `htpasswd -B` wrote, by his password alone', async function () {
+  it('accepts users written by `htpasswd -B` with their own password only', async function () {
     needTools(this, 'htpasswd');
     await tool('htpasswd', '-cbB', file, 'alice', 'secret');
     await tool('htpasswd', '-bB', file, 'bob', 'other');
@@ -68,7 +71,7 @@ describe('the gate', () => {
     }
   });
 
-  it('lets nobody in whom htpasswd wrote with another hash, and tells of it', async function () {
+  it('rejects users with another kind of hash, and reports them', async function () {
     needTools(this, 'htpasswd');
     await tool('htpasswd', '-cbm', file, 'apr', 'secret');
     await tool('htpasswd', '-bs', file, 'sha', 'secret');
@@ -80,7 +83,7 @@ describe('the gate', () => {
     expect(read).to.deep.equal([{ ignored: ['apr', 'sha'], first: true }]);
   });
 
-  it('takes nobody’s name for anonymous, and everybody where there is no file', async () => {
+  it('treats no user as anonymous, and every client as anonymous if there is no password file', async () => {
     writeHtpasswd(file, { alice: 'secret' });
     expect(toText(await gate.identify(undefined))).to.equal('anonymous');
     expect(await ask('', '')).to.equal('anonymous');
@@ -91,7 +94,7 @@ describe('the gate', () => {
     expect(checked).to.deep.equal([]);
   });
 
-  it('remembers a password that was right for five minutes, and none that was wrong', async () => {
+  it('caches a correct password for five minutes, and never a wrong one', async () => {
     writeHtpasswd(file, { alice: 'secret' });
     for (let n = 0; n < 3; n++) expect(await ask('alice', 'secret')).to.equal('user alice');
     expect(checked).to.have.length(1);
@@ -101,13 +104,13 @@ describe('the gate', () => {
     expect(await ask('alices', 'ecret')).to.equal('refused alices');
   });
 
-  it('compares an unknown name’s password at the same cost as a known one’s', async () => {
+  it('takes as long to check an unknown user as a known one', async () => {
     writeFileSync(file, `alice:${hashSync('secret', 7)}\n`);
     await ask('nobody', 'secret');
     expect(checked[0]?.hash).to.match(/^\$2b\$07\$[./A-Za-z0-9]{53}$/);
   });
 
-  it('compares a wrong password as long for every user, whatever his own costs', async () => {
+  it('takes equally long for a wrong password of every user, whatever the cost of its hash', async () => {
     const costs = { low: 4, middle: 6, high: 9 };
     const lines = Object.entries(costs).map(
       ([name, cost]) => `${name}:${hashSync('secret', cost)}`,
@@ -128,7 +131,7 @@ describe('the gate', () => {
       expect(await ask(name, 'secret')).to.equal(`user ${name}`);
   });
 
-  it('lets nobody in by a line that bcrypt itself refuses, and no one else fails by it', async () => {
+  it('rejects a user whose hash bcrypt refuses, without affecting other users', async () => {
     const rest = hashSync('secret', 4).slice(7);
     writeFileSync(
       file,
@@ -141,7 +144,7 @@ describe('the gate', () => {
     expect(read).to.deep.equal([{ ignored: ['none', 'much'], first: true }]);
   });
 
-  it('sees a changed file within a second: renamed over, or written in place', async () => {
+  it('detects a changed file within a second, whether renamed over or written in place', async () => {
     writeHtpasswd(file, { alice: 'one', bob: 'two' });
     expect([await ask('alice', 'one'), await ask('bob', 'two')]).to.deep.equal([
       'user alice',
@@ -159,7 +162,7 @@ describe('the gate', () => {
     expect(read.map(({ first }) => first)).to.deep.equal([true, false, false]);
   });
 
-  it('sees it at once when it is told to, and looks once a second otherwise', async () => {
+  it('checks the file at once when told to, otherwise once a second', async () => {
     writeHtpasswd(file, { alice: 'one' });
     await ask('alice', 'one');
     writeHtpasswd(file, { bob: 'two' });
@@ -169,7 +172,7 @@ describe('the gate', () => {
     expect(await ask('alice', 'one')).to.equal('refused alice');
   });
 
-  it('keeps those it knew when the file cannot be read, and says so once', async () => {
+  it('keeps the known users when the file cannot be read, and reports it once', async () => {
     writeHtpasswd(file, { alice: 'one' });
     await gate.refresh();
     rmSync(file);
@@ -194,14 +197,14 @@ describe('the gate', () => {
     ]);
   });
 
-  it('lets nobody in while there was never a file', async () => {
+  it('rejects every user while the file has never existed', async () => {
     expect(await ask('alice', 'one')).to.equal('refused alice');
     expect(read).to.have.length(1);
     expect(read[0]).to.include({ first: true });
     expect(read[0]?.error).to.include({ code: 'ENOENT' });
   });
 
-  it('does not remember a password whose user was removed while it was compared', async () => {
+  it('does not cache a password whose user was removed during the comparison', async () => {
     writeHtpasswd(file, { alice: 'one' });
     let release = () => {};
     const held = new Promise<void>((resolve) => {
@@ -220,7 +223,7 @@ describe('the gate', () => {
     expect(await ask('alice', 'one')).to.equal('refused alice');
   });
 
-  it('checks 64 passwords at one time and no more; who has none or was right goes on', async () => {
+  it('checks at most 64 passwords at a time; cached and anonymous requests do not wait', async () => {
     writeHtpasswd(file, { alice: 'one' });
     await ask('alice', 'one');
     let release = () => {};

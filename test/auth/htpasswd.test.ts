@@ -1,4 +1,4 @@
-/** The file of passwords and the header: what is read of them, and what lets nobody in. */
+/** Parsing of the password file and of the Authorization header, and what is rejected. */
 import { expect } from 'chai';
 import { parseAuthorization, parseHtpasswd } from '#src/auth/htpasswd.js';
 import { htpasswdLine } from '../support/passwords.js';
@@ -7,7 +7,7 @@ const BCRYPT = htpasswdLine('x', 'secret').slice(2);
 const header = (text: string | Buffer) => `Basic ${Buffer.from(text).toString('base64')}`;
 
 describe('parseHtpasswd', () => {
-  it('reads bcrypt hashes under each of their three names', () => {
+  it('reads bcrypt hashes with each of their three prefixes', () => {
     const hashes = ['$2a$', '$2b$', '$2y$'].map((prefix) => prefix + BCRYPT.slice(4));
     const text = hashes.map((hash, n) => `user${n}:${hash}\n`).join('');
     const { passwords, ignored } = parseHtpasswd(text);
@@ -15,13 +15,13 @@ describe('parseHtpasswd', () => {
     expect(ignored).to.deep.equal([]);
   });
 
-  it('passes over empty lines and comments, and takes the line ends of Windows', () => {
+  it('skips empty lines and comments, and accepts Windows line endings', () => {
     const { passwords, ignored } = parseHtpasswd(`# all\r\n\r\nalice:${BCRYPT}\r\n  \n#bob:x\n`);
     expect([...passwords]).to.deep.equal([['alice', BCRYPT]]);
     expect(ignored).to.deep.equal([]);
   });
 
-  it('lets nobody in by another hash, a plain password, or half a line; and names them', () => {
+  it('rejects and reports other hashes, plain passwords and incomplete lines', () => {
     const lines = [
       'apr:$apr1$abcdefgh$0123456789012345678901',
       'sha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=',
@@ -42,13 +42,13 @@ describe('parseHtpasswd', () => {
     ]);
   });
 
-  it('reads an empty file as one without users', () => {
+  it('reads an empty file as a file without users', () => {
     expect(parseHtpasswd('')).to.deep.equal({ passwords: new Map(), ignored: [] });
   });
 });
 
 describe('parseAuthorization', () => {
-  it('reads a name up to the first colon, and any password', () => {
+  it('splits name and password at the first colon, and accepts any password', () => {
     const read = (text: string) => parseAuthorization(header(text));
     expect(read('alice:secret')).to.deep.equal({ user: 'alice', password: 'secret' });
     expect(read('alice:a:b:')).to.deep.equal({ user: 'alice', password: 'a:b:' });
@@ -61,12 +61,12 @@ describe('parseAuthorization', () => {
     });
   });
 
-  it('takes no header, and an empty name with an empty password, for nobody', () => {
+  it('treats no header, and an empty name with an empty password, as anonymous', () => {
     expect(parseAuthorization(undefined)).to.equal('anonymous');
     expect(parseAuthorization(header(':'))).to.equal('anonymous');
   });
 
-  it('knows no other scheme, and nothing malformed', () => {
+  it('rejects other schemes and malformed headers', () => {
     const wrong = [
       '',
       'Basic',

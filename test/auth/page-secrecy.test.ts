@@ -1,4 +1,4 @@
-/** On the page, too, who may not read a repository cannot tell it from one that does not exist. */
+/** On the page, too, a client without access cannot distinguish a forbidden repository from a missing one. */
 import { request as ask } from 'node:http';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -69,7 +69,7 @@ describeOver('visitors of the page', () => {
     expect(names(await registry.get('/?q=secret'))).to.deep.equal([]);
   });
 
-  it('see the drops of what they may read; what names none is for those who may read all', async () => {
+  it('see the drops of repositories they may read; only readers of everything see unnamed ones', async () => {
     const seen = async (headers = {}) => drops(await registry.get('/-/inbox', headers));
     expect(await seen()).to.deep.equal(['open']);
     expect(await seen(BOB)).to.deep.equal(['open', 'secret/all']);
@@ -80,7 +80,7 @@ describeOver('visitors of the page', () => {
       .and.not.match(/secret|bundle/);
   });
 
-  it('get one answer for forbidden and for absent', async () => {
+  it('get the same answer for a forbidden and for a missing repository', async () => {
     for (const headers of [{}, BOB]) {
       for (const view of ['tags', 'history']) {
         const forbidden = await registry.get(`/-/${view}/secret/alice`, headers);
@@ -93,7 +93,7 @@ describeOver('visitors of the page', () => {
     expect((await registry.get('/-/tags/secret/alice', ALICE)).status).to.equal(200);
   });
 
-  it('sign in where the password then goes along everywhere', async () => {
+  it('sign in at the site root, so that the browser sends the password to every page', async () => {
     const asked = await registry.get('/?sign-in');
     expect(asked.status).to.equal(401);
     expect(asked.headers['www-authenticate']).to.match(/^Basic /);
@@ -106,7 +106,7 @@ describeOver('visitors of the page', () => {
     expect(registry.refused).to.include('alice');
   });
 
-  it('see nothing without a name where nobody may, but how it would look', async () => {
+  it('get 401 and only static assets without a login when anonymous access is off', async () => {
     await reopen(yaml(', anonymous: false'));
     for (const path of ['/', '/-/inbox', '/-/live', '/-/tags/open', '/-/nothing']) {
       const reply = await registry.get(path);
@@ -118,7 +118,7 @@ describeOver('visitors of the page', () => {
     await reopen(yaml());
   });
 
-  it('see what is protected from nobody where there are no passwords', async () => {
+  it('cannot see protected repositories where there are no passwords', async () => {
     await reopen('repositories:\n  secret/**: {protected: true}\n');
     expect(names(await registry.get('/'))).to.deep.equal(['open']);
     expect(drops(await registry.get('/-/inbox'))).to.deep.equal(['open']);
@@ -126,7 +126,7 @@ describeOver('visitors of the page', () => {
     await reopen(yaml());
   });
 
-  it('are not sent what they may not see, and nothing more once they are out', async () => {
+  it('receive no events they may not see, and none after they lose access', async () => {
     const listen = (headers = {}) => {
       const stream = { got: '', ended: false };
       ask(`${registry.server.url}/-/live`, { headers }, (response) => {

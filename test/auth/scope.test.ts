@@ -1,4 +1,4 @@
-/** What a token is asked for, in the words of the distribution project. */
+/** Token scopes as defined by the distribution project. */
 import { expect } from 'chai';
 import { formatScope, includesAccess, parseScopes, pullAccess } from '#src/auth/scope.js';
 import type { RepositoryName } from '#src/image/names.js';
@@ -6,7 +6,7 @@ import type { RepositoryName } from '#src/image/names.js';
 const parsed = (...texts: string[]) => parseScopes(texts).map(formatScope);
 
 describe('parseScopes', () => {
-  it('reads one, several, and several in one text, each once', () => {
+  it('reads one scope, several scopes, and several in one string, without duplicates', () => {
     expect(parsed('repository:team/app:pull')).to.deep.equal(['repository:team/app:pull']);
     expect(parsed('repository:a:pull', 'repository:b:pull')).to.have.length(2);
     expect(parsed('repository:a:pull repository:b:pull  repository:a:pull')).to.deep.equal([
@@ -16,7 +16,7 @@ describe('parseScopes', () => {
     expect(parsed('registry:catalog:*')).to.deep.equal(['registry:catalog:*']);
   });
 
-  it('leaves out what this registry does not give', () => {
+  it('ignores scopes that this registry does not grant', () => {
     expect(parsed('repository:a:pull,push')).to.deep.equal(['repository:a:pull']);
     expect(parsed('repository:a:push,pull', 'repository:a:*')).to.deep.equal(['repository:a:pull']);
     for (const text of [
@@ -38,7 +38,7 @@ describe('parseScopes', () => {
     }
   });
 
-  it('finds what it is asked for, and nothing like it', () => {
+  it('matches the requested scope exactly', () => {
     const all = parseScopes(['repository:team/app:pull']);
     const pull = (name: string) => includesAccess(all, pullAccess(name as RepositoryName));
     expect(['team/app', 'team', 'team/app2', 'app'].map(pull)).to.deep.equal([

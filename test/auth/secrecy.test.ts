@@ -1,4 +1,4 @@
-/** Who may not read a repository cannot tell it from one that does not exist. */
+/** A client without access cannot distinguish a forbidden repository from a missing one. */
 import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -77,7 +77,7 @@ describeOver('readers', () => {
     registry = await TestRegistry.open(root, { yaml: text });
   }
 
-  it('are all, or all users, or those that are named', async () => {
+  it('are everyone, all users, or the listed users', async () => {
     // 404 is there for what is absent in a repository that may be read.
     const may = [200, 404];
     const readers: Record<string, [unknown, unknown, unknown]> = {
@@ -94,7 +94,7 @@ describeOver('readers', () => {
     }
   });
 
-  it('see in the catalog what they may read', async () => {
+  it('see in the catalog only the repositories they may read', async () => {
     expect(await catalog(NOBODY)).to.deep.equal(['open']);
     expect(await catalog(ALICE)).to.deep.equal([
       'open',
@@ -111,7 +111,7 @@ describeOver('readers', () => {
     });
   });
 
-  it('get answers that shared caches may not keep, and others get ones that they may', async () => {
+  it('get responses that shared caches must not store, unless the repository is public', async () => {
     const open = await registry.get(`/v2/open/blobs/${LAYER}`);
     expect(open.headers['cache-control']).to.equal('public, max-age=31536000, immutable');
     const secret = await registry.get(`/v2/secret/all/blobs/${LAYER}`, ALICE);
@@ -123,7 +123,7 @@ describeOver('readers', () => {
     }
   });
 
-  it('find no referrers in what they may not read, as in what is absent', async () => {
+  it('get the same referrers response for a forbidden and for a missing repository', async () => {
     const path = (name: string, query = '') => `/v2/${name}/referrers/${image.digest}${query}`;
     for (const name of ['secret/alice', 'secret/none', 'secret/absent', 'absent']) {
       expect((await registry.get(path(name), NOBODY)).status, name).to.equal(401);
@@ -136,7 +136,7 @@ describeOver('readers', () => {
     }
   });
 
-  it('who are none cannot tell a forbidden repository from an absent one, with tokens neither', async () => {
+  it('without access cannot distinguish a forbidden from a missing repository, with tokens either', async () => {
     // Each is asked with its own name, and is answered with it.
     const without = (name: string) => (reply: Reply) => ({
       status: reply.status,
@@ -175,7 +175,7 @@ describeOver('readers', () => {
     }
   });
 
-  it('are given the same token for what is forbidden, absent and open', async () => {
+  it('get the same kind of token for a forbidden, a missing and a public repository', async () => {
     const names = ['secret/all', 'secret/alice', 'secret/none', 'secret/absent', 'absent', 'open'];
     for (const who of [NOBODY, ALICE, BOB]) {
       const claims = await Promise.all(
@@ -196,7 +196,7 @@ describeOver('readers', () => {
     }
   });
 
-  it('with a wrong password are refused everywhere, also where none is needed', async () => {
+  it('with a wrong password are rejected everywhere, even where no password is needed', async () => {
     const wrong = [basic('alice', 'wrong'), basic('nobody', 'x'), { authorization: 'Digest x' }];
     const everywhere = [...paths('open'), ...paths('secret/all'), '/v2/', '/v2/_catalog', '/v2/x'];
     for (const headers of wrong) {
@@ -213,7 +213,7 @@ describeOver('readers', () => {
     expect(registry.refused).to.include('alice').and.to.include('nobody');
   }).timeout(20_000);
 
-  it('are sent for a token at /v2/ by that alone, whoever they are, where there are passwords', async () => {
+  it('are sent to the token endpoint by /v2/ alone, with or without a login, if there are passwords', async () => {
     const asOnes = async (agent: string | undefined, more: Record<string, string> = {}) => {
       const headers = { ...(agent && { 'user-agent': agent }), ...more };
       const { status, headers: got } = await registry.get('/v2/', headers);
@@ -235,13 +235,13 @@ describeOver('readers', () => {
     }
   });
 
-  it('with neither name nor password are nobody', async () => {
+  it('with an empty name and an empty password are anonymous', async () => {
     await reopen(yaml());
     expect(await statuses('open', basic('', ''))).to.deep.equal([200, 404]);
     expect(await statuses('secret/all', basic('', ''))).to.deep.equal([401]);
   });
 
-  it('need a name for everything when nobody is anonymous', async () => {
+  it('need a login for everything when anonymous access is off', async () => {
     await reopen(yaml(', anonymous: false'));
     for (const path of [...paths('open'), ...paths('x'), '/v2/', '/v2/_catalog']) {
       for (const headers of [NOBODY, basic('', '')]) {
@@ -260,7 +260,7 @@ describeOver('readers', () => {
 
 const ROUNDS = 4;
 
-describe('the time of an answer', function () {
+describe('the response time', function () {
   this.timeout(180_000);
   let registry: TestRegistry;
   let agent: Agent;
@@ -309,7 +309,7 @@ describe('the time of an answer', function () {
     return Math.abs(one - other) <= Math.max(0.25 * Math.max(one, other), 0.15);
   }
 
-  it('is the same for a forbidden repository and for an absent one', async () => {
+  it('is the same for a forbidden and for a missing repository', async () => {
     const scopes = ['alice', 'nobod'].map((name) => `scope=repository:secret/${name}:pull`);
     const tokens = await Promise.all(
       [NOBODY, BOB].map(async (headers) => {
@@ -330,7 +330,7 @@ describe('the time of an answer', function () {
     }
   });
 
-  it('is the same for a token of either', async () => {
+  it('is the same for a token for a forbidden and for a missing repository', async () => {
     const token = (name: string) => `/v2/token?scope=repository:secret/${name}:pull`;
     for (const headers of [NOBODY, BOB]) {
       const alike = await areAlike(350, [token('alice'), headers], [token('nobod'), headers]);
@@ -338,7 +338,7 @@ describe('the time of an answer', function () {
     }
   });
 
-  it('is the same for an unknown name and for a wrong password', async () => {
+  it('is the same for an unknown user and for a wrong password', async () => {
     const bob: [string, Record<string, string>] = ['/v2/', basic('bob', 'x')];
     expect(await areAlike(200, bob, ['/v2/', basic('nob', 'x')])).to.equal(true);
   });

@@ -1,4 +1,4 @@
-/** Tokens and their keys: who makes a file of keys and who shares it, what is accepted and what is over. */
+/** Tokens and their keys: creating and sharing the key file, accepted and expired tokens. */
 import {
   mkdirSync,
   readdirSync,
@@ -83,7 +83,7 @@ describe('tokens', () => {
       .map((part) => JSON.parse(Buffer.from(part, 'base64url').toString('utf8')));
   const kidOf = (token: string) => claims(token)[0].kid;
 
-  it('say what the specification wants, and nothing of the password', async () => {
+  it('contain what the specification requires, and nothing of the password', async () => {
     const token = await issue(open(), 'alice');
     const [header, payload] = claims(token);
     const { kid, ...rest } = header;
@@ -101,7 +101,7 @@ describe('tokens', () => {
     expect(nobodys).to.not.have.property('mark');
   });
 
-  it('are told by every endpoint that shares the file, whoever made it', async () => {
+  it('are accepted by every endpoint that shares the key file, whichever issued them', async () => {
     const [one, other, reader] = [open(), open(), open({ makes: false })];
     const tokens = await Promise.all([issue(one, 'alice'), issue(other, 'bob'), issue(one)]);
     for (const each of [one, other, reader]) {
@@ -111,7 +111,7 @@ describe('tokens', () => {
     expect(await who(one, await issue(reader, 'alice'))).to.equal('alice');
   });
 
-  it('have a key that nobody else can read, whatever the umask', async () => {
+  it('have a key file that other users cannot read, whatever the umask', async () => {
     const umask = process.umask(0);
     try {
       await issue(open());
@@ -123,7 +123,7 @@ describe('tokens', () => {
     expect(readdirSync(join(file, '..'))).to.deep.equal(['keys']);
   });
 
-  it('are no longer good when the password is another, or the user is gone', async () => {
+  it('become invalid when the password changes or the user is removed', async () => {
     const tokens = open();
     const [alices, bobs] = [await issue(tokens, 'alice'), await issue(tokens, 'bob')];
     writeHtpasswd(passwords, { alice: 'changed', bob: 'other' });
@@ -139,7 +139,7 @@ describe('tokens', () => {
     expect(await who(tokens, await issue(tokens, 'alice'))).to.equal('alice');
   });
 
-  it('end, with a minute for clocks that differ, and are not good before they were made', async () => {
+  it('expire with one minute of clock tolerance, and are invalid before they were issued', async () => {
     const tokens = open();
     const token = await issue(tokens);
     for (const [ms, expected] of [
@@ -154,7 +154,7 @@ describe('tokens', () => {
     }
   });
 
-  it('end sooner when the setting says so, those that are about too', async () => {
+  it('expire sooner when the setting is lowered, including tokens already issued', async () => {
     const tokens = open();
     const token = await issue(tokens);
     later(300_000);
@@ -164,7 +164,7 @@ describe('tokens', () => {
     expect(claims(await issue(tokens))[1]).to.include({ exp: Math.floor(clockMs / 1000) + 60 });
   });
 
-  it('are not good when they were made up or changed', async () => {
+  it('are rejected when forged or modified', async () => {
     const tokens = open();
     const good = await issue(tokens, 'alice');
     const [head = '', body = '', signature = ''] = good.split('.');
@@ -201,7 +201,7 @@ describe('tokens', () => {
     }
   });
 
-  it('are signed with another key after a month, when all know it; those about stay good', async () => {
+  it('are signed with a new key after a month, once all processes know it; old tokens stay valid', async () => {
     const [one, other] = [open(), open()];
     const first = kidOf(await issue(one));
     later(30 * DAY_MS - 1000);
@@ -227,7 +227,7 @@ describe('tokens', () => {
       .and.not.include(first);
   });
 
-  it('have one key when several make the file at once, or replace it at once', async () => {
+  it('have one key when several processes create or replace the file at the same time', async () => {
     for (let round = 0; round < 20; round++) {
       rmSync(join(file, '..'), { recursive: true, force: true });
       const all = [open(), open(), open()];
@@ -244,7 +244,7 @@ describe('tokens', () => {
     }
   });
 
-  it('have the key of whoever made the file first, also when that was a moment ago', async () => {
+  it('use the key of the process that created the file first, even a moment ago', async () => {
     const theirs = `${'t'.repeat(43)}\n`;
     const disk = {
       ...nodeDisk,
@@ -258,7 +258,7 @@ describe('tokens', () => {
     expect(readdirSync(join(file, '..'))).to.deep.equal(['keys']);
   });
 
-  it('are all void when somebody takes the file of keys away', async () => {
+  it('all become invalid when the key file is deleted', async () => {
     const tokens = open();
     const token = await issue(tokens, 'alice');
     rmSync(file);
@@ -268,7 +268,7 @@ describe('tokens', () => {
     expect(told).to.deep.equal(['file', 'file']);
   });
 
-  it('of one that cannot read a file of keys are good there, also when the file appears', async () => {
+  it('stay valid in a process that cannot read the key file, even when the file appears later', async () => {
     const alone = open({ makes: false });
     const own = await issue(alone, 'alice');
     expect(await who(alone, own)).to.equal('alice');
@@ -283,7 +283,7 @@ describe('tokens', () => {
     expect(readdirSync(join(file, '..'))).to.deep.equal(['keys']);
   });
 
-  it('go on when the file cannot be made or read', async () => {
+  it('keep working when the key file cannot be created or read', async () => {
     writeFileSync(join(root, 'state', 'tokens'), 'in the way');
     const tokens = open();
     expect(await who(tokens, await issue(tokens, 'alice'))).to.equal('alice');
@@ -305,7 +305,7 @@ describe('tokens', () => {
     expect(told.at(-1)).to.equal('file');
   });
 
-  it('take keys that an operator wrote: the first signs, all are accepted, it is never written', async () => {
+  it('use a key file written by an operator: the first key signs, all verify, the file is not written', async () => {
     const path = join(root, 'token.key');
     const [one, two] = ['one-'.repeat(10), 'two-'.repeat(10)];
     writeFileSync(path, `# ours\n${one}\n`);
@@ -328,7 +328,7 @@ describe('tokens', () => {
     expect(told).to.deep.equal(['file', 'file', 'file 2', 'file']);
   });
 
-  it('leave nothing of a process that died while it made a key', async () => {
+  it('leave no files of a process that died while creating a key', async () => {
     mkdirSync(join(file, '..'), { mode: 0o700 });
     const [old, young] = ['0123456789abcdef', 'fedcba9876543210'].map((rest) => `${file}.${rest}`);
     for (const path of [old, young]) writeFileSync(path ?? '', 'half');

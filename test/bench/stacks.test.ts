@@ -18,8 +18,8 @@ function paths(node: StackNode, before = ''): string[] {
   return [...node.below.values()].flatMap((each) => paths(each, `${own} > `));
 }
 
-describe('the stacks that perf saw', () => {
-  it('become one tree, the outermost first, with one frame for what the kernel did', () => {
+describe('perf stack samples', () => {
+  it('form one tree, outermost frame first, with one frame for kernel work', () => {
     const kernel = ['path_openat ([kernel.kallsyms])', '__x64_sys_openat ([kernel.kallsyms])'];
     const entry = 'entry_SYSCALL_64_after_hwframe ([kernel.kallsyms])';
     const root = stacks(
@@ -34,7 +34,7 @@ describe('the stacks that perf saw', () => {
     ]);
   });
 
-  it('say what the engine did where it ran no function, and pass over its own ways', () => {
+  it('show engine work where no function runs, and omit engine internals', () => {
     const nameless = 'JS:^ file:///srv/dropdock/dist/threads/take.js:12:9 (/tmp/perf-1.map)';
     const within = 'JS:^run node:internal/process/task_queues:95:5 (/tmp/perf-1.map)';
     const root = stacks(
@@ -45,11 +45,11 @@ describe('the stacks that perf saw', () => {
     expect(paths(root).toSorted()).to.deep.equal([
       'all 3 > take (threads/take.js) 2 > V8 and Node 1',
       'all 3 > take (threads/take.js) 2 > kernel: interrupts, switching 1',
-      'all 3 > whose call is not known, or nobody’s 1 > garbage 1',
+      'all 3 > caller unknown, or none 1 > garbage 1',
     ]);
   });
 
-  it('are drawn as wide as they are often, and what is too narrow is left out', () => {
+  it('are drawn in proportion to their frequency; frames that are too narrow are omitted', () => {
     const many = Array.from({ length: 999 }, () => [JS]);
     const svg = flameGraph(stacks(...many, [OPEN]), 'what <ran>');
     expect(svg).to.include('what &lt;ran>');

@@ -1,10 +1,10 @@
-/** What the bench makes of its samples. */
+/** Statistics over benchmark samples. */
 
 import { expect } from 'chai';
 import { line, percentile, spread } from '#bench/statistics.js';
 
-describe('statistics of the bench', () => {
-  it('finds the middle and the tail whatever the order', () => {
+describe('benchmark statistics', () => {
+  it('computes the median and the tail in any sample order', () => {
     expect(percentile([3, 1, 2], 0.5)).to.equal(2);
     expect(percentile([4, 1, 3, 2], 0.5)).to.equal(2.5);
     const hundred = Array.from({ length: 101 }, (_none, at) => 100 - at);
@@ -12,12 +12,12 @@ describe('statistics of the bench', () => {
     expect(percentile([], 0.5)).to.be.NaN;
   });
 
-  it('shows the median with the least and the most', () => {
+  it('shows the median with the minimum and the maximum', () => {
     expect(spread([0.21, 0.1, 0.4])).to.equal('0.210 (0.100–0.400)');
     expect(spread([1234.5])).to.equal('1,235');
   });
 
-  it('finds a straight line, and says how well it fits', () => {
+  it('fits a straight line and reports how well it fits', () => {
     const straight = line([
       [1000, 3],
       [2000, 5],

@@ -1,4 +1,4 @@
-/** What was measured, as it is written down. */
+/** The formatting of benchmark results. */
 
 import { expect } from 'chai';
 import { plot, ticks } from '#bench/plot.js';
@@ -18,7 +18,7 @@ const section = {
   ],
 };
 
-describe('what the bench writes', () => {
+describe('benchmark reports', () => {
   it('compares medians, each in its own direction', () => {
     expect(atMost(0.5, ours, peer).reached).to.equal(true);
     expect(atMost(0.4, ours, peer).reached).to.equal(false);
@@ -26,7 +26,7 @@ describe('what the bench writes', () => {
     expect(ahead(0.6, ours, peer)).to.include({ reached: false, value: '0.500 ×' });
   });
 
-  it('marks what was not reached, and keeps tables whole', () => {
+  it('marks missed goals, and keeps tables well-formed', () => {
     expect(summaryTable([section])).to.contain(
       '| bulk | bulk | at least 3 times faster than a \\| script | 2.00 ×, **not yet** |',
     );
@@ -36,7 +36,7 @@ describe('what the bench writes', () => {
     expect(page).to.contain('The machine: two cores.');
   });
 
-  it('takes turns, and does not count the first', async () => {
+  it('alternates the candidates, and does not count the first run', async () => {
     const turns: string[] = [];
     const side = (name: string) => async (round: number) => {
       turns.push(name);

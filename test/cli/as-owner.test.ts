@@ -6,7 +6,7 @@ import { DropdockError } from '#src/errors.js';
 import { loadSettings } from '#src/settings/settings.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
-describe('a command that root runs', () => {
+describe('a command run as root', () => {
   let said: string[];
   let state: string;
 
@@ -35,12 +35,12 @@ describe('a command that root runs', () => {
   const become = (command: string, uid = 0, path = state) =>
     becomeOwner(command, settingsFor(path), user(uid));
 
-  it('works as the user the tree belongs to, groups first', () => {
+  it('runs as the user that owns the tree, and sets groups first', () => {
     expect(become('publish')).to.equal(4321);
     expect(said).to.deep.equal(['groups 8765', 'gid 8765', 'uid 4321']);
   });
 
-  it('stays root on a tree of its own, where there is none, and to run the daemon', () => {
+  it('stays root on a tree owned by root, without a tree, and for the daemon', () => {
     chownSync(state, 0, 0);
     expect(become('publish')).to.equal(undefined);
     expect(become('publish', 0, join(state, 'none'))).to.equal(undefined);
@@ -52,7 +52,7 @@ describe('a command that root runs', () => {
     expect(said).to.deep.equal([]);
   });
 
-  it('says as whom it was tried when it may not', () => {
+  it('reports the user it tried to become when it lacks permission', () => {
     const denied = Object.assign(new Error('EACCES: permission denied'), {
       code: 'EACCES',
       syscall: 'open',

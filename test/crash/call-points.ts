@@ -1,7 +1,7 @@
 /**
- * A process whose system calls are disturbed (interference.ts): does a change again and again, each
- * time with another call disturbed, and says a line for each kind of weather and each violation.
- * Given a tree and a number it does the change there once, and is killed at that call.
+ * A process whose system calls are disturbed (interference.ts): it repeats a change, each time with
+ * another call disturbed, and prints a line for each kind of disturbance and each violation. Given a tree
+ * and a number, it does the change there once, and is killed at that call.
  */
 
 import { faultOf } from '#src/errors.js';

@@ -1,10 +1,9 @@
 /**
- * Goal: whatever the system answers to a call, and wherever the process is killed, a change is done or
- * not done, is not said to be done when it is not, and is done in the end; a running daemon stays up
- * and publishes when the weather clears (I1, I3, I4). Method: a preloaded library disturbs the k-th
- * system call below the tree, dropdock's own and those of its locks and its registration alike; look
- * from outside; start a daemon. A part of all k, others in every run; DROPDOCK_TEST_POINTS=all tries
- * each.
+ * Goal: whatever a system call returns, and wherever the process is killed, a change completes or has no
+ * effect, is not reported as complete when it is not, and eventually completes; a running daemon stays up
+ * and publishes when the failures stop (I1, I3, I4). Method: a preloaded library disturbs the k-th system
+ * call below the tree, including those for locks and registration; check from outside; start a daemon.
+ * Each run tries a different part of all k; DROPDOCK_TEST_POINTS=all tries each.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,7 +24,7 @@ const STEP = ALL ? 1 : 149;
 const KILL_STEP = ALL ? 1 : 97;
 const CALL_POINTS = fileURLToPath(new URL('./call-points.js', import.meta.url));
 
-describe('every system call', function () {
+describe('interference with every system call', function () {
   this.timeout(ALL ? 7_200_000 : 120_000);
   let place: string;
   let env: NodeJS.ProcessEnv;
@@ -44,7 +43,7 @@ describe('every system call', function () {
   // Some of the changes in each run, others in others.
   const all = Object.entries(CHANGES);
   for (const [name, change] of ALL ? all : all.filter((_each, at) => (at + SEED) % 4 === 0)) {
-    it(`of ${name} fails: done or not done`, async () => {
+    it(`${name} completes or has no effect when a system call fails`, async () => {
       const { code, output } = await run(env, name, String(STEP), String(SEED));
       expect(code, output).to.equal(0);
       const reports = output
@@ -62,7 +61,7 @@ describe('every system call', function () {
       expect(reports.flatMap(({ violations }) => violations)).to.deep.equal([]);
     });
 
-    it(`of ${name} is where it is killed: done or not done`, async () => {
+    it(`${name} completes or has no effect when killed at a system call`, async () => {
       const template = tempDir();
       await change.prepare(template);
       const seen = await killEach(name, change, template);

@@ -1,7 +1,7 @@
 /**
- * Everything dropdock does to a tree, each with the tree it begins with, what is seen from outside
- * before and after, and what must come of it whatever happened: for the sweeps that fail, kill and
- * cut the power at every point of it.
+ * Every change dropdock makes to a tree, each with its initial tree, the states visible from outside
+ * before and after it, and the required final state after any failure: for the sweeps that fail, kill or
+ * cut the power at every point.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -249,7 +249,7 @@ function checkNothingIsLeft(root: string, isGone: boolean): void {
   if (isGone) left.push(...readdirSync(join(root, 'published/master')));
   // That goes at a start a minute later.
   left = left.filter((path) => !path.includes('.probe-'));
-  // One that was killed before it had registered leaves a file without a name, which nobody reads.
+  // A process killed before it had registered leaves an unnamed file, which is never read.
   const owners = readdirSync(join(root, 'state/locks/.owners'));
   left.push(...owners.filter((name) => !name.startsWith('.')));
   if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);

@@ -1,9 +1,9 @@
 /**
- * Goal: a rollback, an untag, a removal and the end of a removed repository are done or not done,
- * whatever fails and wherever the process dies (I1, I3, I4, I7). Method: the k-th disk operation fails,
- * or that one and all after it, as when the process is killed there; look from outside; start a
- * daemon; do it again if it was not done. DROPDOCK_TEST_POINTS=all tries every k, else a part of them,
- * others in every run.
+ * Goal: a rollback, an untag, a removal and the completion of a removal complete or have no effect,
+ * whatever fails and wherever the process dies (I1, I3, I4, I7). Method: fail the k-th disk operation, or
+ * that one and all after it, as when the process is killed there; check from outside; start a daemon;
+ * repeat the change if it had no effect. Each run tries a different part of all k;
+ * DROPDOCK_TEST_POINTS=all tries each.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -53,12 +53,12 @@ const CHANGES: Record<string, Change> = {
   },
 };
 
-describe('a change by hand, with the disk failing', () => {
+describe('a manual change with disk failures', () => {
   before(() => console.info(`      seed ${SEED}`));
 
   for (const [name, change] of Object.entries(CHANGES)) {
     for (const how of ['at one operation', 'from one operation on'] as const) {
-      it(`${name}, ${how}: done or not done`, async function () {
+      it(`${name}, ${how}: completes or has no effect`, async function () {
         this.timeout(ALL ? 900_000 : 120_000);
         const first = 1 + Math.floor(makeRandom(SEED)() * STEP);
         const seen = { old: 0, new: 0 };

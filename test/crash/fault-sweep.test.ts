@@ -1,9 +1,8 @@
 /**
- * Goal: whatever disk operation fails, a reader sees the old snapshot or the new one, and the drop
- * is published in the end (I1, I3, I4). Method: fail the k-th operation of a delivery,
- * until a delivery passes untouched; look; then let a healthy daemon start on what is left. The same with a
- * whole daemon, which must go on by itself. Some of all k, others in every run; DROPDOCK_TEST_POINTS=all
- * tries each.
+ * Goal: whatever disk operation fails, a reader sees the old snapshot or the new one, and the drop is
+ * eventually published (I1, I3, I4). Method: fail the k-th operation of a delivery, until a delivery
+ * completes without a failure; check; then start a healthy daemon on the result. Repeat with a whole
+ * daemon, which must continue by itself. Each run tries different k; DROPDOCK_TEST_POINTS=all tries each.
  */
 import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -83,11 +82,11 @@ async function sweep(drop: SweptDrop, code: string, step: number): Promise<Seen>
   }
 }
 
-describe('publish, with the k-th disk operation failing', () => {
+describe('publish when the k-th disk operation fails', () => {
   afterEach(removeTempDirs);
 
   for (const code of ['EIO', 'ENOSPC', 'EACCES']) {
-    it(`never shows half a snapshot, and publishes in the end: ${code}`, async function () {
+    it(`never exposes a partial snapshot, and eventually publishes: ${code}`, async function () {
       this.timeout(ALL ? 1_800_000 : 180_000);
       const { points, ...seen } = await sweep(SWEPT_DROPS['a small directory'], code, STEP);
       console.info(`      ${points} points: ${seen.old} times old, ${seen.new} times new`);
@@ -98,7 +97,7 @@ describe('publish, with the k-th disk operation failing', () => {
   }
 
   for (const [kind, drop] of Object.entries(SWEPT_DROPS).slice(1)) {
-    it(`never shows half a snapshot, and publishes in the end: ${kind}`, async function () {
+    it(`never exposes a partial snapshot, and eventually publishes: ${kind}`, async function () {
       this.timeout(ALL ? 1_800_000 : 180_000);
       const { points, ...seen } = await sweep(drop, 'EIO', KINDS_STEP);
       console.info(`      ${points} points: ${seen.old} times old, ${seen.new} times new`);
@@ -122,7 +121,7 @@ async function failDaemonOnce(drop: SweptDrop, k: number): Promise<DiskOperation
     failed = operation;
     throw systemError('EIO', operation);
   });
-  // What nobody in the process knows of is looked for as often as the dead are.
+  // Drops unknown to the process are searched for as often as dead processes.
   const yaml = `${SWEEP_YAML}lock: {stale: 2s}\n`;
   const { services, daemon, stop } = await testDaemon(root, { disk, yaml });
   const isDone = () => {
@@ -150,11 +149,11 @@ async function failDaemonOnce(drop: SweptDrop, k: number): Promise<DiskOperation
   return failed;
 }
 
-describe('a daemon, with its k-th disk operation failing', () => {
+describe('a daemon whose k-th disk operation fails', () => {
   afterEach(removeTempDirs);
 
   for (const [kind, drop] of Object.entries(SWEPT_DROPS)) {
-    it(`shows no half snapshot meanwhile, and publishes by itself: ${kind}`, async function () {
+    it(`never exposes a partial snapshot, and publishes without a restart: ${kind}`, async function () {
       this.timeout(ALL ? 1_800_000 : 180_000);
       let points = 0;
       for (let k = 1 + (MOMENT % KINDS_STEP); ; k += KINDS_STEP, points++) {

@@ -1,6 +1,7 @@
 /**
- * Goal: a daemon that may open no more files stays up, says so, and publishes when it may again (I3).
- * Method: the limit of a running daemon is lowered below what it has open (prlimit), and raised again.
+ * Goal: a daemon at its file descriptor limit stays up, reports it, and publishes when the limit is
+ * raised (I3). Method: lower the limit of a running daemon below its open descriptors (prlimit), then
+ * raise it again.
  */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +17,7 @@ import { waitFor } from '../support/wait-for.js';
 const YAML = `${QUICK}inbox: {scan: 200ms}\n`;
 const DROPS = 6;
 
-describe('a daemon that may open no more files', function () {
+describe('a daemon at its file descriptor limit', function () {
   this.timeout(60_000);
   let daemon: DaemonProcess | undefined;
 
@@ -29,7 +30,7 @@ describe('a daemon that may open no more files', function () {
 
   // None at all, and so many that only some of its work finds them.
   for (const spare of [0, 6]) {
-    it(`but ${spare}, stays up, and publishes when it may again`, async () => {
+    it(`with ${spare} descriptors left stays up, and publishes when the limit is raised`, async () => {
       const root = tempDir();
       const inbox = join(root, 'inbox');
       mkdirSync(inbox);

@@ -1,7 +1,7 @@
 /**
  * A real filesystem in a file, mounted through a loop device. A copy of that file, taken while the
- * filesystem is in use, is what a disk holds after a power cut: what the kernel had not written yet
- * is not in it. Needs root and loop devices.
+ * filesystem is in use, is the disk content after a power cut: it lacks what the kernel had not written
+ * yet. Needs root and loop devices.
  */
 import { execFileSync } from 'node:child_process';
 import {

@@ -1,7 +1,7 @@
 /**
- * Goal: a full disk harms nothing that is published, leaves nothing half written, and when there is
- * room again the drop is published with no hand moved; a log that cannot be written stops nothing.
- * Method: a daemon on a small tmpfs and a small ext4, filled up.
+ * Goal: a full disk damages no published content, leaves no partial files, and the drop is published
+ * without intervention once there is space; an unwritable log stops nothing. Method: a daemon on a small
+ * tmpfs and a small ext4 filesystem that is filled up.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -98,7 +98,7 @@ describe('a full disk', function () {
   const retries = () => services.lines.filter(({ event }) => event === 'publish.retry');
 
   for (const type of ['tmpfs', 'ext4'] as const) {
-    it(`${type}: a big drop is not begun, and published when there is room`, async function () {
+    it(`${type}: does not start a large drop, and publishes it when there is space`, async function () {
       needImages(this, 'ext4');
       place = small(type);
       await start();
@@ -114,7 +114,7 @@ describe('a full disk', function () {
       expect(Object.keys(published()?.tags ?? {})).to.deep.equal(['1', '2']);
     });
 
-    it(`${type}: one that finds no room on the way leaves nothing behind`, async function () {
+    it(`${type}: leaves nothing behind when a publish runs out of space`, async function () {
       needImages(this, 'ext4');
       place = small(type);
       await start();
@@ -141,7 +141,7 @@ describe('a full disk', function () {
     });
   }
 
-  it('of the log stops nothing', async () => {
+  it('does not stop the daemon when only the log disk is full', async () => {
     const root = tempDir();
     place = { path: root, remove: () => {} };
     mkdirSync(join(root, 'inbox'));

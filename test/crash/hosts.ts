@@ -1,6 +1,6 @@
 /**
- * Daemons that share nothing but a tree, as on hosts of their own: none sees the kernel locks of
- * another, their clocks are hours apart, and the filesystem answers now and then as a network does.
+ * Daemons that share only a tree, as on separate hosts: they do not see each other's kernel locks, their
+ * clocks are hours apart, and the filesystem sometimes fails like a network filesystem.
  */
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -59,7 +59,7 @@ export class Hosts {
         const daemon = await DaemonProcess.start(this.root, {
           yaml: YAML,
           config: `host${n}.yaml`,
-          // Others may hold what it mends first, and be stopped.
+          // Other daemons may hold locks that it needs first, and be paused.
           readyMs: 60_000,
           env: this.#environment(n),
         });

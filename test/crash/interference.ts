@@ -1,4 +1,4 @@
-/** What disturbs the system calls of a process: interfere.c, built, and told what to do. */
+/** Disturbs the system calls of a process: builds interfere.c and configures it. */
 import { execFileSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { constants } from 'node:os';

@@ -1,8 +1,8 @@
 /**
- * Goal: wherever the process is killed, a reader sees the old snapshot or the new one; the next
- * start finishes what was begun, and the drop gets exactly one receipt. Method: a process that
- * delivers a drop kills itself at its k-th disk operation; look; start a daemon. Every third k, others
- * in every run; DROPDOCK_TEST_POINTS=all tries each.
+ * Goal: wherever the process is killed, a reader sees the old snapshot or the new one; the next start
+ * completes the publish, and the drop gets exactly one receipt. Method: a process that delivers a drop
+ * kills itself at its k-th disk operation; check; start a daemon. Each run tries a different third of all
+ * k; DROPDOCK_TEST_POINTS=all tries each.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -63,8 +63,8 @@ async function tryPoint(k: number): Promise<'old' | 'new' | undefined> {
   return killed ? sees : undefined;
 }
 
-describe('publish, killed at the k-th disk operation', () => {
-  it('never shows half a snapshot, and the next start finishes', async function () {
+describe('publish killed at the k-th disk operation', () => {
+  it('never exposes a partial snapshot, and the next start completes the publish', async function () {
     this.timeout(300_000);
     const seen = { old: 0, new: 0 };
     let k = FIRST - STEP;

@@ -1,8 +1,8 @@
 /**
- * I1 and I7 on one shared tree: four daemons over one inbox, as on four hosts (no kernel locks, clocks
- * hours apart, ESTALE, EIO and lost answers by chance), killed and started again, stopped for longer
- * than their locks are fresh. No tag is lost, each drop gets one receipt, names of snapshots only grow,
- * each built on the one before, and a reader without pause sees whole snapshots. DROPDOCK_TEST_MERGES
+ * I1 and I7 on one shared tree: four daemons with one inbox, as on four hosts (no kernel locks, clocks
+ * hours apart, random ESTALE, EIO and lost responses), are killed and restarted, and paused past their
+ * lock timeout. No tag is lost, each drop gets one receipt, snapshot names only increase, each snapshot
+ * is based on the previous one, and a continuous reader sees complete snapshots. DROPDOCK_TEST_MERGES
  * sets the length, DROPDOCK_TEST_SEED repeats a run.
  */
 import { once } from 'node:events';
@@ -44,7 +44,7 @@ describe('four daemons on one tree', function () {
     removeTempDirs();
   });
 
-  it(`lose no tag in ${MERGES} merges, killed, stopped and misinformed`, async () => {
+  it(`lose no tag in ${MERGES} merges while killed, paused and given wrong clocks and errors`, async () => {
     await hosts.start();
     const reader = startReader();
     const dropped = await dropAll();
@@ -122,7 +122,7 @@ describe('four daemons on one tree', function () {
       .flatMap((line) => (JSON.parse(line) as { snapshot?: string }).snapshot ?? []);
     expect(names, `${repository}: names grow`).to.deep.equal([...new Set(names)].sort());
     if (repository === 'cleaned') return;
-    // Each is built on the one before it: nobody's tags were passed over.
+    // Each snapshot is based on the previous one: no tags were skipped.
     const bases = names.map((name) => {
       const path = join(root, 'published/master', repository, name, '.snapshot.json');
       return JSON.parse(readFileSync(path, 'utf8')).base as string | null;
@@ -131,7 +131,7 @@ describe('four daemons on one tree', function () {
   }
 });
 
-describe('a host whose clock is wrong', function () {
+describe('a host with a wrong clock', function () {
   this.timeout(60_000);
   let root: string;
   let hosts: Hosts | undefined;
@@ -145,7 +145,7 @@ describe('a host whose clock is wrong', function () {
     removeTempDirs();
   });
 
-  it('keeps what another’s pulls still need, and names snapshots by the tree’s clock', async () => {
+  it('keeps content that other hosts’ pulls need, and names snapshots by the clock of the tree', async () => {
     hosts = new Hosts(root, makeRandom(SEED), { chances: {} });
     // The second is five hours ahead: by its clock the first snapshot is long past its grace period.
     for (const [n, tag] of ['t0', 't1'].entries()) {
@@ -175,7 +175,7 @@ describe('a host that dies', function () {
     removeTempDirs();
   });
 
-  it('is taken over within its lock’s time, and half as much again', async () => {
+  it('loses its lock within one and a half times the lock timeout', async () => {
     hosts = new Hosts(root, makeRandom(SEED), { chances: {}, isClockRight: true });
     const dying = await hosts.startOne(0);
     const other = await hosts.startOne(1);

@@ -1,9 +1,9 @@
 /**
- * Goal: whenever the power goes, what a disk holds is the old snapshot or the new one (I1, I2), the
- * drop is not lost (I3), and what was flipped and synced stays; likewise a change by hand, the cleaning
- * and the start after a kill. Method: real filesystems in files; the
- * file copied before an operation is the disk after a power cut. Here a part of all moments, others in
- * every run; DROPDOCK_TEST_CUTS=all tries each. The seed is printed.
+ * Goal: at any power cut the disk holds the old snapshot or the new one (I1, I2), the drop is not lost
+ * (I3), and what was flipped and synced stays; the same for a manual change, a cleaning and the start
+ * after a kill. Method: real filesystems in files; a copy of the file before an operation is the disk
+ * after a power cut. Each run tries a different part of all moments; DROPDOCK_TEST_CUTS=all tries each.
+ * The seed is printed.
  */
 import { expect } from 'chai';
 import { makeRandom } from '../support/random.js';
@@ -78,7 +78,7 @@ async function cut({ type, name, what, writes }: Trial): Promise<void> {
   if (ALL || name === 'publish') expect(cuts).to.be.greaterThan(3);
 }
 
-describe('a power cut, with one sync left out', () => {
+describe('a power cut with one sync left out', () => {
   /** Each with when it is seen: data that is not there, or a name that is not. */
   const SYNCS: Record<string, RegExp> = {
     'of manifests in the store, as they came and converted':
@@ -91,7 +91,7 @@ describe('a power cut, with one sync left out', () => {
   };
 
   for (const [what, withoutSync] of Object.entries(SYNCS)) {
-    it(`${what}, is seen`, async function () {
+    it(`is detected: ${what}`, async function () {
       this.timeout(60_000);
       needImages(this, 'ext4');
       const isCut = (operation: number) => operation > 300 && operation % 12 === 0;

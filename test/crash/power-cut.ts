@@ -1,6 +1,6 @@
 /**
  * A change on a real filesystem, with the power cut before each of its disk operations; afterwards
- * each cut is mounted as after a reboot, looked at by a reader from outside, and given to a daemon.
+ * each disk is mounted as after a reboot, checked by an outside reader, and given to a daemon.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -119,7 +119,7 @@ async function changeWithCuts(
   };
   const services = await testServices(root, { disk, yaml: yamlOf(change) });
   const arm = () => {
-    // The start is over, and so is whoever made the drop.
+    // The start is complete, and the process that made the drop has ended.
     if (!armed) image.sync();
     armed = true;
   };

@@ -1,6 +1,6 @@
 /**
- * A publisher that merges one tag after the other, each into one of the repositories, while its clock
- * is set to and fro by hours; whatever the system refuses it tries again. Ends when all are published.
+ * A publisher that merges tags one after the other into several repositories, while its clock jumps by
+ * hours; it retries on every system error. It exits when all are published.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

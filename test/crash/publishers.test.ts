@@ -1,7 +1,7 @@
 /**
- * I7 under stress: eight publishers of the same repositories, stopped at random for longer than their
- * locks are fresh, with clocks that are set to and fro by hours, lose no tag; the names of
- * snapshots only grow. DROPDOCK_TEST_MERGES sets the length, DROPDOCK_TEST_SEED repeats a run.
+ * I7 under stress: eight publishers of the same repositories, paused at random past their lock timeout,
+ * with clocks that jump by hours, lose no tag; snapshot names only increase. DROPDOCK_TEST_MERGES sets
+ * the length, DROPDOCK_TEST_SEED repeats a run.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -28,7 +28,7 @@ describe('eight publishers', function () {
   this.timeout(60_000 + MERGES * 1000);
   after(removeTempDirs);
 
-  it(`lose no tag in ${MERGES} merges, stopped and with clocks that jump`, async () => {
+  it(`lose no tag in ${MERGES} merges while paused and with jumping clocks`, async () => {
     console.info(`      seed ${SEED}`);
     const random = makeRandom(SEED);
     const root = tempDir();
@@ -86,7 +86,7 @@ async function expectAllThere(root: string, published: readonly string[]): Promi
     const history = await run(repositoryHistory, { roots, id: repository as never });
     const names = history.map(({ snapshot }) => snapshot).reverse();
     expect(names, `${repository}: names grow`).to.deep.equal([...new Set(names)].sort());
-    // Each is built on the one before it: nobody's tags were passed over.
+    // Each snapshot is based on the previous one: no tags were skipped.
     const bases = names.map((name) => {
       const path = join(root, 'published/master', repository, name, '.snapshot.json');
       return JSON.parse(readFileSync(path, 'utf8')).base as string | null;

@@ -1,8 +1,8 @@
 /**
- * I1 for readers of files: a reader without pause resolves web/ and app/ and checks every digest of what
- * they lead to, while tags move, change their type and vanish, repositories are removed and come
- * again, and old snapshots are cleaned away: it sees whole snapshots only. DROPDOCK_TEST_FLIPS sets the
- * length, DROPDOCK_TEST_SEED repeats a run.
+ * I1 for readers of files: a continuous reader resolves web/ and app/ and checks every digest, while tags
+ * move, change their type and are removed, repositories are removed and restored, and old snapshots are
+ * cleaned: it sees only complete snapshots. DROPDOCK_TEST_FLIPS sets the length, DROPDOCK_TEST_SEED
+ * repeats a run.
  */
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
@@ -17,11 +17,11 @@ import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const FLIPS = Number(process.env.DROPDOCK_TEST_FLIPS ?? 100);
 
-describe('readers of a tree in which everything moves', function () {
+describe('readers of a tree that changes constantly', function () {
   this.timeout(60_000 + FLIPS * 1000);
   after(removeTempDirs);
 
-  it(`see only whole snapshots through ${FLIPS} flips and cleanings`, async () => {
+  it(`see only complete snapshots through ${FLIPS} flips and cleanings`, async () => {
     console.info(`      seed ${SEED}`);
     const root = tempDir();
     const ids = ['app', 'base', 'tool'];

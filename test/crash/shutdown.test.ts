@@ -1,8 +1,8 @@
 /**
- * Goal: when the filesystem gives up below a working process, that process says nothing that is not
- * so, stays up or ends to be started again, and loses nothing: mounted again, a daemon publishes what
- * is left (I1, I3, I4). Method: ext4 and XFS are shut down (FS_IOC_SHUTDOWN), with and without writing
- * their log, at some moment of a real daemon's or command's work. DROPDOCK_TEST_CUTS=all: many moments.
+ * Goal: when the filesystem shuts down under a running process, that process reports nothing false, stays
+ * up or exits for a restart, and loses nothing: after a remount, a daemon publishes the rest (I1, I3,
+ * I4). Method: shut down ext4 and XFS (FS_IOC_SHUTDOWN), with and without writing their log, at several
+ * moments while a real daemon or command runs. DROPDOCK_TEST_CUTS=all: many moments.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +29,7 @@ const LINES_MAX = 30;
 /** About what a command takes that publishes one. */
 const COMMAND_MS = 600;
 
-describe('a filesystem that gives up', function () {
+describe('a filesystem that shuts down', function () {
   this.timeout(1_200_000);
   const random = makeRandom(SEED);
   const made = new Map<string, string>();
@@ -51,7 +51,7 @@ describe('a filesystem that gives up', function () {
     for (const writes of [true, false]) {
       const how = `${type}, ${writes ? 'its log written' : 'its log lost'}`;
 
-      it(`${how}, below a daemon: it does not lie, and nothing is lost`, async function () {
+      it(`${how}, under a daemon: it reports nothing false and loses nothing`, async function () {
         needImages(this, type);
         const seen = { said: 0, ended: 0 };
         for (let n = 0; n < MOMENTS; n++) {
@@ -68,7 +68,7 @@ describe('a filesystem that gives up', function () {
         );
       });
 
-      it(`${how}, below a command: what it says is so`, async function () {
+      it(`${how}, under a command: it reports the true result`, async function () {
         needImages(this, type);
         const seen = { done: 0, failed: 0 };
         for (let n = 0; n < MOMENTS; n++) {

@@ -1,4 +1,4 @@
-/** The uploaders of a soak: they drop, read their receipts, and know what must be published by now. */
+/** The uploaders of a soak test: they drop images, read their receipts, and track what must be published. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -53,7 +53,7 @@ export class SoakDrops {
     return from[Math.floor(this.random() * from.length)] as T;
   }
 
-  /** One drop; nobody drops for a tag whose last drop is still on its way. */
+  /** One drop; no uploader drops a tag whose previous drop is still being processed. */
   make(): void {
     const repository = this.pick(this.repositories);
     const tag = this.pick(TAGS);

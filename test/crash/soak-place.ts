@@ -1,6 +1,6 @@
 /**
- * Where a soak happens: a filesystem of its own, so that what it holds can be counted, that can be
- * filled up, and whose directories can be made unwritable even for root.
+ * The location of a soak test: a separate filesystem whose content can be counted, that can be filled up,
+ * and whose directories can be made unwritable even for root.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';

@@ -1,9 +1,9 @@
 /**
- * Goal: a long life changes nothing. Method: a real daemon, many repositories, drops without end,
- * good and bad; it is killed and started again, the disk fills up, directories become unwritable,
- * repositories are rolled back, untagged and removed. At the end every repository is what its uploaders
- * expect, `verify` finds nothing, nothing is left over, and memory, descriptors, inodes and disk are what
- * they were. DROPDOCK_TEST_SOAK sets the length, DROPDOCK_TEST_SEED repeats a run.
+ * Goal: a long run leaves no traces. Method: a real daemon, many repositories, an endless sequence of
+ * good and bad drops; the daemon is killed and restarted, the disk fills up, directories become
+ * unwritable, repositories are rolled back, untagged and removed. At the end every repository is as its
+ * uploaders expect, `verify` finds nothing, nothing is left over, and memory, descriptors, inodes and
+ * disk usage are unchanged. DROPDOCK_TEST_SOAK sets the length, DROPDOCK_TEST_SEED repeats a run.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -35,7 +35,7 @@ retention: {keep: 2, grace: 2s, interval: 2s}
 lock: {stale: 2s}
 `;
 
-describe('a soak', function () {
+describe('a soak test', function () {
   this.timeout(60_000 + DROPS * 200);
   let place: SoakPlace;
   let drops: SoakDrops;
@@ -81,7 +81,7 @@ describe('a soak', function () {
     place.relieve();
   }
 
-  /** On a repository nobody drops for just now, so that what it becomes is known. */
+  /** On a repository without pending drops, so that the result is known. */
   async function edit(): Promise<void> {
     const repository = drops.pick(drops.repositories);
     const tags = drops.tags.get(repository);
@@ -109,7 +109,7 @@ describe('a soak', function () {
     samples.push({ drops: drops.made, ...now });
   }
 
-  it(`of ${DROPS} drops on ${REPOSITORIES} repositories leaves everything as it should be`, async () => {
+  it(`leaves a consistent tree after ${DROPS} drops on ${REPOSITORIES} repositories`, async () => {
     console.info(`      seed ${SEED}`);
     daemon = await DaemonProcess.start(place.root, { yaml: YAML });
     const began = performance.now();

@@ -1,7 +1,7 @@
 /**
- * Goal: after a power cut the pivot leads to a whole snapshot (I1, I2). A rename is neither durable
- * nor ordered against what it names, so everything must be synced before the flip, and the flip
- * after. Method: record what a publish does to the disk, and check the order.
+ * Goal: after a power cut the pivot leads to a complete snapshot (I1, I2). A rename is neither durable
+ * nor ordered after the content it names, so everything must be synced before the flip, and the flip
+ * afterwards. Method: record the disk operations of a publish, and check their order.
  */
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
@@ -11,7 +11,7 @@ import { type Recorded, recordingDisk } from '../support/recording-disk.js';
 import { testServices } from '../support/service.js';
 import { removeTempDirs } from '../support/temp-dir.js';
 
-describe('the order of syncs', () => {
+describe('sync order of a publish', () => {
   let log: Recorded[];
   let root: string;
   let flip: number;
@@ -40,12 +40,12 @@ describe('the order of syncs', () => {
   const syncedBetween = (path: string, from: number, to: number) =>
     log.slice(from, to).some((each) => each.verb === 'sync' && each.path === path);
 
-  it('is: build, birth of the snapshot, flip', () => {
+  it('builds the snapshot, renames it to its final name, then flips', () => {
     expect(birth).to.be.greaterThan(0);
     expect(flip).to.be.greaterThan(birth);
   });
 
-  it('has every file of the snapshot synced before it gets its name', () => {
+  it('syncs every file of the snapshot before renaming it to its final name', () => {
     const made = log
       .slice(0, birth)
       .map((each, at) => ({ ...each, at }))
@@ -54,7 +54,7 @@ describe('the order of syncs', () => {
     for (const { path, at } of made) expect(syncedBetween(path, at, birth), path).to.equal(true);
   });
 
-  it('has every directory of it synced after its last entry, before it gets its name', () => {
+  it('syncs every directory of the snapshot after its last entry and before its final name', () => {
     const tree = log[birth]?.path ?? '';
     const directories = log.filter(
       ({ verb, path }) => verb === 'mkdir' && (path === tree || path.startsWith(`${tree}/`)),
@@ -71,7 +71,7 @@ describe('the order of syncs', () => {
     }
   });
 
-  it('has every blob synced in the store, and its directory, before the flip', () => {
+  it('syncs every blob in the store, and its directory, before the flip', () => {
     const stored = log
       .map((each, at) => ({ ...each, at }))
       .filter(({ verb, to }) => verb === 'rename' && to?.includes('/state/content/') === true);
@@ -87,14 +87,14 @@ describe('the order of syncs', () => {
     }
   });
 
-  it('syncs the directory of snapshots between birth and flip, and web/ after it', () => {
+  it('syncs the snapshots directory before the flip, and web/ after the flip', () => {
     expect(syncedBetween(join(root, 'published/master', SWEPT_ID), birth, flip)).to.equal(true);
     const end = indexOf(({ verb, to }) => verb === 'rename' && to?.includes('/app/') === true);
     expect(syncedBetween(join(root, 'published/web'), flip, end)).to.equal(true);
     expect(syncedBetween(join(root, 'published/app'), end, log.length)).to.equal(true);
   });
 
-  it('syncs web/ before it says that a drop changes nothing: a crash may have cut off a flip', async () => {
+  it('syncs web/ before it reports "unchanged", as a crash may have undone a flip', async () => {
     const recording = recordingDisk();
     const services = await testServices(root, { disk: recording.disk });
     makeLayout(dropPath(root, SWEPT_DROP), { layers: ['base', 'new'] });
@@ -107,7 +107,7 @@ describe('the order of syncs', () => {
     expect(synced).to.be.within(0, named);
   });
 
-  it('names the receipt, synced, before the claim goes', () => {
+  it('writes and syncs the receipt before it removes the claim', () => {
     const named = indexOf(
       ({ verb, to }) => verb === 'rename' && to?.includes('/.receipts/') === true,
     );

@@ -1,9 +1,9 @@
 /**
- * Goal: the built program, killed at a system call that changes the disk, or told that it failed, has
- * done what it was to do or has not (I1, I3, I4): also in what is beside dropdock's own disk verbs, the
- * locks and the registration of the process. Method: strace kills or fails the k-th call of a thread;
- * look from outside; run the command again. A part of all points, others in every run;
- * DROPDOCK_TEST_POINTS=all tries each.
+ * Goal: the built program, killed at a system call that changes the disk, or given an error from it,
+ * completes its change or has no effect (I1, I3, I4): also for calls outside the disk layer, such as
+ * locks and process registration. Method: strace kills or fails the k-th call of a thread; check from
+ * outside; run the command again. Each run tries a different part of all points; DROPDOCK_TEST_POINTS=all
+ * tries each.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -40,7 +40,7 @@ const COMMANDS: Record<string, (layout: string) => string[]> = {
   remove: () => ['remove', 'app'],
 };
 
-describe('a command, with a system call killed or failing', function () {
+describe('a command with a system call killed or failing', function () {
   this.timeout(ALL ? 7_200_000 : 180_000);
   let template: string;
   let layout: string;
@@ -63,7 +63,7 @@ describe('a command, with a system call killed or failing', function () {
   after(removeTempDirs);
 
   for (const [name, command] of Object.entries(COMMANDS)) {
-    it(`${name}: done or not done`, async () => {
+    it(`${name}: completes or has no effect`, async () => {
       const given = command(layout);
       const before = tagsIn(template);
       const clean = copyOf(template);

@@ -1,7 +1,7 @@
 /**
- * Goal: what could not be read once is read again soon, and is not taken for what is not whole: that
- * would wait until its time is up. Method: one disk operation on a drop fails, in a daemon whose other
- * ways to find it again take longer than the test.
+ * Goal: a drop that could not be read once is read again soon, and is not treated as incomplete: an
+ * incomplete drop would wait for the timeout. Method: one disk operation on a drop fails, in a daemon
+ * whose other ways to find it again take longer than the test.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,13 +18,13 @@ const YAML =
   'settle: {quiet: 1ms, timeout: 10m}\nretry: {first: 10ms}\nlock: {stale: 1h}\n' +
   'inbox: {watch: false, scan: 1h}\n';
 
-describe('a drop that cannot be read once', () => {
+describe('a drop with one read error', () => {
   after(removeTempDirs);
 
-  it('while it is examined, is examined again', () =>
+  it('is examined again after an error during the examination', () =>
     published(({ verb, paths }) => verb === 'open' && paths.endsWith('/index.json read')));
 
-  it('just after it was claimed, goes back and is claimed again', () =>
+  it('is returned to the inbox after an error during the claim, and claimed again', () =>
     published(({ verb, paths }) => verb !== 'rename' && paths.includes('/.claimed/app')));
 
   async function published(isHere: (operation: DiskOperation) => boolean): Promise<void> {

@@ -10,7 +10,7 @@ import { waitFor } from '../support/wait-for.js';
 
 const MINUTE_MS = 60_000;
 
-describe('whether the daemon is alive', () => {
+describe('daemon liveness', () => {
   afterEach(removeTempDirs);
 
   /** What the scan is to do from now on, and a clock that is set. */
@@ -64,7 +64,7 @@ describe('whether the daemon is alive', () => {
     };
   }
 
-  it('is told by looks at the inbox that come to an end, even to a bad one', async () => {
+  it('depends on inbox scans that finish, even with an error', async () => {
     const { isAlive, forward, scans, scanned, stop } = await start();
     for (const how of ['well', 'in vain', 'well'] as const) {
       scans(how);

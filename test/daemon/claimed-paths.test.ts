@@ -1,6 +1,6 @@
 /**
- * A drop is called by the path at which it was dropped, wherever it is spoken of: whoever dropped it
- * looks for that. Its claim keeps the path, also for the process that takes the claim over.
+ * A drop is identified by the path at which it was dropped in every message, as its uploader expects. Its
+ * claim keeps the path, also for the process that takes the claim over.
  */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -62,7 +62,7 @@ describe('the path of a drop', () => {
     ['m~reg=5000~app=3@x~y.tar', 'm/reg=5000/app=3@x~y.tar', 'm~reg~app', ['3']],
   ];
   for (const [name, path, id, expected] of claims) {
-    it(`is ${path} for a claim named ${name} that a dead process left`, async () => {
+    it(`is ${path} for a claim named ${name} left by a dead process`, async () => {
       const claimed = dropPath(root, `.claimed/${name}@${AT}.p1xdead`);
       if (path.endsWith('.tar')) writeFileSync(claimed, archive('one'));
       else makeLayout(claimed, { tag: 'inside' });
@@ -76,7 +76,7 @@ describe('the path of a drop', () => {
     });
   }
 
-  it('is told of a claim that is refused after it was taken over, and where it lies', async () => {
+  it('appears in the message for a claim that is rejected after takeover, with its location', async () => {
     const name = 'reg:5000~team~app:1.2';
     mkdirSync(dropPath(root, `.claimed/${name}@${AT}.p1xdead`));
     await start();
@@ -98,7 +98,7 @@ describe('the path of a drop', () => {
     ]);
   });
 
-  it('is where an archive goes that was taken over and turns out to be still on its way', async () => {
+  it('is where an archive goes that was taken over and is still being uploaded', async () => {
     const path = 'reg:5000/team/app:1.2.tar.gz';
     const whole = gzipSync(archive('one'));
     mkdirSync(dirname(dropPath(root, path)), { recursive: true });
@@ -112,7 +112,7 @@ describe('the path of a drop', () => {
     expect(tags('reg~team~app')).to.deep.equal(['1.2']);
   });
 
-  it('is its own for two that differ in ~ for / and are taken in one millisecond', async () => {
+  it('is unique for two drops that differ in ~ for / and are claimed in one millisecond', async () => {
     for (const bad of [false, true]) {
       const paths = ['team/app:1', 'team~app:1'].map((path) => (bad ? `${path}.tar` : path));
       mkdirSync(dropPath(root, 'team'), { recursive: true });

@@ -1,4 +1,7 @@
-/** Goal: what one scan finds is claimed together, and what was stored is kept until each drop has its receipt. */
+/**
+ * Goal: the drops found by one scan are claimed together, and stored content is kept until each drop has
+ * its receipt.
+ */
 import { expect } from 'chai';
 import { type Claimed, Claiming } from '#src/daemon/claiming.js';
 import type { Services } from '#src/daemon/services.js';
@@ -86,7 +89,7 @@ describe('Claiming', () => {
     ['one repository', ofOne(1100)],
     ['many repositories', ofMany(1100)],
   ] as const) {
-    it(`gives many drops of ${what} to a job, two jobs at a time`, async () => {
+    it(`groups many drops of ${what} into batch jobs, two jobs at a time`, async () => {
       const all = await claimAll(paths);
       expect(all.every(({ claim }) => claim === CLAIM)).to.equal(true);
       expect(sizes()).to.deep.equal([250, 250, 250, 250, 100]);
@@ -95,12 +98,12 @@ describe('Claiming', () => {
     });
   }
 
-  it('shares few repositories between two jobs', async () => {
+  it('splits a few repositories between two jobs', async () => {
     await claimAll(ofMany(5));
     expect(sizes()).to.deep.equal([3, 2]);
   });
 
-  it('keeps the drops of one repository in one job, in their order', async () => {
+  it('keeps the drops of one repository in one job, in order', async () => {
     await claimAll(['a:1', 'app:1', 'b:1', 'app:2', 'c:1', 'app:3', 'd:1', 'app:4']);
     expect(jobs.map(claimed)).to.deep.equal([
       ['a:1', 'app:1', 'app:2', 'app:3', 'app:4'],
@@ -108,21 +111,21 @@ describe('Claiming', () => {
     ]);
   });
 
-  it('gives again what was not answered', async () => {
+  it('assigns unanswered drops again', async () => {
     answer = (path, batch) =>
       batch === 1 && path !== 'app:0' ? undefined : { ...WHOLE, stored: undefined };
     expect(await claimAll(ofOne(6))).to.have.lengthOf(6);
     expect(sizes().reduce((a, b) => a + b)).to.be.greaterThan(6);
   });
 
-  it('gives what was not answered again in the same order', async () => {
+  it('assigns unanswered drops again in the same order', async () => {
     answer = (path, batch) =>
       batch === 1 && path !== 'app:0' ? undefined : { ...WHOLE, stored: undefined };
     await claimAll(ofOne(6));
     expect(jobs.map(claimed)).to.deep.equal([ofOne(6), ofOne(6).slice(1)]);
   });
 
-  it('keeps what a job has stored until the last of its drops is done', async () => {
+  it('keeps content stored by a job until the last of its drops is finished', async () => {
     const [one, two] = [await claimAll(ofOne(1)), await claimAll(ofOne(2))].flat();
     await claimAll([]);
     await one?.held?.release();
@@ -132,7 +135,7 @@ describe('Claiming', () => {
     expect(ended, 'another drop of the job is not done').to.have.lengthOf(1);
   });
 
-  it('ends only once for all of one job', async () => {
+  it('releases the stored content of a job only once', async () => {
     const all = await claimAll(ofMany(4));
     expect(jobs).to.have.lengthOf(2);
     for (const { held } of all.slice(0, 3)) await held?.release();
@@ -142,7 +145,7 @@ describe('Claiming', () => {
     expect(ended).to.deep.equal(jobs.map(({ transaction }) => transaction));
   });
 
-  it('tries to end again what could not be ended: it keeps the store from being swept', async () => {
+  it('retries a failed release, which would otherwise keep the store from being swept', async () => {
     failsToEnd = () => ended.length === 1;
     const [one] = await claimAll(ofOne(1));
     await one?.held?.release();
@@ -150,7 +153,7 @@ describe('Claiming', () => {
     expect(new Set(ended)).to.deep.equal(new Set([jobs[0]?.transaction]));
   });
 
-  it('ends what a job has left behind, and what one that failed may have', async () => {
+  it('releases what a job left behind, and what a failed job may have left behind', async () => {
     isLeft = true;
     answer = () => ({ ...WHOLE, stored: undefined });
     await claimAll(ofOne(1));
@@ -163,7 +166,7 @@ describe('Claiming', () => {
     expect(ended).to.deep.equal(jobs.map(({ transaction }) => transaction));
   });
 
-  it('fails only the drop that cannot be looked at', async () => {
+  it('fails only the drop that cannot be examined', async () => {
     answer = (path) =>
       path === 'app:1'
         ? { error: toPlainError(Object.assign(new Error('EIO'), { code: 'EIO' })) }
@@ -176,7 +179,7 @@ describe('Claiming', () => {
     ]);
   });
 
-  it('claims as it is what has a name that can never be one, and what is due', async () => {
+  it('claims drops with invalid names, and drops that are due, without examining them', async () => {
     const all = [
       claiming.claim(seen('App!')),
       claiming.claim(seen('app:1'), true),
@@ -193,7 +196,7 @@ describe('Claiming', () => {
     ]);
   });
 
-  it('stores no more at once when very many wait for their receipts', async () => {
+  it('stops storing early while very many drops wait for receipts', async () => {
     const all = await claimAll(ofOne(2500));
     const ways = () => jobs.map(({ drops }) => drops[0]?.ingest);
     expect(ways().slice(0, 8)).to.deep.equal(Array(8).fill('auto'));
@@ -203,7 +206,7 @@ describe('Claiming', () => {
     expect(ways().at(-1)).to.equal('auto');
   });
 
-  it('stores at once what is a directory, wherever it goes, and no archive', async () => {
+  it('stores directories early, whatever their repository, and no archives', async () => {
     for (const path of ['app:1', '@bundle', 'both:1', 'there:1']) await claiming.claim(seen(path));
     await claiming.claim({ ...seen('app.tar'), kind: 'file' });
     const ways = jobs.map(({ drops }) => drops[0]?.ingest);
@@ -212,7 +215,7 @@ describe('Claiming', () => {
     expect(elsewhere).to.deep.equal([undefined, undefined, undefined, ['store'], undefined]);
   });
 
-  it('tells how long each step took, and what was hashed by the way', async () => {
+  it('reports the time of each step, and the bytes hashed along the way', async () => {
     await claimAll(ofOne(1));
     expect(heard).to.deep.equal([
       { type: 'step.done', step: 'examine', tookMs: 1 },

@@ -1,4 +1,4 @@
-/** The board knows the state of the inbox by the events that it hears; here, those of a real daemon too. */
+/** The inbox status is built from events; here also from those of a real daemon. */
 
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,7 +30,7 @@ const noSpace = (path: string) =>
 const outcomeWith = (tags: readonly string[], status: PublishedOutcome['status'] = 'published') =>
   ({ status, content: { roots: [{ tags }] } }) as unknown as PublishedOutcome;
 
-describe('the board', () => {
+describe('inbox status', () => {
   let stop: (() => Promise<void>) | undefined;
   afterEach(async () => {
     await stop?.();
@@ -38,7 +38,7 @@ describe('the board', () => {
     removeTempDirs();
   });
 
-  it('follows drops through a daemon: waiting and why, gone, published, refused', async () => {
+  it('follows drops through a daemon: waiting with reason, vanished, published, rejected', async () => {
     const root = tempDir();
     const yaml = 'settle: {quiet: 20ms, timeout: 5m}\n';
     const started = await testDaemon(root, { yaml });
@@ -71,7 +71,7 @@ describe('the board', () => {
     expect(flip).to.include({ why: 'publish', kept: true, current: true });
   });
 
-  it('knows how far a drop is, begins again with it, and forgets what is not worked on', async () => {
+  it('tracks the progress of a drop, restarts it on a retry, and forgets idle drops', async () => {
     const liveClaims = new Set(['a@1']);
     let counted = 0;
     const run = (async (job: unknown) => (job === dropBytes ? 100 * (5 + counted++) : [])) as never;
@@ -82,7 +82,7 @@ describe('the board', () => {
     board.hear({ type: 'drop.claimed', drop });
     board.hear({ type: 'drop.queued', drop, key: 'a@1', path: '/srv/inbox/.claimed/a', progress });
     const only = async () => (await board.drops())[0];
-    // Reading the drop through takes its time; nobody has looked yet.
+    // Reading the whole drop takes time; no scan has run yet.
     expect(counted).to.equal(0);
     expect((await only())?.state).to.equal('queued');
     expect(counted).to.equal(0);
@@ -114,7 +114,7 @@ describe('the board', () => {
     expect([await only(), board.isMoving()]).to.deep.equal([undefined, false]);
   });
 
-  it('keeps two of one name apart, and forgets how it goes with it when both are over', async () => {
+  it('keeps two drops with one name apart, and forgets their progress when both are finished', async () => {
     const liveClaims = new Set(['a@1', 'a@2', 'b@1']);
     const run = (async () => []) as never;
     const roots = { published: '/p', state: '/s' };
@@ -140,7 +140,7 @@ describe('the board', () => {
     expect(await states()).to.deep.equal(['b queued', 'a queued']);
   });
 
-  it('takes a name for every repository it may mean, and a bundle for none', async () => {
+  it('resolves a name to every repository it may mean, and a bundle to none', async () => {
     const run = (async () => []) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
@@ -167,7 +167,7 @@ describe('the board', () => {
     ]);
   });
 
-  it('tells what was published where, and with which tags', async () => {
+  it('reports the repository and tags of a published drop', async () => {
     const run = (async () => []) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
@@ -192,7 +192,7 @@ describe('the board', () => {
     ]);
   });
 
-  it('looks again at what was rejected when it hears of another', async () => {
+  it('reloads the rejected drops when another drop is rejected', async () => {
     let listed = 0;
     const run = (async (job: unknown) => {
       if (job === listRejected) listed++;
@@ -215,7 +215,7 @@ describe('the board', () => {
     expect(listed).to.equal(2);
   });
 
-  it('says nothing of events that are about no drop', () => {
+  it('ignores events that do not concern a drop', () => {
     const run = (async () => []) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({

@@ -1,4 +1,4 @@
-/** From a flip or a refusal to somebody who knows of it, through crashes and dead receivers. */
+/** Notifications from a flip or a rejection to the receiver, across crashes and receiver outages. */
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -33,7 +33,7 @@ function only(list: unknown): object {
   return (list as object[])[0] ?? {};
 }
 
-describe('being told', function () {
+describe('notifications', function () {
   this.timeout(60_000);
   let root: string;
   let receiver: Receiver;
@@ -76,7 +76,7 @@ describe('being told', function () {
     waitFor(what, () => told().filter(({ event }) => event === what).length >= count);
   const received = (count: number) => waitFor('the receipts', () => receipts(root).length >= count);
 
-  it('is told of a publish with what it changed, and of a refusal; not of what changed nothing', async () => {
+  it('report publishes with their changes and rejections, but not unchanged publishes', async () => {
     await listen();
     const services = await daemon();
     const first = makeLayout(dropPath(root, 'team/app:1.0')).digest;
@@ -100,7 +100,7 @@ describe('being told', function () {
     expect(statSync(join(root, 'state', 'notify')).mode & 0o777).to.equal(0o700);
   });
 
-  it('is told of what commands do, in other processes and before the daemon was there', async () => {
+  it('report changes made by commands in other processes and before the daemon started', async () => {
     await listen();
     const config = join(root, 'test.yaml');
     writeFileSync(config, yaml());
@@ -119,7 +119,7 @@ describe('being told', function () {
     const edit = (what: TargetChange) => editRepository(other, 'team/app', what);
     await edit({ kind: 'untag', tags: ['1.0'] });
     await toldOf('untagged');
-    // Its grace is over: no tag changes by that, and nobody is told.
+    // The grace period is over: no tag changes, so no notification is sent.
     passTime(other, 2 * 3_600_000);
     expect((await edit({ kind: 'expire' })).snapshot).to.be.a('string');
     passTime(other, -2 * 3_600_000);
@@ -133,7 +133,7 @@ describe('being told', function () {
     expect(removed?.tags).to.deep.equal([{ ...only(untagged?.tags), to: null }]);
   });
 
-  it('holds no publish back: all is published while the first notice is not even answered', async () => {
+  it('do not delay publishes: all drops are published before the first notice is answered', async () => {
     await listen(() => 'hang');
     await daemon();
     const count = 30;
@@ -143,12 +143,12 @@ describe('being told', function () {
       Array(count).fill('published'),
     );
     await toldOf('published');
-    // Nobody was answered, so nobody else was told: publishing waited for none of them.
+    // No notice was answered, so no other was sent: publishing waited for none of them.
     expect(told()).to.have.length(1);
     expect(spooled()).to.have.length(count);
   });
 
-  it('is told what it missed, in order, when it comes back', async () => {
+  it('are delivered in order when the receiver comes back', async () => {
     let isThere = false;
     await listen(() => (isThere ? 200 : 503));
     const services = await daemon();
@@ -166,7 +166,7 @@ describe('being told', function () {
     expect(names).to.deep.equal([...names].sort());
   });
 
-  it('is told after a restart what was owed at the end', async () => {
+  it('are delivered after a restart if they were pending at shutdown', async () => {
     await listen(() => 503);
     const services = await open();
     const notifier = new Notifier(services, {});
@@ -188,9 +188,9 @@ describe('being told', function () {
   for (const [when, job] of [
     ['before the flip', 'flipTo'],
     ['after the flip, before it is recorded', 'afterFlip'],
-    ['after it is recorded, before it is told of', 'settleFlip'],
+    ['after it is recorded, before the notice', 'settleFlip'],
   ] as const) {
-    it(`is told of a flip if there was one, where the process dies ${when}`, async () => {
+    it(`report a flip that took place, when the process dies ${when}`, async () => {
       await listen();
       await dieAt(job);
       expect(spooled()).to.deep.equal([]);
@@ -213,7 +213,7 @@ describe('being told', function () {
     });
   }
 
-  it('settles a flip itself when it could not be written for a while', async () => {
+  it('report a flip even if recording it failed for a while', async () => {
     await listen();
     let isFull = true;
     const services = await openWith((job) => isFull && job === 'settleFlip');
@@ -227,7 +227,7 @@ describe('being told', function () {
     await toldOf('published');
   });
 
-  it('drops what nobody in the settings is to be told any more, and says so', async () => {
+  it('are discarded, with a log line, when no setting wants them any more', async () => {
     await listen();
     const services = await open();
     makeLayout(dropPath(root, 'app:1'));
@@ -243,7 +243,7 @@ describe('being told', function () {
     expect(told()).to.deep.equal([]);
   });
 
-  it('writes nothing for repositories and events that nobody wants to know of', async () => {
+  it('write nothing for repositories and events without subscribers', async () => {
     await listen();
     const services = await open(yaml(', repositories: ["team/*"], on: [removed]'));
     for (const path of ['app:1', 'team/app:1']) {
@@ -254,14 +254,14 @@ describe('being told', function () {
     expect(readdirSync(join(root, 'state', 'notify', 'flips'))).to.deep.equal([]);
   });
 
-  it('costs nothing where nobody is to be told', async () => {
+  it('cost nothing when no receiver is configured', async () => {
     const services = await open(QUICK);
     makeLayout(dropPath(root, 'app:1'));
     await deliver(services, 'app:1');
     expect(readdirSync(join(root, 'state'))).not.to.include('notify');
   });
 
-  it('keeps 10,000 at most for one target; the oldest go, and it says so', async () => {
+  it('keep at most 10,000 for one target: the oldest are dropped and logged', async () => {
     await listen(() => 503);
     const services = await open();
     const directory = join(root, 'state', 'notify', services.notices.targets[0]?.key ?? '');

@@ -1,4 +1,4 @@
-/** Docker-archives through the daemon: as directories, on their way, and with more than was published. */
+/** Docker-archives through the daemon: as directories, during upload, and with unpublished content. */
 import { mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -48,7 +48,7 @@ describe('a docker-archive in the inbox of a daemon', function () {
   ];
   const members = dockerSaveMembers(images, sha256);
 
-  it('gives the same digests as a tar and as a directory, also among others of its turn', async () => {
+  it('gives the same digests as a tar and as a directory, also among other drops in its batch', async () => {
     put('tar.tar', makeTar(members));
     putAll('directory', members);
     for (let n = 0; n < 3; n++) putAll(`many:${n}`, dockerSaveMembers(images.slice(0, 1), sha256));
@@ -60,7 +60,7 @@ describe('a docker-archive in the inbox of a daemon', function () {
     expect(tagsOf('many')?.['0']).to.equal(tagsOf('tar')?.['1']);
   });
 
-  it('is taken apart in no state of being copied', async () => {
+  it('is never unpacked while it is still being copied', async () => {
     await start('settle: {quiet: 50ms, timeout: 60s}\n');
     // The order in which docker save packs them, and a layer with a link to it.
     const last = members.at(-1);
@@ -110,7 +110,7 @@ describe('a docker-archive in the inbox of a daemon', function () {
       expect(receipt?.status, receipt?.message).to.equal('published');
     });
 
-    it(`is refused in the end, as a directory with a layer that is cut (${what})`, async () => {
+    it(`is eventually rejected, as a directory with a truncated layer (${what})`, async () => {
       const tar = makeTar([{ path: 'a', body: sha256('a').repeat(200) }]);
       const whole = pack(tar);
       const body = whole.subarray(0, whole.length >> 1);
@@ -122,7 +122,7 @@ describe('a docker-archive in the inbox of a daemon', function () {
     });
   }
 
-  it('is told at once that a layer is another one, as a directory too', async () => {
+  it('is rejected at once when a layer has other content, as a directory too', async () => {
     const [tar, other] = ['a', 'b'].map((text) => makeTar([{ path: text, body: text }]));
     if (!tar || !other) throw new Error('no layer');
     const image = { names: ['x:1'], layers: [{ body: other }], diffIds: [sha256(tar)] };
@@ -132,7 +132,7 @@ describe('a docker-archive in the inbox of a daemon', function () {
     expect(receipt).to.include({ status: 'rejected', code: 'digest.mismatch' });
   });
 
-  it('is published with all of its images where its index lists one of two', async () => {
+  it('is published with all of its images when its index lists only one of two', async () => {
     const content = new TestContent();
     const listed = content.image({ layers: ['listed'] });
     const layout = join(root, 'layout');
@@ -160,7 +160,7 @@ describe('a docker-archive in the inbox of a daemon', function () {
     );
   });
 
-  it('has what it holds and is not published in its receipt and in the log', async () => {
+  it('lists unpublished content in its receipt and in the log', async () => {
     const content = new TestContent();
     const images = ['one', 'lost'].map((layer) => content.image({ layers: [layer] }));
     const [one, lost] = images;
@@ -189,7 +189,7 @@ describe('a docker-archive in the inbox of a daemon', function () {
     ]);
   });
 
-  it('is not rejected while umoci has only begun', async () => {
+  it('is not rejected when umoci has only started writing it', async () => {
     put('app/oci-layout', '{"imageLayoutVersion":"1.0.0"}');
     put('app/index.json', '{"schemaVersion":2,"manifests":null}');
     mkdirSync(join(root, 'inbox/app/blobs/sha256'), { recursive: true });

@@ -1,10 +1,13 @@
-/** Goal: a look comes at once after a rest, and looks never fill the time where things happen without a pause. */
+/**
+ * Goal: a scan starts at once after an idle period, and scans never take all the time under a constant
+ * load.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { ScanTimer } from '#src/daemon/scan-timer.js';
 import { waitFor } from '../support/wait-for.js';
 
-describe('when the inbox is looked at', () => {
+describe('inbox scan timing', () => {
   let nowMs: number;
   let looks: number[];
   let timers: { readonly work: () => void; readonly ms: number }[];
@@ -37,7 +40,7 @@ describe('when the inbox is looked at', () => {
     globalThis.setTimeout = real;
   });
 
-  it('is at once, and once for all that ask together', async () => {
+  it('scans at once, and once for all requests made together', async () => {
     const timer = open();
     timer.within(0);
     timer.within(0);
@@ -47,7 +50,7 @@ describe('when the inbox is looked at', () => {
     await timer.stop();
   });
 
-  it('is not again before twice the time that the last one took', async () => {
+  it('leaves at least twice the duration of the last scan between scans', async () => {
     const timer = open();
     timer.within(0);
     await turned();
@@ -64,7 +67,7 @@ describe('when the inbox is looked at', () => {
     await timer.stop();
   });
 
-  it('waits no longer than 50 ms for that', async () => {
+  it('waits at most 50 ms for that pause', async () => {
     lookMs = 500;
     const timer = open();
     timer.within(0);
@@ -74,7 +77,7 @@ describe('when the inbox is looked at', () => {
     await timer.stop();
   });
 
-  it('is after the shortest time that anybody asked for, and after the longest where nobody did', async () => {
+  it('uses the shortest requested delay, and the longest delay without a request', async () => {
     const timer = open();
     timer.within(5000);
     timer.within(100);
@@ -88,7 +91,7 @@ describe('when the inbox is looked at', () => {
     await timer.stop();
   });
 
-  it('comes to its end before this stops, and none begins after', async () => {
+  it('finishes a running scan before it stops, and starts none afterwards', async () => {
     globalThis.setTimeout = real;
     let end = () => {};
     let begun = 0;

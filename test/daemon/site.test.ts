@@ -1,14 +1,14 @@
-/** What a reload of the settings changes at the endpoint, and when. */
+/** Which endpoint settings a reload changes, and when. */
 import { expect } from 'chai';
 import { openRegistry } from '#src/daemon/registry.js';
 import { ask } from '../support/ask.js';
 import { testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
-describe('the endpoint', () => {
+describe('endpoint settings', () => {
   after(removeTempDirs);
 
-  it('answers by one value of the settings, and by the new one once it is told to', async () => {
+  it('use one settings value per request, and the new one after a reload', async () => {
     const services = await testServices(tempDir(), { yaml: 'registry: {listen: "127.0.0.1:0"}' });
     const { roots, run, log } = services;
     const settings = () => services.settings;

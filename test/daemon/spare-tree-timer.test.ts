@@ -31,7 +31,7 @@ describe('SpareTreeTimer', () => {
     return { spares, publish, made, said, stops, clock };
   };
 
-  it('makes one for a large repository, once after several publishes', async () => {
+  it('builds one for a large repository, once after several publishes', async () => {
     const { spares, publish, made } = open();
     publish('small', 10);
     publish('large', 5000, 4);
@@ -41,7 +41,7 @@ describe('SpareTreeTimer', () => {
     spares.stop();
   });
 
-  it('makes none for one that is published to once in a long time', async () => {
+  it('builds none for a repository that is rarely published to', async () => {
     const { spares, publish, made, clock } = open();
     publish('rare', 5000, 1);
     clock.nowMs += 3_600_000;
@@ -52,7 +52,7 @@ describe('SpareTreeTimer', () => {
     spares.stop();
   });
 
-  it('makes none while the next publish runs', async () => {
+  it('builds none while the next publish runs', async () => {
     const { spares, publish, made } = open();
     publish('busy');
     spares.publishing('busy' as never);
@@ -62,7 +62,7 @@ describe('SpareTreeTimer', () => {
     spares.stop();
   });
 
-  it('stops making one when the next publish begins, and when all ends', async () => {
+  it('stops building when the next publish starts, and on shutdown', async () => {
     const { spares, publish, made, stops } = open();
     publish('a');
     publish('b');
@@ -74,7 +74,7 @@ describe('SpareTreeTimer', () => {
     expect(stops.map(([flag]) => flag)).to.deep.equal([1, 1]);
   });
 
-  it('begins nothing once it is stopped', async () => {
+  it('starts nothing after it was stopped', async () => {
     const { spares, publish, made } = open();
     publish('a');
     spares.stop();
@@ -86,7 +86,7 @@ describe('SpareTreeTimer', () => {
     later.spares.stop();
   });
 
-  it('says when it fails, and keeps nobody from publishing', async () => {
+  it('logs a failure, and does not block publishes', async () => {
     const { spares, publish, said } = open(true);
     publish('a');
     await waitFor('a warning', () => said.length === 1);

@@ -1,6 +1,6 @@
 /**
- * Goal: what a daemon stores of a drop when it claims it is kept until the drop has its receipt, and no longer:
- * a publish that fails is tried again with it, and where it is gone all the same, with the drop itself.
+ * Goal: content stored when a drop is claimed is kept until the drop has its receipt, and no longer: a
+ * failed publish is retried with it, and if it is missing all the same, with the drop itself.
  */
 import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ interface Job {
   readonly request: unknown;
 }
 
-describe('what a daemon stores when it claims a drop', () => {
+describe('content stored when a drop is claimed', () => {
   let root: string;
   let stop: () => Promise<void>;
   beforeEach(() => {
@@ -85,7 +85,7 @@ describe('what a daemon stores when it claims a drop', () => {
     expect(jobs.map(({ job }) => job)).not.to.include('stage');
   });
 
-  it('is one snapshot for all that a scan has found of a repository', async () => {
+  it('produces one snapshot for all drops of a repository found by one scan', async () => {
     const names = Array.from({ length: 6 }, (_none, at) => `app:${at}`);
     // Two jobs share what a scan has found.
     for (const name of [...names, 'other:1', 'third:1']) {
@@ -105,7 +105,7 @@ describe('what a daemon stores when it claims a drop', () => {
     expect(new Set(ours.map(({ snapshot }) => snapshot)).size).to.equal(1);
   });
 
-  it('is kept while its publish is tried again: the drop is not read again', async () => {
+  it('is kept while the publish is retried, without reading the drop again', async () => {
     const kept: number[] = [];
     const disk = watching((operation) => {
       if (!isBuilt(operation)) return;
@@ -123,7 +123,7 @@ describe('what a daemon stores when it claims a drop', () => {
     await waitFor('nothing to be left of it', () => work().length === 0);
   });
 
-  it('is read again from the drop where it is gone when its publish is tried again', async () => {
+  it('is read again from the drop if it is missing when the publish is retried', async () => {
     let failed = 0;
     const disk = watching((operation) => {
       if (failed > 0 || !isBuilt(operation)) return;
@@ -142,7 +142,7 @@ describe('what a daemon stores when it claims a drop', () => {
     await waitFor('nothing to be left of it', () => work().length === 0);
   });
 
-  it('is no drop that leaves out what is gone by now: that is rejected, and the others published', async () => {
+  it('is not published for a thin drop whose omitted content was removed: only that drop is rejected', async () => {
     makeLayout(join(root, 'inbox', 'app:zero'), { layers: ['base'], tag: 'zero' });
     const base = sha256(layerBytes('base'));
     let builds = 0;

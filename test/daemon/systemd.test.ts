@@ -5,7 +5,7 @@ import { managerAddress, ServiceManager } from '#src/daemon/systemd.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
-describe('what is told to systemd', () => {
+describe('systemd notifications', () => {
   let heard: string;
   let path: string | undefined;
   let manager: ServiceManager | undefined;
@@ -36,7 +36,7 @@ describe('what is told to systemd', () => {
   };
   const lines = () => (existsSync(heard) ? readFileSync(heard, 'utf8').trimEnd().split('\n') : []);
 
-  it('is said in order, each in one message', async () => {
+  it('are sent in order, each in one message', async () => {
     const { manager, troubles } = open();
     manager.ready('Pulls at x');
     manager.reloading();
@@ -52,7 +52,7 @@ describe('what is told to systemd', () => {
     expect(troubles).to.deep.equal([]);
   });
 
-  it('is a sign of life, again and again, only while there is life', async () => {
+  it('are repeated as a watchdog signal only while the daemon is alive', async () => {
     const { manager } = open(40);
     let isAlive = true;
     manager.guard(() => isAlive);
@@ -77,7 +77,7 @@ describe('what is told to systemd', () => {
     expect(new Set(lines())).to.deep.equal(new Set(['/run/n|WATCHDOG=1|']));
   });
 
-  it('is nothing where nobody listens, or where nobody watches', async () => {
+  it('are not sent without a notify socket or without a watchdog', async () => {
     const { manager } = open(undefined, '');
     manager.ready('x');
     await manager.close();
@@ -87,7 +87,7 @@ describe('what is told to systemd', () => {
     expect(lines()).to.deep.equal([]);
   });
 
-  it('is trouble, told once, when it cannot be said', async () => {
+  it('are logged once when they cannot be sent', async () => {
     path = '/nowhere';
     const { manager, troubles } = open();
     manager.ready('x');
@@ -97,7 +97,7 @@ describe('what is told to systemd', () => {
     expect(troubles[0]).to.include('ENOENT');
   });
 
-  it('is told on after a message that could not even be begun with', async () => {
+  it('continue after a message that could not be started', async () => {
     const { manager, troubles } = open();
     // Linux takes no argument longer than 128 KiB: spawn throws instead of telling of an error.
     manager.ready('x'.repeat(200_000));
@@ -108,7 +108,7 @@ describe('what is told to systemd', () => {
     expect(lines()).to.deep.equal(['/run/n|STOPPING=1|STATUS=ends|']);
   });
 
-  it('goes where the environment says, which those we start do not inherit', () => {
+  it('go to the socket in the environment, which child processes do not inherit', () => {
     const environment = { NOTIFY_SOCKET: '/run/n', WATCHDOG_USEC: '60000000', HOME: '/' };
     expect(managerAddress(environment)).to.deep.equal({ socket: '/run/n', watchdogMs: 60_000 });
     expect(environment).to.deep.equal({ HOME: '/' });

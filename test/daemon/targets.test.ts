@@ -1,4 +1,4 @@
-/** The daemon with several targets: each has its own queue, and a receipt names them all. */
+/** The daemon with several targets: each has its own queue, and a receipt lists them all. */
 
 import {
   appendFileSync,
@@ -82,7 +82,7 @@ repositories:
   };
   const inStore = (double: S3Double) => checkStore(double);
 
-  it('publishes to each, and says so', async () => {
+  it('publishes to each target, and reports each', async () => {
     const { services } = await start('[local, eu, us]');
     drop('1');
     const { status, targets, snapshot } = await receipt();
@@ -97,7 +97,7 @@ repositories:
     await waitFor('the end', () => readdirSync(join(root, 'state/work')).length === 0);
   });
 
-  it('publishes to a store alone, and leaves the directory as it is', async () => {
+  it('publishes to a store alone, and leaves the directory unchanged', async () => {
     await start('[eu]');
     drop('1');
     const { status, targets } = await receipt();
@@ -107,7 +107,7 @@ repositories:
     expect(readRepository(join(root, 'published'), 'team~app')).to.equal(undefined);
   });
 
-  it('takes a thin drop that leaves out what the store has', async () => {
+  it('accepts a thin drop when the store has the omitted content', async () => {
     await start('[eu]');
     drop('1');
     await receipt();
@@ -123,7 +123,7 @@ repositories:
     expect(inStore(eu)).to.deep.equal(['1', '2']);
   });
 
-  it('publishes the parts of a bundle to the targets of each', async () => {
+  it('publishes the parts of a bundle to the targets of each repository', async () => {
     await start('[local, eu]');
     const content = new TestContent();
     const images = ['app:1', 'other:1'].map((tag) => ({
@@ -146,7 +146,7 @@ repositories:
     }
   });
 
-  it("holds back no target for another's trouble, and publishes to none twice", async () => {
+  it("does not block a target on another target's errors, and publishes to none twice", async () => {
     const { services } = await start('[local, eu, us]');
     let isDown = true;
     us.trouble = () => (isDown ? 503 : undefined);
@@ -179,7 +179,7 @@ repositories:
     await waitFor('no claim', () => readdirSync(join(root, 'inbox/.claimed')).length === 0);
   });
 
-  it('goes on after a crash with the targets that lack it', async () => {
+  it('resumes after a crash with the targets that lack the drop', async () => {
     const first = await start('[local, eu, us]');
     us.trouble = () => 503;
     drop('1');
@@ -195,7 +195,7 @@ repositories:
     expect(eu.objects.size, 'no second snapshot').to.equal(before);
   });
 
-  it('survives an archive that ends too early and cannot be given back, and publishes it when it is whole', async () => {
+  it('survives a truncated archive that cannot be returned, and publishes it when complete', async () => {
     const content = new TestContent();
     content.writeLayout(join(root, 'made'), [
       { image: content.image({ layers: ['base', 'app'] }), tag: '1' },
@@ -226,7 +226,7 @@ repositories:
     expect(bug).to.equal(undefined);
   });
 
-  it('ends on purpose when giving back an archive is a bug', async () => {
+  it('exits on purpose when returning an archive raises a bug', async () => {
     const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
       if (verb === 'link' && paths.endsWith('app:1.tar.gz')) throw new Error('made up');
     });
@@ -244,7 +244,7 @@ repositories:
     expect(message).to.equal('made up');
   });
 
-  it('raises a bug while content is staged again, instead of trying for ever', async () => {
+  it('raises a bug during re-staging instead of retrying forever', async () => {
     const { daemon, services } = await start('[eu]');
     const { run, roots } = services;
     let stagings = 0;
@@ -267,7 +267,7 @@ repositories:
     expect(stagings).to.equal(1);
   });
 
-  it('rejects what every target refuses, and names those that do', async () => {
+  it('rejects a drop that every target refuses, and names these targets', async () => {
     const { services } = await start('[local, eu]');
     drop('1');
     await receipt();

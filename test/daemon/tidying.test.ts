@@ -3,7 +3,7 @@ import type { Services } from '#src/daemon/services.js';
 import { Tidying } from '#src/daemon/tidying.js';
 import { DropdockError } from '#src/errors.js';
 
-describe('what is to be deleted', () => {
+describe('background deletion', () => {
   let busy: boolean;
   let begun: string[];
   let warned: string[];
@@ -41,7 +41,7 @@ describe('what is to be deleted', () => {
     failing = undefined;
   });
 
-  it('goes at once where nothing else is to be done, one after the other', async () => {
+  it('runs at once when idle, one item after the other', async () => {
     const tidying = open();
     tidying.want();
     expect(begun).to.deep.equal(['deleteMarked', 'emptyTrash']);
@@ -54,7 +54,7 @@ describe('what is to be deleted', () => {
     expect(begun.length).to.equal(4);
   });
 
-  it('waits while there is something that people wait for', async () => {
+  it('waits while user-visible work is pending', async () => {
     const tidying = open();
     busy = true;
     tidying.want();
@@ -68,7 +68,7 @@ describe('what is to be deleted', () => {
     await stopped;
   });
 
-  it('waits for 5 s at most', async () => {
+  it('waits at most 5 s', async () => {
     const real = globalThis.setTimeout;
     const timers: { work: () => void; ms: number }[] = [];
     globalThis.setTimeout = ((work: () => void, ms: number) => {
@@ -92,7 +92,7 @@ describe('what is to be deleted', () => {
     }
   });
 
-  it('does what is wanted before it stops, and nothing after it', async () => {
+  it('completes urgent deletions before it stops, and starts none afterwards', async () => {
     busy = true;
     const tidying = open();
     tidying.want();
@@ -104,7 +104,7 @@ describe('what is to be deleted', () => {
     expect(begun.length).to.equal(2);
   });
 
-  it('says what could not be deleted, but not that threads end with the daemon', async () => {
+  it('reports failed deletions, but not threads that end with the daemon', async () => {
     failing = new DropdockError('thread.failed', 'made to fail');
     const tidying = open();
     tidying.want();

@@ -1,4 +1,4 @@
-/** What the daemon does by itself every now and then: trouble is tried again, a bug ends the process. */
+/** The periodic tasks of the daemon: it retries after errors, and exits on a bug. */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -12,7 +12,7 @@ import { testDaemon, testServices } from '../support/service.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
-describe('the upkeep of a daemon', () => {
+describe('periodic maintenance of the daemon', () => {
   let running: Awaited<ReturnType<typeof testDaemon>> | undefined;
   afterEach(async () => {
     await running?.stop();
@@ -33,7 +33,7 @@ describe('the upkeep of a daemon', () => {
     return running;
   };
 
-  it('is tried again after trouble of the system', async () => {
+  it('is retried after a system error', async () => {
     let looks = 0;
     const { services, daemon } = await start((operation) => {
       if (++looks === 1) throw systemError('EIO', operation);
@@ -48,7 +48,7 @@ describe('the upkeep of a daemon', () => {
     expect(bug).to.equal(undefined);
   });
 
-  it('goes by the settings of the last reload', async () => {
+  it('uses the settings of the last reload', async () => {
     const root = tempDir();
     mkdirSync(join(root, 'inbox'));
     const services = await testServices(root, { disk: nodeDisk, yaml: 'retention: {grace: 0s}\n' });
@@ -69,7 +69,7 @@ describe('the upkeep of a daemon', () => {
     }
   });
 
-  it('ends the daemon where it meets a bug', async () => {
+  it('ends the daemon on a bug', async () => {
     const { daemon } = await start(() => {
       throw new Error('made up');
     });

@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: Pulp issue 3357, replayed on dropdock in front of your eyes. Nothing here is
- * staged but the disk: the real publisher runs, and its disk fails or is slow where we say so.
+ * `npm run demo`: Pulp issue 3357, reproduced on dropdock. Only the disk is simulated: the real publisher
+ * runs, and its disk fails or is slow at chosen points.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readlinkSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** The demonstration's reader: on a thread of its own, it looks until it is told to stop. */
+/** The reader of the demonstration: it reads on its own thread until it is stopped. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { crash } from '#src/crash.js';
 import { startReader } from '../support/looping-reader.js';

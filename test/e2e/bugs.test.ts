@@ -1,7 +1,7 @@
 /**
- * Goal: what nobody foresaw ends the process on purpose: with a line in the log, the code of bugs (which
- * systemd restarts), and nothing half done. Method: code is put into the daemon that fails where nobody
- * waits for it.
+ * Goal: an unexpected error ends the process on purpose: with a log line, the exit code for bugs (on
+ * which systemd restarts), and no partial state. Method: inject code into the daemon that fails outside
+ * any awaited call.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const whenThere = (file: string, code: string) => `
     timer.unref();
   }`;
 
-describe('a bug where nobody waits for it', () => {
+describe('a bug outside any awaited call', () => {
   afterEach(removeTempDirs);
 
   const failures = {
@@ -33,7 +33,7 @@ describe('a bug where nobody waits for it', () => {
     'an error of the system': `throw Object.assign(new Error('made up'), { code: 'EIO', syscall: 'read' });`,
   };
   for (const [what, code] of Object.entries(failures)) {
-    it(`ends the daemon with a line in its log and the code of bugs: ${what}`, async () => {
+    it(`ends the daemon with a log line and the exit code for bugs: ${what}`, async () => {
       const root = tempDir();
       mkdirSync(join(root, 'inbox'));
       const [trigger, log] = [join(root, 'now'), join(root, 'log')];

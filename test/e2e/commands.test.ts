@@ -1,4 +1,4 @@
-/** The commands, as a person or a script runs them. */
+/** The commands, as an operator or a script runs them. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -35,7 +35,7 @@ describe('dropdock', function () {
   const run = (...given: string[]) => dropdock(...given, '--root', root);
   const seen = (id: string) => readRepository(join(root, 'published'), id);
 
-  it('publish: takes a directory, leaves it where it is, and says what it did', async () => {
+  it('publish: publishes a directory, leaves it in place, and reports the result', async () => {
     const image = makeLayout(join(root, 'my-layout'), { layers: ['a'] });
     const { code, stdout } = await run('publish', join(root, 'my-layout'), '--as', 'team/app:2');
     expect(code).to.equal(0);
@@ -76,7 +76,7 @@ describe('dropdock', function () {
     expect(seen('mirror~team~b')?.tags).to.have.keys('2');
   });
 
-  it('publish: exit 1 when the content is refused, 2 when the command is wrong', async () => {
+  it('publish: exits with 1 when the content is refused, with 2 when the command is wrong', async () => {
     makeLayout(join(root, 'broken'), {});
     rmSync(join(root, 'broken/blobs'), { recursive: true });
     const refused = await run('publish', join(root, 'broken'), '--as', 'app:1');
@@ -89,7 +89,7 @@ describe('dropdock', function () {
     expect((await dropdock('config', '--config', '/nowhere.yaml')).code).to.equal(2);
   });
 
-  it('publish: exit 3 when the system fails, and nothing is lost', async () => {
+  it('publish: exits with 3 on a system error, and loses nothing', async () => {
     makeLayout(join(root, 'layout'), {});
     mkdirSync(join(root, 'published/web/app'), { recursive: true });
     const { code, stderr } = await run('publish', join(root, 'layout'), '--as', 'app');
@@ -97,7 +97,7 @@ describe('dropdock', function () {
     expect(stderr).to.contain('is not a symbolic link');
   });
 
-  it('status: shows what is published and what waits', async () => {
+  it('status: shows published repositories and waiting drops', async () => {
     expect((await run('status')).stdout).to.contain('Nothing is published yet');
     makeLayout(join(root, 'layout'), {});
     await run('publish', join(root, 'layout'), '--as', 'team/app');
@@ -111,7 +111,7 @@ describe('dropdock', function () {
     expect((await run('status', 'nobody')).code).to.equal(2);
   });
 
-  it('history: tells which snapshots were current, and why', async () => {
+  it('history: lists which snapshots were current, and why', async () => {
     for (const layer of ['a', 'b']) {
       rmSync(join(root, 'layout'), { recursive: true, force: true });
       makeLayout(join(root, 'layout'), { layers: [layer] });
@@ -127,7 +127,7 @@ describe('dropdock', function () {
       .and.to.contain('kept');
   });
 
-  it('verify: finds damage, and --repair puts right what can be', async () => {
+  it('verify: finds damage, and --repair repairs what has a good copy', async () => {
     const content = new TestContent();
     content.writeLayout(join(root, 'layout'), [{ image: content.image(), tag: '1' }]);
     await run('publish', join(root, 'layout'), '--as', 'app');
@@ -148,7 +148,7 @@ describe('dropdock', function () {
       .and.to.match(/foreign +.*stranger/);
   });
 
-  it('verify --repair: says which repository was busy, mends the others, and ends with 75', async () => {
+  it('verify --repair: reports a busy repository, repairs the others, and exits with 75', async () => {
     const config = join(root, 'c.yaml');
     writeFileSync(config, 'lock: {wait: 0s}\nretention: {keep: 1, grace: 0s}\n');
     makeLayout(join(root, 'layout'), { layers: ['a'] });
@@ -165,7 +165,7 @@ describe('dropdock', function () {
     expect([mended, findings]).to.deep.equal([['app: placed the link for Crane'], []]);
     expect(notRepaired).to.have.length(1);
     expect(notRepaired[0].id).to.equal('part');
-    // Not ours: waiting helps nobody.
+    // Not ours: waiting does not help.
     symlinkSync('/nowhere', join(root, 'published/web/stranger'));
     const strange = await repair();
     expect([strange.code, JSON.parse(strange.stdout).notRepaired[0].id]).to.deep.equal([
@@ -174,7 +174,7 @@ describe('dropdock', function () {
     ]);
   });
 
-  it('clean --dry-run: says what would go and what keeps the rest, and removes nothing', async () => {
+  it('clean --dry-run: lists what would be removed and what retains the rest, and removes nothing', async () => {
     const config = join(root, 'c.yaml');
     writeFileSync(config, 'retention: {keep: 5, grace: 0s}\n');
     for (const layer of ['a', 'b', 'c']) {
@@ -195,7 +195,7 @@ describe('dropdock', function () {
     expect(seen('app')?.tags).to.have.keys('1.0');
   });
 
-  it('clean: rids what is published of what was taken away, and the disk of it too', async () => {
+  it('clean: removes untagged content from the published tree and from the disk', async () => {
     const config = join(root, 'c.yaml');
     writeFileSync(config, 'retention: {keep: 3, grace: 1h}\n');
     const configured = (...given: string[]) => run(...given, '--config', config);
@@ -226,7 +226,7 @@ describe('dropdock', function () {
     expect((await run('verify')).stdout).to.contain('0 problems');
   });
 
-  it('config: shows each setting and where it came from', async () => {
+  it('config: shows each setting and its origin', async () => {
     const config = join(root, 'c.yaml');
     writeFileSync(config, 'settle:\n  quiet: 3s\n');
     const { stdout } = await run('config', '--config', config);
@@ -236,20 +236,20 @@ describe('dropdock', function () {
       .and.to.match(/retention.keep +3 +\(default\)/);
   });
 
-  it('init: makes the directories', async () => {
+  it('init: creates the directories', async () => {
     expect((await run('init')).code).to.equal(0);
     for (const path of ['inbox/.claimed', 'published/web', 'state/content']) {
       expect(existsSync(join(root, path)), path).to.equal(true);
     }
   });
 
-  it('run: has an end when nobody reads its output any more', async () => {
+  it('run: exits when the reader of its output is gone', async () => {
     const daemon = await DaemonProcess.start(root);
     daemon.child.stdout?.pause();
     expect(await daemon.stop()).to.equal(0);
   });
 
-  it('shows progress with bytes, rate and what it is doing', () => {
+  it('shows progress with bytes, rate and current step', () => {
     const gib = 1024 ** 3;
     expect(describeProgress('reading', gib, 2 * gib, 2000)).to.equal(
       'reading [############------------] 1 GiB of 2 GiB, 512 MiB/s',

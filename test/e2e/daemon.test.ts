@@ -1,4 +1,4 @@
-/** The daemon as a process: what it takes, what it leaves alone, how it ends. */
+/** The daemon as a process: what it publishes, what it ignores, how it exits. */
 import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -31,14 +31,14 @@ describe('the daemon', function () {
   const receiptsCount = (count: number) =>
     waitFor(`${count} receipts`, () => receipts(root).length >= count && receipts(root));
 
-  it('publishes what lay there before it started', async () => {
+  it('publishes drops that were there before it started', async () => {
     makeLayout(join(inbox, 'early:1'));
     daemon = await DaemonProcess.start(root);
     await receiptsCount(1);
     expect(readRepository(published, 'early')?.tags).to.have.keys('1');
   });
 
-  it('answers the same drop twice with unchanged and no new snapshot', async () => {
+  it('reports a repeated drop as unchanged and creates no snapshot', async () => {
     daemon = await DaemonProcess.start(root);
     makeLayout(join(inbox, 'app:1'));
     await receiptsCount(1);
@@ -50,7 +50,7 @@ describe('the daemon', function () {
     expect(readdirSync(join(published, 'master', 'app'))).to.deep.equal([first]);
   });
 
-  it('publishes within one scan period with the watcher off', async () => {
+  it('publishes within one scan interval without the watcher', async () => {
     const yaml = 'settle: {quiet: 100ms}\ninbox: {watch: false, scan: 4s}\n';
     daemon = await DaemonProcess.start(root, { yaml });
     makeLayout(join(root, 'aside'));
@@ -61,7 +61,7 @@ describe('the daemon', function () {
     expect(performance.now() - droppedAt).to.be.lessThan(7000);
   });
 
-  it('rejects a wrong digest, keeps the drop whole, and says which file', async () => {
+  it('rejects a wrong digest, keeps the drop complete, and names the file', async () => {
     daemon = await DaemonProcess.start(root);
     const content = new TestContent();
     const image = content.image({ layers: ['a'] });
@@ -79,7 +79,7 @@ describe('the daemon', function () {
     await waitFor('the line', () => line.test(daemon?.output ?? ''));
   });
 
-  it('waits for what is missing, then rejects with the list of it', async () => {
+  it('waits for missing files, then rejects the drop with a list of them', async () => {
     daemon = await DaemonProcess.start(root, { yaml: 'settle: {quiet: 50ms, timeout: 1s}\n' });
     const content = new TestContent();
     const image = content.image({ layers: ['a'] });
@@ -91,7 +91,7 @@ describe('the daemon', function () {
     expect(receipt?.message).to.contain(missing[0]).and.to.contain(image.digest);
   });
 
-  it('rejects a name that is none, and leaves strangers alone but says so', async () => {
+  it('rejects an invalid name, and leaves unknown entries alone but logs them', async () => {
     daemon = await DaemonProcess.start(root);
     makeLayout(join(inbox, 'Not A Name'));
     writeFileSync(join(inbox, 'notes.txt'), 'hello');
@@ -101,7 +101,7 @@ describe('the daemon', function () {
     expect(readdirSync(inbox)).to.include('notes.txt');
   });
 
-  it('ends on SIGTERM with 0, and what it did not get to is published by the next', async () => {
+  it('exits with 0 on SIGTERM, and the next daemon publishes the remaining drops', async () => {
     daemon = await DaemonProcess.start(root);
     for (let n = 0; n < 20; n++) makeLayout(join(inbox, `app${n % 5}:${n}`), { layers: [`l${n}`] });
     await receiptsCount(1);
@@ -115,7 +115,7 @@ describe('the daemon', function () {
     }
   });
 
-  it('shares one root with another daemon: 200 drops, each published once', async () => {
+  it('shares one root with another daemon: publishes each of 200 drops once', async () => {
     daemon = await DaemonProcess.start(root);
     const other = await DaemonProcess.start(root);
     const aside = join(root, 'aside');
@@ -140,7 +140,7 @@ describe('the daemon', function () {
     expect((await dropdock('verify', '--root', root)).code).to.equal(0);
   });
 
-  it('takes over from a daemon that was killed', async () => {
+  it('takes over from a killed daemon', async () => {
     daemon = await DaemonProcess.start(root);
     for (let n = 0; n < 30; n++) makeLayout(join(inbox, `app:${n}`), { layers: [`l${n}`] });
     await receiptsCount(1);
@@ -156,7 +156,7 @@ describe('the daemon', function () {
     expect(drops.size).to.equal(30);
   });
 
-  it('publishes a drop that lacks a layer its repository has, and no other one', async () => {
+  it('publishes a drop without a layer that its repository has, and no other one', async () => {
     daemon = await DaemonProcess.start(root, { yaml: 'settle: {quiet: 50ms, timeout: 700ms}\n' });
     const content = new TestContent();
     content.writeLayout(join(inbox, 'app'), [

@@ -49,7 +49,7 @@ describe('many downloads', function () {
   const opened = () => openCount(daemon.child.pid, LAYER);
   const noneIsOpen = () => waitFor('all files to be closed', () => opened() === 0);
 
-  it('are all whole, in memory that does not grow with what is sent', async () => {
+  it('are all complete, and memory does not grow with the bytes sent', async () => {
     const { pid } = daemon.child;
     const before = residentMiB(pid);
     let peak = before;
@@ -67,7 +67,7 @@ describe('many downloads', function () {
     await noneIsOpen();
   });
 
-  it('by clients that read nothing hold one piece each, and free all when they go', async () => {
+  it('by clients that do not read hold one buffer each, and free everything on disconnect', async () => {
     const { pid } = daemon.child;
     const before = residentMiB(pid);
     for (let n = 0; n < CLIENTS; n++) download({ reads: false });

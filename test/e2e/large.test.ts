@@ -1,4 +1,4 @@
-/** Large drops in little memory, and an event loop that never waits for them. */
+/** Large drops with little memory, and an event loop that they never block. */
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -97,7 +97,7 @@ describe('a large drop', function () {
     expect(receipt?.ingested).to.include({ linked: 5 });
   });
 
-  it('of 5 GiB in one archive is published in as little', async () => {
+  it('of 5 GiB in one archive is published with the same heap', async () => {
     const root = tempDir();
     makeLargeArchive(join(root, 'aside.tar'), join(root, 'small'));
     daemon = await DaemonProcess.start(root, { nodeOptions: ['--max-old-space-size=64'] });

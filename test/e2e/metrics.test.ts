@@ -1,4 +1,4 @@
-/** Metrics and health of real processes, judged by Prometheus' own tool. */
+/** Metrics and health of real processes, checked with Prometheus' own tool. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -59,7 +59,7 @@ describe('metrics and health of a process', function () {
     expect(status, `${stdout}${stderr}`).to.equal(0);
   }
 
-  it('tells what was published and pulled, on an address of its own', async () => {
+  it('reports publishes and pulls on a separate address', async () => {
     const daemon = await start(`${LISTEN}registry: {listen: "127.0.0.1:0", anonymous: true}\n`);
     makeLayout(dropPath(root, 'team/app:1.0'));
     makeLayout(dropPath(root, 'NO:1.0'));
@@ -86,7 +86,7 @@ describe('metrics and health of a process', function () {
     promtool(['check', 'metrics'], text);
   });
 
-  it('says on both addresses that it is not ready, and alive, when its inbox is gone', async () => {
+  it('reports on both addresses that it is alive but not ready when its inbox is missing', async () => {
     const htpasswd = join(root, 'htpasswd');
     writeHtpasswd(htpasswd, { alice: 'secret' });
     const registry = `registry: {listen: "127.0.0.1:0", anonymous: false, htpasswd: "${htpasswd}"}\n`;
@@ -108,7 +108,7 @@ describe('metrics and health of a process', function () {
     await waitFor('it to be ready', async () => (await ask(daemon.url, '/readyz')).status === 200);
   });
 
-  it('of the endpoint alone are its pulls; an address that is taken stops nobody', async () => {
+  it('of the endpoint alone count its pulls; a metrics address in use does not stop it', async () => {
     const publisher = await start('registry: {listen: null}\n');
     makeLayout(dropPath(root, 'team/app:1.0'));
     await waitFor('it', () => receipts(root).length === 1);
@@ -132,7 +132,7 @@ describe('metrics and health of a process', function () {
     promtool(['check', 'metrics'], text);
   });
 
-  it('is alerted about: Prometheus takes the rules, and they fire when they should', () => {
+  it('work with the alert rules: Prometheus accepts the rules, and they fire when they should', () => {
     promtool(['check', 'rules', RULES]);
     const rules = parse(readFileSync(RULES, 'utf8')).groups[0].rules as Rule[];
     const alert = (alertname: string, time: string, labels?: Rule['labels'], value = '') => {

@@ -1,4 +1,4 @@
-/** The page in a real browser: with a keyboard alone, without scripts, live, and under attack. */
+/** The page in a real browser: keyboard only, without scripts, with live updates, and with hostile names. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -50,7 +50,7 @@ describe('the page in a browser', function () {
     daemon.set();
   });
 
-  it('is walked with the keyboard alone, and what has the focus is seen', async () => {
+  it('works with the keyboard alone, and shows the focus', async () => {
     const page = await browser.visit(url, { permissions: ['clipboard-read', 'clipboard-write'] });
     const focused = () => page.evaluate<string>('document.activeElement.textContent.trim()');
     /** Presses Tab until this has the focus, at most so often as there is something to focus. */
@@ -85,7 +85,7 @@ describe('the page in a browser', function () {
     await page.context().close();
   });
 
-  it('does all but live without scripts', async () => {
+  it('works without scripts, except for live updates', async () => {
     daemon.set(knownDrop('team/app', { kind: 'waiting', state: 'waiting', reason: 'why-so' }));
     const page = await browser.visit(url, { javaScriptEnabled: false });
     expect(await page.locator('aside').textContent())
@@ -106,7 +106,7 @@ describe('the page in a browser', function () {
     await page.context().close();
   });
 
-  it('withstands the worst names there can be', async () => {
+  it('survives hostile names', async () => {
     const hostile = { reason: EVIL, hint: EVIL, code: EVIL, repositories: [] };
     daemon.moving = true;
     daemon.set(
@@ -136,7 +136,7 @@ describe('the page in a browser', function () {
     await page.context().close();
   });
 
-  it('fits on a telephone, in the dark, and does not move while it loads', async () => {
+  it('fits on a phone, supports dark mode, and does not shift while loading', async () => {
     const progress = { done: 1, total: 3 };
     daemon.set(
       knownDrop(`team/${'long-'.repeat(30)}name`, {
@@ -168,7 +168,7 @@ describe('the page in a browser', function () {
     }
   });
 
-  it('is live: what is dropped appears, runs, and is published or refused, without reloading', async () => {
+  it('updates live: a drop appears, runs, and is published or rejected without a reload', async () => {
     const own = join(root, 'daemon');
     mkdirSync(own);
     const process = await DaemonProcess.start(own, {

@@ -1,7 +1,7 @@
 /**
- * Goal: a drop whose writer pauses is taken as soon as it has been quiet after its last byte, like every
- * other. Method: it is written in parts, by one open file, each part after the daemon was seen to wait for
- * the rest; by itself the daemon would look again in ten minutes only.
+ * Goal: a drop whose writer pauses is claimed as soon as it has been quiet after its last byte, like
+ * every other drop. Method: write it in parts through one open file, each part after the daemon was seen
+ * waiting for the rest; its next periodic scan is ten minutes away.
  */
 import { execFileSync } from 'node:child_process';
 import { closeSync, cpSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
@@ -68,7 +68,7 @@ describe('a writer that pauses', function () {
   for (const [extension, pack] of Object.entries(packings)) {
     // That a plain tar waits is said once.
     for (const pauses of extension === 'tar' ? [1] : [1, 3]) {
-      it(`has its ${extension} taken after its last byte, with ${pauses} pauses`, async () => {
+      it(`has its ${extension} claimed after the last byte, with ${pauses} pauses`, async () => {
         const drop = `p${pauses}${extension.replace('.', '-')}:1.${extension}`;
         const bytes = pack();
         const part = Math.ceil(bytes.length / (pauses + 1));
@@ -88,7 +88,7 @@ describe('a writer that pauses', function () {
     ['all blobs', 'blobs'],
     ['its index', 'index.json'],
   ] as const) {
-    it(`has its layout taken after ${what}`, async () => {
+    it(`has its layout claimed after ${what}`, async () => {
       const whole = join(root, 'whole');
       rmSync(whole, { recursive: true, force: true });
       const image = makeLayout(whole, { layers: [left] });

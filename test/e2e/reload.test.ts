@@ -1,4 +1,4 @@
-/** SIGHUP: settings, log level, log file, passwords; and what a mistake in the settings does. */
+/** SIGHUP: settings, log level, log file, passwords; and the effect of invalid settings. */
 import {
   existsSync,
   openSync,
@@ -52,7 +52,7 @@ describe('a reload', function () {
     await waitFor('the receipt', () => receipts(root).length > count);
   }
 
-  it('makes settings hold that may change, and names those that wait for a restart', async () => {
+  it('applies settings that may change, and names those that need a restart', async () => {
     daemon = await DaemonProcess.start(root, { yaml: `${QUICK}registry: {${LISTEN}}\n` });
     await publish('app:1');
     const passwords = join(root, 'htpasswd');
@@ -81,7 +81,7 @@ describe('a reload', function () {
     expect(receipts(root)[1]).to.include({ status: 'rejected', code: 'tag.immutable' });
   });
 
-  it('changes what the next publish does', async () => {
+  it('changes the next publish', async () => {
     const yaml = (keep: number) =>
       `${QUICK}registry: {${LISTEN}}\nretention: {keep: ${keep}, grace: 0s}\n`;
     const snapshots = () => readdirSync(join(root, 'published', 'master', 'app')).length;
@@ -95,7 +95,7 @@ describe('a reload', function () {
     await waitFor('one snapshot', () => snapshots() === 1);
   });
 
-  it('changes nothing where the settings are wrong, and says in which line', async () => {
+  it('changes nothing when the settings are invalid, and reports the line', async () => {
     daemon = await DaemonProcess.start(root);
     const wrong = 'log:\n  level: debug\n  format: loud\n';
     const said = await reload(wrong, 'settings.refused');
@@ -107,13 +107,13 @@ describe('a reload', function () {
     expect(daemon.output).not.to.contain(' debug ');
   });
 
-  it('does not take a file that is gone for one that says nothing', async () => {
+  it('does not treat a missing file as an empty one', async () => {
     daemon = await DaemonProcess.start(root);
     expect(await reload(undefined, 'settings.refused')).to.contain('ENOENT');
     await publish('app:1');
   });
 
-  it('goes on in a new log file where logrotate has renamed the old one', async () => {
+  it('continues in a new log file after logrotate renamed the old one', async () => {
     const log = join(root, 'dropdock.log');
     const text = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '');
     const yaml = `${QUICK}log: {file: ${log}}\n`;
@@ -132,7 +132,7 @@ describe('a reload', function () {
     expect(daemon.output).to.equal('');
   });
 
-  it('is not needed for the daemon to live on while the disk of its log is full', async () => {
+  it('is not needed for the daemon to survive a full log disk', async () => {
     const log = join(root, 'dropdock.log');
     symlinkSync('/dev/full', log);
     daemon = await DaemonProcess.start(root, { yaml: `${QUICK}log: {file: ${log}}\n` });
@@ -144,8 +144,8 @@ describe('a reload', function () {
   });
 });
 
-describe('under journald', () => {
-  it('lines have priorities, and no time', async () => {
+describe('log lines under journald', () => {
+  it('have priorities and no timestamps', async () => {
     const root = tempDir();
     const output = join(root, 'output');
     const fd = openSync(output, 'a');

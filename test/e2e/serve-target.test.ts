@@ -1,4 +1,4 @@
-/** `dropdock serve --target` as a process: no directory, a store that comes and goes, what is logged. */
+/** `dropdock serve --target` as a process: no directory, a store with outages, and what is logged. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -49,7 +49,7 @@ describe('dropdock serve --target', function () {
     return code === undefined ? String(status) : `${status} ${code}`;
   };
 
-  it('needs no directory, and makes none', async () => {
+  it('needs no directory, and creates none', async () => {
     const { url } = await serve('blobs: stream');
     expect(await said(TAG)).to.equal('200');
     const { body } = await ask(url, BLOB);
@@ -60,7 +60,7 @@ describe('dropdock serve --target', function () {
     expect(readdirSync(root)).to.deep.equal(['test.yaml']);
   });
 
-  it('goes on without the store, says so once, and finds it again', async () => {
+  it('keeps running without the store, logs that once, and reconnects', async () => {
     const running = await serve('blobs: stream, pointerAge: 0s');
     expect(await said(TAG)).to.equal('200');
     store.trouble = () => 'cut before';
@@ -80,7 +80,7 @@ describe('dropdock serve --target', function () {
     expect(running.output).to.not.contain('registry.error');
   });
 
-  it('says at its start that the store cannot be reached, and serves when it can', async () => {
+  it('reports at startup that the store is unreachable, and serves once it is reachable', async () => {
     store.trouble = () => 403;
     const running = await serve('blobs: stream');
     await waitFor('the line', () => running.output.includes('registry.away'));
@@ -91,7 +91,7 @@ describe('dropdock serve --target', function () {
     expect(running.output).to.contain('registry.back');
   });
 
-  it('waits for no store that takes a request and does not answer', async () => {
+  it('does not wait for a store that accepts a request and never answers', async () => {
     await serve('blobs: stream');
     expect(await said(TAG)).to.equal('200');
     store.trouble = ({ key }) => (key.includes('/blobs/') ? 'silent after' : undefined);
@@ -100,7 +100,7 @@ describe('dropdock serve --target', function () {
     expect(await said(BLOB)).to.equal('200');
   });
 
-  it('leads to the store by URLs that hold no secret, and logs none of them', async () => {
+  it('redirects to the store with URLs that contain no secret, and logs none of them', async () => {
     const running = await serve('signedFor: 60s');
     const { status, headers } = await ask(running.url, BLOB);
     expect(status).to.equal(307);
@@ -112,7 +112,7 @@ describe('dropdock serve --target', function () {
     expect(running.output).to.not.contain('X-Amz-Signature');
   });
 
-  it('names what there is when the target is none', async () => {
+  it('lists the existing targets when the target is unknown', async () => {
     const main = new URL('../../dist/main.js', import.meta.url).pathname;
     const given = ['serve', '--target', 'nowhere', '--root', join(root, 'x')];
     const failure = await tool(process.execPath, main, ...given).catch((error: Error) => error);

@@ -1,4 +1,4 @@
-/** The endpoint as a process: who may run it, where it listens, what it survives, how it ends. */
+/** The endpoint as a process: permissions, listen addresses, error handling, shutdown. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
@@ -54,7 +54,7 @@ describe('dropdock serve', function () {
     taken = undefined;
   }
 
-  it('reads a tree that it cannot write to, as a user who owns nothing of it', async function () {
+  it('serves a tree that it cannot write to, as a user that owns none of it', async function () {
     needRoot(this);
     needTools(this, 'setpriv');
     const config = join(root, 'test.yaml');
@@ -91,7 +91,7 @@ describe('dropdock serve', function () {
     expect(readdirSync(join(root, 'state', 'locks', '.owners'))).to.deep.equal([]);
   });
 
-  it('listens on the socket that systemd hands over, and only if it is meant', async () => {
+  it('listens on the socket passed by systemd, and only if the socket is meant for it', async () => {
     const port = await take();
     const config = join(root, 'test.yaml');
     writeFileSync(config, registryYaml('listen: "127.0.0.1:0"'));
@@ -121,7 +121,7 @@ describe('dropdock serve', function () {
     await endOf(other.child);
   });
 
-  it('listens at the path of a socket, also where a killed one left its own', async () => {
+  it('listens on a Unix socket path, also after a killed process left its socket', async () => {
     const path = join(root, 'socket');
     const yaml = registryYaml(`listen: ${path}`);
     for (let time = 0; time < 2; time++) {
@@ -135,7 +135,7 @@ describe('dropdock serve', function () {
     expect(existsSync(path)).to.equal(false);
   });
 
-  it('ends with exit code 3 where its address is taken', async () => {
+  it('exits with code 3 when its address is in use', async () => {
     const config = join(root, 'test.yaml');
     writeFileSync(config, registryYaml(`listen: "127.0.0.1:${await take()}"`));
     const child = spawn(process.execPath, [MAIN, 'serve', '--root', root, '--config', config]);
@@ -148,7 +148,7 @@ describe('dropdock serve', function () {
     expect(said).to.contain('EADDRINUSE');
   });
 
-  it('is no reason for `run` not to publish: it listens when the address is free', async () => {
+  it('does not stop `run` from publishing: it listens when the address is free', async () => {
     const port = await take();
     const yaml = registryYaml(`listen: "127.0.0.1:${port}"`);
     daemon = await DaemonProcess.start(root, { yaml: `${yaml}log: {level: debug}\n` });
@@ -166,7 +166,7 @@ describe('dropdock serve', function () {
   });
 
   for (const command of ['run', 'serve'] as const) {
-    it(`lets a download end after SIGTERM, and then ends itself (${command})`, async () => {
+    it(`finishes a running download after SIGTERM, then exits (${command})`, async () => {
       resize(blob(), 256 * 1024 * 1024);
       const yaml = `${QUICK}shutdown: {wait: 90s}\n`;
       daemon = await DaemonProcess.start(root, { command, yaml });
@@ -202,7 +202,7 @@ describe('dropdock serve', function () {
     }).timeout(120_000);
   }
 
-  it('reads passwords again at SIGHUP', async () => {
+  it('rereads passwords on SIGHUP', async () => {
     const passwords = join(root, 'htpasswd');
     writeHtpasswd(passwords, { alice: 'one' });
     const yaml = registryYaml(`listen: "127.0.0.1:0", htpasswd: ${passwords}, anonymous: false`);

@@ -1,4 +1,4 @@
-/** `dropdock status`: what an operator sees of a daemon at work, from another process. */
+/** `dropdock status`: the state of a running daemon, read from another process. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -42,7 +42,7 @@ describe('status', function () {
   const drop = (name: string, ...layers: string[]) =>
     makeLayout(join(root, 'inbox', name), { layers });
 
-  it('tells why a drop waits, what was refused, and that a daemon works', async () => {
+  it('shows why a drop waits, what was rejected, and that a daemon is running', async () => {
     daemon = await DaemonProcess.start(root, { yaml: 'settle: {quiet: 50ms, timeout: 10m}\n' });
     drop('good:1', 'one');
     const { digest } = drop('thin:1', 'two');
@@ -69,7 +69,7 @@ describe('status', function () {
     expect(after.stdout).to.contain('No daemon is running on this tree');
   });
 
-  it('does not believe what a daemon said that was killed', async () => {
+  it('ignores the status of a killed daemon', async () => {
     daemon = await DaemonProcess.start(root);
     await waitFor('its board', async () => (await status()).daemons.length === 1);
     await daemon.stop('SIGKILL');
@@ -79,7 +79,7 @@ describe('status', function () {
     await waitFor('one board', () => readdirSync(join(root, 'state/boards')).length === 1);
   });
 
-  it('counts what several repositories serve as shared, what one does as its own', async () => {
+  it('counts content of several repositories as shared, and of one as its own', async () => {
     for (const [name, layer] of [
       ['a', 'only a'],
       ['b', 'only b'],
@@ -98,7 +98,7 @@ describe('status', function () {
     expect((await status('a')).repositories).to.deep.equal([a]);
   });
 
-  it('--watch goes on until it is interrupted', async () => {
+  it('--watch runs until it is interrupted', async () => {
     const child = spawn(process.execPath, [MAIN, 'status', '--watch', '--root', root]);
     let text = '';
     child.stdout.on('data', (data) => {
@@ -111,7 +111,7 @@ describe('status', function () {
     expect(text).to.not.contain('\x1b');
   });
 
-  it('names places on this host as they are, and not as the page does', () => {
+  it('shows real paths of this host, unlike the page', () => {
     const reason = '<inbox>/app <other>';
     const board = { drop: 'app', state: 'waiting', sinceMs: 0, reason } as const;
     const seen = toInboxReport(
@@ -130,7 +130,7 @@ describe('status', function () {
     hint: 'Copy it again.',
   };
 
-  it('as text has a bar for what runs, and says how many more there are', () => {
+  it('as text shows progress bars, and how many further entries there are', () => {
     const nowMs = Date.UTC(2026, 10, 24, 12);
     const sinceMs = nowMs - 10_000;
     const running = { drop: 'big', state: 'publishing', sinceMs } as const;

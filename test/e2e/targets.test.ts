@@ -1,4 +1,4 @@
-/** The commands on object stores: publish, look, change, check, clean, copy. */
+/** The commands on object stores: publish, status, history, edits, verify, clean, copy. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -108,7 +108,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
   };
   const here = () => Object.keys(readRepository(join(root, 'published'), 'team~app')?.tags ?? {});
 
-  it('publish, look, roll back, untag and remove where they are told to', async () => {
+  it('publish, inspect, roll back, untag and remove on the given target', async () => {
     const { targets } = await publish('1');
     expect(targets.eu).to.include({ status: 'published' });
     await publish('2');
@@ -139,7 +139,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
     expect((await run('status', [], { target: 'nowhere' })).code).to.include('local, eu, us');
   });
 
-  it('verify finds what is lost, and copy brings it back', async () => {
+  it('verify finds lost content, and copy restores it', async () => {
     await publish('1');
     const verified = { target: 'eu', files: 4, findings: [] };
     expect((await run('verify', [], { target: 'eu' })).json).to.deep.equal(verified);
@@ -171,7 +171,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
     expect((await run('verify', [])).json.findings).to.deep.equal([]);
   });
 
-  it('copy goes on where it was cut short, and makes what diverged the same', async () => {
+  it('copy resumes after an interruption, and overwrites diverged repositories', async () => {
     await publish('1');
     await publish('2');
     let puts = 0;
@@ -191,7 +191,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
     expect(checkStore(us)).to.deep.equal(['1', '2']);
   });
 
-  it('clean says what would go in each', async () => {
+  it('clean lists what it would remove from each target', async () => {
     await publish('1');
     const { json } = await run('clean', [], { dryRun: true, target: 'eu' });
     expect(json.targets.eu).to.include({ files: 0, bytes: 0 });
@@ -199,7 +199,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
     expect((await run('clean', [])).json.targets).to.have.keys('eu', 'us');
   });
 
-  it('say nothing of the secret, and take --target on the command line', async () => {
+  it('reveal no secret, and accept --target on the command line', async () => {
     await publish('1');
     const shown = await dropdock('config', '--root', root, '--config', config);
     expect(shown.stdout).to.include('targets eu: ').and.not.to.include('hush');

@@ -1,4 +1,4 @@
-/** Tokens of several processes over one tree: the daemon's, of endpoints that may read its key and that may not. */
+/** Tokens of several processes on one tree: the daemon, and endpoints with and without access to its key. */
 import { chmodSync, copyFileSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -51,7 +51,7 @@ describe('tokens of several endpoints', function () {
   const pull = async ({ url }: DaemonProcess, text: string) =>
     (await ask(url, TAG, { headers: { authorization: `Bearer ${text}` } })).status;
 
-  it('are one another’s where the key in the state can be read, and outlive each of them', async () => {
+  it('are accepted by all processes that can read the key, and survive each of them', async () => {
     const serve = await start({ command: 'serve' });
     expect(existsSync(keys())).to.equal(false);
     expect(serve.output).to.match(/registry\.tokens key=memory hint=/);
@@ -69,7 +69,7 @@ describe('tokens of several endpoints', function () {
     expect(await pull(await start({ command: 'serve' }), shared)).to.equal(200);
   });
 
-  it('are void, all of them, when the key is taken away and the daemon told', async () => {
+  it('all become invalid when the key is deleted and the daemon reloads', async () => {
     const daemon = await start({ command: 'run' });
     const old = await token(daemon);
     rmSync(keys());
@@ -79,7 +79,7 @@ describe('tokens of several endpoints', function () {
     expect(await pull(daemon, await token(daemon))).to.equal(200);
   });
 
-  it('outlive a reload, also one that names another key and is undone', async () => {
+  it('survive a reload, also one that names another key and is reverted', async () => {
     const daemon = await start({ command: 'run' });
     const old = await token(daemon);
     const reload = async (more: string, line: RegExp) => {
@@ -98,7 +98,7 @@ describe('tokens of several endpoints', function () {
     expect(await pull(daemon, old)).to.equal(200);
   });
 
-  it('of a process that can read no key are its own; with registry.tokenKey they are shared', async function () {
+  it('of a process without access to the key are private; with registry.tokenKey they are shared', async function () {
     needTools(this, 'setpriv');
     if (process.getuid?.() !== 0) this.skip();
     chmodSync(root, 0o755);
@@ -126,7 +126,7 @@ describe('tokens of several endpoints', function () {
     expect(await pull(denied, await token(denied))).to.equal(200);
   });
 
-  it('are not made where there are no passwords: nothing is written', async () => {
+  it('are not issued without passwords: nothing is written', async () => {
     const daemon = await start({ yaml: `${QUICK}registry: {listen: "127.0.0.1:0"}\n` });
     expect((await ask(daemon.url, TAG)).status).to.equal(200);
     expect((await ask(daemon.url, '/v2/token')).status).to.equal(404);

@@ -1,4 +1,4 @@
-/** Unpacking is as strict as the strictest client: what it lets through, everybody can read. */
+/** Decompression is as strict as the strictest client, so that every client can read what it accepts. */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
@@ -45,12 +45,12 @@ for (const [name, [compression, make]] of Object.entries(makers)) {
     const packed = make(CONTENT);
 
     for (const size of [1, 7, 1000, 1 << 20]) {
-      it(`gives all bytes, handed over in pieces of ${size}`, async () => {
+      it(`returns all bytes, given input in pieces of ${size}`, async () => {
         expect((await unpack(packed, compression, size)).equals(CONTENT)).to.equal(true);
         expect((await unpack(make(Buffer.alloc(0)), compression, size)).length).to.equal(0);
       });
 
-      it(`takes several members for one, in pieces of ${size}`, async () => {
+      it(`reads several members as one stream, in pieces of ${size}`, async () => {
         const both = await unpack(Buffer.concat([packed, make(SMALL)]), compression, size);
         expect(both.equals(Buffer.concat([CONTENT, SMALL]))).to.equal(true);
       });
@@ -61,14 +61,14 @@ for (const [name, [compression, make]] of Object.entries(makers)) {
         ['text', Buffer.from('something else')],
         ['a member behind zero bytes', Buffer.concat([Buffer.alloc(9), make(SMALL)])],
       ] as const) {
-        it(`refuses ${what} behind the end, in pieces of ${size}`, async () => {
+        it(`rejects ${what} after the end, in pieces of ${size}`, async () => {
           const error = await refusalOf(unpack(Buffer.concat([packed, rest]), compression, size));
           expect(error.code).to.be.oneOf(['archive.damaged', 'archive.truncated']);
         });
       }
     }
 
-    it('tells of every length that it is too short', async () => {
+    it('reports every truncated length as too short', async () => {
       const short = make(SMALL);
       for (let length = compression === 'zstd' ? 1 : 0; length < short.length; length++) {
         const { code } = await refusalOf(unpack(short.subarray(0, length), compression, 5));
@@ -76,7 +76,7 @@ for (const [name, [compression, make]] of Object.entries(makers)) {
       }
     });
 
-    it('lets no flipped bit through that changes what is in it, or a checksum', async () => {
+    it('detects every flipped bit that changes the content or a checksum', async () => {
       const short = make(SMALL);
       for (let bit = 0; bit < short.length * 8; bit++) {
         const spoiled = Buffer.from(short);
@@ -93,7 +93,7 @@ for (const [name, [compression, make]] of Object.entries(makers)) {
       }
     });
 
-    it('passes on what is thrown at what it gives', async () => {
+    it('rethrows an error of its consumer', async () => {
       const stop = new Error('enough');
       let thrown: unknown;
       try {
@@ -109,7 +109,7 @@ for (const [name, [compression, make]] of Object.entries(makers)) {
 }
 
 describe('decompress: zstd', () => {
-  it('passes over skippable frames, wherever they lie', async () => {
+  it('skips skippable frames at any position', async () => {
     const skip = skippableFrame(randomBytes(700));
     const frame = zstdFrame(SMALL, { checksum: false });
     const bytes = Buffer.concat([skip, frame, skippableFrame(Buffer.alloc(0)), frame, skip]);
@@ -121,14 +121,14 @@ describe('decompress: zstd', () => {
     expect(code).to.equal('archive.truncated');
   });
 
-  it('refuses a frame that is not as long as it says', async () => {
+  it('rejects a frame whose length differs from its declared size', async () => {
     const frame = zstdFrame(SMALL, { checksum: false, contentBytes: SMALL.length + 1 });
     const { code, message } = await refusalOf(unpack(frame, 'zstd'));
     expect(code).to.equal('archive.damaged');
     expect(message).to.contain(`${SMALL.length} bytes instead of ${SMALL.length + 1}`);
   });
 
-  it('takes no memory for a window that no client would take', async () => {
+  it('allocates no memory for a window larger than clients accept', async () => {
     const frame = zstdFrame(SMALL, { windowLog: 31 });
     expect((await refusalOf(unpack(frame, 'zstd'))).code).to.equal('limit.exceeded');
     expect((await unpack(zstdFrame(SMALL, { windowLog: 27 }), 'zstd')).equals(SMALL)).to.equal(
@@ -136,7 +136,7 @@ describe('decompress: zstd', () => {
     );
   });
 
-  it('repeats what a block says', async () => {
+  it('expands RLE blocks', async () => {
     expect((await unpack(zstdRepeated(3), 'zstd')).length).to.equal(3 * 128 * 1024);
   });
 });

@@ -1,4 +1,4 @@
-/** What the tests of readers share: a format, a drop of it, a way to read it. */
+/** Shared by the reader tests: a format, a drop in it, and a function that reads it. */
 import { join } from 'node:path';
 import { directoryBundle } from '#src/formats/directory-bundle.js';
 import type { PublishedContent } from '#src/formats/file-source.js';

@@ -11,18 +11,18 @@ describe('recogniseDirectory', () => {
   const files = (...names: string[]): Entry[] => names.map((name) => ({ name, kind: 'file' }));
   const cases: readonly [string, Entry[], string | undefined][] = [
     ['a finished layout', files('oci-layout', 'index.json'), 'oci-layout'],
-    ['a layout that begins with its index', files('index.json'), 'oci-layout'],
-    ['a layout that begins with its mark', files('oci-layout'), 'oci-layout'],
-    ['what docker save writes since 25', files('index.json', 'manifest.json'), 'oci-layout'],
+    ['a layout that starts with its index', files('index.json'), 'oci-layout'],
+    ['a layout that starts with its oci-layout', files('oci-layout'), 'oci-layout'],
+    ['the output of docker save since 25', files('index.json', 'manifest.json'), 'oci-layout'],
     ['a finished dir:', files('version', 'manifest.json'), 'skopeo-dir'],
-    ['a dir: that begins with its version', files('version'), 'skopeo-dir'],
+    ['a dir: that starts with its version', files('version'), 'skopeo-dir'],
     ['an empty directory', [], undefined],
     ['strangers', files('README.md', 'index.html'), undefined],
     ['directories of those names', [{ name: 'index.json', kind: 'directory' }], undefined],
     ['links of those names', [{ name: 'oci-layout', kind: 'symlink' }], undefined],
   ];
   for (const [what, entries, format] of cases) {
-    it(`takes ${what} for ${format ?? 'no image'}`, () => {
+    it(`recognises ${what} as ${format ?? 'no image'}`, () => {
       expect(recogniseDirectory(entries)).to.equal(format);
     });
   }
@@ -31,7 +31,7 @@ describe('recogniseDirectory', () => {
 describe('readDirectoryDrop', () => {
   afterEach(removeTempDirs);
 
-  it('refuses a directory without an image: format.unknown', () => {
+  it('rejects a directory without an image: format.unknown', () => {
     const path = join(tempDir(), 'index.json');
     mkdirSync(path);
     writeFileSync(join(path, 'README.md'), 'text');

@@ -31,7 +31,7 @@ describe('an OCI image layout', () => {
   });
   afterEach(removeTempDirs);
 
-  it('gives one image all the tags it is listed with', () => {
+  it('assigns all listed tags to one image', () => {
     const image = content.image();
     content.writeLayout(
       path,
@@ -42,7 +42,7 @@ describe('an OCI image layout', () => {
     ]);
   });
 
-  it('keeps the tag of a full reference and loses its repository', () => {
+  it('keeps the tag of a full reference and drops its repository', () => {
     const image = content.image();
     content.writeLayout(path, [{ image, tag: 'registry.example:5000/other/name:2.0' }]);
     expect(readDrop(path).content.roots[0]?.tags).to.deep.equal(['2.0']);
@@ -55,7 +55,7 @@ describe('an OCI image layout', () => {
     expect(readDrop(path).content.roots[0]?.tags).to.deep.equal(['3.0']);
   });
 
-  it('lets the tag of its name win over the one inside', () => {
+  it('prefers the tag in the drop name over the tag in the layout', () => {
     const image = content.image();
     content.writeLayout(path, [{ image, tag: 'inside' }]);
     expect(rootsOf(readDrop(path, 'outside'))).to.deep.equal([
@@ -63,20 +63,20 @@ describe('an OCI image layout', () => {
     ]);
   });
 
-  it('names the tags inside that its name overrules, and no others', () => {
+  it('reports only the layout tags that the drop name overrides', () => {
     const image = content.image();
     content.writeLayout(
       path,
       ['app:1', '2'].map((tag) => ({ image, tag })),
     );
     expect(readDrop(path, '1').content.warnings).to.deep.equal([
-      "tagged 1, as the drop's name says; inside it is 2",
+      "tagged 1 as in the drop's name; its tag inside is 2",
     ]);
     content.writeLayout(path, [{ image, tag: 'app:1' }]);
     expect(readDrop(path, '1').content.warnings).to.deep.equal([]);
   });
 
-  it('warns of an image without a tag and reads it all the same', () => {
+  it('reads an image without a tag, with a warning', () => {
     const image = content.image();
     content.writeLayout(path, [{ image }]);
     const reading = readDrop(path);
@@ -86,7 +86,7 @@ describe('an OCI image layout', () => {
     expect(warnings[0]).to.include(image.digest);
   });
 
-  it('names what is no tag in its warnings', () => {
+  it('reports invalid tags as warnings', () => {
     const [one, two] = [content.image(), content.image({ layers: ['two'] })];
     content.writeLayout(path, [
       { image: one, tag: 'v1.20.4+k3s1' },
@@ -99,11 +99,11 @@ describe('an OCI image layout', () => {
       { digest: two.digest, tags: ['good'] },
     ]);
     const [untagged, other] = reading.content.warnings;
-    expect(untagged).to.contain(one.digest).and.to.contain('"v1.20.4+k3s1" is no tag');
-    expect(other).to.contain(two.digest).and.to.contain('"v2+bad" is no tag');
+    expect(untagged).to.contain(one.digest).and.to.contain('(invalid: "v1.20.4+k3s1")');
+    expect(other).to.contain(two.digest).and.to.contain('invalid tag "v2+bad"');
   });
 
-  it('gives no tag for a reference that is only a digest', () => {
+  it('assigns no tag for a reference that is only a digest', () => {
     const image = content.image();
     const { digest } = image;
     const hex = digest.slice('sha256:'.length);
@@ -117,7 +117,7 @@ describe('an OCI image layout', () => {
     expect(rootsOf(readDrop(path))).to.deep.equal([{ digest, tags: [hex] }]);
   });
 
-  it('gives the tag of its name to the image, not to the signature beside it', () => {
+  it('assigns the tag of the drop name to the image, not to its signature', () => {
     const image = content.image();
     const signature = content.image({ layers: ['sig'], subject: image });
     content.writeLayout(path, [{ image: signature }, { image }]);
@@ -127,7 +127,7 @@ describe('an OCI image layout', () => {
     ]);
   });
 
-  it('gives the tag of its name to the index, not to the images it lists again', () => {
+  it('assigns the tag of the drop name to the index, not to its images listed again', () => {
     const child = content.image({ platform: { os: 'linux', architecture: 'amd64' } });
     const index = content.index([child]);
     content.writeLayout(path, [{ image: child }, { image: index }]);
@@ -135,7 +135,7 @@ describe('an OCI image layout', () => {
     expect(tagged).to.deep.equal([{ digest: index.digest, tags: ['1.0'] }]);
   });
 
-  it('names what is listed and no manifest among what is left out', () => {
+  it('reports listed entries that are not manifests as left out', () => {
     const image = content.image();
     const text = content.add('text', 'text/plain');
     content.writeLayout(path, [{ image, tag: '1.0' }, { image: text }]);
@@ -144,7 +144,7 @@ describe('an OCI image layout', () => {
     expect(leftOut.map(({ what, isHeld }) => [what, isHeld])).to.deep.equal([[text.digest, true]]);
   });
 
-  it('leaves all names as they are for a bundle, whose repositories come from inside', () => {
+  it('keeps all names for a bundle, whose repositories come from its content', () => {
     const names = ['docker.io/library/a:1', 'docker.io/library/b:1'];
     const roots = names.map((tag) => ({ tag, image: content.image({ layers: [tag] }) }));
     content.writeLayout(path, roots);
@@ -155,7 +155,7 @@ describe('an OCI image layout', () => {
   });
 
   describe('refuses', () => {
-    it('a tag in its name when it holds several images: tag.ambiguous', () => {
+    it('a tag in the drop name when the layout holds several images: tag.ambiguous', () => {
       const images = ['one', 'two'].map((layer) => ({ image: content.image({ layers: [layer] }) }));
       content.writeLayout(path, images);
       const { code, details } = refusal(() => readDrop(path, '1.0'));
@@ -163,7 +163,7 @@ describe('an OCI image layout', () => {
       expect(details.images).to.deep.equal(images.map(({ image }) => image.digest));
     });
 
-    it('two images for one tag, also under different names: tag.conflict', () => {
+    it('two images for one tag, also through different names: tag.conflict', () => {
       const names = ['docker.io/library/a:1', 'docker.io/library/b:1'];
       content.writeLayout(
         path,
@@ -184,26 +184,26 @@ describe('an OCI image layout', () => {
       });
     }
 
-    it('an oci-layout file of another shape: json.invalid', () => {
+    it('an oci-layout file with invalid content: json.invalid', () => {
       content.writeLayout(path, [{ image: content.image() }]);
       writeFileSync(join(path, 'oci-layout'), '{"imageLayoutVersion":1}');
       expect(refusal(() => readDrop(path)).code).to.equal('json.invalid');
     });
 
-    it('an index.json that is longer than any: limit.exceeded', () => {
+    it('an index.json above the size limit: limit.exceeded', () => {
       content.writeLayout(path, [{ image: content.image() }]);
       truncateSync(join(path, 'index.json'), 32 * 1024 * 1024 + 1);
       expect(refusal(() => readDrop(path)).code).to.equal('limit.exceeded');
     });
 
-    it('an index.json that is no object: json.invalid', () => {
+    it('an index.json that is not an object: json.invalid', () => {
       content.writeLayout(path, [{ image: content.image() }]);
       writeFileSync(join(path, 'index.json'), '[]');
       expect(refusal(() => readDrop(path)).code).to.equal('json.invalid');
     });
   });
 
-  describe('is not whole', () => {
+  describe('is incomplete', () => {
     const cases: readonly [string, () => void, string][] = [
       ['without its oci-layout', () => rmSync(join(path, 'oci-layout')), 'oci-layout'],
       ['without its index.json', () => rmSync(join(path, 'index.json')), 'index.json'],
@@ -213,7 +213,7 @@ describe('an OCI image layout', () => {
         'oci-layout',
       ],
       [
-        'while its index.json lists nothing, as crane and oras begin',
+        'while its index.json lists nothing, as crane and oras start',
         () => writeFileSync(join(path, 'index.json'), '{"schemaVersion":2,"manifests":[]}'),
         'index.json',
       ],

@@ -1,4 +1,4 @@
-/** Reads a drop in a process of its own and prints the code it was refused with. */
+/** Reads a drop in a separate process and prints the error code of the rejection. */
 import { refusal } from '../support/refusal.js';
 import { readDrop } from './drop-fixture.js';
 

@@ -1,4 +1,4 @@
-/** What every reader refuses, by its code (design.md 7). */
+/** What every reader rejects, with the error code (design.md 7). */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -21,8 +21,8 @@ export function describeRefusals(drop: DropFixture): void {
 
 function refusesContent(drop: DropFixture): void {
   const { format } = drop;
-  describe('refuses content', () => {
-    it('with size.mismatch: a layer that is longer than its descriptor says', () => {
+  describe('rejects content', () => {
+    it('with size.mismatch: a layer longer than its descriptor says', () => {
       drop.write(drop.content.image({ layers: ['one'] }));
       writeFileSync(drop.at(drop.blobOf('one')), `${layerBytes('one')} and more`);
       const { code, details } = refusal(() => readDrop(drop.path, '1.0'));
@@ -34,7 +34,7 @@ function refusesContent(drop: DropFixture): void {
       });
     });
 
-    it('with digest.mismatch: a manifest of the right length and other bytes', () => {
+    it('with digest.mismatch: a manifest of the right length with other bytes', () => {
       const child = drop.content.image({ platform: AMD64 });
       drop.write(drop.content.index([child]));
       const bytes = String(drop.content.blobs.get(child.digest)).replace('amd64', 'amd46');
@@ -46,7 +46,7 @@ function refusesContent(drop: DropFixture): void {
       expect(details.found).to.equal(sha256(swapped));
     });
 
-    it('with digest.mismatch: data in a descriptor that is not what it says', () => {
+    it('with digest.mismatch: descriptor data that differs from its digest', () => {
       const inline = { mediaType: LAYER, digest: sha256('{}'), size: 2, data: 'W10=' };
       drop.writeDocument({ config: inline, layers: [] });
       expect(refusal(() => readDrop(drop.path, '1.0')).code).to.equal('digest.mismatch');
@@ -56,7 +56,7 @@ function refusesContent(drop: DropFixture): void {
 
 function refusesSpecialFiles(drop: DropFixture): void {
   const { format } = drop;
-  describe('refuses special files', () => {
+  describe('rejects special files', () => {
     const kinds: readonly [string, string, (name: string) => unknown][] = [
       ['a link', 'path.outside', (name) => symlinkSync('/etc/passwd', name)],
       ['a link to nothing', 'path.outside', (name) => symlinkSync('/does/not/exist', name)],
@@ -79,7 +79,7 @@ function refusesSpecialFiles(drop: DropFixture): void {
     }
 
     for (const part of ['a layer', format.entry]) {
-      it(`a FIFO for ${part}, without waiting for its writer: file.type`, () => {
+      it(`a FIFO for ${part} without blocking on it: file.type`, () => {
         drop.write(drop.content.image({ layers: ['one'] }));
         const name = drop.at(part === 'a layer' ? drop.blobOf('one') : format.entry);
         rmSync(name);
@@ -116,7 +116,7 @@ function refusesSpecialFiles(drop: DropFixture): void {
 }
 
 function refusesDocuments(drop: DropFixture): void {
-  describe('refuses documents', () => {
+  describe('rejects documents', () => {
     const hex = 'a'.repeat(64);
     const descriptor = { mediaType: LAYER, digest: `sha256:${hex}`, size: 1 };
     const one = (change: object) => ({
@@ -149,12 +149,12 @@ function refusesDocuments(drop: DropFixture): void {
       expect(refusal(() => readDrop(drop.path, '1.0')).code).to.equal('json.too-large');
     });
 
-    it('one that is nested too deeply: json.too-deep', () => {
+    it('a document that is nested too deeply: json.too-deep', () => {
       drop.writeDocument({ annotations: JSON.parse(`${'['.repeat(40)}${']'.repeat(40)}`) });
       expect(refusal(() => readDrop(drop.path, '1.0')).code).to.equal('json.too-deep');
     });
 
-    it('a child that says it is something else: manifest.type-mismatch', () => {
+    it('a child whose media type contradicts its descriptor: manifest.type-mismatch', () => {
       const mediaType = 'application/vnd.docker.distribution.manifest.v2+json';
       drop.write(drop.content.index([{ ...drop.content.image({ platform: AMD64 }), mediaType }]));
       expect(refusal(() => readDrop(drop.path, '1.0')).code).to.equal('manifest.type-mismatch');
@@ -168,7 +168,7 @@ function refusesDocuments(drop: DropFixture): void {
       expect(refusal(() => readDrop(drop.path, '1.0')).code).to.equal('index.cycle');
     });
 
-    it('indexes more than 8 deep: index.too-deep, and takes them less deep', () => {
+    it('indexes nested more than 8 deep, and accepts 8 levels: index.too-deep', () => {
       const nest = (levels: number) => {
         let inner = drop.content.image();
         for (let level = 0; level < levels; level++) inner = drop.content.index([inner]);

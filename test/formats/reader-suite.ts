@@ -1,4 +1,4 @@
-/** What every reader of a directory drop promises, whatever its format. */
+/** Requirements for every reader of a directory drop, whatever its format. */
 import { createHash } from 'node:crypto';
 import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
@@ -20,7 +20,7 @@ export function describeReader(format: ReaderFormat): void {
   describeRefusals(drop);
 
   describe('reads', () => {
-    it('names the image, its blobs with their sizes, and where each lies', () => {
+    it('returns the image, its blobs with sizes, and the location of each', () => {
       const image = drop.content.image({ layers: ['one', 'two'] });
       drop.write(image);
       const reading = readDrop(drop.path, '1.0');
@@ -50,7 +50,7 @@ export function describeReader(format: ReaderFormat): void {
       expect(manifests.map(({ digest }) => digest)).to.deep.equal(order);
     });
 
-    it('lists a layer that two images share once', () => {
+    it('lists a layer shared by two images once', () => {
       const children = [AMD64, ARM64].map((platform) =>
         drop.content.image({ layers: ['shared', platform.architecture], platform }),
       );
@@ -61,7 +61,7 @@ export function describeReader(format: ReaderFormat): void {
       expect(blobs).to.have.length(5);
     });
 
-    it('takes Docker schema 2 images and lists as they are', () => {
+    it('reads Docker schema 2 images and lists unchanged', () => {
       const child = drop.content.image({ docker: true, platform: AMD64 });
       drop.write(drop.content.index([child], true));
       const kinds = readDrop(drop.path, '1.0').content.manifests.map(
@@ -70,7 +70,7 @@ export function describeReader(format: ReaderFormat): void {
       expect(kinds).to.deep.equal(['2', 'list']);
     });
 
-    it('takes blobs named by sha512', () => {
+    it('reads blobs named by sha512', () => {
       const bytes = Buffer.from('long');
       const digest = `sha512:${createHash('sha512').update(bytes).digest('hex')}`;
       drop.content.blobs.set(digest, bytes);
@@ -83,7 +83,7 @@ export function describeReader(format: ReaderFormat): void {
       expect(read.blobs.map((blob) => blob.digest)).to.include(digest);
     });
 
-    it('does not ask for the subject of a signature', () => {
+    it('does not require the subject of a signature', () => {
       const subject = new TestContent().image({ layers: ['elsewhere'] });
       const signature = drop.content.image({ layers: ['sig'], subject });
       drop.write(signature);
@@ -92,7 +92,7 @@ export function describeReader(format: ReaderFormat): void {
       expect(read.manifests[0]?.manifest.subject?.digest).to.equal(subject.digest);
     });
 
-    it('takes what an index lists and is no manifest as a blob', () => {
+    it('treats index entries that are not manifests as blobs', () => {
       const image = drop.content.image({ platform: AMD64 });
       const note = drop.content.add('some text', 'text/plain');
       drop.write(drop.content.index([image, note]));
@@ -101,7 +101,7 @@ export function describeReader(format: ReaderFormat): void {
       );
     });
 
-    it('takes a blob from the data of its descriptor', () => {
+    it('reads a blob from the data of its descriptor', () => {
       const bytes = Buffer.from('{}');
       const inline = { mediaType: LAYER, digest: sha256(bytes), size: 2, data: 'e30=' };
       drop.writeDocument({ config: inline, layers: [] });
@@ -110,7 +110,7 @@ export function describeReader(format: ReaderFormat): void {
       expect(data).to.equal(true);
     });
 
-    it('leaves out a layer that clients fetch elsewhere, and says so', () => {
+    it('omits a layer that clients fetch elsewhere, and reports it', () => {
       const layerType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
       drop.write(drop.content.image({ layers: ['foreign'], layerType }));
       rmSync(drop.at(drop.blobOf('foreign')));
@@ -121,7 +121,7 @@ export function describeReader(format: ReaderFormat): void {
   });
 
   describe('waits for', () => {
-    it('a layer that is not there, naming it and who refers to it', () => {
+    it('a missing layer, and names it and what references it', () => {
       const image = drop.content.image({ layers: ['one', 'two'] });
       drop.write(image);
       rmSync(drop.at(drop.blobOf('two')));
@@ -136,14 +136,14 @@ export function describeReader(format: ReaderFormat): void {
       ]);
     });
 
-    it('a layer that is shorter than it will be', () => {
+    it('a layer shorter than its declared size', () => {
       drop.write(drop.content.image({ layers: ['growing'] }));
       truncateSync(drop.at(drop.blobOf('growing')), 3);
       const [entry] = readDrop(drop.path, '1.0').missing;
       expect(entry).to.include({ path: drop.blobOf('growing'), tolerable: false });
     });
 
-    it('a child manifest that is shorter than it will be, even in an index', () => {
+    it('a child manifest shorter than its declared size, even in an index', () => {
       const child = drop.content.image({ platform: AMD64 });
       drop.write(
         drop.content.index([child, drop.content.image({ layers: ['other'], platform: ARM64 })]),
@@ -167,8 +167,8 @@ export function describeReader(format: ReaderFormat): void {
     }
   });
 
-  describe('platforms that are absent', () => {
-    it('can be done without, as long as one is there', () => {
+  describe('absent platforms', () => {
+    it('are tolerated when at least one platform is present', () => {
       const here = drop.content.image({ layers: ['here'], platform: AMD64 });
       const absent = new TestContent().image({ layers: ['absent'], platform: ARM64 });
       drop.write(drop.content.index([here, absent]));
@@ -183,7 +183,7 @@ export function describeReader(format: ReaderFormat): void {
       ]);
     });
 
-    it('cannot all be done without', () => {
+    it('are an error when all platforms are absent', () => {
       const elsewhere = new TestContent();
       const absent = [AMD64, ARM64].map((platform) => elsewhere.image({ platform }));
       drop.write(drop.content.index(absent));
@@ -191,7 +191,7 @@ export function describeReader(format: ReaderFormat): void {
       expect(missing.map(({ tolerable }) => tolerable)).to.deep.equal([false, false]);
     });
 
-    it('do not excuse a layer missing from a platform that is there', () => {
+    it('do not excuse a missing layer of a present platform', () => {
       const here = drop.content.image({ layers: ['here'], platform: AMD64 });
       drop.write(drop.content.index([here, new TestContent().image({ platform: ARM64 })]));
       rmSync(drop.at(drop.blobOf('here')));

@@ -1,4 +1,4 @@
-/** What is an OCI layout and a docker-archive at once, and docker-archives as directories. */
+/** Drops that are both an OCI layout and a docker-archive, and docker-archives as directories. */
 import { mkdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
@@ -19,7 +19,7 @@ interface TestSaved {
   readonly entry: { Config: string; RepoTags: string[] | null; Layers: string[] };
 }
 
-describe('a layout with a manifest.json of docker save', () => {
+describe('an OCI layout with a manifest.json of docker save', () => {
   let path: string;
   let content: TestContent;
 
@@ -67,7 +67,7 @@ describe('a layout with a manifest.json of docker save', () => {
   const heldIn = ({ content: { leftOut } }: BundleReading) =>
     leftOut.filter(({ isHeld }) => isHeld).map(({ what }) => what);
 
-  it('is read by its index where both name the same', () => {
+  it('is read from its index where both name the same images', () => {
     const one = saved(['one'], ['app:1', 'docker.io/library/app:latest']);
     write(
       [
@@ -82,7 +82,7 @@ describe('a layout with a manifest.json of docker save', () => {
     expect(reading.unnamed.saved).to.deep.equal([]);
   });
 
-  it('publishes what only manifest.json names by its own manifest, which nothing lists', () => {
+  it('publishes images named only by manifest.json with their own, unlisted manifest', () => {
     const [one, two] = [saved(['one']), saved(['two', 'more'], ['app:2'])];
     write([[one.image]], [one, two]);
     const reading = read();
@@ -97,7 +97,7 @@ describe('a layout with a manifest.json of docker save', () => {
     expect(heldIn(reading)).to.deep.equal([]);
   });
 
-  it('reads what only manifest.json names, and has no manifest, as docker save of old', () => {
+  it('reads images named only by manifest.json and without manifest as a legacy docker-archive', () => {
     const [one, two] = [saved(['one'], ['app:1']), saved(['two'], ['app:2'])];
     write([[one.image, 'app:1']], [one, two], { omit: [two.image.digest] });
     const { unnamed } = read();
@@ -106,19 +106,19 @@ describe('a layout with a manifest.json of docker save', () => {
     expect(unnamed.warnings.join()).to.contain('not that of the registry');
   });
 
-  it('counts all of its images where its name gives the tag', () => {
+  it('counts all of its images when the drop name gives the tag', () => {
     const [one, two] = [saved(['one']), saved(['two'])];
     write([[one.image]], [one, two]);
     expect(refusal(() => read({ tag: '1' })).code).to.equal('tag.ambiguous');
   });
 
-  it('has the tags of both', () => {
+  it('has the tags of both files', () => {
     const one = saved(['one'], ['app:1', 'app:stable']);
     write([[one.image, 'docker.io/library/app:1']], [one]);
     expect(rootsOf(read())).to.deep.equal([[one.image.digest, ['1', 'stable']]]);
   });
 
-  it('gives the tags of a platform to the index that lists it', () => {
+  it('assigns the tags of a platform to the index that lists it', () => {
     const platform = { os: 'linux', architecture: 'amd64' };
     const one = saved(['one'], ['app:1', 'app:stable']);
     const index = content.index([{ ...one.image, platform }]);
@@ -126,19 +126,19 @@ describe('a layout with a manifest.json of docker save', () => {
     expect(rootsOf(read())).to.deep.equal([[index.digest, ['1', 'stable']]]);
   });
 
-  describe('whose index cannot be used', () => {
+  describe('with an unusable index', () => {
     const indexes: Record<string, string | undefined> = {
       'lists null': '{"schemaVersion":2,"manifests":null}',
       'lists nothing': '{"schemaVersion":2,"manifests":[]}',
       'has no list': '{"schemaVersion":2}',
       'lists something else': '{"schemaVersion":2,"manifests":["sha256:x"]}',
-      'is no object': '[]',
+      'is not an object': '[]',
       'is torn': '{"schemaVersion":2,"mani',
       'is empty': '',
-      'is not there': undefined,
+      'is missing': undefined,
     };
     for (const [what, index] of Object.entries(indexes)) {
-      it(`is read by manifest.json where it ${what}`, () => {
+      it(`is read from manifest.json when the index ${what}`, () => {
         const one = saved(['one'], ['app:1']);
         write([[one.image, 'app:1']], [one]);
         if (index === undefined) unlinkSync(join(path, 'index.json'));
@@ -150,7 +150,7 @@ describe('a layout with a manifest.json of docker save', () => {
       });
     }
 
-    it('is read by manifest.json where oci-layout is missing or wrong', () => {
+    it('is read from manifest.json when oci-layout is missing or wrong', () => {
       const one = saved(['one'], ['app:1']);
       write([[one.image, 'app:1']], [one]);
       put('oci-layout', '{}');
@@ -159,7 +159,7 @@ describe('a layout with a manifest.json of docker save', () => {
       expect(rootsOf(read())).to.deep.equal([[one.image.digest, ['1']]]);
     });
 
-    it('is read by manifest.json where nothing is there of what it lists', () => {
+    it('is read from manifest.json when nothing listed in the index is present', () => {
       const one = saved(['one'], ['app:1']);
       const gone = new TestContent().image({ layers: ['gone'] });
       write([[gone]], [one]);
@@ -169,7 +169,7 @@ describe('a layout with a manifest.json of docker save', () => {
       ]);
     });
 
-    it('waits, as a directory, for an index that may still come', () => {
+    it('waits, as a directory, for an index that may still arrive', () => {
       const one = saved(['one'], ['app:1']);
       write([[one.image, 'app:1']], [one]);
       for (const name of ['index.json', 'oci-layout']) {
@@ -182,7 +182,7 @@ describe('a layout with a manifest.json of docker save', () => {
       expect(rootsOf(read({ isEndKnown: false }))).to.deep.equal([[one.image.digest, ['1']]]);
     });
 
-    it('does not wait for a layout that never was one', () => {
+    it('does not wait for files of a layout that never existed', () => {
       // As apko writes it: an index beside a docker-archive, and no blobs.
       const tar = makeTar([{ path: 'a', body: 'a' }]);
       const config = JSON.stringify({ rootfs: { diff_ids: [sha256(tar)] } });
@@ -197,7 +197,7 @@ describe('a layout with a manifest.json of docker save', () => {
       expect(unnamed.saved.map(({ names }) => names)).to.deep.equal([['app:1']]);
     });
 
-    it('is not whole where neither is', () => {
+    it('is incomplete when both files are incomplete', () => {
       const one = saved(['one'], ['app:1']);
       write([], [one], { omit: one.layers.map(({ digest }) => digest) });
       const missing = (isEndKnown: boolean) =>
@@ -207,8 +207,8 @@ describe('a layout with a manifest.json of docker save', () => {
     });
   });
 
-  describe('names what it leaves out:', () => {
-    it('an image whose files are not there, and does not wait for them for ever', () => {
+  describe('reports as left out:', () => {
+    it('an image whose files are missing, without waiting for them forever', () => {
       const [one, two] = [saved(['one'], ['app:1']), saved(['two'], ['app:2'])];
       const omit = [two.image, ...two.layers].map(({ digest }) => digest);
       write([[one.image, 'app:1']], [one, two], { omit });
@@ -221,14 +221,14 @@ describe('a layout with a manifest.json of docker save', () => {
       expect(heldIn(reading)).to.deep.equal(two.layers.map(place));
     });
 
-    it('a manifest.json that cannot be read', () => {
+    it('an unreadable manifest.json', () => {
       const one = saved(['one'], ['app:1']);
       write([[one.image, 'app:1']], [one]);
       put('manifest.json', '[{"Config": 1}]');
       expect(heldIn(read())).to.deep.equal(['manifest.json']);
     });
 
-    it('images that nothing names, without the images that they list', () => {
+    it('images without a name, but not the images they list', () => {
       const platform = { os: 'linux', architecture: 'amd64' };
       const [one, two, three] = [saved(['one']), saved(['two']), saved(['three'])];
       const index = content.index([{ ...two.image, platform }]);
@@ -241,7 +241,7 @@ describe('a layout with a manifest.json of docker save', () => {
       ]);
     });
 
-    it('blobs that are part of nothing, without a warning', () => {
+    it('unreferenced blobs, without a warning', () => {
       const one = saved(['one']);
       const blob = content.add('a blob', 'text/plain');
       const json = content.add('{"id":"as of old"}', 'application/json');
@@ -251,7 +251,7 @@ describe('a layout with a manifest.json of docker save', () => {
       expect(leftOut.some(({ isHeld }) => isHeld)).to.equal(false);
     });
 
-    it('how many there are where there are very many', () => {
+    it('only the number when there are very many', () => {
       const [one, ...others] = Array.from({ length: 31 }, (_, at) => saved([`layer ${at}`]));
       if (one === undefined) throw new Error('none');
       write([[one.image]], [one]);
@@ -260,7 +260,7 @@ describe('a layout with a manifest.json of docker save', () => {
       expect(others.some(({ image }) => held?.includes(image.digest))).to.equal(true);
     });
 
-    it('tags that only the file repositories has', () => {
+    it('tags found only in the repositories file', () => {
       const one = saved(['one'], ['app:1', 'docker.io/library/app:2']);
       write([[one.image, 'app:1']], [one]);
       const layer = 'a'.repeat(64);
@@ -294,7 +294,7 @@ describe('a docker-archive as a directory', () => {
     put('manifest.json', JSON.stringify([{ Config, RepoTags: ['app:1'], Layers: [layer] }]));
   };
 
-  it('is read, with the layers below it', () => {
+  it('is read, with legacy layers', () => {
     write();
     const [image] = read().unnamed.saved;
     expect(image?.names).to.deep.equal(['app:1']);
@@ -303,7 +303,7 @@ describe('a docker-archive as a directory', () => {
     ]);
   });
 
-  it('follows links of layers that lead to another file inside, and no others', () => {
+  it('follows layer links to other files inside the archive, and no others', () => {
     write();
     const target = `${'2'.repeat(64)}/layer.tar`;
     put(target, tar);
@@ -328,7 +328,7 @@ describe('a docker-archive as a directory', () => {
     expect(refusal(read).code, 'a link of a link').to.equal('path.outside');
   });
 
-  it('waits for a layer, a config and a manifest.json that are not there in full', () => {
+  it('waits for an incomplete layer, config or manifest.json', () => {
     write();
     const missing = () => read().missing.map((each) => each.path);
     rmSync(join(path, layer));
@@ -339,13 +339,13 @@ describe('a docker-archive as a directory', () => {
     expect(missing()).to.deep.equal(['manifest.json']);
   });
 
-  it('is refused for a config that never becomes what its name says: digest.mismatch', () => {
+  it('is rejected when a config never matches the digest in its name: digest.mismatch', () => {
     write();
     put(Config, '{}');
     expect(refusal(read).code).to.equal('digest.mismatch');
   });
 
-  it('names images that its manifest.json does not name', () => {
+  it('reports images that its manifest.json does not name', () => {
     write();
     const other = JSON.stringify({ os: 'linux', rootfs: { diff_ids: [sha256('other')] } });
     put(`${sha256(other).slice(7)}.json`, other);

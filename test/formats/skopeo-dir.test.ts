@@ -29,13 +29,13 @@ describe('a skopeo dir: directory', () => {
   });
   afterEach(removeTempDirs);
 
-  it('names no tag, which is worth a warning', () => {
+  it('has no tag, which causes a warning', () => {
     const { roots, warnings } = readDrop(path).content;
     expect(roots.map(({ tags }) => tags)).to.deep.equal([[]]);
     expect(warnings).to.have.length(1);
   });
 
-  it('names the signatures beside it, which are published nowhere', () => {
+  it('reports its signature files, which are not published', () => {
     writeFileSync(join(path, 'signature-1'), 'sigstore');
     const { leftOut } = readDrop(path).content;
     expect(leftOut.map(({ what, isHeld }) => [what, isHeld])).to.deep.equal([
@@ -43,12 +43,12 @@ describe('a skopeo dir: directory', () => {
     ]);
   });
 
-  it('takes any 1.x version', () => {
+  it('accepts any 1.x version', () => {
     writeFileSync(join(path, 'version'), 'Directory Transport Version: 1.9\n');
     expect(readDrop(path, '1.0').missing).to.deep.equal([]);
   });
 
-  it('is refused with a version nobody knows: format.unknown', () => {
+  it('is rejected with an unknown version: format.unknown', () => {
     writeFileSync(join(path, 'version'), 'Directory Transport Version: 2.0\n');
     expect(refusal(() => readDrop(path)).code).to.equal('format.unknown');
   });
@@ -57,7 +57,7 @@ describe('a skopeo dir: directory', () => {
     ['missing', (name: string) => rmSync(name)],
     ['empty', (name: string) => writeFileSync(name, '')],
   ] as const) {
-    it(`is not whole while its version file is ${what}`, () => {
+    it(`is incomplete while its version file is ${what}`, () => {
       spoil(join(path, 'version'));
       expect(readDrop(path).missing.map((entry) => entry.path)).to.deep.equal(['version']);
     });

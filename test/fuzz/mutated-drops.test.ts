@@ -1,7 +1,7 @@
 /**
- * Goal: no drop, however broken, crashes the daemon or is published with a byte that is not what its
- * digest says; each gets a receipt. Method: valid drops of every format, each broken in one random
- * way. The seed is printed; DROPDOCK_TEST_SEED repeats a run, DROPDOCK_TEST_DROPS sets its length.
+ * Goal: no drop, however broken, crashes the daemon or is published with bytes that do not match their
+ * digest; each drop gets a receipt. Method: valid drops of every format, each broken in one random way.
+ * The seed is printed; DROPDOCK_TEST_SEED repeats a run, DROPDOCK_TEST_DROPS sets its length.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -156,7 +156,7 @@ describe('mutated drops', function () {
     removeTempDirs();
   });
 
-  it(`are published whole or refused, ${DROPS} of them (seed ${SEED})`, async () => {
+  it(`are published complete or rejected, ${DROPS} drops (seed ${SEED})`, async () => {
     const root = tempDir();
     services = await testServices(root, { disk: nodeDisk });
     await services.run(prepareInbox, { inbox: services.inbox });

@@ -1,9 +1,9 @@
 /**
- * Goal: no sequence of drops changes what a tag resolves to that no drop has moved: byte for byte, blobs
- * included, in the OCI form and in the Docker form, in a directory and on an object store. Method: random
- * drops of somebody who wants one digest to mean two things, with a cleaning after every few of them that
- * knows no grace. After each the tags are resolved as a client does. The seed is printed;
- * DROPDOCK_TEST_SEED repeats a run, DROPDOCK_TEST_DROPS sets its length.
+ * Goal: no sequence of drops changes the resolution of a tag that no drop has moved: byte for byte,
+ * including blobs, in the OCI form and in the Docker form, in a directory and on an object store. Method:
+ * random drops of an attacker that tries to give one digest two meanings, with a cleaning without grace
+ * period after every few drops. After each drop the tags are resolved as a client does. The seed is
+ * printed; DROPDOCK_TEST_SEED repeats a run, DROPDOCK_TEST_DROPS sets its length.
  */
 
 import { join } from 'node:path';
@@ -96,7 +96,7 @@ describe('one digest, one meaning', function () {
     removeTempDirs();
   });
 
-  it(`in a directory, through ${DROPS} drops (seed ${SEED})`, async () => {
+  it(`holds in a directory through ${DROPS} drops (seed ${SEED})`, async () => {
     const root = tempDir();
     const yaml = "retention: {grace: 0s, keep: 1}\nrepositories: {app: {immutableTags: ['s*']}}\n";
     const services = await testServices(root, { disk: nodeDisk, yaml });
@@ -134,7 +134,7 @@ describe('one digest, one meaning', function () {
   });
 
   const storeDrops = Math.ceil(DROPS / 2);
-  it(`on an object store, through ${storeDrops} drops (seed ${SEED})`, async () => {
+  it(`holds on an object store through ${storeDrops} drops (seed ${SEED})`, async () => {
     const double = await S3Double.start();
     const store = await openDouble(double);
     open.push(

@@ -15,7 +15,7 @@ describe('repositoryOfReference', () => {
     'docker.io/x',
     'library/x',
   ]) {
-    it(`takes ${hub} for x`, () => {
+    it(`maps ${hub} to x`, () => {
       for (const rest of ['', ':1', `:1@sha256:${HEX}`, `@sha256:${HEX}`]) {
         const text = `${hub}${rest}`;
         expect(repositoryOfReference(text, ''), text).to.equal('x');
@@ -35,7 +35,7 @@ describe('repositoryOfReference', () => {
     ['library:1', 'library'],
   ];
   for (const [reference, repository] of others) {
-    it(`takes ${reference} for ${repository}`, () => {
+    it(`maps ${reference} to ${repository}`, () => {
       expect(repositoryOfReference(reference, '')).to.equal(repository);
     });
   }
@@ -50,10 +50,10 @@ describe('combineNames', () => {
     ['a name without a registry or tag', [full], ['team/app'], [full, '']],
     ['another full name', [full], ['quay.io/other:1'], [full, 'quay.io/other:1']],
     ['a name alone', [], ['team/app:1.0'], ['team/app:1.0']],
-    ['a name beside what names nothing', [`sha256:${HEX}`], ['app:1'], [`sha256:${HEX}`, 'app:1']],
+    ['a name beside an unnamed entry', [`sha256:${HEX}`], ['app:1'], [`sha256:${HEX}`, 'app:1']],
   ];
   for (const [what, given, short, names] of cases) {
-    it(`of ${what} are ${names.join(' ')}`, () => {
+    it(`returns ${names.join(' ')} for ${what}`, () => {
       expect(combineNames(given, short)).to.deep.equal(names);
     });
   }
@@ -94,7 +94,7 @@ describe('splitBundle', () => {
     };
   };
 
-  it('publishes a name with a digest alone by digest, and one with a tag beside it by tag', () => {
+  it('publishes name@digest by digest, and name:tag@digest by tag', () => {
     const [one, two] = [image('one'), image('two')];
     const found = split(
       [one, `reg.example/one@${one.digest}`],
@@ -105,7 +105,7 @@ describe('splitBundle', () => {
     expect(found.refused).to.deep.equal([]);
   });
 
-  it('makes one repository of all names of the Hub', () => {
+  it('merges all spellings of a Docker Hub name into one repository', () => {
     const names = [
       'index.docker.io/library/x:1',
       'docker.io/library/x:2',
@@ -117,7 +117,7 @@ describe('splitBundle', () => {
     expect(split(...roots).tags).to.deep.equal({ 'ns/x': ['1', '2', '3', '4', '5'] });
   });
 
-  it('refuses a bad name alone, also of an image that has a good one', () => {
+  it('rejects only the invalid name, also of an image with a valid one', () => {
     const good = image('good');
     const found = split(
       [good, 'reg.example/good:1', 'reg.example/Team/Bad:1'],
@@ -131,10 +131,10 @@ describe('splitBundle', () => {
       `${'x'.repeat(201)}:1 name.invalid`,
     ]);
     expect(found.messages[0]).to.contain(good.digest).and.to.contain('"reg.example/Team/Bad:1"');
-    expect(found.messages[1]).to.contain('"v1.20.4+k3s1" is no tag');
+    expect(found.messages[1]).to.contain('"v1.20.4+k3s1" is not a valid tag');
   });
 
-  it('refuses an image alone that has no name, and says what it is called', () => {
+  it('rejects only the image without a name, and identifies it', () => {
     const [none, pinned, tagged] = [image('none'), image('pinned'), image('tagged')];
     const found = split(
       [image('good'), 'a:1'],
@@ -150,10 +150,10 @@ describe('splitBundle', () => {
       `${tagged.digest} name.invalid`,
       'v1+k3s1 name.invalid',
     ]);
-    expect(found.messages[3]).to.contain('"v1+k3s1" is no tag and no full name');
+    expect(found.messages[3]).to.contain('"v1+k3s1" is neither a valid tag nor a full name');
   });
 
-  it('publishes platforms and signatures without names with the image they belong to', () => {
+  it('publishes unnamed platforms and signatures with the image they belong to', () => {
     const child = image('amd64', { platform: { os: 'linux', architecture: 'amd64' } });
     const index = content.index([child]);
     const signature = image('signature', { subject: index });
@@ -163,7 +163,7 @@ describe('splitBundle', () => {
     expect(found.refused).to.deep.equal([`${stray.digest} name.invalid`]);
   });
 
-  it('throws what is wrong with the first where no name can be used', () => {
+  it('throws the first error when no name is valid', () => {
     const { code, message } = refusal(() => split([image('bad'), 'Bad:1'], [image('other')]));
     expect(code).to.equal('name.invalid');
     expect(message).to.contain('"Bad:1"');

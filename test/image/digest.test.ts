@@ -15,7 +15,7 @@ describe('parseDigest', () => {
     ['sha256', HEX],
     ['sha512', HEX + HEX],
   ] as const) {
-    it(`takes ${algorithm} and knows its parts`, () => {
+    it(`parses ${algorithm} into its parts`, () => {
       const digest = parseDigest(`${algorithm}:${hex}`, 'here');
       expect(digest).to.equal(`${algorithm}:${hex}`);
       expect(digestAlgorithm(digest)).to.equal(algorithm);
@@ -28,19 +28,19 @@ describe('parseDigest', () => {
     ['nothing', ''],
     ['no algorithm', HEX],
     ['an unknown algorithm', `md5:${HEX.slice(32)}`],
-    ['a registered algorithm that is not known', `blake3:${HEX}`],
+    ['a registered, unsupported algorithm', `blake3:${HEX}`],
     ['capitals', `sha256:${HEX.toUpperCase()}`],
-    ['an algorithm in capitals', `SHA256:${HEX}`],
+    ['an algorithm in upper case', `SHA256:${HEX}`],
     ['too few digits', `sha256:${HEX.slice(1)}`],
     ['too many digits', `sha256:${HEX}0`],
     ['the length of the other algorithm', `sha512:${HEX}`],
-    ['something that is no digit', `sha256:${HEX.slice(1)}g`],
+    ['a non-hexadecimal digit', `sha256:${HEX.slice(1)}g`],
     ['a path', `sha256:../../${HEX.slice(6)}`],
     ['a line break at its end', `sha256:${HEX}\n`],
     ['a second line', `x\nsha256:${HEX}`],
   ];
   for (const [what, text] of bad) {
-    it(`refuses ${what}: digest.invalid`, () => {
+    it(`rejects ${what}: digest.invalid`, () => {
       expect(isDigest(text)).to.equal(false);
       const { code, details } = refusal(() => parseDigest(text, 'the manifest'));
       expect(code).to.equal('digest.invalid');
@@ -48,7 +48,7 @@ describe('parseDigest', () => {
     });
   }
 
-  it('shows only the beginning of what is very long', () => {
+  it('shortens long text in its message', () => {
     const { details, message } = refusal(() => parseDigest('x'.repeat(1_000_000), 'here'));
     expect(String(details.digest).length).to.be.lessThan(200);
     expect(message.length).to.be.lessThan(300);

@@ -1,4 +1,7 @@
-/** Members are told as `JSON.parse` sees them, and where it would keep only the last of two. */
+/**
+ * Members are reported as `JSON.parse` reads them, including duplicates of which it would keep only the
+ * last.
+ */
 import { expect } from 'chai';
 import { eachMember, type JsonMember } from '#src/image/json-members.js';
 import { makeRandom } from '../support/random.js';
@@ -22,7 +25,7 @@ function expectedOf(value: unknown, within = ''): string[] {
 }
 
 describe('eachMember', () => {
-  it('tells which object a member belongs to, and where its name begins', () => {
+  it('returns the object of each member, and the offset of its name', () => {
     const text = '{"a": {"b": [1, {"c": "}"}, [{"d": null}]]}, "e": 2}';
     expect(
       membersOf(text).map(({ within, name, start }) => [
@@ -40,7 +43,7 @@ describe('eachMember', () => {
     ]);
   });
 
-  it('finds names that occur twice in one object, however they are spelled, and in no other', () => {
+  it('detects names repeated in one object, in any spelling, and not across objects', () => {
     const repeated = (text: string) =>
       membersOf(text).flatMap(({ name, isRepeated }) => (isRepeated ? [name] : []));
     expect(repeated('{"a":1,"b":{"a":1},"c":[{"a":1},{"a":1}]}')).to.deep.equal([]);
@@ -49,7 +52,7 @@ describe('eachMember', () => {
     expect(repeated('{"a":[{"b":1},{"b":1,"c":{},"b":1}]}')).to.deep.equal(['b']);
   });
 
-  it(`agrees with JSON.parse about random texts (seed ${SEED})`, () => {
+  it(`agrees with JSON.parse on random texts (seed ${SEED})`, () => {
     const random = makeRandom(SEED);
     const below = (bound: number) => Math.floor(random() * bound);
     const strings = ['a', 'b"c', '\\', '\\"', '{"x":1}', '[', ',', ': "', 'ä€𝄞', '', '\n'];

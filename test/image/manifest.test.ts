@@ -33,7 +33,7 @@ describe('parseManifest', () => {
     });
   }
 
-  it('keeps what it says of itself', () => {
+  it('keeps its annotations and artifact type', () => {
     const manifest = parse({
       ...IMAGE,
       mediaType: MEDIA_TYPES.ociManifest,
@@ -46,7 +46,7 @@ describe('parseManifest', () => {
     expect(manifest.subject?.digest).to.equal(DESCRIPTOR.digest);
   });
 
-  it('takes null for what may be left out, as Go programs write it', () => {
+  it('accepts null for optional fields, as Go programs write it', () => {
     const config = { ...DESCRIPTOR, annotations: null, urls: null, platform: null };
     const manifest = parse({ ...IMAGE, config, annotations: null, subject: null });
     expect(manifest.config?.annotations).to.equal(undefined);
@@ -58,21 +58,21 @@ describe('parseManifest', () => {
     ['nothing', {}],
     ['an empty list', { manifests: [] }],
   ] as const) {
-    it(`takes ${what} for an index of nothing`, () => {
+    it(`reads ${what} as an empty index`, () => {
       const index = parse({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, ...list });
       expect(index).to.deep.include({ kind: 'oci-index', manifests: [] });
       expect(parseLayoutIndex({ schemaVersion: 2, ...list }, 'index.json')).to.deep.equal([]);
     });
   }
 
-  it('takes null for an image without layers', () => {
+  it('accepts null for an image without layers', () => {
     expect(parse({ ...IMAGE, layers: null }).layers).to.deep.equal([]);
   });
 
-  describe('takes the media type', () => {
+  describe('determines the media type', () => {
     const shapes: readonly [string, object, string | undefined, string][] = [
       ['from itself', { ...IMAGE, mediaType: MEDIA_TYPES.docker2 }, undefined, MEDIA_TYPES.docker2],
-      ['from what refers to it', IMAGE, MEDIA_TYPES.docker2, MEDIA_TYPES.docker2],
+      ['from its descriptor', IMAGE, MEDIA_TYPES.docker2, MEDIA_TYPES.docker2],
       ['from its layers', IMAGE, undefined, MEDIA_TYPES.ociManifest],
       ['from its list', { manifests: [] }, undefined, MEDIA_TYPES.ociIndex],
     ];
@@ -82,7 +82,7 @@ describe('parseManifest', () => {
       });
     }
 
-    it('and refuses two that disagree: manifest.type-mismatch', () => {
+    it('and rejects contradicting media types: manifest.type-mismatch', () => {
       const document = { ...IMAGE, mediaType: MEDIA_TYPES.docker2 };
       const error = refusal(() => parse(document, MEDIA_TYPES.ociManifest));
       expect(error.code).to.equal('manifest.type-mismatch');
@@ -95,11 +95,11 @@ describe('parseManifest', () => {
 
   const refused: readonly [string, object, string][] = [
     ['Docker schema 1 without layers', { mediaType: MEDIA_TYPES.docker1signed }, 'json.invalid'],
-    ['a type nobody knows', { ...IMAGE, mediaType: 'text/plain' }, 'manifest.unsupported'],
+    ['an unknown type', { ...IMAGE, mediaType: 'text/plain' }, 'manifest.unsupported'],
     ['a list', [], 'json.invalid'],
-    ['a type that is no text', { ...IMAGE, mediaType: 1 }, 'json.invalid'],
+    ['a non-string type', { ...IMAGE, mediaType: 1 }, 'json.invalid'],
     [
-      'an index whose list is none',
+      'an index with an invalid list',
       { mediaType: MEDIA_TYPES.ociIndex, manifests: 'all' },
       'json.invalid',
     ],
@@ -108,18 +108,18 @@ describe('parseManifest', () => {
       { ...IMAGE, layers: Array(LAYERS_MAX + 1).fill(DESCRIPTOR) },
       'json.invalid',
     ],
-    ['a subject that is none', { ...IMAGE, subject: 'sha256:x' }, 'json.invalid'],
+    ['an invalid subject', { ...IMAGE, subject: 'sha256:x' }, 'json.invalid'],
     ['annotations that are a list', { ...IMAGE, annotations: ['x'] }, 'json.invalid'],
     ['a bad digest', { ...IMAGE, config: { ...DESCRIPTOR, digest: 'sha256:x' } }, 'digest.invalid'],
     ['a huge size', { ...IMAGE, config: { ...DESCRIPTOR, size: 2 ** 60 } }, 'json.invalid'],
   ];
   for (const [what, document, code] of refused) {
-    it(`refuses ${what}: ${code}`, () => {
+    it(`rejects ${what}: ${code}`, () => {
       expect(refusal(() => parse(document)).code).to.equal(code);
     });
   }
 
-  describe('refuses what has two meanings: manifest.ambiguous', () => {
+  describe('rejects ambiguous manifests: manifest.ambiguous', () => {
     const fsLayers = [{ blobSum: DESCRIPTOR.digest }];
     const schema1 = { schemaVersion: 1, fsLayers, history: [] };
     const types = [
@@ -142,7 +142,7 @@ describe('parseManifest', () => {
       'an index with the layers of schema 1': { manifests: [DESCRIPTOR], fsLayers },
     };
     for (const [what, document] of Object.entries(both)) {
-      it(`${what}, whatever it says it is or is announced as`, () => {
+      it(`${what}, whatever its own or announced media type`, () => {
         for (const type of types) {
           expect(refusal(() => parse(document, type)).code).to.equal('manifest.ambiguous');
           const own = { ...document, ...(type && { mediaType: type }) };
@@ -180,7 +180,7 @@ describe('parseManifest', () => {
       ['signed schema 1', { ...schema1, signatures: [{ protected: 'x' }] }, [MEDIA_TYPES.docker1]],
     ];
     for (const [what, document, announced] of other) {
-      it(`${what} that is announced as something else, or says so itself`, () => {
+      it(`${what} that is announced as, or declares, something else`, () => {
         expect(() => parse(document)).not.to.throw();
         for (const mediaType of announced) {
           expect(refusal(() => parse(document, mediaType)).code).to.equal('manifest.ambiguous');
@@ -192,12 +192,12 @@ describe('parseManifest', () => {
 
     const text = JSON.stringify({ ...IMAGE, annotations: { Digest: 'a', digest: 'b' } });
     const spelled: Record<string, string> = {
-      'a member that is there twice': text.replace('{', '{"layers":[],'),
-      'one that is there twice, once escaped': text.replace('{', '{"\\u006cayers":[],'),
-      'one that is there twice in a descriptor': text.replaceAll('"size":1', '"size":2,"size":1'),
-      'one in another case': text.replace('{', '{"Layers":[],'),
-      'one in another case, and no other': text.replace('"config"', '"CONFIG"'),
-      'one with a long s, which Go takes for an s': text.replace('{', '{"layer\u017f":[],'),
+      'a duplicate member': text.replace('{', '{"layers":[],'),
+      'a duplicate member, once escaped': text.replace('{', '{"\\u006cayers":[],'),
+      'a duplicate member in a descriptor': text.replaceAll('"size":1', '"size":2,"size":1'),
+      'a duplicate member in another case': text.replace('{', '{"Layers":[],'),
+      'a member in another case only': text.replace('"config"', '"CONFIG"'),
+      'a member with a long s, which Go reads as an s': text.replace('{', '{"layer\u017f":[],'),
       'a descriptor with a Digest': text.replace('"digest"', '"Digest":"x","digest"'),
       'a member of an index in another case': text.replace('{', '{"Manifests":[],'),
     };
@@ -209,25 +209,25 @@ describe('parseManifest', () => {
       });
     }
 
-    it('and nothing else: annotations are named as anybody likes, and other members pass', () => {
+    it('and accepts any annotation names and unknown members', () => {
       const document = { ...JSON.parse(text), Extension: { Size: 1, size: 2 }, signatures: 'none' };
       expect(parse(document).annotations).to.deep.equal({ Digest: 'a', digest: 'b' });
     });
   });
 
-  it('refuses what is over 4 MiB: json.too-large', () => {
+  it('rejects manifests over 4 MiB: json.too-large', () => {
     const bytes = Buffer.alloc(MANIFEST_BYTES_MAX + 1, ' ');
     expect(refusal(() => parseManifest(bytes, undefined, 'here')).code).to.equal('json.too-large');
   });
 });
 
 describe('parseLayoutIndex', () => {
-  it('keeps annotations whatever they are called', () => {
+  it('keeps annotations with any names', () => {
     const annotations = { constructor: 'a', prototype: 'b', toString: 'c' };
     expect(parse({ ...IMAGE, annotations }).annotations).to.deep.equal(annotations);
   });
 
-  it('takes whatever a layout lists, and refuses what is no list: json.invalid', () => {
+  it('accepts any entry of a layout index, and rejects a value that is not a list: json.invalid', () => {
     const [read] = parseLayoutIndex({ manifests: [DESCRIPTOR] }, 'index.json');
     expect(read).to.include(DESCRIPTOR);
     const document = { manifests: { 0: DESCRIPTOR } };
@@ -236,13 +236,13 @@ describe('parseLayoutIndex', () => {
 });
 
 describe('media types', () => {
-  it('know the kind of every manifest and of nothing else', () => {
+  it('map to the kind of every manifest and of nothing else', () => {
     expect(manifestKind(MEDIA_TYPES.docker1)).to.equal('1');
     expect(manifestKind(MEDIA_TYPES.ociConfig)).to.equal(undefined);
     expect(manifestKind('constructor')).to.equal(undefined);
   });
 
-  it('tell an index that lists null from an image', () => {
+  it('distinguish an index with a null list from an image', () => {
     const typeOf = (document: object) =>
       manifestMediaType('1', Buffer.from(JSON.stringify({ schemaVersion: 2, ...document })));
     expect(typeOf({ manifests: null })).to.equal(MEDIA_TYPES.ociIndex);
@@ -266,7 +266,7 @@ describe('media types', () => {
     ['vnd.oci.image.layer.v1.tar+gzip+encrypted', undefined, false],
   ];
   for (const [layer, docker, foreign] of layers) {
-    it(`know that ${layer} is ${docker ?? 'nothing'} to Docker`, () => {
+    it(`map ${layer} to ${docker ?? 'nothing'} for Docker`, () => {
       const expected = docker && `application/${docker}`;
       expect(dockerLayerType(`application/${layer}`)).to.equal(expected);
       expect(isForeignLayer(`application/${layer}`)).to.equal(foreign);
@@ -275,7 +275,7 @@ describe('media types', () => {
 });
 
 describe('platformName', () => {
-  it('is os/architecture, with the variant where there is one', () => {
+  it('is os/architecture, plus the variant if there is one', () => {
     const platform = { os: 'linux', architecture: 'arm64' };
     expect(platformName(platform)).to.equal('linux/arm64');
     expect(platformName({ ...platform, variant: 'v8' })).to.equal('linux/arm64/v8');

@@ -35,7 +35,7 @@ describe('repository names', () => {
     });
   }
 
-  it('are refused in no time, whatever they are made of', () => {
+  it('are rejected quickly, whatever they contain', () => {
     const start = performance.now();
     for (const part of ['a', '-', 'a-', 'a_', '__', 'a/', '.']) {
       refusal(() => parseRepositoryName(`${part.repeat(100).slice(0, 199)}!`));
@@ -58,7 +58,7 @@ describe('tags', () => {
 });
 
 describe('repository ids', () => {
-  it('are the name with ~ for /, which no name holds', () => {
+  it('replace / with ~, which no name contains', () => {
     expect(defaultRepositoryId(parseRepositoryName('a/b/c'))).to.equal('a~b~c');
   });
   for (const id of ['team~app', 'My.App-1', '_x']) {
@@ -133,12 +133,12 @@ describe('parseDropName', () => {
     [`app:1@${'x'.repeat(200)}`, 'name.invalid'],
   ];
   for (const [path, code] of bad) {
-    it(`refuses ${path.slice(0, 30)}: ${code}`, () => {
+    it(`rejects ${path.slice(0, 30)}: ${code}`, () => {
       expect(refusal(() => parseDropName(path, false)).code).to.equal(code);
     });
   }
 
-  it('means the same drop by its flat name', () => {
+  it('gives the same drop for its flat name', () => {
     for (const path of ['team/app:1.2@x', 'a/b/c', 'reg:5000/team/app:1.2', 'a/reg:5000/app:1']) {
       expect(parseDropName(flatDropName(path), false)).to.deep.equal(parseDropName(path, false));
     }
@@ -166,13 +166,13 @@ describe('claimName', () => {
     });
   }
 
-  it('reads the names that earlier versions gave, and gives them to the same paths', () => {
+  it('parses names from earlier versions to the same paths', () => {
     for (const name of ['team~app=1.2', 'a~b@x~y', 'te%40m~app', 'a%40b', '^a~b', 'a~~b', '~']) {
       expect(claimName(pathOfClaimName(name)), name).to.equal(name);
     }
   });
 
-  it('is one file name, and turns back into the path', () => {
+  it('is a single file name that converts back to the path', () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     const random = makeRandom(seed);
     for (let n = 0; n < 20_000; n++) {
@@ -185,7 +185,7 @@ describe('claimName', () => {
     }
   });
 
-  it('is short enough for every path that names a repository', () => {
+  it('fits the file name limit for every path that names a repository', () => {
     const tildes = `${'a~'.repeat(99)}b`;
     expect([tildes.length, claimName(tildes).length]).to.deep.equal([199, 200]);
     expect(whyTooLong(tildes)).to.equal(undefined);
@@ -214,7 +214,7 @@ describe('returnedPaths', () => {
     });
   }
 
-  it('mean the same repository, tag and name space, also without their directories', () => {
+  it('refer to the same repository, tag and namespace, also without their directories', () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     const random = makeRandom(seed);
     for (let n = 0; n < 2000; n++) {

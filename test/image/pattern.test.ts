@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { matchesPattern } from '#src/image/pattern.js';
 
-describe('a pattern of the settings', () => {
+describe('a settings pattern', () => {
   const cases: readonly [string, readonly string[], readonly string[]][] = [
     ['team/app', ['team/app'], ['team/apps', 'my/team/app', 'team~app', 'team']],
     ['team/*', ['team/app', 'team/'], ['team', 'team/app/ui', 'teams/app']],
@@ -24,7 +24,7 @@ describe('a pattern of the settings', () => {
     ['v*.*', ['v1.2', 'v1.2.3'], ['v1']],
   ];
   for (const [pattern, yes, no] of cases) {
-    it(`${pattern} stands for what the documentation says`, () => {
+    it(`${pattern} matches as documented`, () => {
       expect(yes.filter((name) => !matchesPattern(pattern, name))).to.deep.equal([]);
       expect(no.filter((name) => matchesPattern(pattern, name))).to.deep.equal([]);
     });

@@ -1,4 +1,4 @@
-/** A signed schema 1 manifest is named by itself without its signatures, whatever its signatures say. */
+/** The digest of a signed schema 1 manifest is that of its content without signatures. */
 import { expect } from 'chai';
 import { schema1Layers, schema1Payload } from '#src/image/schema1.js';
 import { sha256 } from '../support/make-image.js';
@@ -15,18 +15,18 @@ const LAYERS = [sha256('one'), sha256('two')];
 const payloadOf = (text: string) => schema1Payload(Buffer.from(text), 'here').toString('utf8');
 
 describe('schema 1', () => {
-  it('names its layers, each once', () => {
+  it('lists each of its layers once', () => {
     const { text } = makeSchema1([...LAYERS, ...LAYERS], { signed: true });
     expect(schema1Layers(JSON.parse(text), 'here')).to.deep.equal(LAYERS);
   });
 
-  it('is named by all of it where it is not signed', () => {
+  it('has the digest of all its bytes when it is unsigned', () => {
     const { text } = makeSchema1(LAYERS, { signed: false });
     expect(payloadOf(text)).to.equal(text);
   });
 
   for (const indent of [0, 2, 3]) {
-    it(`is named by what was signed, as clients cut it out (indented by ${indent})`, () => {
+    it(`has the digest of its signed part, as clients extract it (indented by ${indent})`, () => {
       const { text, payload } = makeSchema1(LAYERS, { signed: true, indent });
       expect(payloadOf(text)).to.equal(payload);
       expect(payloadAsClientsCut(Buffer.from(text)).toString('utf8')).to.equal(payload);
@@ -40,7 +40,7 @@ describe('schema 1', () => {
     expect(payloadOf(withSignatures(text, [block]))).to.equal(payload);
   });
 
-  it('may have several signatures that agree', () => {
+  it('accepts several signatures that agree', () => {
     const { payload } = makeSchema1(LAYERS, { signed: false });
     const header = { formatLength: payload.length - 2, formatTail: base64url('\n}') };
     const blocks = [signatureBlock(header, 'a'), signatureBlock({ ...header, time: 1 }, 'b')];
@@ -61,20 +61,20 @@ describe('schema 1', () => {
   const inFront = `{"signatures":${JSON.stringify([block])},${payload.slice(1)}`;
 
   const forged: Record<string, readonly [text: string, code: string]> = {
-    'no byte of its own, and another document for a tail': [
+    'none of its bytes, and another document as tail': [
       signedAs({ formatLength: 0, formatTail: victim }),
       'manifest.ambiguous',
     ],
-    'less than all of it': [
+    'less than the document': [
       signedAs({ formatLength: length - 1, formatTail: tail }),
       'manifest.ambiguous',
     ],
-    'more than all of it': [
+    'more than the document': [
       signedAs({ formatLength: length + 1, formatTail: tail }),
       'manifest.ambiguous',
     ],
-    'more than there is': [signedAs({ formatLength: 1e9, formatTail: tail }), 'manifest.ambiguous'],
-    'its beginning and another end': [
+    'more than exists': [signedAs({ formatLength: 1e9, formatTail: tail }), 'manifest.ambiguous'],
+    'its start and another end': [
       signedAs({ formatLength: length, formatTail: base64url(',"tag":"2"}') }),
       'manifest.ambiguous',
     ],
@@ -82,7 +82,7 @@ describe('schema 1', () => {
       signedAs({ formatLength: length, formatTail: base64url('}}') }),
       'manifest.ambiguous',
     ],
-    'itself, and something else by a second signature': [
+    'itself, and other content by a second signature': [
       signedAs({ formatLength: length, formatTail: tail }, { formatLength: 0, formatTail: victim }),
       'manifest.ambiguous',
     ],
@@ -94,19 +94,19 @@ describe('schema 1', () => {
       'manifest.ambiguous',
     ],
     'itself, with the signatures in front': [inFront, 'manifest.ambiguous'],
-    'itself, with something behind the signatures': [
+    'itself, with data after the signatures': [
       `${good.slice(0, -2)},\n   "tag": "2"\n}`,
       'manifest.ambiguous',
     ],
-    'itself, with signatures twice': [
+    'itself, with duplicate signatures': [
       `${good.slice(0, -2)},\n   "signatures": []\n}`,
       'manifest.ambiguous',
     ],
-    'itself, with signatures twice, once spelled otherwise': [
+    'itself, with duplicate signatures, once escaped': [
       `${good.slice(0, -2)},\n   "\\u0073ignatures": []\n}`,
       'manifest.ambiguous',
     ],
-    'itself, with a header that says a thing twice': [
+    'itself, with a duplicate header member': [
       withSignatures(payload, [
         {
           protected: base64url(
@@ -116,28 +116,28 @@ describe('schema 1', () => {
       ]),
       'manifest.ambiguous',
     ],
-    'itself, with a block that clients in Go read otherwise': [
+    'itself, with a block that Go clients read differently': [
       withSignatures(payload, [{ ...block, Protected: base64url('{}') }]),
       'manifest.ambiguous',
     ],
-    'itself, in what only Node takes for base64': [
+    'itself, in base64 that only Node accepts': [
       withSignatures(payload, [{ ...block, protected: `${block.protected}!` }]),
       'json.invalid',
     ],
-    'itself, with a header that is no JSON': [
+    'itself, with a header that is not JSON': [
       withSignatures(payload, [{ protected: base64url('{') }]),
       'json.invalid',
     ],
-    'itself, with no length': [signedAs({ formatTail: tail }), 'json.invalid'],
-    'itself, with a length below nothing': [
+    'itself, without a length': [signedAs({ formatTail: tail }), 'json.invalid'],
+    'itself, with a negative length': [
       signedAs({ formatLength: -1, formatTail: tail }),
       'json.invalid',
     ],
-    'itself, by nobody': [withSignatures(payload, []), 'json.invalid'],
-    'itself, by null': [`${payload.slice(0, -2)},"signatures":null}`, 'json.invalid'],
+    'itself, without signatures': [withSignatures(payload, []), 'json.invalid'],
+    'itself, with null signatures': [`${payload.slice(0, -2)},"signatures":null}`, 'json.invalid'],
   };
   for (const [what, [text, code]] of Object.entries(forged)) {
-    it(`is refused when it signs ${what}: ${code}`, () => {
+    it(`is rejected when it signs ${what}: ${code}`, () => {
       expect(JSON.parse(text).fsLayers, 'it is JSON').to.have.length(2);
       expect(refusal(() => payloadOf(text)).code).to.equal(code);
     });

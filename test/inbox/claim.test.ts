@@ -31,7 +31,7 @@ import { InboxFixture, NOW } from './inbox-fixture.js';
 
 const AT = '20261123T152634.123Z' as Timestamp;
 
-describe('taking a drop', () => {
+describe('claiming a drop', () => {
   const given = new InboxFixture();
 
   it('moves it into .claimed in one step and frees its name', () => {
@@ -42,21 +42,21 @@ describe('taking a drop', () => {
     expect(listClaims(nodeDisk, given)).to.deep.equal([claim]);
   });
 
-  it('lets one of two takers have it', () => {
+  it('succeeds for only one of two claimants', () => {
     given.makeDrop('app');
     expect(given.take('app')).to.have.property('name', 'app');
     expect(given.take('app', { owner: 'other' })).to.equal('gone');
     expect(given.names('.claimed')).to.have.length(1);
   });
 
-  it('gives it back as it was when it is still being written', () => {
+  it('returns it unchanged when it is still being written', () => {
     given.makeDrop('team/app');
     expect(given.take('team/app', { signature: 'as it was before' })).to.equal('changed');
     expect(readFileSync(given.at('team/app/index.json'), 'utf8')).to.equal('team/app');
     expect(given.names('.claimed')).to.deep.equal([]);
   });
 
-  it('gives it back beside what its writer has begun anew in its place', () => {
+  it('returns it beside a new drop that was started in its place', () => {
     given.makeDrop('team/app:1.0');
     const disk: Disk = {
       ...nodeDisk,
@@ -72,7 +72,7 @@ describe('taking a drop', () => {
     expect(given.names('.claimed')).to.deep.equal([]);
   });
 
-  it('gives it back beside when its name space is gone', () => {
+  it('returns it to the inbox when its namespace is gone', () => {
     given.makeDrop('team/app@x');
     const disk: Disk = {
       ...nodeDisk,
@@ -85,7 +85,7 @@ describe('taking a drop', () => {
     expect(given.names()).to.deep.equal([`team~app@x-returned-${AT}`]);
   });
 
-  it('gives it back when no file can be opened any more', () => {
+  it('returns it when no more files can be opened', () => {
     given.makeDrop('team/app:1.0');
     let isTaken = false;
     const disk = interfereWith(nodeDisk, (operation) => {
@@ -98,14 +98,14 @@ describe('taking a drop', () => {
     expect(given.names('.claimed')).to.deep.equal([]);
   });
 
-  it('takes its marker file away', () => {
+  it('removes its marker file', () => {
     given.makeDrop('app');
     writeFileSync(given.at('app.done'), '');
     given.take('app', { marker: '.done' });
     expect(given.names()).to.deep.equal([]);
   });
 
-  it('leaves the marker file of a drop that is given back', () => {
+  it('keeps the marker file of a returned drop', () => {
     given.makeDrop('app');
     writeFileSync(given.at('app.done'), '');
     given.take('app', { marker: '.done', signature: 'before' });
@@ -116,14 +116,14 @@ describe('taking a drop', () => {
     ['.receipts', '.json'],
     ['.rejected', ''],
   ] as const) {
-    it(`names a moment of which nothing in ${directory} speaks yet`, () => {
+    it(`uses a timestamp that no name in ${directory} uses`, () => {
       mkdirSync(given.at(directory, `app@${AT}${suffix}`));
       expect(given.claim('app').at).to.equal('20261123T152634.124Z');
       expect(given.claim('other').at).to.equal(AT);
     });
   }
 
-  it('passes a disk error on and leaves the drop where it is', () => {
+  it('propagates a disk error and leaves the drop in place', () => {
     given.makeDrop('app');
     const disk = interfereWith(nodeDisk, (operation) => {
       if (operation.verb === 'rename') throw systemError('EACCES', operation);
@@ -136,7 +136,7 @@ describe('taking a drop', () => {
 describe('returning a claim', () => {
   const given = new InboxFixture();
 
-  it('puts a drop that is still on its way back where it was', () => {
+  it('puts an incomplete drop back where it was', () => {
     const claim = given.claim('team/app');
     returnClaim(nodeDisk, { inbox: given.inbox, claim });
     expect(existsSync(given.at('team/app/index.json'))).to.equal(true);
@@ -147,7 +147,7 @@ describe('returning a claim', () => {
 describe('prepareInbox', () => {
   const given = new InboxFixture();
 
-  it('lets nobody else look into the claims, and everybody into the receipts', () => {
+  it('makes claims private and receipts readable by all users', () => {
     const mode = (name: string) => statSync(given.at(name)).mode & 0o777;
     expect([mode('.claimed'), mode('.rejected'), mode('.receipts')]).to.deep.equal([
       0o700, 0o755, 0o755,
@@ -176,12 +176,12 @@ describe('parseClaim', () => {
   }
 });
 
-describe('taking over', () => {
+describe('takeover', () => {
   const given = new InboxFixture();
   const takeOver = (...dead: string[]) =>
     takeOverClaims(nodeDisk, { inbox: given.inbox, owner: 'heir', dead });
 
-  it('removes the clock of one that died while it asked for the time', () => {
+  it('removes the clock file of a process that died while reading the time', () => {
     const clock = (name: string) => join(claimedDirectory(given.inbox), clockFile(name));
     for (const name of ['dead', 'me']) writeFileSync(clock(name), '');
     expect(clockOwners(nodeDisk, given).sort()).to.deep.equal(['dead', 'me']);
@@ -189,7 +189,7 @@ describe('taking over', () => {
     expect(given.names('.claimed')).to.deep.equal(['.clock-me']);
   });
 
-  it('takes the claims of the dead, oldest first, and leaves those of the living', () => {
+  it('takes over claims of dead processes, oldest first, and leaves claims of living ones', () => {
     given.claim('b', { owner: 'dead', nowMs: NOW + 5 });
     given.claim('a', { owner: 'dead', nowMs: NOW + 10 });
     given.claim('c', { owner: 'dead2', nowMs: NOW });
@@ -204,7 +204,7 @@ describe('taking over', () => {
     expect(given.holds(alive)).to.equal(true);
   });
 
-  it('says whether a drop is a directory or an archive', () => {
+  it('reports whether a drop is a directory or an archive', () => {
     given.claim('directory', { owner: 'dead' });
     writeFileSync(given.at('.claimed', `archive.tar@${AT}.dead`), '');
     const kinds = takeOver('dead').map(({ claim, kind }) => [claim.name, kind]);
@@ -214,7 +214,7 @@ describe('taking over', () => {
     ]);
   });
 
-  it('finishes what has its receipt: published drops go, rejected ones move', () => {
+  it('finishes claims with a receipt: deletes published drops, moves rejected ones', () => {
     const published = given.claim('good', { owner: 'dead' });
     const rejected = given.claim('bad', { owner: 'dead' });
     writeFileSync(given.at('.receipts', `good@${AT}.json`), '{"status":"published"}');
@@ -228,13 +228,13 @@ describe('taking over', () => {
     expect(given.holds(rejected)).to.equal(false);
   });
 
-  it('publishes again what has only a damaged receipt', () => {
+  it('republishes drops whose receipt is damaged', () => {
     given.claim('app', { owner: 'dead' });
     writeFileSync(given.at('.receipts', `app@${AT}.json`), '{"status":"publ');
     expect(takeOver('dead').map(({ claim }) => claim.name)).to.deep.equal(['app']);
   });
 
-  it('passes over a claim that another heir took first', () => {
+  it('skips a claim that another process took over first', () => {
     const claim = given.claim('app', { owner: 'dead' });
     const disk: Disk = {
       ...nodeDisk,
@@ -255,7 +255,7 @@ function makeDrop(inbox: string, { path, isFile }: RandomDrop): void {
   writeFileSync(isFile ? join(inbox, path) : join(inbox, path, 'index.json'), path);
 }
 
-describe('a path', () => {
+describe('the path of a drop', () => {
   const given = new InboxFixture();
   const takeOver = (heir: string, dead: string) =>
     takeOverClaims(nodeDisk, { inbox: given.inbox, owner: heir, dead: [dead] });
@@ -303,7 +303,7 @@ describe('a path', () => {
     }
   });
 
-  it('is read from what an earlier version left, and its drop goes back to where it was', () => {
+  it('is parsed from the name an earlier version gave, and its drop is returned there', () => {
     for (const [file, path] of [
       ['reg:5000~team~app:1.2', 'reg:5000/team/app:1.2'],
       ['team~app=1.2', 'team/app=1.2'],
@@ -320,7 +320,7 @@ describe('a path', () => {
     }
   });
 
-  it('of 200 bytes can be claimed, taken over, retired and returned beside another', () => {
+  it('of 200 bytes can be claimed, taken over, marked for deletion and returned beside another', () => {
     const owner = `p4194304x${'a'.repeat(12)}`;
     for (const path of [`${'a~'.repeat(99)}bc`, `${'x'.repeat(196)}.tar`]) {
       for (const isFile of [true, false]) {
@@ -343,7 +343,7 @@ describe('a path', () => {
     }
   });
 
-  it('is another than one that differs in ~ for /, whatever is taken in the same moment', () => {
+  it('differs from a path with ~ for /, even when both are claimed at the same moment', () => {
     for (const path of ['team/app.tar', 'team~app.tar']) {
       makeDrop(given.inbox, { path, isFile: true, isBundle: false });
       given.take(path);
@@ -356,7 +356,7 @@ describe('a path', () => {
 });
 
 describe('ClaimMoments', () => {
-  it('gives one flat name no moment twice, and others the same', () => {
+  it('never gives one flat name the same timestamp twice, and shares timestamps across names', () => {
     const moments = new ClaimMoments();
     const paths = ['team/app', 'team~app', 'app', 'team~app'];
     expect(paths.map((path) => moments.next(path, 5000))).to.deep.equal([5000, 5001, 5000, 5002]);

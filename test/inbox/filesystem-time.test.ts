@@ -29,7 +29,7 @@ describe("the filesystem's time", () => {
   };
   const realNow = () => timeOfNew(nodeDisk, join(own, '.other'));
 
-  it('is asked of a new file once, and of a directory that is touched from then on', () => {
+  it('is read from a new file once, then from a touched directory', () => {
     const before = realNow();
     const first = ask();
     const second = ask();
@@ -40,7 +40,7 @@ describe("the filesystem's time", () => {
     expect(nodeDisk.stat(own).mode).to.equal(0o700);
   });
 
-  it('is asked of a new file again after 10 s', () => {
+  it('is read from a new file again after 10 s', () => {
     const real = performance.now;
     ask();
     try {
@@ -53,7 +53,7 @@ describe("the filesystem's time", () => {
     }
   });
 
-  it('is always asked of a new file where the directory is not ours', () => {
+  it('is always read from a new file when the directory belongs to another user', () => {
     const theirs = interfereWith(nodeDisk, (operation) => {
       if (operation.verb === 'setMode') throw systemError('EPERM', operation);
     });
@@ -70,7 +70,7 @@ describe("the filesystem's time", () => {
     ['is this host’s, which is an hour ahead', 3_600_000],
     ['is this host’s, which is an hour behind', -3_600_000],
   ] as const) {
-    it(`is always asked of a new file where a directory’s time ${what}`, () => {
+    it(`is always read from a new file when a directory’s time ${what}`, () => {
       const wrong = (stat: Stat): Stat =>
         stat.kind === 'directory'
           ? { ...stat, ctimeMs: Number.isNaN(off) ? 1 : stat.ctimeMs + off }

@@ -17,7 +17,7 @@ import { InboxFixture } from './inbox-fixture.js';
 
 const AT = '20261123T152634.123Z';
 
-describe('letting go of a drop', () => {
+describe('finishing a drop', () => {
   const given = new InboxFixture();
   const published = (claim: Claim, disk: Disk = nodeDisk) =>
     finishPublished(disk, { inbox: given.inbox, claim, receipt: '{"status":"published"}' });
@@ -28,7 +28,7 @@ describe('letting go of a drop', () => {
   const takeOver = (dead: string) =>
     takeOverClaims(nodeDisk, { inbox: given.inbox, owner: 'heir', dead: [dead] });
 
-  it('that is published: its receipt, no drop any more, and its deletion', () => {
+  it('that is published: writes its receipt, removes the drop, and deletes it', () => {
     const claim = given.claim('app');
     published(claim);
     expect(given.receipt(`app@${AT}.json`)).to.deep.equal({ status: 'published' });
@@ -47,7 +47,7 @@ describe('letting go of a drop', () => {
         drops: claims.map((claim) => ({ claim, receipt })),
       });
 
-    it('has all receipts on disk before the first drop goes', () => {
+    it('syncs all receipts before it removes the first drop', () => {
       const { disk, log } = recordingDisk();
       expect(together(three(), disk)).to.deep.equal([null, null, null]);
       expect(given.names('.receipts')).to.have.lengthOf(3);
@@ -65,7 +65,7 @@ describe('letting go of a drop', () => {
       expect(directory).to.be.within(firstNamed, retired);
     });
 
-    it('tells which one is gone, and lets the others go', () => {
+    it('reports a vanished drop, and finishes the others', () => {
       const claims = three();
       rmSync(claimPath(given.inbox, claims[1] as Claim), { recursive: true });
       const failed = together(claims);
@@ -77,7 +77,7 @@ describe('letting go of a drop', () => {
       expect(given.names('.receipts')).to.have.lengthOf(2);
     });
 
-    it('keeps all, and leaves nothing half, when a receipt cannot be synced', () => {
+    it('keeps all drops, and leaves no partial receipt, when a receipt cannot be synced', () => {
       const claims = three();
       const disk = interfereWith(nodeDisk, (operation) => {
         if (operation.verb === 'sync') throw systemError('EIO', operation);
@@ -88,7 +88,7 @@ describe('letting go of a drop', () => {
     });
   });
 
-  it('that is refused: the whole drop where its owner finds it, and its receipt', () => {
+  it('that is rejected: puts the complete drop where its owner finds it, with its receipt', () => {
     rejected(given.claim('team/app:1.0'));
     expect(given.names('.receipts')).to.deep.equal([`team~app:1.0@${AT}.json`]);
     const drop = given.at('.rejected', `team~app:1.0@${AT}`);
@@ -96,7 +96,7 @@ describe('letting go of a drop', () => {
     expect(given.names('.claimed')).to.deep.equal([]);
   });
 
-  it('that is a single file and refused: in a directory, as every rejected drop', () => {
+  it('that is a rejected single file: puts it in a directory, like every rejected drop', () => {
     const claim = newClaim({ ...given.claim('app'), path: 'app.tar' });
     writeFileSync(claimPath(given.inbox, claim), 'archive');
     rejected(claim);
@@ -117,7 +117,7 @@ describe('letting go of a drop', () => {
       expect(listClaims(nodeDisk, given).map(({ owner }) => owner)).to.deep.equal(['heir']);
     });
 
-    it(`that is ${what}, with any step failing: nothing is lost, and the next owner finishes it`, () => {
+    it(`that is ${what}, with any step failing: loses nothing, and the next owner finishes it`, () => {
       let failures = 0;
       for (let k = 1; ; k++) {
         const owner = `p${k}`;
@@ -150,7 +150,7 @@ describe('letting go of a drop', () => {
     });
   }
 
-  it('drops a half receipt of the dead that is torn or tells of no rejected drop', () => {
+  it('removes a partial receipt of a dead process that is torn or names no rejected drop', () => {
     for (const text of ['{"status":"rej', '{"status":"published"}', 'null']) {
       writeFileSync(given.at('.receipts', '.dead-0123'), text);
       takeOver('dead');
@@ -158,13 +158,13 @@ describe('letting go of a drop', () => {
     }
   });
 
-  it('leaves the half receipts of the living alone', () => {
+  it('keeps partial receipts of living processes', () => {
     writeFileSync(given.at('.receipts', '.alive-0123'), '{"status":"rej');
     takeOver('dead');
     expect(given.names('.receipts')).to.deep.equal(['.alive-0123']);
   });
 
-  it('deletes what is retired, and nothing that is claimed', () => {
+  it('deletes drops marked for deletion, and no claimed drops', () => {
     const claim = given.claim('kept');
     published(given.claim('gone'));
     rmSync(given.at('.receipts'), { recursive: true });

@@ -13,7 +13,7 @@ import { InboxFixture } from './inbox-fixture.js';
 
 const UID = process.getuid?.();
 
-describe('what forbids a drop', () => {
+describe('reasons why a drop cannot be claimed', () => {
   const given = new InboxFixture();
 
   /** Root may read everything, so the disk says no for it. */
@@ -25,7 +25,7 @@ describe('what forbids a drop', () => {
     });
   const says = (path: string, disk = nodeDisk) => whatForbids(disk, { inbox: given.inbox, path });
 
-  it('is a file that is for its owner alone, as umoci makes them', () => {
+  it('include a file that only its owner may read, as umoci creates', () => {
     given.makeDrop('team/app');
     mkdirSync(given.at('team/app/blobs'));
     writeFileSync(given.at('team/app/blobs/one'), '');
@@ -35,7 +35,7 @@ describe('what forbids a drop', () => {
     );
   });
 
-  it('is a directory that only its owner may write, as skopeo makes them', () => {
+  it('include a directory that only its owner may write, as skopeo creates', () => {
     given.makeDrop('app');
     chmodSync(given.at('app'), 0o755);
     expect(says('app')).to.equal(
@@ -43,7 +43,7 @@ describe('what forbids a drop', () => {
     );
   });
 
-  it('is named so that a shell takes it for one name, whoever chose it', () => {
+  it('are shown with the path quoted for a shell, whatever characters it contains', () => {
     const name = "it's; reboot $(x)";
     given.makeDrop(name);
     chmodSync(given.at(name), 0o755);
@@ -52,7 +52,7 @@ describe('what forbids a drop', () => {
     expect(echoed).to.equal(given.at(name));
   });
 
-  it('is the directory it lies in, when nothing may be taken out of that', () => {
+  it('include a parent directory that denies the removal of entries', () => {
     writeFileSync(given.at('app.tar'), '');
     chmodSync(given.inbox, 0o1755);
     expect(says('app.tar')).to.equal(
@@ -61,10 +61,10 @@ describe('what forbids a drop', () => {
   });
 });
 
-describe('a drop that may not be taken', () => {
+describe('a drop that cannot be claimed', () => {
   after(removeTempDirs);
 
-  it('waits, says what to do, and is published once that is done', async () => {
+  it('waits, reports what to do, and is published once that is done', async () => {
     const root = tempDir();
     const drop = dropPath(root, 'app:1');
     makeLayout(drop);

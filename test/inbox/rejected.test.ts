@@ -1,4 +1,4 @@
-/** What was refused is listed with its reasons, whatever somebody put in a receipt's place. */
+/** Rejected drops are listed with their reasons, whatever replaces a receipt file. */
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -8,7 +8,7 @@ import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 const at = (n: number) => `2026112${n}T000000.000Z`;
 
-describe('the list of what was refused', () => {
+describe('the list of rejected drops', () => {
   let inbox: string;
 
   beforeEach(() => {
@@ -22,7 +22,7 @@ describe('the list of what was refused', () => {
     if (receipt !== undefined) writeFileSync(join(inbox, '.receipts', `${name}.json`), receipt);
   }
 
-  it('is newest first, cut, and empty where there is nothing', () => {
+  it('is sorted newest first, limited, and empty without rejected drops', () => {
     expect(listRejected(nodeDisk, { inbox: join(inbox, 'none'), count: 9 })).to.deep.equal([]);
     const receipt = { drop: 'team/a@b:1', code: 'digest.mismatch', message: 'why', hint: 'do' };
     reject(`team~a@b:1@${at(1)}`, JSON.stringify(receipt));
@@ -36,7 +36,7 @@ describe('the list of what was refused', () => {
     expect(oldest).to.deep.equal({ ...receipt, claim: 'team~a@b:1', at: at(1) });
   });
 
-  it('takes nothing but short texts from a receipt', () => {
+  it('uses only short texts from a receipt', () => {
     reject(`a@${at(1)}`, '{"code": 7, "message": ["x"], "hint": null}');
     reject(`b@${at(2)}`, 'broken');
     reject(`c@${at(3)}`, JSON.stringify({ message: 'x'.repeat(10_000) }));

@@ -42,7 +42,7 @@ describe('scanInbox', () => {
     );
   const drops = () => scan().drops.map(({ path }) => path);
 
-  it("asks for the inbox's own time when somebody wants it and there are drops", () => {
+  it('reads the inbox time only on request and if there are drops', () => {
     const timed = () =>
       scanInbox(nodeDisk, { inbox, marker: undefined, clock: 'p1' }, () => false).filesystemMs;
     make('empty/');
@@ -52,7 +52,7 @@ describe('scanInbox', () => {
     expect(timed()).to.be.at.least(nodeDisk.stat(join(inbox, 'app.tar')).ctimeMs);
   });
 
-  it('finds drops in the inbox and in name spaces, and tells where more may appear', () => {
+  it('finds drops in the inbox and in namespaces, and reports where more may appear', () => {
     make('app:1.0/index.json', 'team/app/oci-layout', 'team/sub/other/version', 'empty/');
     const { drops: found, directories, ignored } = scan();
     expect(found.map(({ path }) => path)).to.have.members([
@@ -65,22 +65,22 @@ describe('scanInbox', () => {
   });
 
   const certain: readonly [string, string, boolean][] = [
-    ['a layout that has begun', 'app/oci-layout', true],
-    ['a skopeo dir: that has begun', 'app/version', true],
-    ['blobs that came before everything else', 'app/blobs/sha256/', false],
+    ['a started layout', 'app/oci-layout', true],
+    ['a started skopeo dir:', 'app/version', true],
+    ['blobs that arrived first', 'app/blobs/sha256/', false],
     ['an empty blobs directory', 'app/blobs/', false],
     ['temporary files of skopeo', 'app/oci-put-blob123', false],
-    ['containerd’s own', 'app/ingest/', false],
+    ['containerd’s layout', 'app/ingest/', false],
   ];
   for (const [what, path, isCertain] of certain) {
-    it(`takes ${what} for a drop${isCertain ? '' : ', perhaps'}`, () => {
+    it(`treats ${what} as a drop${isCertain ? '' : ', perhaps'}`, () => {
       make(path);
       expect(scan().drops).to.have.length(1);
       expect(scan().drops[0]).to.include({ path: 'app', isCertain });
     });
   }
 
-  describe('takes a docker-archive that was unpacked', () => {
+  describe('treats an unpacked docker-archive', () => {
     const hex = (digit: string) => digit.repeat(64);
     const LEGACY = ['layer.tar', 'json', 'VERSION'];
     const saveManifest = (...layers: string[]) =>
@@ -89,21 +89,21 @@ describe('scanInbox', () => {
         JSON.stringify([{ Config: `${hex('c')}.json`, RepoTags: null, Layers: layers }]),
       );
 
-    it('for one drop, with a directory for each layer', () => {
+    it('as one drop, with one directory per layer', () => {
       make(`app/${hex('c')}.json`, ...LEGACY.map((name) => `app/${hex('a')}/${name}`));
       saveManifest(`${hex('a')}/layer.tar`);
       expect(drops()).to.deep.equal(['app']);
       expect(scan().drops[0]?.isCertain).to.equal(true);
     });
 
-    it('for one drop, whatever the directories of its layers are called', () => {
+    it('as one drop, whatever its layer directories are called', () => {
       make('app/layers/1.tar', 'app/base/layer.tar', 'app/blobs/sha256/', 'app/layers/more/2.tar');
       saveManifest('layers/1.tar', './base/layer.tar', 'blobs/sha256/x');
       expect(drops()).to.deep.equal(['app']);
       expect(scan().ignored).to.deep.equal([]);
     });
 
-    it('apart from nothing but directories that it does not name', () => {
+    it('separately from directories it does not name', () => {
       make(`app/${hex('a')}/layer.tar`, 'app/layers/1.tar', 'app/team/other/index.json');
       saveManifest('layers/1.tar', `${hex('a')}/layer.tar`);
       expect(drops()).to.deep.equal(['app/team/other']);
@@ -126,14 +126,14 @@ describe('scanInbox', () => {
       ['all but its manifest.json', [`app/${hex('a')}/json`, 'app/repositories']],
     ];
     for (const [what, paths] of begun) {
-      it(`for a drop, perhaps, where only ${what} is there yet`, () => {
+      it(`as a possible drop when only ${what} is present`, () => {
         make(...paths);
         const found = scan().drops.map(({ path, isCertain }) => [path, isCertain]);
         expect(found).to.deep.equal([['app', false]]);
       });
     }
 
-    it('for no drop where other drops lie among such names', () => {
+    it('as no drop when other drops have such names', () => {
       make(`team/${hex('a')}.tar`, 'team/app:1.tar', `other/${hex('b')}/app:1/index.json`);
       expect(drops()).to.have.members([
         `team/${hex('a')}.tar`,
@@ -143,12 +143,12 @@ describe('scanInbox', () => {
     });
   });
 
-  it('takes directories with a port or a tag in their name for name spaces of drops', () => {
+  it('treats directories with a port or a tag in their name as namespaces of drops', () => {
     make('registry:5000/team/app:1.0/version');
     expect(drops()).to.deep.equal(['registry:5000/team/app:1.0']);
   });
 
-  it('takes a directory named host:port for a name space when it holds archives or nothing', () => {
+  it('treats a directory named host:port as a namespace when it is empty or holds archives', () => {
     make('registry:5000/', 'reg=5001/app:1.tar', 'reg=5001/.b.tar.Xy1', 'reg=5001/b.tar.gz');
     const { drops: found, directories } = scan();
     expect(found.map(({ path }) => path)).to.deep.equal([
@@ -158,25 +158,25 @@ describe('scanInbox', () => {
     expect(directories).to.have.members(['', 'registry:5000', 'reg=5001']);
   });
 
-  it('takes a directory named by a number for a drop when a tool has begun to write one', () => {
+  it('treats a directory named by a number as a drop when a tool has started to write one', () => {
     make(`app:1/${'a'.repeat(64)}`, `app:2/${'a'.repeat(64)}.tar`, 'app:3/README');
     expect(drops()).to.have.members(['app:1', 'app:2', 'app:3']);
     expect(scan().drops.every(({ isCertain }) => isCertain)).to.equal(true);
   });
 
-  it('takes a repository named blobs for a name space', () => {
+  it('treats a repository named blobs as a namespace', () => {
     make('team/blobs/app/index.json');
     expect(drops()).to.deep.equal(['team/blobs/app']);
   });
 
   for (const name of ['.hidden', 'app.part', 'app.tmp', 'app~', 'app.lock', 'app.filepart']) {
-    it(`passes over ${name} without a word`, () => {
+    it(`ignores ${name} without a log line`, () => {
       make(`${name}/index.json`);
       expect(scan()).to.deep.equal({ drops: [], directories: [''], ignored: [] });
     });
   }
 
-  it('names what it does not take, with the reason', () => {
+  it('reports unknown entries with the reason', () => {
     make('team/app/index.json');
     symlinkSync('team', join(inbox, 'link'));
     execFileSync('mkfifo', [join(inbox, 'fifo')]);
@@ -187,7 +187,7 @@ describe('scanInbox', () => {
     expect(drops()).to.deep.equal(['team/app']);
   });
 
-  it('takes every single file for an archive, until its content says otherwise', () => {
+  it('treats every single file as an archive until its content shows otherwise', () => {
     make('app:1.0.tar', 'team/README');
     const files = scan().drops.map(({ path, kind, isCertain }) => [path, kind, isCertain]);
     expect(files).to.have.deep.members([
@@ -196,7 +196,7 @@ describe('scanInbox', () => {
     ]);
   });
 
-  it('ends in a tree that is nested too deeply, and names it', () => {
+  it('stops in a tree that is nested too deeply, and names it', () => {
     make(`${'d/'.repeat(30)}`);
     const { ignored, directories } = scan();
     expect(ignored.map(({ reason }) => reason)).to.deep.equal([
@@ -205,7 +205,7 @@ describe('scanInbox', () => {
     expect(directories.length).to.be.lessThan(20);
   });
 
-  it('names a directory it may not read, and goes on', () => {
+  it('reports an unreadable directory, and continues', () => {
     make('closed/app/index.json', 'open/index.json');
     const disk = interfereWith(nodeDisk, (operation) => {
       const { verb, paths } = operation;
@@ -216,14 +216,14 @@ describe('scanInbox', () => {
     expect(ignored.map(({ path }) => path)).to.deep.equal(['closed']);
   });
 
-  it('passes a disk error on', () => {
+  it('propagates a disk error', () => {
     const disk = interfereWith(nodeDisk, (operation) => {
       if (operation.verb === 'list') throw systemError('EIO', operation);
     });
     expect(() => scan({ disk })).to.throw('EIO');
   });
 
-  it('goes on when a drop is taken away while it looks', () => {
+  it('continues when a drop is removed during the scan', () => {
     make('app/index.json', 'app/blobs/sha256/aa');
     let gone = false;
     const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
@@ -236,7 +236,7 @@ describe('scanInbox', () => {
     expect(drops()).to.deep.equal([]);
   });
 
-  it('says whether a drop has its marker file, which is no stranger then', () => {
+  it('reports whether a drop has its marker file, which is not an unknown entry then', () => {
     make('one/index.json', 'two/index.json', 'two.done', 'lost.done');
     const { drops: found } = scan({ marker: '.done' });
     const marked = Object.fromEntries(found.map(({ path, isMarked }) => [path, isMarked]));
@@ -268,11 +268,11 @@ describe('signatureOf', () => {
 
   const changes: readonly [string, () => void][] = [
     ['a file grows', () => writeFileSync(at('blobs/aa'), 'text and more')],
-    ['a file is written anew in the same length', () => writeFileSync(at('blobs/aa'), 'TEXT')],
+    ['a file is rewritten with equal length', () => writeFileSync(at('blobs/aa'), 'TEXT')],
     ['a file is written and given its old time', () => touchBack()],
-    ['a file comes', () => writeFileSync(at('blobs/bb'), '')],
-    ['a file goes', () => rmSync(at('blobs/aa'))],
-    ['a directory comes', () => mkdirSync(at('blobs/new'))],
+    ['a file is added', () => writeFileSync(at('blobs/bb'), '')],
+    ['a file is removed', () => rmSync(at('blobs/aa'))],
+    ['a directory is added', () => mkdirSync(at('blobs/new'))],
     ['a permission changes', () => chmodSync(at('blobs/aa'), 0o600)],
     ['a file is replaced', () => replace()],
   ];
@@ -295,7 +295,7 @@ describe('signatureOf', () => {
     });
   }
 
-  it('knows the newest change by the filesystem’s clock, not by times that were set', () => {
+  it('uses change times of the filesystem’s clock, not modification times', () => {
     const start = timeOfNew(nodeDisk, `${drop}-clock`);
     writeFileSync(at('blobs/bb'), '');
     utimesSync(at('blobs/bb'), 4_000_000_000, 4_000_000_000);
@@ -303,13 +303,13 @@ describe('signatureOf', () => {
     expect(newestMs).to.be.within(start, timeOfNew(nodeDisk, `${drop}-clock`));
   });
 
-  it('names what shows that a tool is writing', () => {
+  it('reports signs that a tool is still writing', () => {
     expect(signatureOf(nodeDisk, drop).busy).to.equal(undefined);
     writeFileSync(at('blobs/.aa.Xy12Zq'), '');
     expect(signatureOf(nodeDisk, drop).busy).to.equal('blobs/.aa.Xy12Zq');
   });
 
-  it('takes an empty ingest directory and stray files for no such sign, and what is in ingest for one', () => {
+  it('ignores an empty ingest directory and stray files, but not files in ingest', () => {
     mkdirSync(at('ingest'));
     for (const name of ['.DS_Store', 'blobs/._aa', '.stamp_built']) writeFileSync(at(name), '');
     expect(signatureOf(nodeDisk, drop).busy).to.equal(undefined);
@@ -317,7 +317,7 @@ describe('signatureOf', () => {
     expect(signatureOf(nodeDisk, drop).busy).to.equal('ingest/5a0f');
   });
 
-  it('follows no link', () => {
+  it('does not follow links', () => {
     symlinkSync('/', at('blobs/root'));
     // The root has thousands of directories; not one of them is opened.
     let opened = 0;
@@ -328,7 +328,7 @@ describe('signatureOf', () => {
     expect(opened).to.equal(2);
   });
 
-  it('leaves no probe of the clock behind', () => {
+  it('leaves no clock probe file behind', () => {
     const probe = `${drop}-clock`;
     timeOfNew(nodeDisk, probe);
     writeFileSync(probe, 'left behind');

@@ -47,14 +47,14 @@ describe('Settler', () => {
     return decide(atMs, change);
   };
 
-  it('reads at once what has been still for long, and takes it when it is whole', () => {
+  it('reads a long-unchanged drop at once, and claims it when it is complete', () => {
     const old = { filesystemMs: QUIET };
     expect(decide(0, old)).to.deep.equal({ action: 'examine' });
     settler.conclude(DROP.path, WHOLE);
     expect(decide(0, old)).to.deep.equal({ action: 'take', tolerateAbsent: false });
   });
 
-  it('waits for the rest of the quiet time, and asks to look again just then', () => {
+  it('waits for the rest of the quiet period, and requests a scan at its end', () => {
     expect(decide(0, { filesystemMs: 400 })).to.deep.equal({
       action: 'wait',
       reason: undefined,
@@ -63,7 +63,7 @@ describe('Settler', () => {
     expect(decide(600, { filesystemMs: 1000 }).action).to.equal('examine');
   });
 
-  it('waits anew after every change', () => {
+  it('restarts the quiet period after every change', () => {
     decide(0, { filesystemMs: 0 });
     decide(900, { filesystemMs: 900 });
     const changed = { signature: 'second', newestMs: 950 };
@@ -72,26 +72,26 @@ describe('Settler', () => {
     expect(decide(1950, { ...changed, filesystemMs: 1950 }).action).to.equal('examine');
   });
 
-  it('goes by watching where change times lie in the future', () => {
+  it('watches for changes when change times lie in the future', () => {
     const future = { newestMs: 1_000_000, filesystemMs: 0 };
     expect(decide(0, future)).to.include({ action: 'wait', recheckMs: QUIET });
     expect(decide(QUIET - 1, future).action).to.equal('wait');
     expect(decide(QUIET, future).action).to.equal('examine');
   });
 
-  it('goes by watching where the filesystem’s clock stands still', () => {
+  it('watches for changes when the filesystem’s clock stands still', () => {
     expect(decide(0, { filesystemMs: 0 }).action).to.equal('wait');
     expect(decide(QUIET, { filesystemMs: 0 }).action).to.equal('examine');
   });
 
-  it('reads a drop again only after it changed', () => {
+  it('reads a drop again only after it has changed', () => {
     expect(examined(QUIET, INCOMPLETE).action).to.equal('wait');
     expect(decide(QUIET * 2).action).to.equal('wait');
     const changed = { signature: 'second', newestMs: QUIET * 2 };
     expect(decide(QUIET * 3, changed).action).to.equal('examine');
   });
 
-  it('reads it again when what its repository serves has changed', () => {
+  it('reads it again when the content of its repository has changed', () => {
     examined(QUIET, INCOMPLETE);
     settler.forgetVerdicts();
     expect(examined(QUIET * 2, WHOLE).action).to.equal('take');
@@ -99,7 +99,7 @@ describe('Settler', () => {
     expect(decide(QUIET * 3).action).to.equal('take');
   });
 
-  it('says what it waits for', () => {
+  it('reports what it waits for', () => {
     const decision = examined(QUIET, INCOMPLETE);
     expect(decision).to.deep.include({
       action: 'wait',
@@ -107,14 +107,14 @@ describe('Settler', () => {
     });
   });
 
-  it('takes at once what never can be whole, so that its owner is told', () => {
+  it('claims a permanently incomplete drop at once, so that its owner gets a receipt', () => {
     expect(examined(QUIET, { kind: 'refused' })).to.deep.equal({
       action: 'take',
       tolerateAbsent: false,
     });
   });
 
-  it('leaves alone what is no image at all, and says so', () => {
+  it('ignores entries that are not images, and reports them', () => {
     expect(examined(QUIET, { kind: 'stranger' })).to.deep.equal({
       action: 'ignore',
       reason: 'no archive of an image',
@@ -122,7 +122,7 @@ describe('Settler', () => {
     expect(decide(TIMEOUT * 2).action).to.equal('ignore');
   });
 
-  it('goes on waiting where it was for a drop that was taken and given back', () => {
+  it('continues its wait for a drop that was claimed and returned', () => {
     decide(0);
     const sinceMs = settler.sinceOf(DROP.path) ?? -1;
     expect(sinceMs).to.equal(0);
@@ -132,14 +132,14 @@ describe('Settler', () => {
     expect(decide(TIMEOUT).action).to.equal('take');
   });
 
-  it('does not read again, for what was published, what waits for a file without a digest', () => {
+  it('does not reread a drop that waits for a file without digest when others are published', () => {
     examined(QUIET, { kind: 'incomplete', missing: [{ ...LAYER, digest: '' }] });
     settler.forgetVerdicts();
     expect(decide(QUIET * 2).action).to.equal('wait');
   });
 
   describe('after the timeout', () => {
-    it('takes what is still not whole, and tolerates absent platforms', () => {
+    it('claims incomplete drops, and tolerates absent platforms', () => {
       decide(0);
       expect(examined(TIMEOUT - 1, INCOMPLETE)).to.deep.include({ action: 'wait', recheckMs: 1 });
       expect(decide(TIMEOUT)).to.deep.equal({ action: 'take', tolerateAbsent: true });
@@ -153,13 +153,13 @@ describe('Settler', () => {
       expect(decide(TIMEOUT * 2, changed).action).to.equal('take');
     });
 
-    it('leaves alone what may as well be a name space', () => {
+    it('ignores entries that may be namespaces', () => {
       decide(0, { isCertain: false });
       const decision = examined(TIMEOUT, INCOMPLETE, { isCertain: false });
       expect(decision).to.include({ action: 'wait', recheckMs: TIMEOUT });
     });
 
-    it('no longer minds the temporary files of a tool that died', () => {
+    it('ignores temporary files of a dead tool', () => {
       const busy = { busy: 'blobs/.part' };
       expect(decide(0, busy).action).to.equal('wait');
       expect(decide(TIMEOUT - 1, busy).action).to.equal('wait');
@@ -167,7 +167,7 @@ describe('Settler', () => {
     });
   });
 
-  it('waits as long as something inside shows that it is being written', () => {
+  it('keeps waiting while something inside shows that it is being written', () => {
     expect(decide(QUIET * 5, { busy: 'oci-put-blob123' })).to.deep.equal({
       action: 'wait',
       reason: 'temporary file oci-put-blob123 of a running write',
@@ -175,7 +175,7 @@ describe('Settler', () => {
     });
   });
 
-  it('waits for its marker file, for ever', () => {
+  it('waits for its marker file forever', () => {
     decide(0, { isMarked: false });
     expect(decide(TIMEOUT * 10, { isMarked: false })).to.deep.include({
       action: 'wait',
@@ -183,7 +183,7 @@ describe('Settler', () => {
     });
   });
 
-  it('forgets drops that are gone', () => {
+  it('forgets removed drops', () => {
     decide(0);
     decide(0, { path: 'other' });
     expect(settler.keepOnly(new Set(['other']))).to.equal(1);
@@ -194,7 +194,7 @@ describe('Settler', () => {
 });
 
 describe('describeMissing', () => {
-  it('names digests with their platform, files by their path, and who refers to them', () => {
+  it('lists digests with their platform, files by path, and what references them', () => {
     const file = { ...LAYER, digest: '', path: 'index.json', by: 'the layout' };
     const platform = { ...LAYER, platform: 'linux/arm64' };
     expect(describeMissing([file, platform])).to.equal(
@@ -202,7 +202,7 @@ describe('describeMissing', () => {
     );
   });
 
-  it('counts what would be too many to list', () => {
+  it('counts entries beyond the limit', () => {
     const text = describeMissing(Array.from({ length: 25 }, () => LAYER));
     expect(text.split(', ')).to.have.length(20);
     expect(text).to.match(/ and 5 more$/);

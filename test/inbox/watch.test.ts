@@ -51,13 +51,13 @@ describe('InboxWatch', () => {
     });
   };
 
-  it('hints at what happens in the directories it follows', async () => {
+  it('reports changes in the directories it follows', async () => {
     watch.follow(['', 'team'], 0);
     await hinted('');
     await hinted('team');
   });
 
-  it('looks at none of the entries, however many there are', async () => {
+  it('does not read the entries, however many there are', async () => {
     for (let n = 0; n < 50; n++) mkdirSync(join(inbox, `drop-${n}`));
     const { lstat } = promises;
     const looked: string[] = [];
@@ -78,14 +78,14 @@ describe('InboxWatch', () => {
     }
   });
 
-  it('has a new watch looked after again and again, as what happens before it is there is lost', () => {
+  it('requests repeated scans after adding a watch, as earlier events are lost', () => {
     expect(watch.follow([''], 1000)).to.equal(20);
     expect(watch.follow([''], 1100)).to.equal(100);
     expect(watch.follow([''], 11_001)).to.equal(Number.POSITIVE_INFINITY);
     expect(watch.follow(['', 'team'], 12_000)).to.equal(20);
   });
 
-  it('is silent about names that no drop has: our own, and those of files on their way', async () => {
+  it('ignores names that are not drops: internal files and files being uploaded', async () => {
     mkdirSync(join(inbox, 'end'));
     watch.follow(['', 'team'], 0);
     await hinted('');
@@ -100,7 +100,7 @@ describe('InboxWatch', () => {
     expect(hints).not.to.include('');
   });
 
-  it('is silent about what lies in a directory it does not follow', async () => {
+  it('ignores events in directories it does not follow', async () => {
     watch.follow([''], 0);
     await hinted('');
     writeFileSync(join(inbox, 'team', 'blob'), '');
@@ -110,10 +110,10 @@ describe('InboxWatch', () => {
     expect(hints).not.to.include('team');
   });
 
-  describe('awaiting the change of a drop', () => {
+  describe('waiting for the change of a drop', () => {
     const drop = () => join(inbox, 'app.tar.gz');
 
-    it('hints at what is written to a file that was renamed away and linked back while it is open', async () => {
+    it('reports writes to a file that was renamed and linked back while it is open', async () => {
       mkdirSync(join(inbox, '.claimed'));
       const fd = openSync(drop(), 'w');
       renameSync(drop(), join(inbox, '.claimed', 'app'));
@@ -125,7 +125,7 @@ describe('InboxWatch', () => {
       await waitFor('a hint', () => hints.includes('app.tar.gz'));
     });
 
-    it('hints once, and again when it is asked again', async () => {
+    it('reports once per request', async () => {
       mkdirSync(join(inbox, 'app', 'blobs'), { recursive: true });
       const ask = () => watch.awaitChange('app', ['app', 'app/blobs', 'app/none']);
       expect(ask()).to.equal(true);
@@ -138,7 +138,7 @@ describe('InboxWatch', () => {
       await waitFor('another', () => hints.includes('app'));
     });
 
-    it('is silent about drops that no longer wait', async () => {
+    it('ignores drops that no longer wait', async () => {
       mkdirSync(join(inbox, 'app'));
       watch.awaitChange('app', ['app']);
       watch.awaitChange('team', ['team']);
@@ -149,7 +149,7 @@ describe('InboxWatch', () => {
       expect(hints).not.to.include('app');
     });
 
-    it('leaves to the scans what is more than it may watch', () => {
+    it('leaves drops beyond the watch limit to the scans', () => {
       const places = Array.from({ length: 1500 }, () => 'team');
       expect(watch.awaitChange('first', places)).to.equal(true);
       expect(watch.awaitChange('second', places)).to.equal(false);

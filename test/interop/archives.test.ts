@@ -1,8 +1,8 @@
 /**
- * Goal: an archive made by a real tool is published with exactly the content it holds. Method: each
- * tool makes one from the same image; what is published is compared with what the archive holds, and
- * the Docker form is read back by skopeo. Where Debian has no such tool (docker, buildx), a builder
- * follows its documented output.
+ * Goal: an archive made by a real tool is published with exactly its content. Method: each tool creates
+ * one from the same image; the published content is compared with the archive, and skopeo reads the
+ * Docker form back. For tools missing in Debian (docker, buildx), a builder follows their documented
+ * output.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -123,7 +123,7 @@ describe('archives made by real tools', function () {
     expect(await expectReadable('skopeo-docker', '1')).to.deep.equal(diffIds());
   });
 
-  it('skopeo docker-archive: and podman save -m, unpacked: the same digests as of the archive', async () => {
+  it('skopeo docker-archive: and podman save -m, unpacked: the same digests as the archive', async () => {
     const image = 'localhost/team/app:3';
     await tool('podman', ...store, 'tag', image, 'localhost/team/other:4');
     const archives = {

@@ -1,6 +1,6 @@
 /**
- * Goal: what distribution-spec v1.1 demands of pulls and of content discovery is kept, each
- * requirement by requests; and where Debian's docker-registry differs is known and written down.
+ * Goal: every requirement of distribution-spec v1.1 for pulls and content discovery is met, checked by
+ * requests; the differences of Debian's docker-registry are known and documented.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,13 +32,13 @@ describe('distribution-spec v1.1', function () {
     removeTempDirs();
   });
 
-  describe('is kept by dropdock', () => {
+  describe('is followed by dropdock', () => {
     for (const { id, end, level, check } of REQUIREMENTS) {
       it(`${id} (${end}, ${level})`, () => check(new AskedRegistry(dropdock.server.url), world));
     }
   });
 
-  describe('is kept by dropdock over an object store', () => {
+  describe('is followed by dropdock over an object store', () => {
     let over: TestRegistry;
     before(async () => {
       over = await TestRegistry.open(dropdock.root, { objects: new MemoryStore() });
@@ -51,7 +51,7 @@ describe('distribution-spec v1.1', function () {
     }
   });
 
-  describe('is kept by docker-registry 2.8, but for what the document tells', () => {
+  describe('is followed by docker-registry 2.8, except for documented differences', () => {
     let docker: DockerRegistry;
     before(async function () {
       needTools(this, 'docker-registry', 'skopeo');
@@ -71,7 +71,7 @@ describe('distribution-spec v1.1', function () {
     }
   });
 
-  it('is told in docs/registry.md row for row, with tests that there are', () => {
+  it('has one row per requirement in docs/registry.md, each with existing tests', () => {
     const rows = [...readFileSync(DOC, 'utf8').matchAll(/^\| ([A-Z]\d+) \| (.+) \|$/gm)].map(
       ([, id, rest = '']) => ({ id, cells: rest.split(' | ') }),
     );
@@ -86,7 +86,7 @@ describe('distribution-spec v1.1', function () {
     }
   });
 
-  it('is told there with each difference of docker-registry', () => {
+  it('has every difference of docker-registry listed in docs/registry.md', () => {
     const ids = new Map<string, string[]>();
     for (const { id, docker } of REQUIREMENTS) {
       if (docker) ids.set(docker, [...(ids.get(docker) ?? []), id]);

@@ -1,6 +1,6 @@
 /**
  * Names as containerd writes them: by tag, by digest, by both, and the ids that its CRI plugin keeps for
- * Kubernetes. Only its content store is used; nothing is unpacked and nothing runs.
+ * Kubernetes. Only its content store is used; nothing is unpacked or run.
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -78,7 +78,7 @@ describe('bundles exported from containerd', function () {
     expect(tags('team~both')).to.deep.equal({ 2: digest });
   });
 
-  it('publishes what Kubernetes keeps of an image as one repository', async () => {
+  it('publishes the names that Kubernetes keeps for an image as one repository', async () => {
     const name = 'docker.io/library/cri';
     const names = [`${name}:1.36`, `${name}@${digest}`, config];
     const before = readdirSync(join(root, 'published/web'));

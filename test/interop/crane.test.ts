@@ -1,8 +1,8 @@
 /**
- * Goal: between two looks of Crane, which knows only what it read at the last one, clients pull what is
- * there now, through the Apache configuration that is shipped. Method: a Crane that never looks unless it
- * is told to, and a client that does what the Docker engine does; and dropdock's own endpoint instead of
- * Apache, for the same redirects.
+ * Goal: between two scans of Crane, which only knows the state of its last scan, clients pull the current
+ * content through the shipped Apache configuration. Method: a Crane that scans only on request, and a
+ * client that behaves like the Docker engine; and dropdock's own endpoint instead of Apache, for the same
+ * redirects.
  */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,7 +37,7 @@ function both(content: TestContent, layer: string, docker: boolean): TestDescrip
 }
 
 for (const files of ['Apache', 'dropdock']) {
-  describe(`Crane before ${files}, between two of its looks`, function () {
+  describe(`Crane before ${files}, between two of its scans`, function () {
     this.timeout(60_000);
     let registry: TestRegistry;
     let server: WebServer | undefined;
@@ -89,7 +89,7 @@ for (const files of ['Apache', 'dropdock']) {
     for (const oci of ['convert', 'passthrough']) {
       const engines = Object.keys(ENGINES).filter((each) => each !== 'no lists');
 
-      it(`a tag that moved is there at once, whatever it was and is, with redirect.oci: ${oci}`, async () => {
+      it(`a moved tag is served at once, in any form, with redirect.oci: ${oci}`, async () => {
         await open(oci);
         for (const was of Object.keys(KINDS)) await drop(was.replace(' ', '-'), was);
         await look();
@@ -105,7 +105,7 @@ for (const files of ['Apache', 'dropdock']) {
         }
       });
 
-      it(`a new tag of a repository that Crane knows is there at once, as it is after the look, with redirect.oci: ${oci}`, async () => {
+      it(`a new tag of a known repository is served at once, as after a scan, with redirect.oci: ${oci}`, async () => {
         await open(oci);
         await drop('old', 'Docker image');
         await look();
@@ -127,7 +127,7 @@ for (const files of ['Apache', 'dropdock']) {
       });
     }
 
-    it('a client that knows no lists pulls the image that Crane knew, and a moved image at once', async () => {
+    it('a client without list support pulls the image Crane knew, and a moved image at once', async () => {
       await open('convert');
       await drop('image', 'Docker image');
       const list = await drop('list', 'Docker list');
@@ -138,7 +138,7 @@ for (const files of ['Apache', 'dropdock']) {
       expect((await pulled('list', 'no lists')).layers.at(-1)).to.equal(list);
     });
 
-    it('a repository that was removed, and a tag that there is not, are told in words', async () => {
+    it('a removed repository and a missing tag return a readable error', async () => {
       await open('convert');
       await drop('1', 'Docker image');
       await look();

@@ -1,7 +1,7 @@
 /**
- * The Debian package on a real systemd, from nothing to purge. It takes minutes, so it runs in CI and
- * when DROPDOCK_TEST_PACKAGE is set (npm run torture -- --only package): to 1, or to a file that keeps
- * the minimal Debian for the next time.
+ * The Debian package on a real systemd, from installation to purge. It takes minutes, so it runs in CI
+ * and when DROPDOCK_TEST_PACKAGE is set (npm run torture -- --only package): to 1, or to a file that
+ * caches the minimal Debian for later runs.
  */
 import {
   copyFileSync,
@@ -85,13 +85,13 @@ describe('the Debian package', function () {
   const isActive = async (unit: string) =>
     (await machine.property(unit, 'ActiveState')) === 'active';
 
-  it('has nothing that lintian minds', async () => {
+  it('has no lintian findings', async () => {
     expect(
       await tool('lintian', '--allow-root', '--fail-on', 'error,warning', deb('0.1.0')),
     ).to.equal('');
   });
 
-  it('goes from nothing to the first pull in under two minutes', async () => {
+  it('takes under two minutes from installation to the first pull', async () => {
     started = performance.now();
     await install('/root/nodejs.deb', '/root/dropdock_0.1.0.deb');
     await machine.run('cp', '/root/app.tar', `${LIB}/inbox/app:1.0.tar`);
@@ -104,7 +104,7 @@ describe('the Debian package', function () {
     expect(config).to.equal(await tool('skopeo', 'inspect', '--raw', `oci:${layout}:1.0`));
   });
 
-  it('runs as its own user; the group may drop, everybody may read', async () => {
+  it('runs as its own user; its group may drop, all users may read', async () => {
     const modes = await machine.run('stat', '-c', '%a %U %G', `${LIB}/inbox`, `${LIB}/published`);
     expect(modes).to.equal('2775 dropdock dropdock\n755 dropdock dropdock\n');
     const hidden = await machine.run('find', '-L', `${LIB}/published/web`, '!', '-perm', '-o=r');
@@ -113,7 +113,7 @@ describe('the Debian package', function () {
     expect(await machine.property('dropdock', 'StatusText')).to.contain(`Pulls at http://${PULLS}`);
   });
 
-  it('says what to do about a drop that only root may take, and takes it then', async () => {
+  it('reports what to do about a drop that only root may claim, and then claims it', async () => {
     const inbox = `${LIB}/inbox`;
     await tool('cp', '-r', layout, machine.path('root/layout'));
     await machine.run('sh', '-c', `umask 077; cp -r /root/layout ${inbox}/closed`);
@@ -143,7 +143,7 @@ describe('the Debian package', function () {
     await machine.run('systemctl', 'restart', 'dropdock');
   });
 
-  it('may be worked with by root: what he makes is the daemon’s', async () => {
+  it('lets root run commands: the files they create belong to the daemon', async () => {
     await machine.run('sh', '-c', 'dropdock publish - --as by-root:1 </root/app.tar');
     const denied = await machine.try('dropdock', 'publish', '/root/app.tar', '--as', 'by-root:2');
     expect(denied).to.contain('access.denied');
@@ -153,7 +153,7 @@ describe('the Debian package', function () {
     expect(await machine.run(...strange)).to.equal('');
   });
 
-  it('is hardened: systemd-analyze security', async () => {
+  it('is hardened according to systemd-analyze security', async () => {
     const scores = await Promise.all(
       ['dropdock', 'dropdock-registry', 'dropdock-verify'].map(async (unit) => {
         const said = await machine.run(
@@ -175,7 +175,7 @@ describe('the Debian package', function () {
     expect(await machine.journal('dropdock', '-p', 'notice')).not.to.match(line);
   });
 
-  it('reads its settings again at a reload, and keeps those before when they are wrong', async () => {
+  it('rereads its settings on reload, and keeps the previous ones when they are invalid', async () => {
     settings('log: {level: debug, file: /var/log/dropdock/dropdock.log}\n');
     await machine.run('systemctl', 'reload', 'dropdock');
     await says('dropdock', 'settings.reloaded changed=log.level restart=log.file');
@@ -188,7 +188,7 @@ describe('the Debian package', function () {
     expect(await isActive('dropdock')).to.equal(true);
   });
 
-  it('writes into a file that logrotate may take away', async () => {
+  it('writes to a log file that logrotate may move', async () => {
     settings('log: {file: /var/log/dropdock/dropdock.log}\n');
     await machine.run('systemctl', 'restart', 'dropdock');
     const log = machine.path('var/log/dropdock/dropdock.log');
@@ -199,7 +199,7 @@ describe('the Debian package', function () {
     await machine.run('systemctl', 'restart', 'dropdock');
   });
 
-  it('ends a publish in the middle of which it was killed and started again', async () => {
+  it('completes a publish during which it was killed and restarted', async () => {
     const big = machine.path('root/big');
     await tool('cp', '-r', layout, big);
     await tool('sh', '-c', `head -c 400M /dev/urandom >${join(root, 'noise')}`);
@@ -221,7 +221,7 @@ describe('the Debian package', function () {
     return join(root, `${name}.tar`);
   };
 
-  it('is ended and started again by the watchdog when it stands still', async () => {
+  it('is restarted by the watchdog when it hangs', async () => {
     const dropIn = machine.path('etc/systemd/system/dropdock.service.d');
     mkdirSync(dropIn, { recursive: true });
     writeFileSync(join(dropIn, 'quick.conf'), '[Service]\nWatchdogSec=6\n');
@@ -242,13 +242,13 @@ describe('the Debian package', function () {
     await pull('app:1.0', 'again');
   });
 
-  it('checks what is published, by its timer', async () => {
+  it('verifies the published tree with its timer', async () => {
     await machine.run('systemctl', 'start', 'dropdock-verify.service');
     expect(await machine.journal('dropdock-verify')).to.match(/files read, 0 problems found/);
     await machine.run('systemctl', 'enable', '--now', 'dropdock-verify.timer');
   });
 
-  it('ends a pull, and keeps all data, when it is upgraded', async () => {
+  it('finishes a running pull, and keeps all data, during an upgrade', async () => {
     const [digest] = (
       await machine.run('sh', '-c', `cd ${LIB}/published/web/big/blobs; ls -S`)
     ).split('\n');
@@ -265,7 +265,7 @@ describe('the Debian package', function () {
     await pull('app:1.0', 'upgraded');
   });
 
-  it('refuses no connection while the endpoint of its own restarts', async () => {
+  it('refuses no connection while its separate endpoint restarts', async () => {
     settings('registry: {listen: null}\n');
     await machine.run('systemctl', 'restart', 'dropdock');
     await machine.run('systemctl', 'enable', '--now', 'dropdock-registry.socket');
@@ -288,7 +288,7 @@ describe('the Debian package', function () {
     expect(await machine.journal('dropdock-registry')).not.to.contain('error');
   });
 
-  it('says of what the settings had elsewhere when it is purged', async () => {
+  it('lists data at other configured paths when it is purged', async () => {
     settings('paths: {inbox: /srv/inbox}\n');
     mkdirSync(machine.path('srv/inbox'), { recursive: true });
     const said = await machine.run('apt-get', 'purge', '-qy', 'dropdock');
@@ -297,7 +297,7 @@ describe('the Debian package', function () {
     await install('/root/dropdock_0.1.1.deb');
   });
 
-  it('leaves images when it is purged, and says where; without images it leaves nothing', async () => {
+  it('keeps images when it is purged, and prints their path; without images it leaves nothing', async () => {
     const said = await machine.run('apt-get', 'purge', '-qy', 'dropdock');
     expect(said).to.contain(`${LIB}/published  the published images`);
     expect(existsSync(machine.path(`${LIB}/published/web/app`))).to.equal(true);

@@ -1,7 +1,7 @@
 /**
- * Goal: the configurations that are shipped work on a Debian when they are put where their heads say,
- * beside its default sites and with nothing else done. Method: Debian's own configuration trees of nginx
- * and Apache, copied, with another port.
+ * Goal: the shipped configurations work on Debian when installed as their header comments say, beside the
+ * default sites and without further changes. Method: copies of Debian's own configuration trees of nginx
+ * and Apache, with another port.
  */
 import { chmodSync, existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
@@ -77,13 +77,13 @@ describe('a Debian with its default sites', function () {
     expect(server.errors()).to.not.match(/\[(warn|error|emerg)\]/);
   }
 
-  it('serves with nginx alone when its file is put into conf.d', async function () {
+  it('serves with nginx alone when its file is placed in conf.d', async function () {
     nginx(this);
     const files = { 'registry.conf': shippedConfig('nginx/registry.conf', published) };
     await expectRegistry(await debianNginx(files, { other: OTHER_SITE }));
   });
 
-  it('serves with nginx and dropdock when its file is put into conf.d', async function () {
+  it('serves with nginx and dropdock when its file is placed in conf.d', async function () {
     nginx(this);
     const yaml = 'registry: {listen: "127.0.0.1:0", blobs: x-accel}';
     const endpoint = await DaemonProcess.start(registry.root, { command: 'serve', yaml });
@@ -95,14 +95,14 @@ describe('a Debian with its default sites', function () {
     await expectRegistry(await debianNginx(files, { other: OTHER_SITE }));
   });
 
-  it('has the directory in which nginx makes its cache', function () {
+  it('has the directory in which nginx creates its cache', function () {
     nginx(this);
     const text = shippedConfig('nginx/objects.conf', published);
     const [, path = ''] = /^proxy_cache_path (\S+)/m.exec(text) ?? [];
     expect(existsSync(dirname(path)), path).to.equal(true);
   });
 
-  it('serves with Apache when its file is enabled, also what Crane does not know yet', async function () {
+  it('serves with Apache when its file is enabled, including content Crane has not loaded yet', async function () {
     needTools(this, 'apache2');
     if (!existsSync(join(DEBIAN.apache, 'sites-available/000-default.conf'))) this.skip();
     const server = await debianApache(published);

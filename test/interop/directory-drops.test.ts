@@ -1,6 +1,6 @@
 /**
- * Goal: what people do with the tools they have is enough: each of these is published with no
- * marker file, and a reader that looks all the time never sees an incomplete snapshot.
+ * Goal: common tools suffice: their output is published without a marker file, and a continuous reader
+ * never sees an incomplete snapshot.
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -116,7 +116,7 @@ describe('directory drops made by real tools', function () {
     expect(Object.keys(seen.tags)).to.deep.equal(['1.0']);
   });
 
-  it('publishes what skopeo can read back, byte for byte', async () => {
+  it('publishes images that skopeo reads back byte for byte', async () => {
     const web = join(root, 'published', 'web', 'by-mv');
     const source = readdirSync(join(layout, 'blobs', 'sha256'));
     const served = [

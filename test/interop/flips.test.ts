@@ -1,8 +1,8 @@
 /**
- * I9 and I1 over HTTP, for every way of serving: while tags move, change their type and vanish, and
- * while repositories are removed and come again, no pull fails, none is mixed of two snapshots, and
- * nobody is told that a tag that moved is what it was. DROPDOCK_TEST_FLIPS sets the length,
- * DROPDOCK_TEST_SEED repeats a run.
+ * I9 and I1 over HTTP, for every way of serving: while tags move, change their type and are removed, and
+ * while repositories are removed and restored, no pull fails, none mixes two snapshots, and no client
+ * receives "not modified" for a moved tag. DROPDOCK_TEST_FLIPS sets the length, DROPDOCK_TEST_SEED
+ * repeats a run.
  */
 
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const FLIPS = Number(process.env.DROPDOCK_TEST_FLIPS ?? 200);
 const CRANE_POLL_MS = 50;
 
-describe('pulls while everything moves', function () {
+describe('pulls while the tree changes constantly', function () {
   this.timeout(60_000 + FLIPS * 1000);
   const ends: (() => Promise<unknown>)[] = [];
   let tree: MovingTree;
@@ -69,7 +69,7 @@ describe('pulls while everything moves', function () {
     removeTempDirs();
   });
 
-  it(`all end well, through ${FLIPS} flips, on all four ways of serving`, async () => {
+  it(`all succeed through ${FLIPS} flips, on all four ways of serving`, async () => {
     console.info(`      seed ${SEED}`);
     const tallies = await pullUnderFlips(tree, ways, { flips: FLIPS, clients: 2 });
     for (const tally of tallies) console.info(`      ${describeTally(tally)}`);

@@ -1,7 +1,7 @@
 /**
- * Goal: in one configuration with passwords, and with reading for everybody, each client that people
- * have is refused a wrong password when it logs in, pulls what is public without a login, and pulls
- * what is protected with one. Each also cannot tell a protected repository from one that is not there.
+ * Goal: with passwords and public read access in one configuration, each common client is rejected at
+ * login with a wrong password, pulls public repositories without a login, and pulls protected ones with a
+ * login. No client can distinguish a protected repository from a missing one.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -59,7 +59,7 @@ describe('logins', function () {
       (text) => `it succeeded: ${text}`,
       (error) => (error as Error).message.replaceAll(/app|axx/g, ''),
     );
-  /** What it says of a protected repository and of none, to somebody whom both are forbidden. */
+  /** The error for a protected and for a missing repository, for a client without access to either. */
   async function expectAlike(pull: (name: string) => Promise<string>, text: RegExp): Promise<void> {
     const [forbidden, absent] = [await failure(pull(PROTECTED)), await failure(pull(ABSENT))];
     expect(forbidden).to.match(text);
@@ -87,12 +87,12 @@ describe('logins', function () {
       await expectAlike((name) => pull('wrong', name), /pull access denied .* 'docker login'/);
     });
 
-    it('are not needed for what is public', async () => {
+    it('are not needed for public repositories', async () => {
       await pull('nobody', PUBLIC);
       await expectAlike((name) => pull('nobody', name), /pull access denied .* 'docker login'/);
     });
 
-    it('let in who has one, to both', async () => {
+    it('give access to both repositories with the password', async () => {
       expect(await login('alice', 'wonder')).to.contain('Login Succeeded');
       expect(await pull('alice', PROTECTED)).to.contain(digest);
       await pull('alice', PUBLIC);
@@ -100,7 +100,7 @@ describe('logins', function () {
       await pull('alice', PROTECTED.replace(/:1\.0$/, `@${digest}`));
     });
 
-    it('that are stored and no longer right fail everywhere, those for another registry nowhere', async () => {
+    it('with an outdated password fail everywhere, and for another registry nowhere', async () => {
       const store = (person: string, registry: string) => {
         engine.as(person);
         const auth = Buffer.from('alice:guess').toString('base64');
@@ -125,7 +125,7 @@ describe('logins', function () {
     const pull = (name: string, ...given: string[]) =>
       containerd.ctr('content', 'fetch', '--plain-http', '--all-platforms', ...given, at(name));
 
-    it('fail with a wrong password, are not needed for what is public, and let in who has one', async () => {
+    it('reject a wrong password, are optional for public repositories, and give access with the password', async () => {
       expect(await failure(pull(PROTECTED, '--user=alice:guess'))).to.match(/401 Unauthorized/);
       await pull(PUBLIC);
       await expectAlike((name) => pull(name), /authorization failed/);
@@ -167,7 +167,7 @@ describe('logins', function () {
           : run('pull', insecure, logins(person), at(image));
       };
 
-      it('fail with a wrong password, are not needed for what is public, and let in who has one', async () => {
+      it('reject a wrong password, are optional for public repositories, and give access with the password', async () => {
         expect(await failure(login('wrong', 'guess'))).to.match(/invalid username\/password/);
         await pull('nobody', PUBLIC);
         await expectAlike((image) => pull('nobody', image), /unauthorized/);
@@ -180,7 +180,7 @@ describe('logins', function () {
     });
   }
 
-  it('of curl: a password that is shown unasked, and one that is asked for', async function () {
+  it('of curl work with a password sent up front and after a challenge', async function () {
     needTools(this, 'curl');
     const get = (name: string, ...given: string[]) =>
       tool('curl', '-sSf', ...given, `${daemon.url}/v2/${name.split(':')[0]}/tags/list`);
@@ -193,7 +193,7 @@ describe('logins', function () {
     expect(await failure(get(ABSENT))).to.contain('401');
   });
 
-  it('through nginx as it is shipped: tokens are to be had where the client asked', async function () {
+  it('through the shipped nginx configuration get tokens at the address the client used', async function () {
     needTools(this, 'nginx', 'skopeo');
     const nginx = await nginxWithDropdock(join(root, 'published'), daemon.registry);
     try {
@@ -210,7 +210,7 @@ describe('logins', function () {
     }
   });
 
-  it('at several endpoints in turns, which share a key', async function () {
+  it('at several endpoints in turn work with a shared key', async function () {
     needTools(this, 'nginx', 'skopeo');
     const own = { yaml, command: 'serve', config: 'serve.yaml' } as const;
     const second = await DaemonProcess.start(root, own);

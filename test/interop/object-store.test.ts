@@ -1,8 +1,8 @@
 /**
- * I9 and I1 over an object store: while tags move, change their type and vanish, and repositories are
- * removed and come again, no pull fails and none is mixed, whoever sends the blobs: the endpoint, the
- * store by signed URLs, nginx as a CDN. DROPDOCK_TEST_FLIPS sets the length, DROPDOCK_TEST_SEED
- * repeats a run.
+ * I9 and I1 over an object store: while tags move, change their type and are removed, and repositories
+ * are removed and restored, no pull fails or mixes snapshots, whichever server sends the blobs: the
+ * endpoint, the store through signed URLs, or nginx as a CDN. DROPDOCK_TEST_FLIPS sets the length,
+ * DROPDOCK_TEST_SEED repeats a run.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ const SLACK_MS = 500;
 const GATEWAY = 'the RADOS Gateway';
 
 for (const kind of ['a double', GATEWAY])
-  describe(`pulls from an object store (${kind}) while everything moves`, function () {
+  describe(`pulls from an object store (${kind}) while the tree changes constantly`, function () {
     const flips = kind === GATEWAY ? Math.ceil(FLIPS / 4) : FLIPS;
     this.timeout(120_000 + flips * 1000);
     const ends: (() => Promise<unknown>)[] = [];
@@ -154,7 +154,7 @@ repositories: {'**': {targets: [eu]}}\n`;
       }
     }
 
-    it(`all end well, through ${flips} flips, on all ways`, async () => {
+    it(`all succeed through ${flips} flips, on all ways of serving`, async () => {
       console.info(`      seed ${SEED}`);
       const steady = async (n: number) => {
         const content = new TestContent();

@@ -1,7 +1,7 @@
 /**
- * Goal: archives that real tools pack in their own ways are published with exactly what they hold, or refused
- * in words that say why. Method: a layout is packed by each; what is served is compared with it. The daemon's
- * own times are out of the way, so what has a receipt got it at once.
+ * Goal: archives with the peculiarities of real tools are published with exactly their content, or
+ * rejected with a clear reason. Method: each tool packs a layout; the served content is compared with it.
+ * The timeouts of the daemon are disabled, so that every receipt is immediate.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { hasTools, needTools } from '../support/tools.js';
 import { waitFor } from '../support/wait-for.js';
 
-describe('archives packed by real tools in their own ways', function () {
+describe('archives with the peculiarities of real tools', function () {
   this.timeout(120_000);
   let work: string;
   let root: string;
@@ -92,7 +92,7 @@ describe('archives packed by real tools in their own ways', function () {
   }
 
   for (const [at, [tool, other, command]] of packed.entries()) {
-    it(`publishes what ${command} writes`, async function () {
+    it(`publishes the output of ${command}`, async function () {
       needTools(this, tool, other);
       const receipt = await drop(command, `packed${at}:1.tar`);
       expect(receipt.status, receipt.message).to.equal('published');
@@ -102,7 +102,7 @@ describe('archives packed by real tools in their own ways', function () {
   }
 
   for (const [at, [tool, other, command, says]] of refused.entries()) {
-    it(`refuses what ${command} writes, and says why`, async function () {
+    it(`rejects the output of ${command}, and says why`, async function () {
       needTools(this, tool, other);
       const receipt = await drop(command, `refused${at}:1.tar`);
       expect(receipt.status).to.equal('rejected');
@@ -110,7 +110,7 @@ describe('archives packed by real tools in their own ways', function () {
     });
   }
 
-  it('refuses what podman export writes of a container', async function () {
+  it('rejects the output of podman export', async function () {
     if (!hasTools('podman')) needTools(this, 'podman');
     const store = `podman --root ${work}/store --runroot ${work}/run --storage-driver vfs`;
     run(`mkdir -p tree/bin tree/etc tree/usr && echo x >tree/bin/x && tar -C tree -c . >tree.tar`);

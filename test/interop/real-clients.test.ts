@@ -1,7 +1,7 @@
 /**
- * Goal: what dropdock publishes is pulled from dropdock by the clients people have, by tag and by
- * digest, single images and indexes, with and without a password; and a second dropdock that is
- * filled by `skopeo sync` from the first serves the same digests.
+ * Goal: common clients pull from dropdock what it publishes, by tag and by digest, single images and
+ * indexes, with and without a password; a second dropdock filled by `skopeo sync` from the first serves
+ * the same digests.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -96,7 +96,7 @@ describe('real clients pull from dropdock', function () {
   const remote = (name: string) => `docker://${daemon.registry}/${name}`;
   const insecure = '--src-tls-verify=false';
 
-  it('skopeo, by tag and by digest, each repository', async () => {
+  it('skopeo pulls each repository by tag and by digest', async () => {
     const names = [
       'real:1.0',
       'team/sub/docker:2.0',
@@ -116,7 +116,7 @@ describe('real clients pull from dropdock', function () {
     }
   });
 
-  it('skopeo takes one platform of an index', async () => {
+  it('skopeo pulls one platform of an index', async () => {
     for (const name of ['team/index:1', 'team/list:1']) {
       const to = join(tempDir(), 'one');
       await tool('skopeo', '--override-arch=arm64', 'copy', insecure, remote(name), `dir:${to}`);
@@ -126,7 +126,7 @@ describe('real clients pull from dropdock', function () {
     }
   });
 
-  it('podman and buildah', async () => {
+  it('podman and buildah pull', async () => {
     const place = tempDir();
     const storage = ['--root', join(place, 'root'), '--runroot', join(place, 'run')];
     const given = [...storage, '--storage-driver', 'vfs'];
@@ -138,7 +138,7 @@ describe('real clients pull from dropdock', function () {
     expect(images).to.include('real:1.0').and.to.include('team/sub/docker:2.0');
   });
 
-  it('containerd, one image with its snapshot and an index with all its platforms', async () => {
+  it('containerd pulls one image with its snapshot and an index with all its platforms', async () => {
     const place = tempDir();
     const containerd = await Containerd.start(place);
     try {
@@ -155,7 +155,7 @@ describe('real clients pull from dropdock', function () {
     }
   });
 
-  it('curl resumes what was cut off', async () => {
+  it('curl resumes an interrupted download', async () => {
     const manifest = await fetch(`${daemon.url}/v2/real/manifests/1.0`, {
       headers: { Accept: ACCEPT_ALL },
     });
@@ -168,7 +168,7 @@ describe('real clients pull from dropdock', function () {
     expect(readFileSync(part).equals(whole)).to.equal(true);
   });
 
-  it('a protected repository with a password, and not without', async () => {
+  it('a protected repository needs its password', async () => {
     const to = () => `dir:${join(tempDir(), 'copy')}`;
     const secret = remote('secret/app:1.0');
     await tool('skopeo', 'copy', insecure, '--src-creds=alice:wonder', secret, to());

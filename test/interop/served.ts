@@ -1,6 +1,6 @@
 /**
- * One published repository of every kind, and each of the web servers over it, with the configurations
- * that are shipped.
+ * One published repository of every kind, and each of the web servers on it, with the shipped
+ * configurations.
  */
 
 import { cpSync, mkdirSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Goal: the shipped configurations say themselves what they rely on. The server around them compresses,
- * remembers files and guesses types by extension, as distributions' and other people's settings do.
+ * Goal: the shipped configurations set everything they rely on. The enclosing server settings compress,
+ * cache open files and guess types by extension, as distribution defaults and local settings do.
  */
 
 import { cpSync } from 'node:fs';
@@ -50,7 +50,7 @@ const APACHE = [
 
 const ODD_TAGS = ['1.0.html', '1.0.gz', '1.0.var', '1.0.shtml'];
 
-describe('configurations in unfriendly surroundings', function () {
+describe('shipped configurations inside unfavorable server settings', function () {
   this.timeout(60_000);
   let root: string;
   let services: TestServices;
@@ -88,7 +88,7 @@ describe('configurations in unfriendly surroundings', function () {
     removeTempDirs();
   });
 
-  it('no manifest is compressed, or given a charset, or a type by its tag', async () => {
+  it('serve manifests without compression, charset or a type guessed from the tag', async () => {
     const headers = { 'accept-encoding': 'gzip, br', accept: `${OCI}, ${DOCKER}` };
     for (const tag of [...ODD_TAGS, image.digest]) {
       for (const [server, path] of [
@@ -115,7 +115,7 @@ describe('configurations in unfriendly surroundings', function () {
     }
   });
 
-  it('what was opened a moment ago is looked for again', async () => {
+  it('look up recently opened files again', async () => {
     await publish('moving', 'first 0');
     let before = (await ask(alone.url, '/v2/app/manifests/moving')).headers.etag ?? '';
     for (let n = 1; n < 10; n++) {
@@ -133,7 +133,7 @@ describe('configurations in unfriendly surroundings', function () {
     }
   });
 
-  it('no header comes twice, also with errors', async () => {
+  it('send no header twice, also with errors', async () => {
     const blob = `/v2/app/blobs/${LAYER}`;
     for (const { url } of [alone, front]) {
       for (const [path, range, status] of [
@@ -153,7 +153,7 @@ describe('configurations in unfriendly surroundings', function () {
     }
   });
 
-  it('a download is resumed, under the ETag that dropdock gave', async () => {
+  it('resume a download with the ETag from dropdock', async () => {
     const path = `/v2/app/blobs/${LAYER}`;
     const whole = await ask(front.url, path);
     expect(whole.headers.etag).to.equal(`"${LAYER}"`);
@@ -164,7 +164,7 @@ describe('configurations in unfriendly surroundings', function () {
     expect([other.status, other.body.equals(whole.body)]).to.deep.equal([200, true]);
   });
 
-  it('nginx says in JSON that dropdock is away', async () => {
+  it('return a JSON error from nginx when dropdock is down', async () => {
     await endpoint.stop();
     const got = await ask(front.url, '/v2/app/tags/list');
     expect([got.status, got.code]).to.deep.equal([503, 'UNAVAILABLE']);

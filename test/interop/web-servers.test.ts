@@ -1,6 +1,6 @@
 /**
- * Goal: the shipped configurations of nginx, Apache and Crane serve what dropdock publishes, to real
- * clients and by the letter of HTTP. The same repository is asked of each.
+ * Goal: the shipped configurations of nginx, Apache and Crane serve published content to real clients, in
+ * strict conformance with HTTP. Each serves the same repository.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ function detailOf(path: string): { detail: object } {
   return { detail: { name, [kind === 'blobs' ? 'digest' : 'reference']: reference } };
 }
 
-describe('web servers that people have', function () {
+describe('common web servers', function () {
   this.timeout(60_000);
 
   before(async function () {
@@ -66,7 +66,7 @@ describe('web servers that people have', function () {
     });
   }
 
-  it('nginx and dropdock: the page and all it needs; nginx alone has none', async () => {
+  it('nginx and dropdock: serve the page and its assets; nginx alone has none', async () => {
     for (const path of ['/', '/-/page.css', '/-/page.js', '/-/tags/app', '/-/inbox', '/?q=app']) {
       const { status, headers } = await ask('nginx and dropdock', path);
       expect([status, headers.get('content-security-policy') !== null], path).to.deep.equal([
@@ -81,7 +81,7 @@ describe('web servers that people have', function () {
   });
 
   for (const way of ['nginx', 'nginx and dropdock']) {
-    it(`${way}: the exact type of each form, chosen by what the client takes`, async () => {
+    it(`${way}: sends the exact type of each form, chosen by the Accept header`, async () => {
       const forms: [string, string, string][] = [
         ['1', ACCEPT_ALL, `${OCI}.index.v1+json`],
         ['1', `${DOCKER}.v2+json, ${DOCKER}.list.v2+json`, `${DOCKER}.list.v2+json`],
@@ -102,7 +102,7 @@ describe('web servers that people have', function () {
       }
     });
 
-    it(`${way}: what a digest names is named and kept`, async () => {
+    it(`${way}: sends the digest, and allows caching, for requests by digest`, async () => {
       const manifest = await ask(way, `/v2/app/manifests/${single.digest}`);
       const { layers } = (await manifest.json()) as { layers: { digest: string }[] };
       const layer = layers[0]?.digest ?? '';
@@ -145,7 +145,7 @@ describe('web servers that people have', function () {
       expect(beyond.status).to.equal(416);
     });
 
-    it(`${way}: tags, referrers, and what there is not`, async () => {
+    it(`${way}: serves tags, referrers and not-found errors`, async () => {
       const tags = await (await ask(way, '/v2/app/tags/list')).json();
       expect(tags).to.deep.equal({ name: 'app', tags: ['1', '2'] });
       for (const [subject, count] of [
@@ -189,7 +189,7 @@ describe('web servers that people have', function () {
     });
   }
 
-  it('shows no dot file and leads nowhere else', async () => {
+  it('exposes no dot files and no paths outside the tree', async () => {
     const paths = [
       '/v2/app/.snapshot.json',
       '/v2/app/manifests/../.snapshot.json',
@@ -220,7 +220,7 @@ describe('web servers that people have', function () {
     }
   });
 
-  it('Apache names the type of each directory, whatever a tag looks like', async () => {
+  it('Apache sets the type for each directory, whatever a tag looks like', async () => {
     makeLayout(join(root, 'odd'), { layers: ['base', 'odd'], tag: '1.0.html' });
     await publish(join(root, 'odd'), 'app');
     const types: [string, string][] = [
@@ -241,7 +241,7 @@ describe('web servers that people have', function () {
     ['nginx and dropdock', '/v2/moving/manifests/1'],
     ['apache', '/pulp/docker/v2/moving/manifests/oci/1'],
   ] as const) {
-    it(`${way}: a tag that moved is never "not modified"`, async () => {
+    it(`${way}: never answers "not modified" for a moved tag`, async () => {
       for (let n = 0; n < 30; n++) {
         const layout = join(tempDir(), 'layout');
         // All manifests of one size.

@@ -24,31 +24,31 @@ describe('readiness', () => {
 
   const problems = async () => (await health.readiness()).problems;
 
-  it('comes with the first scan', async () => {
+  it('starts with the first scan', async () => {
     expect(await problems()).to.deep.equal(['scanner: starting']);
     health.scanned(5);
     expect(await health.readiness()).to.deep.equal({ isReady: true, problems: [] });
   });
 
-  it('goes when nothing has been scanned for three intervals, and comes back', async () => {
+  it('ends when nothing was scanned for three intervals, and returns with the next scan', async () => {
     health.scanned(5);
     nowMs += 100_000;
     expect(await problems()).to.deep.equal([]);
     nowMs += 1000;
-    expect(await problems()).to.deep.equal(['scanner: silent for 1m 41s']);
+    expect(await problems()).to.deep.equal(['scanner: no scan for 1m 41s']);
     health.scanned(5);
     expect(await problems()).to.deep.equal([]);
   });
 
-  it('gives a scan that takes long the time that it is given', async () => {
+  it('allows a long scan its full time limit', async () => {
     health.scanned(20_000);
     nowMs += 290_000;
     expect(await problems()).to.deep.equal([]);
     nowMs += 11_000;
-    expect(await problems()).to.deep.equal(['scanner: silent for 5m 1s']);
+    expect(await problems()).to.deep.equal(['scanner: no scan for 5m 1s']);
   });
 
-  it('names what cannot be reached, and no path', async () => {
+  it('names the unreachable part, without its path', async () => {
     health.scanned(5);
     rmSync(inbox, { recursive: true });
     expect(await problems()).to.deep.equal(['inbox: unreachable (ENOENT)']);
@@ -58,7 +58,7 @@ describe('readiness', () => {
     expect((await problems())[0]).to.match(/^inbox: unreachable \(E(ACCES|NOTDIR)\)$/);
   });
 
-  it('knows how full the disk is', async () => {
+  it('reports how full the disk is', async () => {
     const [first] = await health.reach();
     expect(first?.reach?.freeBytes).to.be.within(1, first?.reach?.allBytes ?? 0);
   });

@@ -55,7 +55,7 @@ async function samples(of: Metrics, name: string): Promise<Record<string, number
 }
 
 describe('metrics', () => {
-  it('are made of events: what became of drops, and why', async () => {
+  it('count drops from events, by outcome and reason', async () => {
     const of = metrics();
     of.hear(done('a', 123));
     of.hear(done('a', 100, 'unchanged'));
@@ -64,7 +64,7 @@ describe('metrics', () => {
     const full = Object.assign(new Error('made up'), { code: 'ENOSPC', syscall: 'write' });
     const retry = { drop: 'd', repository: A, target: undefined, error: full, nextMs: 1 };
     for (const attempt of [1, 2]) of.hear({ type: 'publish.retry', ...retry, attempt });
-    // What is counted of the log is its lines, whoever wrote them.
+    // All log lines are counted, whichever module wrote them.
     of.logged('info', 'publish.done');
     of.logged('warn', 'drop.rejected');
     for (let k = 0; k < 2; k++) of.logged('warn', 'publish.retry');
@@ -86,7 +86,7 @@ describe('metrics', () => {
     expect(await samples(of, 'dropdock_notices_total')).to.include({ 'result="sent"': 1 });
   });
 
-  it('are made of events: steps, bytes hashed, flips, what the cleaning found', async () => {
+  it('count steps, hashed bytes, flips and cleaning results from events', async () => {
     const of = metrics();
     for (const bytes of [100, 10]) of.hear({ type: 'content.hashed', bytes });
     of.hear({ type: 'step.done', step: 'flip', tookMs: 3000 });
@@ -104,7 +104,7 @@ describe('metrics', () => {
     expect(await samples(of, 'dropdock_swept_bytes_total')).to.deep.equal({ '': 50 });
   });
 
-  it('tell how many drops wait and for how long, in the inbox and claimed', async () => {
+  it('report how many drops wait and for how long, in the inbox and claimed', async () => {
     let nowMs = Date.UTC(2026, 10, 23, 12, 0, 0);
     const claims = ['app:1@20261123T115950.000Z', 'odd'];
     const of = metrics({ nowMs: () => nowMs, claims: () => claims });
@@ -126,7 +126,7 @@ describe('metrics', () => {
     expect(await samples(of, 'dropdock_notices_waiting')).to.deep.equal({ '': 3 });
   });
 
-  it('are as many with 5,000 repositories as with one, unless they are asked for', async () => {
+  it('have the same number of series for 5,000 repositories as for one, unless enabled per repository', async () => {
     const count = async (of: Metrics) =>
       (await of.text()).split('\n').filter((l) => /^drop/.test(l)).length;
     const [one, many] = [metrics(), metrics()];
@@ -146,7 +146,7 @@ describe('metrics', () => {
     expect(told).to.include({ 'repository="team/app0",result="published"': 2 });
   });
 
-  it('do not pass for 0 what is not known yet, and count at most once a minute', async () => {
+  it('do not report unknown values as 0, and recount at most once a minute', async () => {
     let nowMs = 0;
     const answers: ((repositories: number) => void)[] = [];
     const census = () =>
@@ -167,13 +167,13 @@ describe('metrics', () => {
     expect(answers).to.have.length(2);
   });
 
-  it('of an endpoint alone say nothing of publishing', () => {
+  it('of an endpoint alone contain no publish metrics', () => {
     const names = metrics({ publishes: false }).names();
     expect(names).to.include('dropdock_requests_total');
     expect(names).not.to.include('dropdock_publishes_total');
   });
 
-  it('of an endpoint alone hear events of which they count nothing', async () => {
+  it('of an endpoint alone accept events that they do not count', async () => {
     const of = metrics({ publishes: false });
     of.hear(done('a', 1));
     of.hear({ type: 'step.done', step: 'flip', tookMs: 1 });
@@ -226,7 +226,7 @@ interface Made {
 
 for (const file of ['config/prometheus/dropdock.rules.yaml', 'config/grafana/dropdock.json']) {
   describe(file, () => {
-    it('asks for metrics that there are, by labels that they have', () => {
+    it('queries only existing metrics and labels', () => {
       const labels = new Map(
         Object.values({ ...endpointMetrics([]), ...publishMetrics([]) }).map((each) => {
           const { name, labelNames } = each as unknown as Made;

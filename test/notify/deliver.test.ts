@@ -1,4 +1,4 @@
-/** One attempt, with real programs and a real HTTP server. */
+/** A single delivery attempt, with real programs and a real HTTP server. */
 import { createHmac } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ function attempt(
   return deliver({ target, notice: NOTICE, body: BODY, environment, signal });
 }
 
-describe('posting a notice', () => {
+describe('posting a notification', () => {
   let receiver: Receiver;
   const to = async (behave: Behaviour) => {
     receiver = await Receiver.open(behave);
@@ -36,7 +36,7 @@ describe('posting a notice', () => {
     removeTempDirs();
   });
 
-  it('sends the document, signed with the secret as its file is now', async () => {
+  it('sends the document, signed with the current secret from its file', async () => {
     const secretFile = join(tempDir(), 'secret');
     writeFileSync(secretFile, 'first\n');
     const how = { ...(await to(() => 204)), secretFile };
@@ -62,15 +62,15 @@ describe('posting a notice', () => {
     [404, 'refused'],
     [302, 'refused'],
   ] as const) {
-    it(`takes ${status} for ${why}`, async () => {
+    it(`treats ${status} as ${why}`, async () => {
       const got = await attempt(await to(() => status));
-      expect(got).to.deep.equal({ ok: false, why, what: `answered ${status}` });
+      expect(got).to.deep.equal({ ok: false, why, what: `HTTP status ${status}` });
     });
   }
 
-  it('gives up on a server that hangs, and on one that answers without end at its status', async () => {
+  it('gives up on a server that hangs, and ignores an endless response body', async () => {
     const got = await attempt(await to(() => 'hang'), { timeoutMs: 100 });
-    expect(got).to.deep.equal({ ok: false, why: 'absent', what: 'no answer in 100ms' });
+    expect(got).to.deep.equal({ ok: false, why: 'absent', what: 'no response within 100ms' });
     await receiver.close();
     const endless = await to(() => (response) => {
       response.writeHead(200);
@@ -80,7 +80,7 @@ describe('posting a notice', () => {
     expect(await attempt(endless)).to.deep.equal({ ok: true });
   });
 
-  it('says nobody is there where nobody is, or the connection breaks', async () => {
+  it('reports an unreachable receiver when nothing listens, or the connection breaks', async () => {
     const how = await to(() => (response) => response.destroy());
     expect(await attempt(how)).to.deep.equal({ ok: false, why: 'absent', what: 'socket hang up' });
     await receiver.close();
@@ -88,16 +88,16 @@ describe('posting a notice', () => {
     receiver = await Receiver.open();
   });
 
-  it('posts nothing unsigned where a secret was wanted', async () => {
+  it('sends nothing unsigned when a secret is configured', async () => {
     const secretFile = join(tempDir(), 'secret');
     const how = { ...(await to(() => 200)), secretFile };
     expect(await attempt(how)).to.include({ ok: false, why: 'absent' });
     writeFileSync(secretFile, '\n');
-    expect(await attempt(how)).to.include({ what: 'the secret is empty' });
+    expect(await attempt(how)).to.include({ what: 'the secret file is empty' });
     expect(receiver.posted).to.have.length(0);
   });
 
-  it('ends when it is told to', async () => {
+  it('stops on request', async () => {
     const stop = new AbortController();
     const got = attempt(await to(() => 'hang'), { signal: stop.signal });
     await waitFor('it to be posted', () => receiver.posted.length === 1);
@@ -106,7 +106,7 @@ describe('posting a notice', () => {
   });
 });
 
-describe('running a program with a notice', () => {
+describe('running a program for a notification', () => {
   afterEach(removeTempDirs);
   const sh = (script: string, ...given: string[]) => ({
     run: ['sh', '-c', script, 'sh', ...given],
@@ -119,7 +119,7 @@ describe('running a program with a notice', () => {
     }
   };
 
-  it('gives it the document on standard input, and names in its environment', async () => {
+  it('passes the document on standard input, and names in its environment', async () => {
     const out = join(tempDir(), 'out');
     const environment = { PATH: process.env.PATH ?? '', OURS: 'yes', NOTIFY_SOCKET: '/run/x' };
     const script = 'cat > "$1"; env | grep -E "^(DROPDOCK_|OURS|NOTIFY_)" | sort >> "$1"';
@@ -130,7 +130,7 @@ describe('running a program with a notice', () => {
     );
   });
 
-  it('takes its exit code for an answer, with the last line it complained in', async () => {
+  it('uses its exit code as the result, with its last line of error output', async () => {
     expect(await attempt(sh('exit 3'))).to.deep.equal({
       ok: false,
       why: 'refused',
@@ -139,41 +139,41 @@ describe('running a program with a notice', () => {
     expect(await attempt(sh('echo one >&2; echo two >&2; exit 75'))).to.deep.equal({
       ...{ ok: false, why: 'absent', what: 'exit code 75: two' },
     });
-    expect(await attempt(sh('kill -9 $$'))).to.include({ what: 'ended by SIGKILL' });
+    expect(await attempt(sh('kill -9 $$'))).to.include({ what: 'killed by SIGKILL' });
   });
 
-  it('needs no reader of the document, and no reader of what it writes', async () => {
+  it('does not require the program to read its input, nor anyone to read its output', async () => {
     expect(await attempt({ run: ['true'] })).to.deep.equal({ ok: true });
     expect(await attempt(sh('yes | head -c 3000000; yes | head -c 3000000 >&2'))).to.include({
       ok: true,
     });
   });
 
-  it('says what is missing where there is no program', async () => {
+  it('reports a missing program', async () => {
     const got = await attempt({ run: ['/nowhere/at/all'] });
     expect(got).to.deep.equal({ ok: false, why: 'absent', what: 'ENOENT' });
   });
 
-  it('ends one that hangs, with all it has started, even if it will not hear', async () => {
+  it('kills a hanging program and its children, even if it ignores signals', async () => {
     const pids = join(tempDir(), 'pids');
     const script = 'trap "" TERM; sleep 1000 & echo $! $$ > "$1"; while :; do sleep 1; done';
     const got = await attempt(sh(script, pids), { timeoutMs: 300 });
-    expect(got).to.deep.equal({ ok: false, why: 'refused', what: 'still ran after 300ms' });
+    expect(got).to.deep.equal({ ok: false, why: 'refused', what: 'timed out after 300ms' });
     const [child = 0, own = 0] = readFileSync(pids, 'utf8').split(/\s/).map(Number);
     await waitFor('both to be gone', () => !isAlive(child) && !isAlive(own));
   });
 
-  it('does not wait for what it left running', async () => {
+  it('does not wait for its background processes', async () => {
     const pids = join(tempDir(), 'pids');
     // The child holds standard error open.
     expect(await attempt(sh('sleep 1000 & echo $! > "$1"', pids))).to.deep.equal({ ok: true });
     process.kill(Number(readFileSync(pids, 'utf8')));
   });
 
-  it('ends when it is told to', async () => {
+  it('stops on request', async () => {
     const stop = new AbortController();
     const got = attempt(sh('exec sleep 1000'), { signal: stop.signal });
     stop.abort();
-    expect(await got).to.include({ ok: false, what: 'was stopped' });
+    expect(await got).to.include({ ok: false, what: 'aborted' });
   });
 });

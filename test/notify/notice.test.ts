@@ -11,8 +11,8 @@ import { loadSettings } from '#src/settings/settings.js';
 
 const entry = { on: ['published' as const], repositories: ['**'], timeout: 1000 };
 
-describe('a notice', () => {
-  it('is signed as GitHub signs: its own example comes out', () => {
+describe('a notification', () => {
+  it('is signed as GitHub signs, and matches its published example', () => {
     // docs.github.com, "Validating webhook deliveries": secret, payload and signature.
     const secret = Buffer.from("It's a Secret to Everybody");
     const headers = noticeHeaders(
@@ -26,7 +26,7 @@ describe('a notice', () => {
     expect(headers['Content-Length']).to.equal(13);
   });
 
-  it('is not signed without a secret, and its id fits into a header whatever it is', () => {
+  it('is unsigned without a secret, and its id always fits into a header', () => {
     const headers = noticeHeaders(
       { event: 'rejected', id: 'ü\n: x' },
       Buffer.from('{}'),
@@ -36,7 +36,7 @@ describe('a notice', () => {
     expect(headers['X-Dropdock-Delivery']).to.equal('%C3%BC%0A%3A%20x');
   });
 
-  it('is made from the receipt of a refusal, and from no other', () => {
+  it('is created from the receipt of a rejection, and from no other', () => {
     const receipt = {
       ...{ status: 'rejected', drop: 'a/b', claim: 'a~b', claimedAt: 'T', finishedAt: 'F' },
       ...{ repository: 'a/b', code: 'digest.mismatch', message: 'm', hint: 'h', digest: 'd' },
@@ -51,7 +51,7 @@ describe('a notice', () => {
   });
 });
 
-describe('who wants a notice', () => {
+describe('subscriptions to notifications', () => {
   const cases: readonly [string[], string[], Partial<RejectionNotice> & object, boolean][] = [
     [['published'], ['**'], { event: 'published', repository: 'a/b' } as never, true],
     [['published'], ['**'], { event: 'rejected', repository: 'a/b' }, false],
@@ -68,8 +68,8 @@ describe('who wants a notice', () => {
   }
 });
 
-describe('a target', () => {
-  it('is named without the path of its URL, which may be a secret', () => {
+describe('a notification target', () => {
+  it('is displayed without the path of its URL, which may be a secret', () => {
     const { name } = targetOf({
       ...entry,
       post: 'https://u:pass@chat.example.com/T0/B1/sEcReT?k=v',
@@ -77,7 +77,7 @@ describe('a target', () => {
     expect(name).to.equal('https://chat.example.com');
   });
 
-  it('has one key for one program or URL, whatever else is said of it', () => {
+  it('has one key per program or URL, whatever its other settings', () => {
     const key = (more: object) => targetOf({ ...entry, run: ['a', 'b'], ...more }).key;
     expect(key({ repositories: ['x'], timeout: 5 })).to.equal(key({}));
     expect(key({ run: ['a', 'c'] })).not.to.equal(key({}));
@@ -85,12 +85,12 @@ describe('a target', () => {
   });
 });
 
-describe('notify in the settings', () => {
+describe('the notify settings', () => {
   const load = (text: string) =>
     loadSettings({ file: { name: 'it', text: `notify:\n${text}` }, environment: {}, flags: [] })
       .settings.notify;
 
-  it('has its defaults', () => {
+  it('have defaults', () => {
     expect(load('- run: [a]')).to.deep.equal([
       {
         on: ['published', 'rejected', 'rolled-back', 'untagged', 'removed'],
@@ -109,12 +109,12 @@ describe('notify in the settings', () => {
     '- {run: [a], on: [publish]}',
     '- {run: [a], onn: [published]}',
   ]) {
-    it(`refuses ${text} with its line`, () => {
+    it(`reject ${text} and report its line`, () => {
       expect(() => load(text)).to.throw(/it:[12]: notify\.0/);
     });
   }
 
-  it('lets a program that it ran call dropdock', () => {
+  it('accept the environment variables of a notified program', () => {
     const environment = { DROPDOCK_EVENT: 'x', DROPDOCK_ID: 'y', DROPDOCK_REPOSITORY: '' };
     expect(() => loadSettings({ file: undefined, environment, flags: [] })).not.to.throw();
     const other = { DROPDOCK_EVENTS: 'x' };

@@ -49,7 +49,7 @@ class World {
 }
 
 describe('a sender', () => {
-  it('brings what waits in order, and what comes meanwhile', async () => {
+  it('sends pending notifications in order, including new arrivals', async () => {
     const world = new World((id) => {
       if (id === 'b') {
         world.put('d');
@@ -63,7 +63,7 @@ describe('a sender', () => {
     expect(world.said).to.deep.equal(['sent a', 'sent b', 'sent c', 'sent d']);
   });
 
-  it('tries again, later and later up to its longest delay, and keeps the order', async () => {
+  it('retries with growing delays up to the maximum, and keeps the order', async () => {
     const world = new World((id, _signal, times) =>
       id === 'a' && times < 6 ? absent : { ok: true },
     );
@@ -74,7 +74,7 @@ describe('a sender', () => {
     expect(world.said).to.deep.equal([...delays, 'sent a', 'sent b']);
   });
 
-  it('gives up one that is refused five times; the next gets its turn', async () => {
+  it('gives up a notification rejected five times, and sends the next', async () => {
     const world = new World((id) => (id === 'a' ? refused : { ok: true }));
     world.put('a', 'b');
     world.sender.look();
@@ -83,7 +83,7 @@ describe('a sender', () => {
     expect(world.said.slice(-2)).to.deep.equal(['dropped a no', 'sent b']);
   });
 
-  it('gives up one that nobody took for a day, and never before it was tried as often', async () => {
+  it('gives up after a day of failures, and never before the minimum number of attempts', async () => {
     const world = new World(() => absent);
     world.put('a');
     world.nowMs += 25 * 3_600_000;
@@ -93,7 +93,7 @@ describe('a sender', () => {
     expect(world.tried).to.have.length(5);
   });
 
-  it('goes on trying one that is younger, however often', async () => {
+  it('keeps retrying a younger notification, however often it fails', async () => {
     const world = new World(() => (world.tried.length < 20 ? absent : { ok: true }));
     world.put('a');
     world.nowMs += 23 * 3_600_000;
@@ -102,7 +102,7 @@ describe('a sender', () => {
     expect(world.said.at(-1)).to.equal('sent a');
   });
 
-  it('passes over what is damaged, and survives a box that cannot be read', async () => {
+  it('skips damaged entries, and survives an unreadable queue', async () => {
     let broken = true;
     const world = new World(() => ({ ok: true }));
     const trouble = new World(() => ({ ok: true }), {
@@ -128,7 +128,7 @@ describe('a sender', () => {
     await trouble.idle();
   });
 
-  it('stops: lets one under way end, begins no other, and leaves the rest', async () => {
+  it('on stop finishes the running delivery, starts no other, and keeps the rest', async () => {
     let finish: (delivery: Delivery) => void = () => {};
     const world = new World(
       () =>
@@ -147,7 +147,7 @@ describe('a sender', () => {
     expect(world.tried).to.deep.equal(['a']);
   });
 
-  it('stops one that hangs after its time, and does not wait for a delay', async () => {
+  it('stops a hanging delivery after the time limit, and does not wait for a delay', async () => {
     const hanging = new World(
       (_id, signal) =>
         new Promise((resolve) => {

@@ -46,7 +46,7 @@ describe('BatchQueue', () => {
     waitFor('all batches to end', () => queue.running === 0 && queue.waiting === 0);
   const quiet = () => new Promise((resolve) => setTimeout(resolve, 20));
 
-  it('gives one repository one batch at a time, with all that waits for it', async () => {
+  it('runs one batch at a time per repository, with all its waiting drops', async () => {
     open(4, 100);
     add('a', 1);
     const first = await begun(1);
@@ -61,7 +61,7 @@ describe('BatchQueue', () => {
     expect(batches).to.have.length(2);
   });
 
-  it('publishes different repositories at once, as many as it is told', async () => {
+  it('publishes different repositories in parallel, up to the limit', async () => {
     open(2, 100);
     for (const key of ['a', 'b', 'c']) add(key, 1);
     await begun(2);
@@ -75,7 +75,7 @@ describe('BatchQueue', () => {
     await ended();
   });
 
-  it('takes together what comes one after the other', async () => {
+  it('combines drops that arrive one after the other', async () => {
     open(1, 100);
     add('a', 1);
     await Promise.resolve();
@@ -85,7 +85,7 @@ describe('BatchQueue', () => {
     await ended();
   });
 
-  it('takes together what comes while a batch waits for its slot', async () => {
+  it('combines drops that arrive while a batch waits for its slot', async () => {
     open(1, 100);
     add('a', 1);
     await begun(1);
@@ -98,7 +98,7 @@ describe('BatchQueue', () => {
     await ended();
   });
 
-  it('takes no more than a batch at once, in order, and loses nothing', async () => {
+  it('limits the batch size, keeps the order, and loses nothing', async () => {
     open(1, 2);
     add('a', 0);
     await begun(1);
@@ -108,7 +108,7 @@ describe('BatchQueue', () => {
     expect(batches.map(({ items }) => items)).to.deep.equal([[0], [1, 2], [3, 4], [5]]);
   });
 
-  it('keeps the order where more comes while a full batch is published', async () => {
+  it('keeps the order when drops arrive while a full batch is published', async () => {
     open(1, 2);
     add('a', 1, 2, 3, 4, 5);
     (await begun(1)).end();
@@ -118,7 +118,7 @@ describe('BatchQueue', () => {
     expect(batches.flatMap(({ items }) => items)).to.deep.equal([1, 2, 3, 4, 5, 6]);
   });
 
-  it('lets running batches end when it stops, and begins no new one', async () => {
+  it('finishes running batches when it stops, and starts no new one', async () => {
     open(1, 100);
     add('a', 1);
     const first = await begun(1);
@@ -137,7 +137,7 @@ describe('BatchQueue', () => {
     expect(queue.waiting).to.equal(2);
   });
 
-  it('tells of a batch that throws, and goes on with the others, and with that repository', async () => {
+  it('reports a batch that throws, and continues with other repositories and with that one', async () => {
     const failure = new Error('made up');
     const publish = async (items: Item[]) => {
       if (items[0]?.key === 'bad' && items[0].number === 1) throw failure;
@@ -174,14 +174,14 @@ describe('InOrder', () => {
     for (const item of items) order.ready(key, item);
   };
 
-  it('passes on what is ready at once where nothing is before it', () => {
+  it('releases a ready item at once when nothing precedes it', () => {
     announce('a', 'a1');
     expect(passed).to.deep.equal([]);
     ready('a', 'a1');
     expect(passed).to.deep.equal(['a1']);
   });
 
-  it('passes items on in the order in which they were announced', () => {
+  it('releases items in the order in which they were announced', () => {
     announce('a', 'a1', 'a2', 'a3', 'a4');
     ready('a', 'a4', 'a2');
     expect(passed).to.deep.equal([]);
@@ -192,7 +192,7 @@ describe('InOrder', () => {
     expect(passed).to.deep.equal(['a1', 'a2', 'a3', 'a4', 'a5']);
   });
 
-  it('has no key wait for another', () => {
+  it('does not make keys wait for each other', () => {
     announce('a', 'a1', 'a2');
     announce('b', 'b1');
     ready('a', 'a2');
@@ -202,7 +202,7 @@ describe('InOrder', () => {
     expect(passed).to.deep.equal(['b1', 'a1', 'a2']);
   });
 
-  it('has nothing wait for what is withdrawn, wherever it stands', () => {
+  it('does not wait for a cancelled item, whatever its position', () => {
     announce('a', 'a1', 'a2', 'a3', 'a4');
     ready('a', 'a2', 'a4');
     order.withdraw('a', 'a3');
@@ -211,7 +211,7 @@ describe('InOrder', () => {
     expect(passed).to.deep.equal(['a2', 'a4']);
   });
 
-  it('passes on nothing that was withdrawn, or never announced', () => {
+  it('does not release items that were cancelled or never announced', () => {
     announce('a', 'a1', 'a2');
     order.withdraw('a', 'a1');
     ready('a', 'a1');
@@ -222,7 +222,7 @@ describe('InOrder', () => {
     expect(passed).to.deep.equal(['a2']);
   });
 
-  it('gives what is announced again its place behind the others', () => {
+  it('places an item that is announced again behind the others', () => {
     announce('a', 'a1', 'a2');
     order.withdraw('a', 'a1');
     announce('a', 'a1');

@@ -1,6 +1,6 @@
 /**
- * Goal: of two drops for one tag the one that was claimed later wins, however long each takes to read; a drop
- * that cannot be read, or is refused, holds up none of the others.
+ * Goal: when two drops set one tag, the drop claimed later wins, however long each takes to read; an
+ * unreadable or rejected drop does not block other drops.
  */
 
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -122,7 +122,7 @@ describe('the order of drops', () => {
     return { isHeld: () => isHeld, goOn };
   }
 
-  it('is that of their claims: the later one wins, though the one before it is slow to read', async () => {
+  it('is the order of claims: the later drop wins, though the earlier one is slow to read', async () => {
     dropArchive('app:1.tar', 'early');
     const late = dropDirectory('app:1@late', 'late');
     dropDirectory('other:1', 'other');
@@ -139,7 +139,7 @@ describe('the order of drops', () => {
     expect(tags()).to.deep.equal({ 1: late });
   });
 
-  it('is that of their claims where the later one is the slow one, too', async () => {
+  it('is the order of claims also when the later drop is slow to read', async () => {
     const early = dropDirectory('app:1', 'early');
     const late = dropArchive('app:1@late.tar', 'late');
     const slow = holdUp('app:1@late.tar');
@@ -152,7 +152,7 @@ describe('the order of drops', () => {
     expect(tags()).to.deep.equal({ 1: late });
   });
 
-  it('is no reason to wait for a drop that is refused', async () => {
+  it('does not block drops behind a rejected drop', async () => {
     dropArchive('app:1.tar', 'bad', { omit: [sha256(layerBytes('bad'))] });
     const late = dropDirectory('app:1@late', 'late');
     const slow = holdUp('app:1.tar');
@@ -166,7 +166,7 @@ describe('the order of drops', () => {
     expect(tags()).to.deep.equal({ 1: late });
   });
 
-  it('is no reason to wait for a drop that cannot be read: it is tried again later', async () => {
+  it('does not block drops behind an unreadable drop, which is retried later', async () => {
     dropArchive('app:1.tar', 'early');
     dropDirectory('app:2', 'late');
     let isBroken = true;
@@ -183,7 +183,7 @@ describe('the order of drops', () => {
     expect(tags()).to.have.keys('1', '2');
   });
 
-  it('is no reason to wait for a drop that is returned to the inbox', async () => {
+  it('does not block drops behind a drop that is returned to the inbox', async () => {
     const archive = 'app:1.tar.gz';
     writeFileSync(place(archive), gzipSync(packArchive('early').bytes).subarray(0, 100));
     const late = dropDirectory('app:1@late', 'late');
@@ -208,7 +208,7 @@ describe('the order of drops', () => {
       content.writeLayout(place(name), roots);
     }
 
-    it('does not matter where one repository would refuse its part: it publishes nothing', async () => {
+    it('is irrelevant when one repository rejects its part: the bundle publishes nothing', async () => {
       mkdirSync(place('team'));
       const fixed = dropDirectory('team/fixed:1', 'one');
       publisher.add(await claim('team/fixed:1'));
@@ -221,7 +221,7 @@ describe('the order of drops', () => {
       expect(tags('team~fixed')).to.deep.equal({ 1: fixed });
     });
 
-    it('does not matter where all take their parts: each repository gets its own', async () => {
+    it('is irrelevant when all repositories accept their parts: each gets its own', async () => {
       dropBundle('@all', ['team/free:1', 'one'], ['team/fixed:1', 'two']);
       publisher.add(await claim('@all'));
       await finished(1);
@@ -233,7 +233,7 @@ describe('the order of drops', () => {
     });
   });
 
-  it('does not wait at its end for drops whose reading has not begun', async () => {
+  it('does not delay shutdown for drops whose reading has not started', async () => {
     const begun: string[] = [];
     beforeReading = (drop) => {
       begun.push(drop);

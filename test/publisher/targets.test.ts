@@ -1,4 +1,4 @@
-/** Goal: every kind of target passes the same suite, and they agree on random histories. */
+/** Goal: every kind of target passes the same suite, and all behave alike in random histories. */
 import type { ObjectStore } from '#src/targets/object-store/object-store.js';
 import { openDouble } from '../support/object-stores.js';
 import { S3Double } from '../support/s3-double.js';

@@ -1,4 +1,4 @@
-/** The form a client gets is one that it named, or an image where it knows no lists, or the original. */
+/** A client receives a form that it accepts, an image if it does not support lists, or the original. */
 import { expect } from 'chai';
 import type { ManifestKind } from '#src/image/media-types.js';
 import { chooseForm, parseAccept } from '#src/registry/accept.js';
@@ -18,7 +18,7 @@ function choice(forms: ManifestKind[], accept: string | undefined): string {
 }
 
 describe('parseAccept', () => {
-  it('reads types in any case, with parameters and spaces, and drops what is refused', () => {
+  it('reads types in any case, with parameters and spaces, and omits types with q=0', () => {
     const types = (text: string | undefined) => [...parseAccept(text)];
     expect(types(undefined)).to.deep.equal([]);
     expect(types('')).to.deep.equal([]);
@@ -35,7 +35,7 @@ describe('parseAccept', () => {
 });
 
 describe('chooseForm', () => {
-  it('gives an image in the form that is named, OCI before Docker', () => {
+  it('returns an image in the accepted form, OCI before Docker', () => {
     const forms: ManifestKind[] = ['oci', '2'];
     expect(choice(forms, OCI)).to.equal('oci');
     expect(choice(forms, DOCKER)).to.equal('2');
@@ -44,7 +44,7 @@ describe('chooseForm', () => {
     expect(choice(forms, `${DOCKER}, */*;q=0.1`)).to.equal('2');
   });
 
-  it('gives a list in the form that is named, and the list before its image', () => {
+  it('returns a list in the accepted form, and the list rather than its image', () => {
     const forms: ManifestKind[] = ['oci-index', 'list'];
     const all = [OCI, INDEX, DOCKER, LIST].join(',');
     expect(choice(forms, all)).to.equal('oci-index');
@@ -53,7 +53,7 @@ describe('chooseForm', () => {
     expect(choice(forms, `${INDEX}`)).to.equal('oci-index');
   });
 
-  it('gives the amd64 image, in the form that is named, to clients that know no lists', () => {
+  it('returns the amd64 image, in the accepted form, to clients without list support', () => {
     const forms: ManifestKind[] = ['oci-index', 'list'];
     expect(choice(forms, OCI)).to.equal('amd64 of oci-index');
     expect(choice(forms, DOCKER)).to.equal('amd64 of list');
@@ -64,7 +64,7 @@ describe('chooseForm', () => {
     expect(choices.at(-1)).to.deep.equal({ kind: 'oci-index', how: 'itself' });
   });
 
-  it('gives what is stored to clients that name nothing of it', () => {
+  it('returns the stored form to clients that accept none of the forms', () => {
     const accepts = [undefined, '', '*/*', 'application/*', 'text/html', SCHEMA1];
     for (const accept of accepts) {
       expect(choice(['oci', '2'], accept), accept).to.equal('oci');
@@ -76,7 +76,7 @@ describe('chooseForm', () => {
     expect(choice([], OCI)).to.equal('none');
   });
 
-  it('gives schema 1 to whoever names either of its types, or nothing better', () => {
+  it('returns schema 1 to clients that accept one of its types or nothing better', () => {
     expect(choice(['1'], SIGNED)).to.equal('1');
     expect(choice(['1'], SCHEMA1)).to.equal('1');
     expect(choice(['1'], OCI)).to.equal('1');

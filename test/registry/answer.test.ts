@@ -1,4 +1,4 @@
-/** Conditions and ranges as RFC 9110 has them; and a file that is not sent is closed. */
+/** Conditional requests and ranges according to RFC 9110; files that are not sent are closed. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -69,7 +69,7 @@ describe('answerFile', () => {
   }
   const told = async (headers: Headers, size?: number) => (await answered(headers, size)).told;
 
-  it('sends all of it where no range is asked for', async () => {
+  it('sends the whole file without a Range header', async () => {
     const answer = await answered({});
     expect(answer.told).to.equal('200 0-9');
     expect(answer.headers).to.deep.equal({
@@ -81,14 +81,14 @@ describe('answerFile', () => {
     });
   });
 
-  it('sends nothing to HEAD, which knows no ranges', async () => {
+  it('sends no body for HEAD, and ignores ranges', async () => {
     for (const range of ['bytes=0-3', 'bytes=0-1,3-4']) {
       const answer = await answered({ range }, 10, true);
       expect([answer.told, answer.headers['Content-Length']]).to.deep.equal(['200', 10]);
     }
   });
 
-  it('sends one range: the first byte, the last, a suffix, what is left, what there is of it', async () => {
+  it('sends one range: first byte, last byte, suffix, open end, end beyond the file', async () => {
     const ranges: Record<string, string> = {
       'bytes=0-0': '206 0-0 (bytes 0-0/10)',
       'bytes=9-9': '206 9-9 (bytes 9-9/10)',
@@ -106,7 +106,7 @@ describe('answerFile', () => {
     expect((await answered({ range: 'bytes=3-5' })).headers['Content-Length']).to.equal(3);
   });
 
-  it('says how long it is where the range lies outside', async () => {
+  it('sends the file length when the range is not satisfiable', async () => {
     for (const range of ['bytes=10-', 'bytes=10-20', 'bytes=99999999999-', 'bytes=-0']) {
       const { told, body, headers } = await answered({ range });
       expect(told, range).to.equal('416 (bytes */10)');
@@ -115,7 +115,7 @@ describe('answerFile', () => {
     }
   });
 
-  it('sends several ranges as they were asked for, neighbours too, without what lies outside', async () => {
+  it('sends several ranges in request order, adjacent ones too, without unsatisfiable ones', async () => {
     const ranges: Record<string, string> = {
       'bytes=0-1,3-4': '206 0-1/10, 3-4/10',
       'bytes=0-1,2-3': '206 0-1/10, 2-3/10',
@@ -135,7 +135,7 @@ describe('answerFile', () => {
     expect(headers).to.include({ ETag: ETAG, 'Accept-Ranges': 'bytes' });
   });
 
-  it('sends all of it where several ranges would be more, or are meant to do harm', async () => {
+  it('sends the whole file when several ranges would be larger, or are an attack', async () => {
     const many = (count: number, of: (n: number) => string) =>
       `bytes=${Array.from({ length: count }, (_none, n) => of(n)).join(',')}`;
     const harmful = [
@@ -165,7 +165,7 @@ describe('answerFile', () => {
     expect(await status(many(1025, (n) => `${2 * n}-${2 * n}`))).to.equal(200);
   });
 
-  it('sends all of it for ranges that are malformed or of another unit', async () => {
+  it('sends the whole file for malformed ranges and other units', async () => {
     const malformed = ['bytes', 'bytes=', 'bytes=a-b', 'bytes 0-1', '0-1', 'bytes=-', 'bytes=1'];
     const units = ['lines=0-1', 'lines=50-', 'x=-1'];
     const several = ['bytes=0-1,x', 'bytes=0-1,3-4x', 'bytes=0-1,,3-4', 'lines=0-1,3-4'];
@@ -174,7 +174,7 @@ describe('answerFile', () => {
     }
   });
 
-  it('sends a range only of the file that If-Range means', async () => {
+  it('sends a range only if If-Range matches the file', async () => {
     const range = 'bytes=1-2';
     expect(await told({ range, 'if-range': ETAG })).to.equal('206 1-2 (bytes 1-2/10)');
     const others = [`W/${ETAG}`, '"other"', DIGEST, 'Wed, 21 Oct 2015 07:28:00 GMT', ''];
@@ -185,7 +185,7 @@ describe('answerFile', () => {
     expect(await told({ range: 'bytes=0-1,3-4', 'if-range': '"other"' })).to.equal('200 0-9');
   });
 
-  it('sends an empty file, of which every range lies outside', async () => {
+  it('sends an empty file, for which no range is satisfiable', async () => {
     const { told: whole, headers } = await answered({}, 0);
     expect(whole).to.equal('200');
     expect(headers['Content-Length']).to.equal(0);
@@ -194,7 +194,7 @@ describe('answerFile', () => {
     }
   });
 
-  it('is not sent again to whoever has it', async () => {
+  it('sends 304 when the client has the current version', async () => {
     // fetch() says no-cache with each of them: it is meant for caches on the way.
     expect(await told({ 'if-none-match': ETAG, 'cache-control': 'no-cache' })).to.equal('304');
     const known = [ETAG, `W/${ETAG}`, `"a", ${ETAG}`, `"a",W/${ETAG} , "b"`, '*'];
@@ -208,7 +208,7 @@ describe('answerFile', () => {
     expect(await told({ 'if-none-match': ETAG, range: 'bytes=0-1' })).to.equal('304');
   });
 
-  it('is sent to whoever has another, or says only a time', async () => {
+  it('sends the file when the client has another version, or sends only a date', async () => {
     for (const match of ['"other"', DIGEST, '"a", "b"', '']) {
       expect(await told({ 'if-none-match': match }), match).to.equal('200 0-9');
     }
@@ -217,7 +217,7 @@ describe('answerFile', () => {
 });
 
 describe('answerBytes', () => {
-  it('knows conditions and no ranges', () => {
+  it('evaluates conditions but not ranges', () => {
     const bytes = Buffer.from('0123456789');
     const whole = answerBytes({ range: 'bytes=0-1' }, FOUND, bytes);
     expect(whole).to.include({ status: 200, body: bytes });
@@ -229,7 +229,7 @@ describe('answerBytes', () => {
 });
 
 describe('cacheControl', () => {
-  it('lets what never changes be kept, all else be asked for, and nothing private be shared', () => {
+  it('allows caching of immutable content, revalidation of the rest, and no sharing of private content', () => {
     const said = (immutable: boolean, isPrivate: boolean) => cacheControl({ immutable, isPrivate });
     expect(said(true, false)).to.equal('public, max-age=31536000, immutable');
     expect(said(true, true)).to.equal('private, max-age=31536000, immutable');

@@ -1,4 +1,7 @@
-/** Blobs over HTTP: whole, in parts, or by somebody else; what is protected is sent by us alone. */
+/**
+ * Blobs over HTTP: complete, in ranges, or through another server; protected blobs are always sent by
+ * dropdock.
+ */
 import { readlinkSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { join } from 'node:path';
@@ -41,7 +44,7 @@ describeOver('blobs', (over) => {
     removeTempDirs();
   });
 
-  it('are sent whole, with their digest, and may be kept for ever', async () => {
+  it('are sent complete, with their digest, and are cacheable without limit', async () => {
     const { status, headers, body } = await registry.get(path);
     expect(status).to.equal(200);
     expect(body.equals(LAYER)).to.equal(true);
@@ -55,7 +58,7 @@ describeOver('blobs', (over) => {
     });
   });
 
-  it('are sent in parts, which make the whole again', async () => {
+  it('are sent as single ranges that add up to the blob', async () => {
     const parts = ['bytes=0-3', 'bytes=4-7', 'bytes=8-'];
     const replies = await Promise.all(parts.map((range) => registry.get(path, { range })));
     expect(replies.map(({ status }) => status)).to.deep.equal([206, 206, 206]);
@@ -70,7 +73,7 @@ describeOver('blobs', (over) => {
     expect([outside.status, outside.code]).to.deep.equal([416, 'RANGE_INVALID']);
   });
 
-  it('are sent in several parts at once, and the connection goes on after them', async () => {
+  it('are sent as multiple ranges in one response, and the connection stays usable', async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     try {
       for (let round = 0; round < 3; round++) {
@@ -115,27 +118,27 @@ describeOver('blobs', (over) => {
     }
   });
 
-  it('are told whole by HEAD: only GET knows ranges (RFC 9110, 14.2)', async () => {
+  it('are described in full by HEAD: only GET supports ranges (RFC 9110, 14.2)', async () => {
     const { status, headers } = await registry.head(path, { range: 'bytes=0-3' });
     expect(status).to.equal(200);
     expect(headers).to.include({ 'content-length': '12' }).and.not.have.property('content-range');
   });
 
-  it('may be empty, and the connection goes on after one', async () => {
+  it('may be empty, and the connection stays usable afterwards', async () => {
     const empty = await registry.get(`/v2/team/app/blobs/${sha256('')}`);
     expect(empty.status).to.equal(200);
     expect(empty.headers['content-length']).to.equal('0');
     expect((await registry.get(path)).status).to.equal(200);
   });
 
-  it('are unknown where no manifest of the repository names them', async () => {
+  it('are unknown if no manifest of the repository references them', async () => {
     for (const digest of [sha256('nothing'), image.digest, `sha512:${'0'.repeat(128)}`]) {
       const { status, code } = await registry.get(`/v2/team/app/blobs/${digest}`);
       expect([status, code]).to.deep.equal([404, 'BLOB_UNKNOWN']);
     }
   });
 
-  it('are sent by whoever the settings name, by a redirect that is not kept', async () => {
+  it('are sent by the configured server, through a redirect that is not cached', async () => {
     const url = 'https://cdn.example.com/{id}/{repository}/{snapshot}/{digest}?{other}';
     await reopen(`registry: {blobs: redirect, blobsUrl: "${url}"}`);
     const { status, headers, body } = await registry.get(path, { range: 'bytes=0-1' });
@@ -146,12 +149,12 @@ describeOver('blobs', (over) => {
       'cache-control': 'no-store',
       'content-length': '0',
     });
-    // Whether it is there we say ourselves, and nobody is sent after what is not.
+    // Dropdock itself answers whether a blob exists, and never redirects to a missing one.
     expect((await registry.head(path)).headers['content-length']).to.equal('12');
     expect((await registry.get(`/v2/team/app/blobs/${sha256('no')}`)).status).to.equal(404);
   });
 
-  it('are sent by the nginx in front, which is told a path below its internal location', async () => {
+  it('are sent by the nginx in front, which receives a path below its internal location', async () => {
     await reopen('registry: {blobs: x-accel, accelPrefix: /inside/}');
     const { status, headers } = await registry.get(path);
     expect(status).to.equal(200);
@@ -160,7 +163,7 @@ describeOver('blobs', (over) => {
     expect((await registry.head(path)).headers).to.not.have.property('x-accel-redirect');
   });
 
-  it('are never led to an open place when they are protected, nor when nobody is anonymous', async () => {
+  it('are never redirected to a public place when protected, nor when anonymous access is off', async () => {
     const passwords = join(tempDir(), 'htpasswd');
     writeHtpasswd(passwords, { alice: 'secret' });
     const url = 'blobsUrl: "https://cdn.example.com/{digest}"';

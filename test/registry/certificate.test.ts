@@ -1,4 +1,4 @@
-/** TLS: a renewed certificate is taken up without a restart, and a broken one never. */
+/** TLS: a renewed certificate is loaded without a restart, and a broken one never is. */
 import { generateKeyPairSync } from 'node:crypto';
 import { copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -41,14 +41,14 @@ describe('the certificate', () => {
     renameSync(`${files[what]}.new`, files[what]);
   }
 
-  describe('as files', () => {
+  describe('as files on disk', () => {
     const readError = (watch: CertificateWatch) =>
       watch.readIfChanged().then(
         () => undefined,
         (error: NodeJS.ErrnoException) => error.code,
       );
 
-    it('is read once for each change', async () => {
+    it('is read once per change', async () => {
       const watch = new CertificateWatch(files);
       expect(await watch.readIfChanged()).to.have.keys('cert', 'key');
       expect(await watch.readIfChanged()).to.equal(undefined);
@@ -58,7 +58,7 @@ describe('the certificate', () => {
       expect(await watch.readIfChanged()).to.equal(undefined);
     });
 
-    it('is not taken while the key belongs to another, and that is said once', async () => {
+    it('is not loaded while the key does not match, which is logged once', async () => {
       const watch = new CertificateWatch(files);
       await watch.readIfChanged();
       put(1, 'certificate');
@@ -68,7 +68,7 @@ describe('the certificate', () => {
       expect(await watch.readIfChanged()).to.have.keys('cert', 'key');
     });
 
-    it('is not taken with a key of another kind, as after a change from EC to RSA', async () => {
+    it('is not loaded with a key of another type, as after a change from EC to RSA', async () => {
       const watch = new CertificateWatch(files);
       await watch.readIfChanged();
       const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
@@ -76,7 +76,7 @@ describe('the certificate', () => {
       expect(await readError(watch)).to.equal('settings.invalid');
     });
 
-    it('is not taken when it is gone, empty or no PEM, and is when it is whole again', async () => {
+    it('is not loaded when it is missing, empty or not PEM, and is loaded once it is valid again', async () => {
       const watch = new CertificateWatch(files);
       await watch.readIfChanged();
       for (const spoil of [
@@ -136,7 +136,7 @@ describe('the certificate', () => {
       expect(plain).to.equal('refused');
     });
 
-    it('is the new one for new connections, once both files are there; before, the old one', async () => {
+    it('is replaced for new connections once both new files are in place, and not before', async () => {
       put(1, 'key');
       await registry.reload();
       expect(await shown()).to.equal('first');
@@ -147,7 +147,7 @@ describe('the certificate', () => {
       expect(events()).to.include('info registry.reloaded');
     });
 
-    it('stays when the files are spoiled', async () => {
+    it('stays in use when the files become invalid', async () => {
       writeFileSync(files.certificate, '-----BEGIN CERTIFICATE-----\nAAAA\n');
       await registry.reload();
       expect(await shown()).to.equal('first');
@@ -158,10 +158,10 @@ describe('the certificate', () => {
   });
 
   for (const [what, spoil] of [
-    ['does not fit its key', () => put(1, 'key')],
-    ['is not there', () => rmSync(files.certificate)],
+    ['does not match its key', () => put(1, 'key')],
+    ['is missing', () => rmSync(files.certificate)],
   ] as const) {
-    it(`that ${what} is no reason to listen without it, and none for the daemon to end`, async () => {
+    it(`that ${what} stops the endpoint from listening without TLS, but not the daemon`, async () => {
       spoil();
       const { certificate, key } = files;
       const yaml = `registry: {listen: "127.0.0.1:0", certificate: ${certificate}, key: ${key}}`;

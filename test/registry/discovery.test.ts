@@ -1,4 +1,4 @@
-/** Lists: complete, in order, each thing once, however they are cut into pages. */
+/** Lists: complete, sorted, without duplicates, whatever the page size. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { cutPage } from '#src/registry/discovery.js';
@@ -19,7 +19,7 @@ interface Referrers {
 
 describe('cutPage', () => {
   const all = ['a', 'b', 'c'];
-  it('gives a part of a sorted list, and what it ends with when there is more', () => {
+  it('returns a part of a sorted list, and its last entry when there is more', () => {
     const cut = (n?: number, last?: string) => cutPage(all, { n, last });
     expect(cut()).to.deep.equal({ items: all, next: undefined });
     expect(cut(2)).to.deep.equal({ items: ['a', 'b'], next: 'b' });
@@ -56,14 +56,14 @@ describe('tags/list', () => {
   });
   const tagsAt = async (path: string) => (await registry.get(path)).json as { tags: string[] };
 
-  it('is all of them, in the order of their bytes', async () => {
+  it('lists all tags, in byte order', async () => {
     const { json, headers } = await registry.get(list);
     expect(json).to.deep.equal({ name: 'team/app', tags });
     expect(headers).to.include({ 'content-type': 'application/json', 'cache-control': 'no-cache' });
     expect(headers).to.not.have.property('link');
   });
 
-  it('gives each tag once to whoever follows its links, whatever the page', async () => {
+  it('returns each tag once to a client that follows the links, whatever the page size', async () => {
     for (const n of [7, 1000, 2999, 3000]) {
       const pages = await followLinks(registry.server.url, `${list}?n=${n}`);
       expect(pages).to.have.length(Math.ceil(3000 / n));
@@ -72,7 +72,7 @@ describe('tags/list', () => {
     }
   }).timeout(20_000);
 
-  it('gives an empty list without a link for n=0, and all for an n beyond its length', async () => {
+  it('returns an empty list without a link for n=0, and all tags for an n beyond the length', async () => {
     const none = await registry.get(`${list}?n=0`);
     expect(none.json).to.deep.equal({ name: 'team/app', tags: [] });
     expect(none.headers).to.not.have.property('link');
@@ -84,7 +84,7 @@ describe('tags/list', () => {
     }
   });
 
-  it('goes on after `last`, with or without n, whether there is such a tag or not', async () => {
+  it('continues after `last`, with or without n, whether that tag exists or not', async () => {
     expect((await tagsAt(`${list}?last=${tags[2997]}`)).tags).to.deep.equal(tags.slice(2998));
     expect((await tagsAt(`${list}?n=2&last=${tags[9]}`)).tags).to.deep.equal(tags.slice(10, 12));
     expect((await tagsAt(`${list}?n=1&last=0`)).tags).to.deep.equal([tags[0]]);
@@ -92,12 +92,12 @@ describe('tags/list', () => {
     expect((await tagsAt(`${list}?last=%00..%2f`)).tags).to.deep.equal(tags);
   });
 
-  it('of a repository without tags is an empty list, never null', async () => {
+  it('returns an empty list, never null, for a repository without tags', async () => {
     const { json, status } = await registry.get('/v2/nameless/tags/list');
     expect([status, json]).to.deep.equal([200, { name: 'nameless', tags: [] }]);
   });
 
-  it('has an ETag of its own for each page, and the same headers for HEAD', async () => {
+  it('has a separate ETag for each page, and the same headers for HEAD', async () => {
     const etags = new Set<unknown>();
     for (const query of ['', '?n=5', '?n=5&last=v0.0-x', '?n=0']) {
       const got = await registry.get(`${list}${query}`);
@@ -114,7 +114,7 @@ describe('tags/list', () => {
     expect(etags.size).to.equal(4);
   });
 
-  it('refuses an n that is no number', async () => {
+  it('rejects an n that is not a number', async () => {
     const { status, code } = await registry.get(`${list}?n=-1`);
     expect([status, code]).to.deep.equal([400, 'PAGINATION_NUMBER_INVALID']);
   });
@@ -149,7 +149,7 @@ describeOver('referrers', (over) => {
   const path = (query = '') => `/v2/team/app/referrers/${subject.digest}${query}`;
   const manifests = (json: unknown) => (json as Referrers).manifests;
 
-  it('are an index of what has this subject, with types and annotations', async () => {
+  it('are an index of the manifests with this subject, with types and annotations', async () => {
     const { json, headers } = await registry.get(path());
     expect(headers).to.include({ 'content-type': INDEX, 'cache-control': 'no-cache' });
     expect(headers).to.not.have.property('oci-filters-applied');
@@ -170,7 +170,7 @@ describeOver('referrers', (over) => {
     ]);
   });
 
-  it('are filtered by their type, and it is said so', async () => {
+  it('are filtered by artifact type, and the response says so', async () => {
     const query = `?artifactType=${encodeURIComponent(SBOM)}`;
     const { json, headers } = await registry.get(path(query));
     expect(headers['oci-filters-applied']).to.equal('artifactType');
@@ -180,7 +180,7 @@ describeOver('referrers', (over) => {
     expect(none.headers['oci-filters-applied']).to.equal('artifactType');
   });
 
-  it('are an empty index of what has none, or is not there, and never 404', async () => {
+  it('are an empty index for a subject without referrers or a missing one, and never 404', async () => {
     const digests = [referrers[0]?.digest, sha256('nothing'), `sha512:${'0'.repeat(128)}`];
     const paths = digests.map((digest) => `/v2/team/app/referrers/${digest}`);
     // 404 would tell clients that there is no such API here.

@@ -1,4 +1,4 @@
-/** What the endpoint takes from a tree that changes, that strangers wrote to, or that is broken. */
+/** The endpoint on a tree that changes, that other programs wrote to, or that is broken. */
 import {
   mkdirSync,
   readdirSync,
@@ -53,7 +53,7 @@ describeOver('the endpoint', (over) => {
     registry = await TestRegistry.open(root, { yaml });
   }
 
-  it('says at /v2/ that it is a registry, with and without the slash, and for HEAD', async () => {
+  it('identifies itself as a registry at /v2/, with and without the slash, and for HEAD', async () => {
     for (const path of ['/v2/', '/v2', '/v2/?x=1']) {
       const { status, headers, json } = await registry.get(path);
       expect([status, json]).to.deep.equal([200, {}]);
@@ -65,7 +65,7 @@ describeOver('the endpoint', (over) => {
     }
   });
 
-  it('answers every refusal with the spec’s JSON, and never lets it be kept', async () => {
+  it('answers every error with the JSON of the spec, and forbids caching', async () => {
     const refusals: Record<string, string> = {
       '/v2/team/app/manifests/absent': '404 MANIFEST_UNKNOWN',
       [`/v2/team/app/blobs/${sha256('absent')}`]: '404 BLOB_UNKNOWN',
@@ -90,7 +90,7 @@ describeOver('the endpoint', (over) => {
     }
   });
 
-  it('names in the detail of an error what is not there', async () => {
+  it('names the missing object in the detail of an error', async () => {
     const digest = sha256('absent');
     const details: Record<string, object> = {
       '/v2/nobody/manifests/1': { name: 'nobody' },
@@ -110,7 +110,7 @@ describeOver('the endpoint', (over) => {
     }
   });
 
-  it('writes nothing: other methods are 405 and tell what is allowed', async () => {
+  it('rejects write methods with 405 and lists the allowed methods', async () => {
     const paths = ['/v2/', '/v2/team/app/manifests/1', '/v2/team/app/blobs/uploads/', '/x'];
     for (const path of paths) {
       for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
@@ -121,7 +121,7 @@ describeOver('the endpoint', (over) => {
     }
   });
 
-  it('answers from the new snapshot after a flip, and by digest from the old one as well', async () => {
+  it('serves the new snapshot after a flip, and the old one by digest as well', async () => {
     const path = '/v2/team/app/manifests/1';
     const { etag = '' } = (await registry.get(path)).headers;
     const next = content.image({ layers: ['next'] });
@@ -132,7 +132,7 @@ describeOver('the endpoint', (over) => {
     expect(await said(`/v2/team/app/blobs/${LAYER}`)).to.equal('200');
   });
 
-  it('does not serve a snapshot of another repository under an id that was given anew (I8)', async () => {
+  it('does not serve a snapshot of another repository under a reassigned id (I8)', async () => {
     await reopen('repositories: {team/other: {id: team~app}}');
     for (const path of [
       'manifests/1',
@@ -151,7 +151,7 @@ describeOver('the endpoint', (over) => {
     expect(await catalog()).to.deep.equal([]);
   });
 
-  it('finds a repository by the id that the settings give it, and lists it by its name', async () => {
+  it('finds a repository by its configured id, and lists it by name', async () => {
     await reopen('repositories: {team/named: {id: My_Id}}');
     await registry.drop('team/named', content, [{ image, tag: '1' }]);
     expect(readdirSync(published('web')).sort()).to.deep.equal(['My_Id', 'team~app']);

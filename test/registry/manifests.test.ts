@@ -1,4 +1,4 @@
-/** Manifests over HTTP: true types and digests, by tag and by digest, in the form the client takes. */
+/** Manifests over HTTP: correct types and digests, by tag and by digest, in the form the client accepts. */
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -74,7 +74,7 @@ describeOver('manifests', () => {
   const get = (reference: string, ...accept: string[]) =>
     registry.get(`/v2/app/manifests/${reference}`, accept.length > 0 ? { accept } : {});
 
-  it('come as they are stored, whatever the client takes, when asked for by digest', async () => {
+  it('are sent as stored, whatever the client accepts, when requested by digest', async () => {
     for (const accept of [[], [TYPES.oci], [TYPES.docker], ['*/*'], ['text/html']]) {
       const reply = await get(image.digest, ...accept);
       expectTrue(reply, TYPES.oci);
@@ -84,7 +84,7 @@ describeOver('manifests', () => {
     }
   });
 
-  it('come by tag as OCI, as Docker, and as stored when nothing is said', async () => {
+  it('are sent by tag as OCI, as Docker, and as stored without an Accept header', async () => {
     expectTrue(await get('oci', TYPES.oci), TYPES.oci);
     expectTrue(await get('oci', TYPES.docker), TYPES.docker);
     expectTrue(await get('oci'), TYPES.oci);
@@ -98,13 +98,13 @@ describeOver('manifests', () => {
     expectTrue(await get('oci', TYPES.signed, TYPES.docker, TYPES.list), TYPES.docker);
   });
 
-  it('come as an index of nothing to clients that take indexes, and to others as what it is', async () => {
+  it('are sent as an empty index to clients that accept indexes, and otherwise as stored', async () => {
     for (const accept of [TYPES.index, TYPES.oci]) {
       expectTrue(await get('nothing', accept), TYPES.index);
     }
   });
 
-  it('come by tag as a list, or as its amd64 image to clients that know no lists', async () => {
+  it('are sent by tag as a list, or as its amd64 image to clients without list support', async () => {
     const all = Object.values(TYPES);
     expect((await get('index', ...all)).headers['docker-content-digest']).to.equal(index.digest);
     expectTrue(await get('index', TYPES.list, TYPES.docker), TYPES.list);
@@ -119,7 +119,7 @@ describeOver('manifests', () => {
     expectTrue(await get('arm', TYPES.oci), TYPES.index);
   });
 
-  it('that a tag names can be had by that digest, in each form', async () => {
+  it('that a tag resolves to are available by that digest, in each form', async () => {
     for (const tag of ['oci', 'index', 'list', 'arm']) {
       for (const type of Object.values(TYPES)) {
         const byTag = await get(tag, type);
@@ -140,7 +140,7 @@ describeOver('manifests', () => {
     }
   });
 
-  it('are not sent again to whoever has them, in the form that is asked for', async () => {
+  it('are not sent again to a client that has them in the requested form', async () => {
     const path = '/v2/app/manifests/oci';
     const { etag = '' } = (await registry.get(path)).headers;
     const again = (more: object) => registry.get(path, { 'if-none-match': etag, ...more });
@@ -151,7 +151,7 @@ describeOver('manifests', () => {
     expect((await again({})).headers).to.include({ etag, vary: 'Accept' });
   });
 
-  it('are unknown by a tag or digest of another kind of thing', async () => {
+  it('are unknown by a tag or digest of another kind of object', async () => {
     const { layers } = (await get('oci', TYPES.oci)).json as { layers: { digest: string }[] };
     for (const reference of ['absent', String(layers[0]?.digest), sha256('nothing'), 'list2']) {
       const { status, code } = await get(reference);
@@ -173,7 +173,7 @@ describeOver('odd manifests', () => {
     removeTempDirs();
   });
 
-  it('of Docker schema 1 have the type and the digest that their signature gives them', async () => {
+  it('of Docker schema 1 have the type and digest defined by their signature', async () => {
     registry = await TestRegistry.open(root);
     const texts = [true, false].map((signed) => {
       const old = new TestContent();
@@ -200,7 +200,7 @@ describeOver('odd manifests', () => {
     expectTrue(await registry.get(`/v2/app/manifests/${plain?.digest}`), TYPES.schema1);
   });
 
-  it('of schema 1 that are signed as something else are not sent: by digest, nor by tag', async () => {
+  it('of schema 1 with a signature for other content are not sent, by digest or by tag', async () => {
     registry = await TestRegistry.open(root);
     const old = new TestContent();
     const layer = old.add(layerBytes('old'), 'layer');
@@ -235,7 +235,7 @@ describeOver('odd manifests', () => {
     );
   });
 
-  it('that pass through to Crane are one form, and keep their type', async () => {
+  it('that are passed through to Crane have one form, and keep their type', async () => {
     registry = await TestRegistry.open(root, { yaml: 'redirect: {oci: passthrough}' });
     const plain = content.image({ layers: ['through'] });
     const body = JSON.parse(String(content.blobs.get(plain.digest)));
@@ -252,7 +252,7 @@ describeOver('odd manifests', () => {
     }
   });
 
-  it('that are named by sha512 are told by that digest, by tag as well', async () => {
+  it('that are named by sha512 are sent with that digest, by tag as well', async () => {
     registry = await TestRegistry.open(root);
     const image = content.image({ layers: ['long'] });
     const bytes = content.blobs.get(image.digest) ?? Buffer.alloc(0);
@@ -274,7 +274,7 @@ describeOver('odd manifests', () => {
     for (const reference of ['2', image.digest]) await isNamed(reference, image.digest);
   });
 
-  it('that stand for the referrers of another are found by its fallback tag, which is not listed', async () => {
+  it('that hold the referrers of another are found by its fallback tag, which is not listed', async () => {
     registry = await TestRegistry.open(root);
     const image = content.image({ layers: ['subject'] });
     const signature = content.image({ subject: image, artifactType: 'application/x-signature' });

@@ -1,4 +1,4 @@
-/** A request target becomes a route only when every part of it keeps its grammar; nothing else. */
+/** A request target is a route only when every part of it matches its grammar. */
 import { expect } from 'chai';
 import { isRefusal } from '#src/registry/refusal.js';
 import { parseRoute } from '#src/registry/route.js';
@@ -14,7 +14,7 @@ function refused(url: string): string {
 }
 
 describe('parseRoute', () => {
-  it('knows each endpoint of the spec for pulling and discovery, and the catalog', () => {
+  it('recognises each spec endpoint for pull and discovery, and the catalog', () => {
     const [repository, digest] = ['team/app', DIGEST];
     const page = { n: undefined, last: undefined };
     const routes: Record<string, object> = {
@@ -42,7 +42,7 @@ describe('parseRoute', () => {
     }
   });
 
-  it('takes repositories whose components are called as endpoints are', () => {
+  it('accepts repositories whose components are named like endpoints', () => {
     for (const name of ['manifests', 'blobs', 'tags', 'list', 'v2', 'referrers', 'tags/list']) {
       expect(parseRoute(`/v2/${name}/tags/list`)).to.include({ kind: 'tags', repository: name });
       expect(parseRoute(`/v2/a/${name}/manifests/list`)).to.include({
@@ -56,7 +56,7 @@ describe('parseRoute', () => {
     });
   });
 
-  it('takes the absolute form of a target, whatever host it names', () => {
+  it('accepts an absolute request target with any host', () => {
     for (const host of ['http://images.example.com', 'HTTPS://[::1]:5000']) {
       expect(parseRoute(`${host}/v2/app/tags/list?n=1`)).to.include({ kind: 'tags', n: 1 });
       expect(parseRoute(`${host}/v2/`)).to.deep.equal({ kind: 'base' });
@@ -64,7 +64,7 @@ describe('parseRoute', () => {
     expect(parseRoute('http://images.example.com')).to.include({ status: 404 });
   });
 
-  it('decodes what a client encodes without need', () => {
+  it('decodes characters that a client encodes unnecessarily', () => {
     const at = parseRoute(`/v2/app/blobs/sha256%3A${HEX}`);
     expect(at).to.include({ kind: 'blob', digest: DIGEST });
     expect(parseRoute('/v2/%61pp/manifests/1%2E0')).to.include({
@@ -73,7 +73,7 @@ describe('parseRoute', () => {
     });
   });
 
-  it('makes no path of dots, encoded separators, NUL, or empty components', () => {
+  it('rejects dots, encoded separators, NUL and empty components', () => {
     for (const name of [
       '..',
       '.',
@@ -103,7 +103,7 @@ describe('parseRoute', () => {
     }
   });
 
-  it('refuses names that the grammar does not know, and those that are too long', () => {
+  it('rejects names outside the grammar, and names that are too long', () => {
     const names = ['App', 'a_', '-a', 'a..b', 'a b', 'a%20b', 'é', '%C3%A9', 'a~b', 'a:1', 'a___b'];
     for (const name of [...names, '.snapshot.json', 'a'.repeat(201)]) {
       expect(refused(`/v2/${name}/tags/list`), name).to.equal('400 NAME_INVALID');
@@ -111,7 +111,7 @@ describe('parseRoute', () => {
     expect(parseRoute(`/v2/${'a'.repeat(200)}/tags/list`)).to.include({ kind: 'tags' });
   });
 
-  it('refuses what is neither digest nor tag, and a long target without looking at it', () => {
+  it('rejects references that are neither digest nor tag, and a long target without parsing it', () => {
     const digests = [`sha256:${'A'.repeat(64)}`, `md5:${HEX}`, `sha256:${HEX}a`, ':', 'sha256:'];
     for (const text of [...digests, `sha512:${HEX}`, 'a:b']) {
       for (const kind of ['manifests', 'blobs', 'referrers']) {
@@ -128,7 +128,7 @@ describe('parseRoute', () => {
     expect(refused(`/v2/app/tags/list?last=${'x'.repeat(5000)}`)).to.equal('404 NAME_UNKNOWN');
   });
 
-  it('reads n as a whole number or refuses it, and takes any other query', () => {
+  it('reads n as an integer or rejects it, and accepts any other query', () => {
     for (const n of ['-1', '1.5', 'x', '', '1e3', '0x10', '%2B5', '9'.repeat(16), ' 1']) {
       for (const path of ['/v2/app/tags/list', '/v2/_catalog']) {
         expect(refused(`${path}?n=${n}`), n).to.equal('400 PAGINATION_NUMBER_INVALID');

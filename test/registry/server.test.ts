@@ -1,4 +1,4 @@
-/** The server bounds what a client can hold, cuts what it cannot keep, and ends when it is told to. */
+/** The server limits the resources of a client, closes broken responses, and shuts down on request. */
 import { existsSync, readdirSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { Agent, type IncomingMessage } from 'node:http';
 import { connect, createServer, type Socket } from 'node:net';
@@ -82,7 +82,7 @@ describe('the server', () => {
       }
     }).length;
 
-  it('answers 503 where the system is short of something, 500 for the rest, and goes on', async () => {
+  it('answers 503 when the system lacks a resource, 500 for other errors, and keeps running', async () => {
     const codes = ['EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE', 'EIO', 'EACCES', ''];
     const url = await start(async ({ url: path = '' }) => {
       throw Object.assign(new Error('trouble'), {
@@ -101,7 +101,7 @@ describe('the server', () => {
     expect(errors).to.have.length(codes.length);
   });
 
-  it('looks again, once, where another host replaced what it looked at (ESTALE)', async () => {
+  it('retries once when another host replaced a file during the lookup (ESTALE)', async () => {
     let looks = 0;
     const url = await start(async () => {
       if (++looks % 2 === 1)
@@ -113,7 +113,7 @@ describe('the server', () => {
     expect(errors).to.deep.equal([]);
   });
 
-  it('cuts the connection where a file ends before it was promised to', async () => {
+  it('closes the connection when a file ends before its announced length', async () => {
     const url = await start(() => answerFile(100, 1000));
     const agent = new Agent({ keepAlive: true });
     const outcome = await ask(url, '/', { agent }).then(
@@ -126,7 +126,7 @@ describe('the server', () => {
     agent.destroy();
   });
 
-  it('closes the file of a client that goes away, and of one that only asks', async () => {
+  it('closes the file when a client disconnects, and after HEAD', async () => {
     const url = await start(() => answerFile(BIG));
     await ask(url, '/', { method: 'HEAD' });
     expect(openBigFiles()).to.equal(0);
@@ -139,7 +139,7 @@ describe('the server', () => {
     expect(sent.map(({ isWhole }) => isWhole)).to.deep.equal([true, false]);
   });
 
-  it('answers what a connection has pipelined one at a time, and frees all when it goes', async () => {
+  it('answers pipelined requests one at a time, and frees all on disconnect', async () => {
     await start(() => answerFile(BIG));
     const { socket, got } = await speak('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(300));
     await waitFor('the first bytes', () => got().length > 0);
@@ -152,7 +152,7 @@ describe('the server', () => {
     expect(errors).to.deep.equal([]);
   });
 
-  it('says so when a file cannot be read, and not when a client goes', async () => {
+  it('logs a file that cannot be read, but not a client that disconnects', async () => {
     const url = await start(async () => {
       const answer = await answerFile(BIG);
       const { file } = answer.body as { file: { close(): Promise<void> } };
@@ -164,7 +164,7 @@ describe('the server', () => {
     expect(sent.map(({ isWhole }) => isWhole)).to.deep.equal([false]);
   });
 
-  it('closes a connection on which nothing moves: half a request, half a read, nothing', async () => {
+  it('closes an idle connection: after half a request, half a read, or no data', async () => {
     await start(() => answerFile(BIG), { idleMs: 300 });
     const half = await speak('GET /v2/ HTTP/1.1\r\nHost:');
     const silent = await speak('');
@@ -176,7 +176,7 @@ describe('the server', () => {
     expect((await ask(server.url, '/', { method: 'HEAD' })).status).to.equal(200);
   });
 
-  it('refuses more than 32 KiB of headers, and takes as many ranges as podman asks for', async () => {
+  it('rejects headers over 32 KiB, and accepts as many ranges as podman sends', async () => {
     const url = await start();
     const { status } = await ask(url, '/', { headers: { 'x-long': 'x'.repeat(33_000) } });
     expect(status).to.equal(431);
@@ -186,7 +186,7 @@ describe('the server', () => {
     expect((await ask(url, '/', { headers })).status).to.equal(200);
   });
 
-  it('reads no body: it answers at once and ends the connection', async () => {
+  it('reads no request body: it answers at once and closes the connection', async () => {
     const url = await start();
     for (const method of ['GET', 'POST', 'PUT']) {
       const head = `${method} / HTTP/1.1\r\nHost: x\r\n`;
@@ -203,7 +203,7 @@ describe('the server', () => {
     expect((await ask(url, '/', { method: 'POST', body })).status).to.equal(200);
   });
 
-  it('closes connections beyond its limit at once, and takes new ones when others end', async () => {
+  it('closes connections beyond its limit at once, and accepts new ones when others end', async () => {
     const url = await start(undefined, { connections: 3 });
     const three = await Promise.all(['', '', ''].map(speak));
     await Promise.all(three.map(({ socket }) => waitFor('it', () => socket.readyState === 'open')));
@@ -215,7 +215,7 @@ describe('the server', () => {
     expect(reply.status).to.equal(200);
   });
 
-  it('can try a taken port again and again, and listens when it is free', async () => {
+  it('can retry a port in use any number of times, and listens when it is free', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await waitFor('the other', () => other.listening);
     const { port } = other.address() as { port: number };
@@ -232,7 +232,7 @@ describe('the server', () => {
     expect((await ask(server.url, '/')).status).to.equal(200);
   });
 
-  it('takes a socket that a dead process left, and neither a living one nor a file', async () => {
+  it('replaces the socket of a dead process, but not that of a living one, nor a file', async () => {
     const path = join(directory, 'socket');
     make(async () => PLAIN);
     await server.listen({ path });
@@ -248,7 +248,7 @@ describe('the server', () => {
     expect([refused, existsSync(file)]).to.deep.equal(['EADDRINUSE', true]);
   });
 
-  it('lets a download end when it is closed, and does not wait for its connection', async () => {
+  it('finishes a download on close, and does not wait for the idle connection', async () => {
     const url = await start(() => answerFile(BIG));
     const agent = new Agent({ keepAlive: true });
     const download = ask(url, '/', { agent });
@@ -262,7 +262,7 @@ describe('the server', () => {
     agent.destroy();
   });
 
-  it('cuts what has not ended some time after it was closed', async () => {
+  it('aborts unfinished responses some time after it was closed', async () => {
     await start(() => answerFile(BIG));
     const { socket, got } = await speak('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
     await waitFor('the first bytes', () => got().length > 0);

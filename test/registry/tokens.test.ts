@@ -1,4 +1,4 @@
-/** How clients get tokens and what they get with them, request by request. */
+/** How clients get tokens and what the tokens allow, request by request. */
 import { request as overTcp } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -68,7 +68,7 @@ describe('the token endpoint', () => {
   const challenge = async (path: string, headers: Record<string, string> = {}) =>
     String((await registry.get(path, headers)).headers['www-authenticate']);
 
-  it('is named by /v2/ and by every answer that wants a token, with what it must be good for', async () => {
+  it('is named by /v2/ and by every response that requires a token, with the required scope', async () => {
     const realm = `Bearer realm="${registry.server.url}/v2/token",service="dropdock"`;
     expect(await challenge('/v2/')).to.equal(realm);
     expect(await challenge('/v2/secret/all/manifests/1')).to.equal(
@@ -79,13 +79,13 @@ describe('the token endpoint', () => {
     expect(
       rawHeaders.filter((_text, at) => /^www-auth/i.test(rawHeaders[at - 1] ?? '')),
     ).to.have.length(2);
-    // Which repository has this id stands in the settings, and nobody is told.
+    // The settings say which repository has this id; clients cannot see it.
     expect(await challenge(`/pulp/docker/v2/secret~all/blobs/${LAYER}`)).to.equal(
       `${realm}, ${BASIC}`,
     );
   });
 
-  it('gives nobody a token for what is open, and one that opens nothing else', async () => {
+  it('gives anonymous clients a token for public repositories, and for nothing else', async () => {
     const token = bearer(await getToken({}, 'open', 'secret/all'));
     expect(await pull('open', token)).to.equal('200');
     expect(await pull('secret/all', token)).to.equal('401');
@@ -95,7 +95,7 @@ describe('the token endpoint', () => {
     );
   });
 
-  it('gives a user one by GET and by POST, whose answers clients read alike', async () => {
+  it('gives a user a token by GET and by POST, in a response that clients read alike', async () => {
     const byGet = await getToken(ALICE, 'secret/all');
     const byPost = await post({
       grant_type: 'password',
@@ -125,7 +125,7 @@ describe('the token endpoint', () => {
     expect(await pull('open', bearer(byPost))).to.equal('200');
   });
 
-  it('gives none for a wrong password, however it is said', async () => {
+  it('gives no token for a wrong password, however it is sent', async () => {
     const wrong = { grant_type: 'password', username: 'alice', password: 'guess' };
     for (const reply of [
       await getToken(basic('alice', 'guess')),
@@ -144,14 +144,14 @@ describe('the token endpoint', () => {
     expect(registry.refused).to.include('alice').and.include('nobody');
   });
 
-  it('takes a form whose name and password stand in the header, or are both empty', async () => {
+  it('accepts a form with name and password in the header, or with both empty', async () => {
     const form = { grant_type: 'password', scope: 'repository:secret/all:pull' };
     expect(await pull('secret/all', bearer(await post(form, ALICE)))).to.equal('200');
     const nobody = await post({ ...form, username: '', password: '' });
     expect(await pull('secret/all', bearer(nobody))).to.equal('401');
   });
 
-  it('refuses what it cannot read, and does not read on', async () => {
+  it('rejects invalid input, and stops reading', async () => {
     const right = 'grant_type=password&username=alice&password=a-secret';
     expect((await post(right)).status).to.equal(200);
     const long = `${right}&x=${'x'.repeat(17 * 1024)}`;
@@ -174,7 +174,7 @@ describe('the token endpoint', () => {
     expect((await registry.get('/v2/', ALICE)).status).to.equal(200);
   });
 
-  it('outlives a client that goes away in the middle of its form', async () => {
+  it('survives a client that disconnects in the middle of its form', async () => {
     const { hostname, port } = new URL(registry.server.url);
     const socket = connect(Number(port), hostname);
     const head = 'POST /v2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\ngrant_type=';
@@ -186,7 +186,7 @@ describe('the token endpoint', () => {
     expect(registry.errors).to.deep.equal([]);
   });
 
-  it('makes tokens that are good for what they name, and no more', async () => {
+  it('issues tokens that are valid for the named repositories, and no others', async () => {
     const token = bearer(await getToken(ALICE, 'secret/all'));
     for (const name of ['open', 'secret/bob', 'absent']) {
       const reply = await registry.get(`/v2/${name}/manifests/1`, token);
@@ -209,7 +209,7 @@ describe('the token endpoint', () => {
     expect((await registry.get(path, forbidden)).status).to.equal(401);
   });
 
-  it('makes tokens by which a page is not opened', async () => {
+  it('issues tokens that do not open a page', async () => {
     const token = bearer(await getToken(ALICE, 'secret/all'));
     const { root } = registry;
     await registry.close();
@@ -218,7 +218,7 @@ describe('the token endpoint', () => {
     await reopen();
   });
 
-  it('makes tokens whose answers shared caches do not keep for others', async () => {
+  it('issues tokens whose responses shared caches do not store', async () => {
     const token = bearer(await getToken(ALICE, 'secret/all'));
     const { headers } = await registry.get(`/v2/secret/all/blobs/${LAYER}`, token);
     expect(headers).to.include({
@@ -227,7 +227,7 @@ describe('the token endpoint', () => {
     });
   });
 
-  it('tells a client whose token is over, and one that made it up, to get another', async () => {
+  it('tells a client with an expired or a forged token to get another', async () => {
     const token = bearer(await getToken(ALICE, 'secret/all', 'open'));
     const denied = registry.refused.length;
     clockMs += 17 * 60_000;
@@ -248,7 +248,7 @@ describe('the token endpoint', () => {
     expect(await pull('secret/all', bearer(await getToken(ALICE, 'secret/all')))).to.equal('200');
   });
 
-  it('makes tokens that end with the password, with the user, and with the right to read', async () => {
+  it('issues tokens that end with the password, the user, and the permission to read', async () => {
     const token = bearer(await getToken(ALICE, 'secret/all'));
     await reopen(
       `registry: {htpasswd: ${passwords}}\nrepositories: {"secret/**": {readers: [bob]}}`,
@@ -263,7 +263,7 @@ describe('the token endpoint', () => {
     await registry.gate.refresh({ now: true });
   });
 
-  it('is called what the client called us, or what the proxy in between was called', async () => {
+  it('uses the host name that the client or the proxy in front used', async () => {
     const realm = async (headers: Record<string, string>) =>
       /realm="([^"]*)"/.exec(await challenge('/v2/', headers))?.[1];
     const host = 'images.example.com';
@@ -288,7 +288,7 @@ describe('the token endpoint', () => {
     await reopen();
   });
 
-  it('is there on a socket in the filesystem', async () => {
+  it('is available on a Unix socket', async () => {
     const path = join(registry.root, 'socket');
     const { root } = registry;
     await registry.close();
@@ -301,7 +301,7 @@ describe('the token endpoint', () => {
     await reopen();
   });
 
-  it('is not there without passwords: everything is as it was before there were tokens', async () => {
+  it('does not exist without passwords: the registry behaves as without tokens', async () => {
     await reopen(REPOSITORIES.replace(', secret/bob: {readers: [bob]}', ''));
     const base = await registry.get('/v2/');
     expect([base.status, base.headers['www-authenticate']]).to.deep.equal([200, undefined]);

@@ -1,4 +1,4 @@
-/** The paths that Crane leads to: what lies in the published tree, file by file, and nothing else. */
+/** The paths that Crane redirects to: every file of the published tree, and nothing else. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { expect } from 'chai';
@@ -36,7 +36,7 @@ describeOver('the paths of the tree', () => {
   });
 
   for (const oci of ['convert', 'passthrough']) {
-    it(`hold every manifest and blob that the tree holds, with redirect.oci: ${oci}`, async () => {
+    it(`serve every manifest and blob in the tree, with redirect.oci: ${oci}`, async () => {
       await open(`redirect: {oci: ${oci}}`);
       let count = 0;
       for (const kind of readdirSync(registry.web('team~app', 'manifests')) as ManifestKind[]) {
@@ -57,7 +57,7 @@ describeOver('the paths of the tree', () => {
     });
   }
 
-  it('lead to where something is, when Crane has not looked since it came or changed', async () => {
+  it('serve content when Crane has not scanned since it was added or changed', async () => {
     await open();
     const there: Record<string, string> = {};
     for (const kind of readdirSync(registry.web('team~app', 'manifests'))) {
@@ -88,11 +88,11 @@ describeOver('the paths of the tree', () => {
     expect(await type('2/multi', `${image}, ${ociIndex}`)).to.equal(ociIndex);
     expect(await type('2/multi', image)).to.equal('404');
     expect(await type('1/multi', oci)).to.equal(ociIndex);
-    // Crane sends nobody there.
+    // Crane never redirects there.
     expect(await type('oci/multi', all)).to.equal('404');
   });
 
-  it('may name the snapshot, for a Crane that has not looked yet', async () => {
+  it('may name the snapshot, for a Crane that has not scanned yet', async () => {
     await open();
     const before = basename(readlinkSync(registry.web('team~app')));
     const old = await registry.get(`${TREE}/manifests/2/1.0.html`);
@@ -114,7 +114,7 @@ describeOver('the paths of the tree', () => {
     expect(registry.errors).to.deep.equal([]);
   });
 
-  it('lead nowhere else', async () => {
+  it('serve nothing else', async () => {
     await open();
     for (const path of [
       `${TREE}/manifests/2/none`,
@@ -136,7 +136,7 @@ describeOver('the paths of the tree', () => {
     }
   });
 
-  it('are for whoever may read the repository', async () => {
+  it('are accessible to clients that may read the repository', async () => {
     const passwords = join(tempDir(), 'htpasswd');
     writeHtpasswd(passwords, { alice: 'secret' });
     const secret = 'repositories: {team/app: {protected: true}}';

@@ -5,7 +5,7 @@ import { layerBytes, sha256, TestContent, type TestDescriptor } from '../support
 import { removeTempDirs } from '../support/temp-dir.js';
 import { digest, dropped, grace, nothing, staged, tagsOf } from './drop-state.js';
 
-describe('what a snapshot carries on', () => {
+describe('what a snapshot keeps for grace', () => {
   const START = 1_000_000;
   const GRACE = 1000;
   let content: TestContent;
@@ -30,7 +30,7 @@ describe('what a snapshot carries on', () => {
   });
   afterEach(removeTempDirs);
 
-  it('is what the last one served, by digest, until the grace period is over', () => {
+  it('is the content of the previous one, by digest, until the grace period ends', () => {
     moveTo('two', START + 10);
     expect(serves('one')).to.equal(true);
     expect([...state.carried.values()]).to.deep.equal([START + 10]);
@@ -41,7 +41,7 @@ describe('what a snapshot carries on', () => {
     expect(serves('two')).to.equal(true);
   });
 
-  it('includes the layers, and leaves with them', () => {
+  it('includes the layers, and expires with them', () => {
     moveTo('two', START);
     const layer = sha256(layerBytes('one'));
     const blobs = () => [...state.manifests.values()].flatMap((record) => record.blobs);
@@ -50,26 +50,26 @@ describe('what a snapshot carries on', () => {
     expect(blobs().map((blob) => blob.digest)).not.to.include(layer);
   });
 
-  it('is not lost when the clock steps back', () => {
+  it('survives a clock that steps back', () => {
     moveTo('two', START);
     moveTo('three', START - 1_000_000_000);
     expect(serves('one')).to.equal(true);
     expect(serves('two')).to.equal(true);
   });
 
-  it('is no longer carried once a tag names it again', () => {
+  it('ends for content that a tag references again', () => {
     moveTo('two', START);
     moveTo('one', START + 1);
     expect([...state.carried.keys()]).to.deep.equal([images.get('two')?.digest]);
   });
 
-  it('is nothing without a grace period', () => {
+  it('is empty without a grace period', () => {
     moveTo('two', START, 0);
     expect(serves('one')).to.equal(false);
     expect(state.carried.size).to.equal(0);
   });
 
-  it('does not bring a tag back', () => {
+  it('does not restore a tag', () => {
     moveTo('two', START);
     expect(tagsOf(state)).to.deep.equal({ a: images.get('two')?.digest });
   });
@@ -101,7 +101,7 @@ describe('servesTheSame', () => {
     });
   }
 
-  it('is false for a conversion that came, went or changed', () => {
+  it('is false for a conversion that was added, removed or changed', () => {
     const base = state();
     const convertedTo = (to: TestDescriptor | null): RepositoryState => ({
       ...base,
@@ -113,7 +113,7 @@ describe('servesTheSame', () => {
     expect(servesTheSame(convertedTo(null), convertedTo(null))).to.equal(true);
   });
 
-  it('is false when a layer that was left out has come', () => {
+  it('is false when a layer that was left out is now present', () => {
     const base = state();
     const bare = [...base.manifests].map(
       ([key, record]) => [key, { ...record, blobs: [] }] as const,
@@ -121,7 +121,7 @@ describe('servesTheSame', () => {
     expect(servesTheSame(base, { ...base, manifests: new Map(bare) })).to.equal(false);
   });
 
-  it('does not mind what is only carried', () => {
+  it('ignores content that is only kept for grace', () => {
     const base = dropped(state(), staged(content, [{ image: other, tag: 'a' }])).state;
     const later = settle(base, base, grace(1_000_000, 1000));
     expect(base.carried.size).to.equal(1);

@@ -40,7 +40,7 @@ describe('the Docker form of an image', () => {
   const documents = ({ made }: ConversionResult) =>
     made.map(({ bytes }) => JSON.parse(bytes.toString('utf8')) as Document);
 
-  it('has the same blobs under Docker’s names, byte for byte the same everywhere', () => {
+  it('has the same blobs under Docker’s names, byte for byte the same on every run', () => {
     const image = content.image({ layers: ['one'] });
     const { made, conversions, leftOut } = convert(image);
     const [config, layer] = state.manifests.get(digest(image))?.blobs ?? [];
@@ -73,7 +73,7 @@ describe('the Docker form of an image', () => {
     expect(made?.digest).to.equal(sha256(made?.bytes ?? ''));
   });
 
-  it('has the record that reading it would give', () => {
+  it('has the same record as parsing it would give', () => {
     const image = content.image({ layers: ['one', 'one', 'two'], subject: content.image() });
     const [made] = convert(image).made;
     if (made === undefined) expect.fail('nothing was made');
@@ -83,13 +83,13 @@ describe('the Docker form of an image', () => {
     expect(made.record).to.deep.equal(read);
   });
 
-  it('names a foreign layer as Docker does', () => {
+  it('gives a foreign layer its Docker media type', () => {
     const layerType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
     const { made } = convert(content.image({ layers: ['foreign'], layerType }));
     expect(made[0]?.bytes.toString()).to.include(`${DOCKER}.image.rootfs.foreign.diff.tar.gzip`);
   });
 
-  it('is the image itself when that is Docker’s already', () => {
+  it('is the image itself when that is already Docker’s', () => {
     const image = content.image({ docker: true });
     const { made, conversions } = convert(image);
     expect(made).to.deep.equal([]);
@@ -101,7 +101,7 @@ describe('the Docker form of an image', () => {
     ['an artifact', { configType: 'application/vnd.oci.empty.v1+json' }, 'artifact'],
   ];
   for (const [what, options, why] of withoutForm) {
-    it(`is none for ${what}, and the receipt says so`, () => {
+    it(`does not exist for ${what}, and the receipt says so`, () => {
       const image = content.image(options);
       const { made, conversions, leftOut } = convert(image);
       expect(made).to.deep.equal([]);
@@ -111,7 +111,7 @@ describe('the Docker form of an image', () => {
     });
   }
 
-  it('is none for what an older version let in and is refused today: nothing else waits for it', () => {
+  it('does not exist for images that older versions accepted and now fail, without blocking others', () => {
     const image = content.image();
     const body = JSON.parse(String(content.blobs.get(image.digest)));
     const both = content.add(JSON.stringify({ ...body, manifests: [] }), image.mediaType);
@@ -129,7 +129,7 @@ describe('the Docker form of an image', () => {
     expect(leftOut[0]?.why).to.contain('is both');
   });
 
-  it('is not made a second time', () => {
+  it('is not created a second time', () => {
     const image = content.image();
     const { conversions } = convert(image);
     const again = convert(image, conversions);
@@ -138,7 +138,7 @@ describe('the Docker form of an image', () => {
   });
 
   describe('of an index', () => {
-    it('is a list with every platform as it stood there', () => {
+    it('is a list with every platform of the original', () => {
       const os = { os: 'windows', architecture: 'amd64', 'os.version': '10.0.17763.1' };
       const platforms = [AMD64, ARM64, os];
       const index = content.index(
@@ -156,7 +156,7 @@ describe('the Docker form of an image', () => {
       expect(result.conversions.get(digest(index))).to.equal(result.made.at(-1)?.digest);
     });
 
-    it('leaves attestations out and says so', () => {
+    it('omits attestations and reports them', () => {
       const image = content.image({ platform: AMD64 });
       const platform = { os: 'unknown', architecture: 'unknown' };
       const attestation = content.image({ layers: ['sbom'], platform });
@@ -165,7 +165,7 @@ describe('the Docker form of an image', () => {
       expect(result.leftOut.map(({ what }) => what)).to.deep.equal([attestation.digest]);
     });
 
-    it('leaves out a platform that has no Docker form, and keeps the others', () => {
+    it('omits a platform without a Docker form, and keeps the others', () => {
       const zstd = 'application/vnd.oci.image.layer.v1.tar+zstd';
       const good = content.image({ layers: ['good'], platform: AMD64 });
       const bad = content.image({ layers: ['bad'], platform: ARM64, layerType: zstd });
@@ -178,7 +178,7 @@ describe('the Docker form of an image', () => {
       expect(result.leftOut.map(({ what }) => what)).to.deep.equal([bad.digest]);
     });
 
-    it('leaves out an index within it', () => {
+    it('omits a nested index', () => {
       const good = content.image({ layers: ['good'], platform: AMD64 });
       const inner = content.index([content.image({ layers: ['inner'], platform: ARM64 })]);
       const result = convert(content.index([good, { ...inner, platform: ARM64 }]));
@@ -186,7 +186,7 @@ describe('the Docker form of an image', () => {
       expect(result.leftOut.map(({ what }) => what)).to.deep.equal([inner.digest]);
     });
 
-    it('leaves out what it calls an image, and what came later and is an index', () => {
+    it('omits an entry that is listed as an image and is an index', () => {
       const good = content.image({ layers: ['good'], platform: AMD64 });
       const inner = content.index([content.image({ layers: ['inner'], platform: ARM64 })]);
       const innerBytes = new Map(content.blobs);
@@ -214,7 +214,7 @@ describe('the Docker form of an image', () => {
       expect(again.made).to.deep.equal([]);
     });
 
-    it('takes images that are Docker’s already as they are', () => {
+    it('includes images that are already Docker’s unchanged', () => {
       const child = content.image({ docker: true, platform: AMD64 });
       const result = convert(content.index([child]));
       const [entry] = documents(result).at(-1)?.manifests ?? [];
@@ -222,7 +222,7 @@ describe('the Docker form of an image', () => {
       expect(result.made).to.have.length(1);
     });
 
-    it('is none when none of its images has one', () => {
+    it('does not exist when none of its images has one', () => {
       const image = content.image({ platform: { os: 'unknown', architecture: 'unknown' } });
       const index = content.index([image]);
       const { made, conversions } = convert(index);

@@ -1,4 +1,4 @@
-/** States made from drops in a few words, as a publish would make them. */
+/** Builds states from short drop descriptions, as a publish would. */
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '#src/image/names.js';
 import type { StagedContent } from '#src/image/staged-content.js';

@@ -11,8 +11,8 @@ import {
 
 const at = (id: string, ms: number) => ({ id, ms });
 
-describe('the time that has passed', () => {
-  it('is told by two readings of one clock, and by no others', () => {
+describe('elapsed time', () => {
+  it('is measured by two readings of one clock only', () => {
     expect(elapsedSince(at('a', 10), at('a', 35))).to.equal(25);
     expect(elapsedSince(at('a', 10), at('b', 1_000_000))).to.equal(0);
     expect(elapsedSince(undefined, at('a', 35))).to.equal(0);
@@ -20,7 +20,7 @@ describe('the time that has passed', () => {
     expect(elapsedSince(at('a', 1000), at('a', 35))).to.equal(0);
   });
 
-  it('goes on from what others wrote down', () => {
+  it('continues from times that other processes wrote', () => {
     const first = sight([], ['x'], at('a', 100));
     expect(first.ages).to.deep.equal({ x: 0 });
     // b knows what a wrote, and not how long ago that was.
@@ -33,7 +33,7 @@ describe('the time that has passed', () => {
     expect(ageIn([second, third], 'z', at('b', 17))).to.equal(undefined);
   });
 
-  it('keeps the last sighting of each clock, of the newest clocks', () => {
+  it('keeps the last reading of each clock, for the newest clocks', () => {
     let all: Sighting[] = [];
     for (let n = 0; n < 20; n++) all = addSighting(all, sight(all, ['x'], at(`boot ${n}`, n)));
     expect(all.map(({ clock }) => clock.id)).to.deep.equal(
@@ -45,7 +45,7 @@ describe('the time that has passed', () => {
     expect(ageIn(all, 'x', at('none', 0))).to.equal(25);
   });
 
-  it('is not read from anything else', () => {
+  it('is not parsed from anything else', () => {
     const sighting = { clock: at('a', 1), ages: { x: 3 } };
     expect(parseSighting(sighting)).to.deep.equal(sighting);
     for (const other of [

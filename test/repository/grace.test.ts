@@ -18,15 +18,15 @@ const flip = (n: number, clock?: SeenFlip['clock']): SeenFlip => ({
   ...(clock && { clock }),
 });
 
-describe('how long ago flips were', () => {
-  it('is told by the clock that saw them, and by what came later', () => {
+describe('the age of flips', () => {
+  it('is measured by the clock that saw them, and by later records', () => {
     const flips = [flip(1, at('a', 100)), flip(2, at('b', 5)), flip(3, at('a', 300)), flip(4)];
     expect(flipAges(flips, [], at('a', 1000))).to.deep.equal([900, 700, 700, 0]);
     expect(flipAges(flips, [], at('b', 1005))).to.deep.equal([1000, 1000, 0, 0]);
     expect(flipAges(flips, [], at('c', 1e9))).to.deep.equal([0, 0, 0, 0]);
   });
 
-  it('says which is the newest that is past the grace period', () => {
+  it('gives the newest flip that is past the grace period', () => {
     const flips = [flip(1), flip(2), flip(3)];
     const ms = (n: number) => timestampMs(name(n));
     expect(expiredUpTo(flips, [5000, GRACE, GRACE - 1], GRACE)).to.equal(ms(2));
@@ -35,7 +35,7 @@ describe('how long ago flips were', () => {
     expect(expiredUpTo(flips, [0, 0, 0], 0)).to.equal(Number.POSITIVE_INFINITY);
   });
 
-  describe('is written down', () => {
+  describe('is recorded', () => {
     const note = (
       flips: SeenFlip[],
       sightings: Sighting[],
@@ -44,7 +44,7 @@ describe('how long ago flips were', () => {
       unfinished: ReturnType<typeof name>[] = [],
     ) => worthNoting({ flips, sightings }, { waiting, unfinished }, { now, graceMs: GRACE });
 
-    it('at once where another clock saw it, and then each time an eighth of the grace period was gained', () => {
+    it('at once when another clock saw it, then after each eighth of the grace period', () => {
       const flips = [flip(1, at('a', 0))];
       const first = note(flips, [], at('b', 50));
       expect(first).to.deep.equal({ clock: at('b', 50), ages: { [flipKey(flip(1))]: 0 } });
@@ -55,16 +55,16 @@ describe('how long ago flips were', () => {
       expect(note(flips, seen, at('a', 199))).to.equal(undefined);
     });
 
-    it('not where nothing waits for it, nor when the grace period is over', () => {
+    it('not when nothing waits for it, nor when the grace period is over', () => {
       const flips = [flip(1, at('a', 0))];
       expect(note(flips, [], at('b', 50), [])).to.equal(undefined);
       const over = { clock: at('b', 1), ages: { [flipKey(flip(1))]: GRACE } };
       expect(note(flips, [over], at('c', 50))).to.equal(undefined);
-      // Beyond the end of the history: nobody knows that flip.
+      // Beyond the end of the history: that flip is unknown.
       expect(note(flips, [], at('b', 50), [1])).to.equal(undefined);
     });
 
-    it('in steps, up to the newest that is over', () => {
+    it('in steps, up to the newest flip past the grace period', () => {
       const flips = Array.from({ length: 100 }, (_, n) => flip(n, at('a', 50 * n)));
       const { ages = {} } = note(flips, [], at('a', 5000)) ?? {};
       const noted = Object.values(ages).sort((a, b) => a - b);
@@ -74,7 +74,7 @@ describe('how long ago flips were', () => {
       expect(noted.length).to.be.at.most(18);
     });
 
-    it('for snapshots that never were current, once for each clock', () => {
+    it('for snapshots that were never current, once for each clock', () => {
       const first = note([], [], at('a', 7), [], [name(5)]);
       expect(first?.ages).to.deep.equal({ [`unfinished/${name(5)}`]: 0 });
       expect(note([], [first as Sighting], at('a', 500), [], [name(5)])).to.equal(undefined);

@@ -1,4 +1,4 @@
-/** What a lookup finds is what the rendered files hold, name by name, and nothing besides. */
+/** A lookup returns exactly what the rendered files contain, name by name. */
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import type { Tag } from '#src/image/names.js';
@@ -89,13 +89,13 @@ describe('a lookup in a snapshot', () => {
   });
   after(removeTempDirs);
 
-  it('finds every form under every name, as it is rendered', () => {
+  it('finds every form under every name, as in the rendered files', () => {
     const rendered = renderedNames(state);
     expect(rendered.length).to.be.greaterThan(15);
     expect(lookedUpNames(state)).to.have.members(rendered);
   });
 
-  it('puts the original before its Docker form, and knows each by its own digest', () => {
+  it('returns the original before its Docker form, and finds each by its own digest', () => {
     const forms = lookupIn(state).forms('multi' as Tag);
     expect(forms.map(({ kind }) => kind)).to.deep.equal(['oci-index', 'list']);
     const [old] = lookupIn(state).forms('old' as Tag);
@@ -103,7 +103,7 @@ describe('a lookup in a snapshot', () => {
     expect([old.digest, old.stored]).to.deep.equal([sha256('payload'), sha256('signed')]);
   });
 
-  it('knows the blobs its manifests name, with their sizes, and no others', () => {
+  it('finds the blobs its manifests reference, with their sizes, and no others', () => {
     const lookup = lookupIn(state);
     const blobs = renderSnapshot(state, OPTIONS).filter(({ path }) => path.startsWith('blobs/'));
     expect(blobs.length).to.be.greaterThan(4);
@@ -115,7 +115,7 @@ describe('a lookup in a snapshot', () => {
       expect(lookup.blobSize(digest)).to.equal(undefined);
   });
 
-  it('tells tags and referrers as they are rendered, and finds nothing where there is nothing', () => {
+  it('returns tags and referrers as rendered, and nothing for missing entries', () => {
     const lookup = lookupIn(state);
     const texts = new Map(
       renderSnapshot(state, OPTIONS).map((file) => [file.path, 'text' in file ? file.text : '']),

@@ -23,34 +23,34 @@ describe('merging a drop', () => {
   });
   afterEach(removeTempDirs);
 
-  it('adds tags, and leaves the others', () => {
+  it('adds tags, and keeps the others', () => {
     const first = dropped(nothing(), drop({ image: one, tag: 'a' })).state;
     const { state, moves } = dropped(first, drop({ image: two, tag: 'b' }));
     expect(tagsOf(state)).to.deep.equal({ a: one.digest, b: two.digest });
     expect(moves).to.deep.equal([{ tag: 'b', from: null, to: two.digest }]);
   });
 
-  it('moves a tag and says from where to where', () => {
+  it('moves a tag and reports its old and new digest', () => {
     const first = dropped(nothing(), drop({ image: one, tag: 'a' })).state;
     const { state, moves } = dropped(first, drop({ image: two, tag: 'a' }));
     expect(tagsOf(state)).to.deep.equal({ a: two.digest });
     expect(moves).to.deep.equal([{ tag: 'a', from: one.digest, to: two.digest }]);
   });
 
-  it('moves nothing when the same image comes again, and keeps where it came from', () => {
+  it('moves nothing when the same image is dropped again, and keeps its origin', () => {
     const first = dropped(nothing(), drop({ image: one, tag: 'a' }), { name: 'first' }).state;
     const again = dropped(first, drop({ image: one, tag: 'a' }), { name: 'second' });
     expect(again.moves).to.deep.equal([]);
     expect(again.state.tags.get(tag('a'))?.from.drop).to.equal('first');
   });
 
-  it('lists moves in the order of the tags', () => {
+  it('lists moves in tag order', () => {
     const roots = ['c', 'a', 'b'].map((name) => ({ image: one, tag: name }));
     const { moves } = dropped(nothing(), drop(...roots));
     expect(moves.map((move) => move.tag)).to.deep.equal(['a', 'b', 'c']);
   });
 
-  it('replaces everything where the mode says so', () => {
+  it('replaces everything in replace mode', () => {
     const before = dropped(
       nothing(),
       drop({ image: one, tag: 'a' }, { image: two, tag: 'b' }, { image: two }),
@@ -71,7 +71,7 @@ describe('merging a drop', () => {
     expect(state.manifests.has(digest(one))).to.equal(true);
   });
 
-  it('keeps the very record of a manifest that comes again, and adds what was left out, in order', () => {
+  it('keeps the record of a manifest that is dropped again, and adds what was left out, in order', () => {
     const layerType = 'application/vnd.oci.image.layer.nondistributable.v1.tar';
     const foreign = content.image({ layers: ['a', 'b', 'c'], layerType });
     const whole = new Map(content.blobs);
@@ -93,7 +93,7 @@ describe('merging a drop', () => {
     expect(fewer.manifests.get(digest(foreign))).to.equal(later.manifests.get(digest(foreign)));
   });
 
-  it('refuses what is known as another kind, wherever the first one is: manifest.ambiguous', () => {
+  it('rejects a digest known as another kind, wherever the first is: manifest.ambiguous', () => {
     const body = JSON.parse(String(content.blobs.get(one.digest)));
     const bare = content.add(JSON.stringify({ ...body, mediaType: undefined }), one.mediaType);
     const other = {
@@ -117,7 +117,7 @@ describe('merging a drop', () => {
     ).to.equal(other.mediaType);
   });
 
-  it('changes neither the state nor the drop it is given', () => {
+  it('modifies neither the state nor the drop passed to it', () => {
     const first = dropped(nothing(), drop({ image: one, tag: 'a' })).state;
     const copy = structuredClone(first);
     dropped(first, drop({ image: two, tag: 'a' }));
@@ -127,7 +127,7 @@ describe('merging a drop', () => {
   describe('immutable tags', () => {
     const policy = { ...MERGE, isImmutable: (name: string) => name.startsWith('v') };
 
-    it('may be made, and dropped again as they are', () => {
+    it('may be created, and dropped again unchanged', () => {
       const first = dropped(nothing(), drop({ image: one, tag: 'v1' }), { policy }).state;
       const again = dropped(first, drop({ image: one, tag: 'v1' }, { image: two, tag: 'b' }), {
         policy,
@@ -155,7 +155,7 @@ describe('merging a drop', () => {
     });
   });
 
-  describe('what is attached to an image', () => {
+  describe('content attached to an image', () => {
     let signature: TestDescriptor;
     let endorsement: TestDescriptor;
     let signed: RepositoryState;
@@ -174,13 +174,13 @@ describe('merging a drop', () => {
       expect([...state.untagged.keys()]).to.have.members([signature.digest, endorsement.digest]);
     });
 
-    it('leaves with it, and what is attached to that as well', () => {
+    it('is removed with it, including what is attached to that content', () => {
       const { state } = dropped(signed, drop({ image: two, tag: 'a' }));
       expect(state.untagged.size).to.equal(0);
       expect([...liveManifests(state)]).to.deep.equal([two.digest]);
     });
 
-    it('waits for an image that has not come yet', () => {
+    it('waits for an image that has not been dropped yet', () => {
       const early = dropped(nothing(), drop({ image: signature })).state;
       const { state } = dropped(early, drop({ image: two, tag: 'b' }));
       expect([...state.untagged.keys()]).to.deep.equal([signature.digest]);

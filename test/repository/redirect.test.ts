@@ -16,7 +16,7 @@ const INPUT: RedirectInput = {
 const DIGEST = `sha256:${'a'.repeat(64)}` as Digest;
 
 describe('renderRedirect', () => {
-  it('has every field of version 4, sorted, for a repository without images', () => {
+  it('has every field of version 4, sorted, for an empty repository', () => {
     expect(renderRedirect(INPUT)).to.equal(`{
  "manifest_list_amd64_tags": {},
  "manifest_list_data": [],
@@ -31,7 +31,7 @@ describe('renderRedirect', () => {
 `);
   });
 
-  it('sorts lists as text, tags that look like numbers among them', () => {
+  it('sorts lists as text, including tags that look like numbers', () => {
     const schema2 = ['latest', '9', '10', DIGEST];
     const amd64 = new Map(['9', 'b', '10'].map((tag) => [tag, DIGEST]));
     const text = renderRedirect({ ...INPUT, schema2, lists: ['b', 'a'], amd64 });
@@ -43,7 +43,7 @@ describe('renderRedirect', () => {
     expect(at).to.deep.equal([...at].sort((a, b) => a - b));
   });
 
-  it('gives the digest of the linux/amd64 image with its schema version', () => {
+  it('includes the digest of the linux/amd64 image with its schema version', () => {
     const text = renderRedirect({ ...INPUT, amd64: new Map([['__proto__', DIGEST]]) });
     expect(text).to.include(`"__proto__": ["${DIGEST}", 2]`);
   });
@@ -54,7 +54,7 @@ describe('renderRedirect', () => {
     ['https://cdn/{other}/{ID}/', 'https://cdn/{other}/{ID}/'],
   ];
   for (const [urlTemplate, url] of urls) {
-    it(`makes ${url} of ${urlTemplate}`, () => {
+    it(`builds ${url} from ${urlTemplate}`, () => {
       const redirect = JSON.parse(renderRedirect({ ...INPUT, urlTemplate, protected: true }));
       expect(redirect).to.include({ url, protected: true });
     });

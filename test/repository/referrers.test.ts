@@ -21,11 +21,11 @@ describe('renderReferrers', () => {
     return text === undefined ? undefined : JSON.parse(text);
   };
 
-  it('are none for an image that nothing refers to', () => {
+  it('returns nothing for an image without referrers', () => {
     expect(referrers()).to.equal(undefined);
   });
 
-  it('are an index of descriptors, in the order of their digests', () => {
+  it('returns an index of descriptors in digest order', () => {
     const attached = ['one', 'two', 'three'].map((layer) =>
       content.image({
         layers: [layer],
@@ -52,20 +52,20 @@ describe('renderReferrers', () => {
     });
   });
 
-  it('have the type of their config where they name none themselves', () => {
+  it('uses the config type of referrers without an artifact type', () => {
     const configType = 'application/vnd.dev.cosign.simplesigning.v1+json';
     const { manifests } = referrers(content.image({ layers: ['sig'], subject: image, configType }));
     expect(manifests[0]?.artifactType).to.equal(configType);
   });
 
-  it('are answered for an image that has not come yet', () => {
+  it('returns referrers of an image that has not been dropped yet', () => {
     const subject = new TestContent().image({ layers: ['later'] });
     const signature = content.image({ layers: ['sig'], subject });
     const { state } = dropped(nothing(), staged(content, [{ image: signature }]));
     expect([...renderReferrers(state).keys()]).to.deep.equal([subject.digest]);
   });
 
-  it('do not list what is only carried for pulls under way', () => {
+  it('omits content that is only kept for running pulls', () => {
     const signature = content.image({ layers: ['sig'], subject: image });
     const signed = [{ image, tag: 'a' }, { image: signature }];
     const before = dropped(nothing(), staged(content, signed)).state;

@@ -49,7 +49,7 @@ describe('renderSnapshot', () => {
     return { ...state, conversions, manifests: new Map([...state.manifests, ...records]) };
   };
 
-  it('holds every blob once, every manifest by digest and by tag, and what describes them', () => {
+  it('contains every blob once, every manifest by digest and by tag, and their description', () => {
     const image = content.image({ layers: ['one'], docker: true });
     const files = renderSnapshot(stateOf({ image, tag: 'a' }, { image, tag: 'b' }), OPTIONS);
     const config = [...content.blobs.keys()][0];
@@ -84,7 +84,7 @@ describe('renderSnapshot', () => {
     });
   }
 
-  it('says of a tag which content it has, so that its file can be kept', () => {
+  it('records the content of each tag, so that its file can be kept', () => {
     const image = content.image();
     const files = renderSnapshot(stateOf({ image, tag: 'a' }), OPTIONS);
     expect(files.find(({ path }) => path === 'manifests/oci/a')).to.deep.equal({
@@ -103,7 +103,7 @@ describe('renderSnapshot', () => {
     );
   });
 
-  it('gives the same files and the same text for the same content', () => {
+  it('produces the same files and text for the same content', () => {
     const children = [AMD64, ARM64].map((platform) =>
       content.image({ layers: [platform.architecture], platform }),
     );
@@ -119,11 +119,11 @@ describe('renderSnapshot', () => {
     expect(byPath(reversed)).to.deep.equal(byPath(files));
   });
 
-  describe('what Crane sees of an OCI image', () => {
+  describe('what Crane serves for an OCI image', () => {
     const redirect = (state: RepositoryState, redirectOci: RenderOptions['redirectOci']) =>
       JSON.parse(renderRedirectFile(state, { ...OPTIONS, redirectOci })) as Record<string, unknown>;
 
-    it('convert: its Docker form under the same tag, the original by digest as well', () => {
+    it('convert: its Docker form under the same tag, and the original by digest', () => {
       const image = content.image();
       const state = convert(stateOf({ image, tag: 'a' }));
       const files = renderSnapshot(state, OPTIONS);
@@ -137,7 +137,7 @@ describe('renderSnapshot', () => {
       expect(redirect(state, 'convert').schema2_data).to.have.members(['a', converted]);
     });
 
-    it('passthrough: the original under manifests/1, where Crane sends what it does not know', () => {
+    it('passthrough: the original under manifests/1, Crane’s fallback for unknown types', () => {
       const image = content.image();
       const state = stateOf({ image, tag: 'a' });
       const files = renderSnapshot(state, { ...OPTIONS, redirectOci: 'passthrough' });
@@ -157,7 +157,7 @@ describe('renderSnapshot', () => {
       expect(paths(files, 'manifests/1')).to.deep.equal([]);
     });
 
-    it('gives clients without lists the linux/amd64 image of a list', () => {
+    it('gives clients without list support the linux/amd64 image of a list', () => {
       const children = [ARM64, AMD64].map((platform) =>
         content.image({ docker: true, layers: [platform.architecture], platform }),
       );
@@ -167,7 +167,7 @@ describe('renderSnapshot', () => {
       });
     });
 
-    it('names no linux/amd64 image that the drop left out', () => {
+    it('names no linux/amd64 image that is missing from the drop', () => {
       const absent = new TestContent().image({ docker: true, platform: AMD64 });
       const here = content.image({ docker: true, layers: ['arm'], platform: ARM64 });
       const state = stateOf({ image: content.index([here, absent], true), tag: 'a' });
@@ -176,7 +176,7 @@ describe('renderSnapshot', () => {
   });
 
   describe('unmovedTags', () => {
-    it('are those that stand for the same content at the same path', () => {
+    it('returns the tags with the same content at the same path', () => {
       const [one, two] = ['one', 'two'].map((layer) => content.image({ layers: [layer] }));
       if (one === undefined || two === undefined) throw new Error('no images');
       const base = stateOf({ image: one, tag: 'stays' }, { image: one, tag: 'moves' });

@@ -1,13 +1,13 @@
 /**
- * Goal: what is rendered from the last snapshot and what changed is, byte for byte and name for name,
- * what is rendered from nothing. Method: random changes of every kind, one after the other.
+ * Goal: incremental rendering from the last snapshot gives the same bytes and names as a full rendering.
+ * Method: random changes of every kind, one after the other.
  */
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import { type RedirectOci, renderContent } from '#src/repository/content-files.js';
 import { convertAll, wantedSince } from '#src/repository/convert.js';
-import { removeAll, restore, untag } from '#src/repository/edit.js';
 import { settle } from '#src/repository/merge.js';
+import { removeAll, restore, untag } from '#src/repository/next-state.js';
 import { type RenderOptions, renderSnapshot } from '#src/repository/render.js';
 import { type Rendering, render } from '#src/repository/rendering.js';
 import { parseSnapshot } from '#src/repository/snapshot-file.js';
@@ -20,11 +20,11 @@ import { dropped, GRACE_MS, grace, nothing, REPLACE, staged } from './drop-state
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const CHANGES = 60;
 
-describe('what is rendered from the last snapshot', () => {
+describe('incremental rendering', () => {
   afterEach(removeTempDirs);
 
   for (const redirectOci of ['convert', 'passthrough', 'omit'] as const) {
-    it(`is what is rendered from nothing, ${redirectOci}`, () => {
+    it(`equals a full rendering, ${redirectOci}`, () => {
       console.info(`      seed ${SEED}`);
       const world = new World(makeRandom(SEED), redirectOci);
       let last: Rendering | undefined;
@@ -41,7 +41,7 @@ describe('what is rendered from the last snapshot', () => {
     });
   }
 
-  it('is rendered from nothing when the settings say otherwise by now', () => {
+  it('is replaced by a full rendering when the settings have changed', () => {
     const world = new World(makeRandom(SEED), 'omit');
     const last = render(undefined, world.change(), optionsOf(0, 'omit'));
     const options = optionsOf(1, 'passthrough');

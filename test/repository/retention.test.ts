@@ -23,13 +23,13 @@ const rules = (snapshots: SnapshotFacts[], ages: number[], keep?: number) =>
   Object.fromEntries(judge(snapshots, ages, keep).map((each) => [each.name, each.rule]));
 
 describe('judgeSnapshots', () => {
-  it('keeps the current snapshot, however old and with whatever policy', () => {
+  it('keeps the current snapshot, whatever its age and the policy', () => {
     expect(judge([current(0)], [1_000_000])).to.deep.equal([
       { name: name(0), rule: 'current', remove: false },
     ]);
   });
 
-  it('keeps as many as the settings say, the current one among them', () => {
+  it('keeps the configured number of snapshots, including the current one', () => {
     const snapshots = [facts(0, 1), facts(1, 2), facts(2, 3), current(3)];
     expect(rules(snapshots, [100, 99, 98, 97], 3)).to.deep.equal({
       [name(3)]: 'current',
@@ -39,7 +39,7 @@ describe('judgeSnapshots', () => {
     });
   });
 
-  it('keeps whatever was current within the grace period, and says until when', () => {
+  it('keeps snapshots that were current within the grace period, and returns their expiry', () => {
     const snapshots = [facts(0, 1), current(2)];
     const [, graced] = judge(snapshots, [2, 0.25]);
     expect(graced).to.deep.equal({
@@ -53,7 +53,7 @@ describe('judgeSnapshots', () => {
     expect(stale).to.deep.equal({ name: name(0), rule: 'stale', remove: true });
   });
 
-  it('goes by when a snapshot stopped being current, not by its name: after a rollback', () => {
+  it('uses the time a snapshot stopped being current, not its name: after a rollback', () => {
     const snapshots = [current(0), facts(1, 2), facts(0.5, 1)];
     expect(rules(snapshots, [9, 8, 0.5])).to.deep.equal({
       [name(0)]: 'current',
@@ -63,7 +63,7 @@ describe('judgeSnapshots', () => {
     expect(rules(snapshots, [9, 8, 5], 2)).to.include({ [name(1)]: 'keep', [name(0.5)]: 'stale' });
   });
 
-  it('gives one that never was current the grace period, and counts it for nothing', () => {
+  it('gives a never-current snapshot the grace period, and does not count it', () => {
     const snapshots = [current(0), facts(5), facts(-1, 1)];
     const [, kept, unfinished] = judge(snapshots, [9, 8], 2, 0.5);
     expect(kept).to.deep.include({ name: name(-1), rule: 'keep' });
@@ -74,7 +74,7 @@ describe('judgeSnapshots', () => {
     });
   });
 
-  it('counts a snapshot that a cleaning made anew for nothing but its grace period', () => {
+  it('gives a snapshot created by compaction only its grace period, and does not count it', () => {
     const renewed = { ...facts(1, 2), isRenewed: true };
     const snapshots = [facts(0, 1), renewed, current(5)];
     expect(rules(snapshots, [9, 8, 0.5], 2)).to.deep.equal({
@@ -85,11 +85,11 @@ describe('judgeSnapshots', () => {
     expect(rules(snapshots, [9, 8, 1], 2)).to.include({ [name(1)]: 'stale', [name(0)]: 'keep' });
   });
 
-  it('takes a flip that the history does not know for one of just now', () => {
+  it('treats a flip missing from the history as a flip of this moment', () => {
     expect(rules([facts(0, 2), current(5)], [9, 8])).to.include({ [name(0)]: 'grace' });
   });
 
-  it('takes what one flip of the history stands for in the order of the names', () => {
+  it('orders snapshots that share one history flip by name', () => {
     const snapshots = [facts(0, 1), facts(1, 1), current(5)];
     expect(rules(snapshots, [9, 8], 2)).to.include({ [name(1)]: 'keep', [name(0)]: 'stale' });
   });
@@ -108,7 +108,7 @@ describe('currencyFacts', () => {
   const places = (all: readonly SnapshotFacts[]) =>
     all.map(({ isCurrent, endedBy }) => (isCurrent ? 'current' : endedBy));
 
-  it('says that a snapshot was current until the next flip', () => {
+  it('returns that a snapshot was current until the next flip', () => {
     expect(places(factsOf([flip(0, 0), flip(3, 1), flip(7, 2)], 2))).to.deep.equal([
       1,
       2,
@@ -116,23 +116,23 @@ describe('currencyFacts', () => {
     ]);
   });
 
-  it('says which one a cleaning has made anew', () => {
+  it('returns the snapshots created by compaction', () => {
     const history = [flip(0, 0), flip(3, 1), { ...flip(7, 2), why: 'clean' as const }];
     expect(factsOf(history, 2)[1]).to.deep.equal({ ...facts(1, 2), isRenewed: true });
   });
 
-  it('takes the last time of several', () => {
+  it('uses the last of several times', () => {
     const history = [flip(0, 0), flip(3, 1), flip(5, 0), flip(8, 2)];
     expect(places(factsOf(history, 2))).to.deep.equal([3, 2, 'current']);
   });
 
-  it('knows that the last of the history stopped being current when its successor’s line is lost', () => {
+  it('detects that the last entry stopped being current when its successor’s line is lost', () => {
     expect(places(factsOf([flip(0, 0), flip(3, 1)], 2))).to.deep.equal([1, 2, 'current']);
     const twice = [flip(0, 0), flip(3, 1), flip(5, 0)];
     expect(places(factsOf(twice, 2)), 'after a repair').to.deep.equal([3, 2, 'current']);
   });
 
-  it('goes by what was built on a snapshot when the history does not know it', () => {
+  it('uses the base of later snapshots when the history lacks a snapshot', () => {
     const builtOn = new Map([[name(0), name(4)]]);
     const names = [0, 4].map(name);
     const placesIn = (history: FlipRecord[]) =>

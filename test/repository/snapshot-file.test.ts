@@ -37,7 +37,7 @@ describe('.snapshot.json', () => {
     return { ...state, conversions: new Map([[digest(index), null]]) };
   };
 
-  it('gives back the state and the header it was made of', () => {
+  it('round-trips the state and the header', () => {
     const state = fullState('1.0', '10', '9', '__proto__', 'constructor');
     expect(state.carried.size).to.equal(1);
     expect(state.untagged.size).to.equal(1);
@@ -54,7 +54,7 @@ describe('.snapshot.json', () => {
     expect(again).to.include({ repository: 'team/app', id: 'team~app' });
   });
 
-  it('tells what it carries without the rest being read', () => {
+  it('returns what it keeps for grace without parsing the rest', () => {
     const state = fullState('1.0', '"carried": ', '9');
     const text = Buffer.from(serialiseSnapshot(state, HEADER));
     expect([...parseCarried(text, 'here')]).to.deep.equal([...state.carried]);
@@ -62,7 +62,7 @@ describe('.snapshot.json', () => {
     expect(code).to.equal('layout.unsafe');
   });
 
-  it('tells what it was built on, and why, without the rest being read', () => {
+  it('returns its base snapshot and reason without parsing the rest', () => {
     const text = Buffer.from(serialiseSnapshot(fullState('1.0'), HEADER));
     const { base, reason } = HEADER;
     const cut = text.subarray(0, text.indexOf('"untagged"'));
@@ -71,7 +71,7 @@ describe('.snapshot.json', () => {
     expect(code).to.equal('layout.unsafe');
   });
 
-  it('does not depend on the order in which things came', () => {
+  it('does not depend on insertion order', () => {
     const state = fullState('a', 'b');
     const reversed: RepositoryState = {
       ...state,
@@ -86,7 +86,7 @@ describe('.snapshot.json', () => {
     ['is torn', '{"version":1,'],
     ['is of another version', '{"version":2}'],
   ] as const) {
-    it(`is not believed when it ${what}: layout.unsafe`, () => {
+    it(`is rejected when it ${what}: layout.unsafe`, () => {
       const { code, details } = refusal(() => parseSnapshot(Buffer.from(text), 'here'));
       expect(code).to.equal('layout.unsafe');
       expect(details.path).to.equal('here');

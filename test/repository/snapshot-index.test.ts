@@ -1,4 +1,4 @@
-/** An entry found in the text is what reading all of it gives, whatever the names are. */
+/** An entry found in the text equals the result of a full parse, whatever the names are. */
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '#src/image/names.js';
@@ -45,7 +45,7 @@ function makeState(count: number, random: () => number): RepositoryState {
 }
 
 describe('an index of a snapshot', () => {
-  it('finds every entry there is, and none that is not', () => {
+  it('finds every existing entry and no others', () => {
     console.info(`      seed ${SEED}`);
     const random = makeRandom(SEED);
     for (const count of [0, 1, 2, 3, 7, 100, 500]) {
@@ -69,7 +69,7 @@ describe('an index of a snapshot', () => {
     }
   });
 
-  it('knows what the snapshot says of itself', () => {
+  it('returns the header of the snapshot', () => {
     const { header } = indexOf(makeState(3, makeRandom(1)));
     expect(header).to.include({ repository: 'team/app', id: 'team~app', base: null });
     expect(header.reason).to.deep.equal(HEADER.reason);
@@ -77,7 +77,7 @@ describe('an index of a snapshot', () => {
     expect(removed.header.removed).to.equal(true);
   });
 
-  it('takes no other text for a snapshot', () => {
+  it('rejects text that is not a snapshot', () => {
     const text = serialiseSnapshot(makeState(3, makeRandom(1)), HEADER);
     for (const wrong of [
       '',

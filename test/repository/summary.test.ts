@@ -1,4 +1,4 @@
-/** The rows of a page are found without reading the others, whatever the tags are called. */
+/** The rows of a page are found without reading the others, whatever the tag names are. */
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '#src/image/names.js';
@@ -46,7 +46,7 @@ function stateOf(tags: readonly string[]): RepositoryState {
 const all = { order: 'tag' as const, filter: '', page: 1, perPage: 100 };
 
 describe('the summary of a snapshot', () => {
-  it('has a row for each tag, by name and by age, with sizes that count nothing twice', () => {
+  it('has a row per tag, sorted by name or age, with sizes that count nothing twice', () => {
     const summary = summarise({ ...HEADER, state: stateOf(['b', 'a', '__proto__']) });
     expect(summary.facts).to.include({ repository: 'team/app', tags: 3, removed: false });
     // Three manifests of 10, three configs of 5, one layer of 100.
@@ -59,7 +59,7 @@ describe('the summary of a snapshot', () => {
     expect(byAge.rows.map(({ tag }) => tag)).to.deep.equal(['__proto__', 'a', 'b']);
   });
 
-  it('finds one page of those that match', () => {
+  it('returns one page of the matching tags', () => {
     const tags = Array.from({ length: 30 }, (_none, n) => `v${n}`);
     const summary = summarise({ ...HEADER, state: stateOf(tags) });
     const wanted = { ...all, filter: 'v1', page: 2, perPage: 3 };
@@ -71,7 +71,7 @@ describe('the summary of a snapshot', () => {
     expect(findRows(summary, { ...wanted, filter: 'none' }).matching).to.equal(0);
   });
 
-  it('tells an index by its platforms, and leaves attestations out', () => {
+  it('describes an index by its platforms, and omits attestations', () => {
     const index: ManifestRecord = {
       mediaType: 'application/vnd.oci.image.index.v1+json',
       size: 7,
@@ -95,8 +95,8 @@ describe('the summary of a snapshot', () => {
   });
 });
 
-describe('a look at the tags of a snapshot alone', () => {
-  it('finds what reading all of it finds, also where texts look like what is around them', () => {
+describe('reading only the tags of a snapshot', () => {
+  it('gives the same result as a full parse, also when texts look like their context', () => {
     const state = stateOf(['untagged', 'tags', '__proto__', '1']);
     const hostile = new Map(state.tags);
     const from = { drop: ',\n "untagged": {}', at: '\n "tags": {' };
@@ -112,7 +112,7 @@ describe('a look at the tags of a snapshot alone', () => {
     }
   });
 
-  it('refuses what is damaged or of another version', () => {
+  it('rejects damaged snapshots and other versions', () => {
     const text = serialiseSnapshot(stateOf(['a']), HEADER);
     const broken = ['', '{}', text.slice(0, 200), text.replace('"version": 1', '"version": 2')];
     for (const each of broken) {

@@ -1,11 +1,11 @@
-/** What a publish changed: tags that came, moved and went. */
+/** The tag changes of a publish: added, moved and removed tags. */
 import { expect } from 'chai';
 import { diffTags } from '#src/repository/tag-diff.js';
 
 const tags = (record: Record<string, string>) => new Map(Object.entries(record));
 
 describe('the difference of two snapshots', () => {
-  it('names what came, what moved and what went, each sorted', () => {
+  it('lists added, moved and removed tags, each sorted', () => {
     const before = tags({ same: 'a', moved: 'a', also: 'x', gone: 'b' });
     const after = tags({ same: 'a', new: 'c', moved: 'b', also: 'y' });
     expect(diffTags(before, after)).to.deep.equal({
@@ -18,7 +18,7 @@ describe('the difference of two snapshots', () => {
     });
   });
 
-  it('is empty for the same tags in another order, and all of it at the first', () => {
+  it('is empty for the same tags in another order, and complete for the first snapshot', () => {
     const one = tags({ a: '1', b: '2' });
     const nothing = { added: [], moved: [], removed: [] };
     expect(diffTags(one, tags({ b: '2', a: '1' }))).to.deep.equal(nothing);

@@ -4,12 +4,12 @@ import { isTimestamp, nextTimestamp, timestampMs, toTimestamp } from '#src/repos
 const NOW = Date.UTC(2026, 10, 23, 15, 26, 34, 123);
 
 describe('timestamps', () => {
-  it('are UTC, to the millisecond, and read back', () => {
+  it('are UTC with milliseconds, and round-trip', () => {
     expect(toTimestamp(NOW)).to.equal('20261123T152634.123Z');
     expect(timestampMs(toTimestamp(NOW))).to.equal(NOW);
   });
 
-  it('sort as text in the order of time', () => {
+  it('sort as text in time order', () => {
     const times = [0, 1, 999, 1000, NOW, NOW + 1, NOW + 86_400_000];
     const names = times.map(toTimestamp);
     expect([...names].reverse().sort()).to.deep.equal(names);
@@ -22,7 +22,7 @@ describe('timestamps', () => {
     'x20261123T152634.123Z',
     '.tmp',
   ]) {
-    it(`are not made of "${text}"`, () => {
+    it(`are not parsed from "${text}"`, () => {
       expect(isTimestamp(text)).to.equal(false);
     });
   }
@@ -30,16 +30,16 @@ describe('timestamps', () => {
   const cases: readonly [string, string[], string][] = [
     ['now', [], '20261123T152634.123Z'],
     ['now when older ones are there', ['20251123T152634.123Z'], '20261123T152634.123Z'],
-    ['one millisecond on within one millisecond', ['20261123T152634.123Z'], '20261123T152634.124Z'],
+    ['the next ms within one millisecond', ['20261123T152634.123Z'], '20261123T152634.124Z'],
     [
       'after the greatest when the clock has stepped back',
       ['20270101T000000.000Z', '20261231T235959.999Z'],
       '20270101T000000.001Z',
     ],
-    ['now among strangers', ['zzz', '99999999', '.tmp'], '20261123T152634.123Z'],
+    ['now among unknown entries', ['zzz', '99999999', '.tmp'], '20261123T152634.123Z'],
   ];
   for (const [what, taken, next] of cases) {
-    it(`come next as ${what}`, () => {
+    it(`increment to ${what}`, () => {
       expect(nextTimestamp(NOW, taken)).to.equal(next);
     });
   }

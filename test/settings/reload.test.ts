@@ -7,7 +7,7 @@ const load = (text: string) =>
   loadSettings({ file: { name: 's.yaml', text }, environment: {}, flags: [] }).settings;
 
 describe('a reload of the settings', () => {
-  it('makes a value with what may change, and names it', () => {
+  it('returns a value with the changeable settings, and lists them', () => {
     const current = new CurrentSettings(load('settle: {quiet: 1s}\nlog: {level: info}\n'));
     const next = load('settle: {quiet: 2s}\nlog: {level: debug}\nrepositories: {app: {keep: 9}}\n');
     expect(current.adopt(next)).to.deep.equal({
@@ -17,7 +17,7 @@ describe('a reload of the settings', () => {
     expect(current.now()).to.deep.equal(next);
   });
 
-  it('leaves the value before as it was', () => {
+  it('does not modify the previous value', () => {
     const text = 'settle: {quiet: 1s}\nrepositories: {app: {keep: 1}}\n';
     const before = load(text);
     const current = new CurrentSettings(before);
@@ -26,7 +26,7 @@ describe('a reload of the settings', () => {
     expect(current.now()).not.to.equal(before);
   });
 
-  it('makes values that nothing can write into, at any depth', () => {
+  it('returns values that are frozen at every depth', () => {
     const current = new CurrentSettings(load(''));
     current.adopt(load('retention: {keep: 9}\nrepositories: {app: {immutableTags: [v1]}}\n'));
     const isFrozen = (value: unknown): boolean =>
@@ -36,7 +36,7 @@ describe('a reload of the settings', () => {
     expect(isFrozen(current.now())).to.equal(true);
   });
 
-  it('leaves what only a restart changes as it was, and names it', () => {
+  it('keeps settings that need a restart, and lists them', () => {
     const current = new CurrentSettings(load(''));
     const next = load('paths: {inbox: /srv/inbox}\nthreads: {hash: 3}\nretention: {keep: 9}\n');
     expect(current.adopt(next)).to.deep.equal({
@@ -46,7 +46,7 @@ describe('a reload of the settings', () => {
     expect(current.now()).to.deep.equal(load('retention: {keep: 9}\n'));
   });
 
-  it('says nothing of settings that are the same, and keeps the value', () => {
+  it('reports nothing for equal settings, and keeps the value', () => {
     const text = 'repositories: {app: {immutableTags: [v1]}}\n';
     const before = load(text);
     const current = new CurrentSettings(before);
@@ -54,7 +54,7 @@ describe('a reload of the settings', () => {
     expect(current.now()).to.equal(before);
   });
 
-  it('takes a setting that nobody has thought of for one that needs a restart', () => {
+  it('treats a setting without a rule as one that needs a restart', () => {
     const names = [...settingPaths(), ['targets']].map((path) => path.join('.'));
     expect(restartSettings()).to.include.members(['paths.inbox', 'lock.stale', 'log.file']);
     expect(restartSettings()).not.to.include('log.level');

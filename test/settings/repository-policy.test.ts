@@ -13,7 +13,7 @@ const resolve = (text: string, name: string) =>
   resolveRepository(settingsOf(text), parseRepositoryName(name));
 
 describe('resolveRepository', () => {
-  it('has the general settings where no pattern matches', () => {
+  it('uses the general settings when no pattern matches', () => {
     const text = 'retention: {keep: 5, grace: 2h}\nredirect: {oci: omit, url: "https://x/{id}/"}\n';
     expect(resolve(`${text}repositories: {other: {keep: 9}}\n`, 'team/app')).to.deep.equal({
       repository: 'team/app',
@@ -29,7 +29,7 @@ describe('resolveRepository', () => {
     });
   });
 
-  it('protects what has readers, and refuses readers where nobody can say who he is', () => {
+  it('protects repositories with readers, and rejects readers without a password file', () => {
     const users = 'registry: {htpasswd: /etc/users}\n';
     const readers = 'repositories: {team/*: {readers: [alice]}}\n';
     const resolved = resolve(users + readers, 'team/app');
@@ -38,7 +38,7 @@ describe('resolveRepository', () => {
     expect(() => settingsOf(readers)).to.throw(/s\.yaml:1.*readers.*htpasswd/s);
   });
 
-  it('takes all patterns that match, the later over the earlier', () => {
+  it('applies all matching patterns, the later over the earlier', () => {
     const text = `repositories:
   "**": {keep: 1, protected: true}
   team/*: {keep: 2, mode: replace}
@@ -61,7 +61,7 @@ describe('resolveRepository', () => {
     });
   }
 
-  it('finds by its id the repository that was given it', () => {
+  it('finds the repository by its configured id', () => {
     const settings = settingsOf('repositories: {team/app: {id: chosen, keep: 7}}\n');
     const byId = (id: string) => resolveRepositoryById(settings, parseRepositoryId(id));
     expect(byId('chosen')).to.include({ repository: 'team/app', id: 'chosen', keep: 7 });
@@ -84,7 +84,7 @@ describe('matchesRepository', () => {
     ['te*m/a*', 'team/app', true],
   ];
   for (const [pattern, name, matches] of cases) {
-    it(`says ${matches} of ${name} for ${pattern}`, () => {
+    it(`returns ${matches} for ${name} and ${pattern}`, () => {
       expect(matchesRepository(pattern, name)).to.equal(matches);
     });
   }

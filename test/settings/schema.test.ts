@@ -25,14 +25,14 @@ describe('durations', () => {
   }
 
   for (const text of ['', 's', '-1s', '1 week', '1h30m', 'soon', '1S', '0x10', -1, Number.NaN]) {
-    it(`are not made of ${JSON.stringify(text)}`, () => {
+    it(`are not parsed from ${JSON.stringify(text)}`, () => {
       expect(v.is(duration, text)).to.equal(false);
     });
   }
 });
 
 describe('settingPaths', () => {
-  it('names single settings and settings of sections, but not the map of repositories', () => {
+  it('lists single settings and settings of sections, but not the map of repositories', () => {
     const paths = settingPaths().map((path) => path.join('.'));
     expect(paths).to.include.members(['ingest', 'settle.quiet', 'settle.marker', 'redirect.oci']);
     expect(paths.filter((path) => path.startsWith('repositories'))).to.deep.equal([]);

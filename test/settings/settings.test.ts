@@ -16,7 +16,7 @@ const load = (
 const keepFlag = (value: unknown) => [{ path: ['retention', 'keep'], value, flag: '--keep' }];
 
 describe('loadSettings', () => {
-  it('has a value for every setting when nothing is given', () => {
+  it('has a default for every setting', () => {
     const { settings, origins } = load();
     for (const path of settingPaths()) {
       let value: unknown = settings;
@@ -30,7 +30,7 @@ describe('loadSettings', () => {
     expect(settings.repositories).to.deep.equal({});
   });
 
-  it('takes flags over the environment over the file over defaults', () => {
+  it('prefers flags over the environment over the file over defaults', () => {
     const file = 'retention:\n  keep: 4\n';
     const variable = { DROPDOCK_RETENTION_KEEP: '5' };
     const keeps = [load(), load(file), load(file, variable), load(file, variable, keepFlag(6))];
@@ -43,17 +43,17 @@ describe('loadSettings', () => {
     ]);
   });
 
-  it('takes one setting of a section from the environment and leaves the rest to the file', () => {
+  it('reads one setting of a section from the environment and the others from the file', () => {
     const { settings } = load('settle: {quiet: 2s}\n', { DROPDOCK_SETTLE_TIMEOUT: '3s' });
     expect(settings.settle).to.include({ quiet: 2000, timeout: 3000 });
   });
 
-  it('does not mind an empty file, and variables of others', () => {
+  it('accepts an empty file, and ignores unrelated variables', () => {
     expect(load('', { HOME: '/root' }).settings.retention.keep).to.equal(3);
     expect(load('# nothing but comments\n').settings.retention.keep).to.equal(3);
   });
 
-  it('reads every setting from its variable', () => {
+  it('reads every setting from its environment variable', () => {
     const texts: Record<string, string> = {
       DROPDOCK_INBOX_WATCH: 'false',
       DROPDOCK_INGEST: 'copy',
@@ -73,13 +73,13 @@ describe('loadSettings', () => {
     expect(settings.lock.wait).to.equal(250);
   });
 
-  it('names variables after the paths of settings, each another', () => {
+  it('names variables after setting paths, without collisions', () => {
     expect(environmentName(['registry', 'listen'])).to.equal('DROPDOCK_REGISTRY_LISTEN');
     const names = settingPaths().map(environmentName);
     expect(new Set(names).size).to.equal(names.length);
   });
 
-  it('holds for a repository whatever it is called', () => {
+  it('applies to repositories with any name', () => {
     const names = ['prototype', 'constructor', 'tostring'];
     const text = names.map((name) => `  ${name}: {protected: true}\n`).join('');
     const { settings } = load(`repositories:\n${text}`);
@@ -90,7 +90,7 @@ describe('loadSettings', () => {
     );
   });
 
-  describe('refuses, and names where', () => {
+  describe('rejects, with the location', () => {
     const cases: readonly [string, string, RegExp][] = [
       [
         'an unknown section',
@@ -104,7 +104,7 @@ describe('loadSettings', () => {
       ],
       ['a wrong value', 'log:\n  format: text\n  level: loud\n', /^s\.yaml:3: log\.level: /],
       ['a wrong duration', '\nsettle:\n  quiet: soon\n', /^s\.yaml:3: settle\.quiet: .*duration/],
-      ['a section that is none', 'ingest: auto\nsettle: quick\n', /^s\.yaml:2: settle: /],
+      ['an invalid section', 'ingest: auto\nsettle: quick\n', /^s\.yaml:2: settle: /],
       [
         'a list for a section',
         'ingest: auto\nsettle: []\n',
@@ -120,7 +120,7 @@ describe('loadSettings', () => {
         'repositories: [a]\n',
         /^s\.yaml:1: repositories: expected an object/,
       ],
-      ['a number that is none', 'retention: {keep: many}\n', /^s\.yaml:1: retention\.keep: /],
+      ['an invalid number', 'retention: {keep: many}\n', /^s\.yaml:1: retention\.keep: /],
       [
         'a store without its bucket',
         'targets: {eu: {type: s3}}\n',
@@ -128,7 +128,7 @@ describe('loadSettings', () => {
       ],
       ['too few snapshots', 'retention:\n  keep: 0\n', /^s\.yaml:2: retention\.keep: /],
       ['a setting given twice', 'retention:\n  keep: 1\n  keep: 2\n', /^s\.yaml:3: .*unique/],
-      ['what is no YAML', 'log: {level: info\n', /^s\.yaml:\d: /],
+      ['invalid YAML', 'log: {level: info\n', /^s\.yaml:\d: /],
       ['a list', '- a\n- b\n', /^s\.yaml:1: expected a map of settings/],
       [
         'an unknown setting of a repository',
@@ -141,42 +141,42 @@ describe('loadSettings', () => {
         /^s\.yaml:3: repositories\.team\/\*\.mode: /,
       ],
       [
-        'a target that is none',
+        'an invalid target',
         'registry:\n  target: eu\n',
         /^s\.yaml:2: registry\.target: unknown target "eu"; known targets: local/,
       ],
       [
-        'a redirect from the directory to nowhere',
+        'a redirect of the directory without a URL',
         'registry:\n  blobs: redirect\n',
         /^s\.yaml:2: registry\.blobs: redirect needs registry\.blobsUrl/,
       ],
       [
-        'files for nginx where there are none',
+        'files for nginx without a directory',
         'targets: {eu: {type: s3, bucket: b}}\nregistry:\n  target: eu\n  blobs: x-accel\n',
         /^s\.yaml:4: registry\.blobs: x-accel needs the directory/,
       ],
       [
-        'signatures beyond what S3 knows',
+        'signatures beyond the S3 limit',
         'registry:\n  signedFor: 8d\n',
         /^s\.yaml:2: registry\.signedFor: expected 10s to 7d/,
       ],
       [
-        'tokens that older clients would show for too long',
+        'tokens shorter than older clients assume',
         'registry:\n  tokenFor: 30s\n',
         /^s\.yaml:2: registry\.tokenFor: expected 1m to 1d/,
       ],
       [
-        'keys of tokens where nobody has a password',
+        'token keys without passwords',
         'registry:\n  tokenKey: /k\n',
         /^s\.yaml:2: registry\.tokenKey: needs registry\.htpasswd/,
       ],
       [
-        'a place for tokens that is no URL',
+        'a token address that is not a URL',
         'registry:\n  htpasswd: /h\n  tokenUrl: images.example.com\n',
         /^s\.yaml:3: registry\.tokenUrl: expected a URL that begins with http/,
       ],
       [
-        'a place for tokens that would end the header it stands in',
+        'a token address that would end its header',
         'registry:\n  htpasswd: /h\n  tokenUrl: https://a/"b\n',
         /^s\.yaml:3: registry\.tokenUrl: expected a URL in ASCII/,
       ],
@@ -189,18 +189,18 @@ describe('loadSettings', () => {
       });
     }
 
-    it('a variable that no setting has: settings.invalid', () => {
+    it('an unknown variable: settings.invalid', () => {
       const error = refusal(() => load(undefined, { DROPDOCK_SETTLE_QUITE: '1s' }));
       expect(error.message).to.match(/^DROPDOCK_SETTLE_QUITE: /);
     });
 
-    it('a wrong value in a variable, though the file is right: settings.invalid', () => {
+    it('an invalid value in a variable, though the file is valid: settings.invalid', () => {
       const variable = { DROPDOCK_SETTLE_QUIET: 'soon' };
       const error = refusal(() => load('settle: {quiet: 1s}\n', variable));
       expect(error.message).to.match(/^DROPDOCK_SETTLE_QUIET: settle\.quiet: /);
     });
 
-    it('a wrong value of a flag: settings.invalid', () => {
+    it('an invalid value of a flag: settings.invalid', () => {
       const error = refusal(() => load('retention: {keep: 1}\n', {}, keepFlag(-1)));
       expect(error.message).to.match(/^--keep: retention\.keep: /);
     });

@@ -18,7 +18,7 @@ describe('nodeDisk', () => {
   });
   afterEach(removeTempDirs);
 
-  it('says of every entry what it is, without following links', () => {
+  it('returns the type of every entry without following links', () => {
     const kinds = Object.fromEntries(nodeDisk.list(root).map(({ name, kind }) => [name, kind]));
     expect(kinds).to.deep.equal({ file: 'file', link: 'symlink', directory: 'directory' });
     for (const [name, kind] of Object.entries(kinds)) {
@@ -33,18 +33,18 @@ describe('nodeDisk', () => {
     });
   }
 
-  it('creates new files only', () => {
+  it('refuses to create a file that exists', () => {
     expect(() => nodeDisk.open(at('file'), 'create')).to.throw('EEXIST');
   });
 
-  it('writes from an offset to a position', () => {
+  it('writes a range of a buffer at a position in the file', () => {
     const fd = nodeDisk.open(at('file'), 'update');
     expect(nodeDisk.write(fd, Buffer.from('abcd'), 2, 1)).to.equal(2);
     nodeDisk.close(fd);
     expect(readFileSync(at('file'), 'utf8')).to.equal('tcdt');
   });
 
-  it('clones nothing over a file that is there', () => {
+  it('does not clone over an existing file', () => {
     expect(() => nodeDisk.clone(at('file'), at('directory'))).to.throw();
     writeFileSync(at('other'), 'kept');
     expect(() => nodeDisk.clone(at('file'), at('other'))).to.throw();

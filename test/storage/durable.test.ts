@@ -46,8 +46,8 @@ describe('durable', () => {
     removeTempDirs();
   });
 
-  describe('looking', () => {
-    it('finds nothing where nothing is, and says so without an error', () => {
+  describe('optional reads', () => {
+    it('return undefined for missing files, without an error', () => {
       writeFileSync(at('file'), '');
       expect(nodeDisk.statIfThere(at('none'))).to.equal(undefined);
       expect(nodeDisk.statIfThere(at('file', 'below'))).to.equal(undefined);
@@ -56,7 +56,7 @@ describe('durable', () => {
       expect(listIfThere(nodeDisk, at('none'))).to.deep.equal([]);
     });
 
-    it('passes every other error on', () => {
+    it('propagate every other error', () => {
       expect(() => nodeDisk.statIfThere(at('x'.repeat(300)))).to.throw('ENAMETOOLONG');
       expect(() => readLinkIfThere(failing('readLink'), at('x'))).to.throw('EIO');
       expect(() => listIfThere(failing('list'), at('x'))).to.throw('EIO');
@@ -64,7 +64,7 @@ describe('durable', () => {
   });
 
   describe('readFile', () => {
-    it('reads a file whole, however few bytes one read gives', () => {
+    it('reads a complete file, however few bytes one read returns', () => {
       writeFileSync(at('file'), 'a few bytes');
       const disk: Disk = {
         ...nodeDisk,
@@ -74,13 +74,13 @@ describe('durable', () => {
       expect(readFile(disk, at('file'), 100).toString()).to.equal('a few bytes');
     });
 
-    it('refuses a file that is longer than allowed: limit.exceeded', () => {
+    it('rejects a file above the size limit: limit.exceeded', () => {
       writeFileSync(at('file'), '12345');
       expect(readFile(nodeDisk, at('file'), 5).toString()).to.equal('12345');
       expect(refusal(() => readFile(nodeDisk, at('file'), 4)).code).to.equal('limit.exceeded');
     });
 
-    it('follows no link', () => {
+    it('does not follow links', () => {
       writeFileSync(at('file'), '');
       symlinkSync('file', at('link'));
       expect(() => readFile(nodeDisk, at('link'), 10)).to.throw('ELOOP');
@@ -88,14 +88,14 @@ describe('durable', () => {
   });
 
   describe('writeNewFile', () => {
-    it('gives the file its mode whatever the umask, and its time', () => {
+    it('sets the mode whatever the umask, and the time', () => {
       writeNewFile(nodeDisk, at('file'), Buffer.from('text'), { mode: 0o444, mtime: 1_000_000 });
       expect(readFileSync(at('file'), 'utf8')).to.equal('text');
       expect(mode(at('file'))).to.equal(0o444);
       expect(statSync(at('file')).mtimeMs).to.equal(1_000_000_000);
     });
 
-    it('writes over nothing, through links neither', () => {
+    it('does not overwrite files, not even through links', () => {
       writeFileSync(at('file'), 'old');
       symlinkSync('elsewhere', at('link'));
       for (const name of ['file', 'link']) {
@@ -111,7 +111,7 @@ describe('durable', () => {
     const replace = (disk: Disk) =>
       replaceFile(disk, at('file'), Buffer.from('new'), at('file.tmp'), 0o640);
 
-    it('replaces the file and what an earlier attempt left', () => {
+    it('replaces the file and the remains of an earlier attempt', () => {
       writeFileSync(at('file'), 'old');
       writeFileSync(at('file.tmp'), 'left behind');
       replace(nodeDisk);
@@ -121,7 +121,7 @@ describe('durable', () => {
     });
 
     for (const verb of ['write', 'sync', 'rename'] as const) {
-      it(`keeps the old file when ${verb} fails, and leaves nothing beside it`, () => {
+      it(`keeps the old file when ${verb} fails, and leaves no temporary file`, () => {
         writeFileSync(at('file'), 'old');
         expect(() => replace(failing(verb))).to.throw('EIO');
         expect(readFileSync(at('file'), 'utf8')).to.equal('old');
@@ -138,7 +138,7 @@ describe('durable', () => {
   });
 
   describe('replaceLink', () => {
-    it('replaces a link in one step, and what an earlier attempt left', () => {
+    it('replaces a link atomically, and the remains of an earlier attempt', () => {
       symlinkSync('old', at('link'));
       symlinkSync('left', at('.tmp'));
       replaceLink(nodeDisk, 'new', at('link'), at('.tmp'));
@@ -155,26 +155,26 @@ describe('durable', () => {
   });
 
   describe('ensureDirectory', () => {
-    it('makes what is missing, readable by web servers whatever the umask', () => {
+    it('creates missing directories, readable by web servers whatever the umask', () => {
       ensureDirectory(nodeDisk, at('a', 'b', 'c'));
       for (const path of [at('a'), at('a', 'b'), at('a', 'b', 'c')]) {
         expect(mode(path)).to.equal(0o755);
       }
     });
 
-    it('gives the last one the mode it is asked for', () => {
+    it('sets the requested mode on the last directory', () => {
       ensureDirectory(nodeDisk, at('a', 'private'), 0o700);
       expect([mode(at('a')), mode(at('a', 'private'))]).to.deep.equal([0o755, 0o700]);
     });
 
-    it('leaves one that is there as its owner made it', () => {
+    it('keeps an existing directory as its owner created it', () => {
       mkdirSync(at('a'));
       chmodSync(at('a'), 0o2775);
       ensureDirectory(nodeDisk, at('a'));
       expect(mode(at('a'))).to.equal(0o2775);
     });
 
-    it('does not mind when somebody else makes it first', () => {
+    it('succeeds when another process creates the directory first', () => {
       const disk: Disk = {
         ...nodeDisk,
         makeDirectory: (path) => {
@@ -188,7 +188,7 @@ describe('durable', () => {
   });
 
   describe('removeTree', () => {
-    it('removes a tree, and the links in it but not what they lead to', () => {
+    it('removes a tree, and links in it but not their targets', () => {
       mkdirSync(at('tree', 'inner'), { recursive: true });
       mkdirSync(at('kept'));
       writeFileSync(at('kept', 'file'), '');
@@ -199,7 +199,7 @@ describe('durable', () => {
       expect(readdirSync(at('kept'))).to.deep.equal(['file']);
     });
 
-    it('removes a link that is given to it, and nothing for nothing', () => {
+    it('removes a link passed to it, and accepts a missing path', () => {
       mkdirSync(at('kept'));
       symlinkSync('kept', at('link'));
       removeTree(nodeDisk, at('link'));
@@ -207,7 +207,7 @@ describe('durable', () => {
       expect(readdirSync(root)).to.deep.equal(['kept']);
     });
 
-    it('opens directories that an uploader closed', () => {
+    it('makes directories writable that an uploader made read-only', () => {
       mkdirSync(at('tree', 'inner'), { recursive: true });
       writeFileSync(at('tree', 'inner', 'file'), '');
       chmodSync(at('tree', 'inner'), 0o500);
@@ -224,7 +224,7 @@ describe('durable', () => {
       expect(readdirSync(root)).to.deep.equal([]);
     });
 
-    it('does not mind what somebody else removes meanwhile', () => {
+    it('succeeds when another process removes entries meanwhile', () => {
       mkdirSync(at('tree'));
       writeFileSync(at('tree', 'file'), '');
       const disk: Disk = {
@@ -239,7 +239,7 @@ describe('durable', () => {
     });
 
     for (const remove of [removeTree, removeOwnTree]) {
-      it(`${remove.name}: names that are no text, and what lies below them`, () => {
+      it(`${remove.name}: removes names that are not valid text, and their content`, () => {
         const odd = Buffer.concat([Buffer.from(`${at('tree')}/`), Buffer.from([0xff, 0xfe])]);
         mkdirSync(at('tree', '\uFFFD'), { recursive: true });
         writeFileSync(at('tree', '\uFFFD', 'file'), '');
@@ -250,7 +250,7 @@ describe('durable', () => {
         expect(readdirSync(root)).to.deep.equal([]);
       });
 
-      it(`${remove.name}: deeper than there are descriptors, longer than a path may be`, () => {
+      it(`${remove.name}: removes trees deeper than the descriptor limit and the path limit`, () => {
         const names = Array.from({ length: 100 }, () => 'x'.repeat(20));
         mkdirSync(at('tree', ...names), { recursive: true });
         writeFileSync(at('tree', ...names, 'file'), '');
@@ -260,8 +260,8 @@ describe('durable', () => {
     }
 
     for (const [how, removeByProgram] of [
-      ['leaves what is huge to rm', nodeDisk.removeByProgram],
-      ['removes what is huge where there is no rm', () => {}],
+      ['leaves huge trees to rm', nodeDisk.removeByProgram],
+      ['removes huge trees itself without rm', () => {}],
     ] as const) {
       it(`${how}, and only in a tree of our own`, () => {
         for (const [remove, times] of [
@@ -290,7 +290,7 @@ describe('durable', () => {
       });
     }
 
-    it('never follows a directory that was swapped for a link after it was opened', () => {
+    it('never follows a directory that was replaced by a link after it was opened', () => {
       mkdirSync(at('tree', 'inner'), { recursive: true });
       mkdirSync(at('kept'));
       for (const place of ['kept', 'tree/inner']) writeFileSync(at(place, 'file'), '');

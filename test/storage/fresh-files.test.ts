@@ -1,6 +1,6 @@
 /**
- * Goal: files written together are on disk when they are said to be, by a sync of each or, where they
- * are many, by one of the whole filesystem; where that cannot be had, or fails, each is synced after all.
+ * Goal: files written together are on disk when this is reported: each is synced or, for a large batch,
+ * the whole filesystem once; if that is impossible or fails, each file is synced.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,7 +42,7 @@ describe('FreshFiles', () => {
   };
   const openDescriptors = () => readdirSync('/proc/self/fd').length;
 
-  it('syncs each of a few, and leaves nobody else to wait', () => {
+  it('syncs each file of a small batch, without delaying other processes', () => {
     const before = openDescriptors();
     const all = (count: number) => write(count, () => expect.fail('the filesystem'));
     expect(all(40)).to.deep.equal({ synced: 40, barriers: 0 });
@@ -50,22 +50,22 @@ describe('FreshFiles', () => {
     expect(nodeDisk.stat(join(place, '39'))).to.include({ mode: 0o444, size: 1, mtimeMs: 7000 });
   });
 
-  it('syncs the filesystem once for many', () => {
+  it('syncs the filesystem once for a large batch', () => {
     expect(write(MANY, nodeDisk.syncFilesystem)).to.deep.equal({ synced: 0, barriers: 1 });
   });
 
-  it('syncs each of many where that fails', () => {
+  it('syncs each file of a large batch when that fails', () => {
     const before = openDescriptors();
     expect(write(MANY, () => false)).to.deep.equal({ synced: MANY, barriers: 1 });
     expect(openDescriptors()).to.equal(before);
   });
 
-  it('tells that a sync of the filesystem could not be done', () => {
+  it('reports a failed filesystem sync', () => {
     expect(nodeDisk.syncFilesystem(join(place, 'nothing'))).to.equal(false);
     expect(nodeDisk.syncFilesystem(place)).to.equal(true);
   });
 
-  it('leaves nothing open, and nothing on its way into the store, when a sync fails', () => {
+  it('leaves no open files and no temporary files in the store when a sync fails', () => {
     const before = openDescriptors();
     const failing: Disk = {
       ...nodeDisk,

@@ -27,7 +27,7 @@ describe('ingestBytes', () => {
     expect(readdirSync(place)).to.deep.equal([]);
   });
 
-  it('replaces what is stored when its length shows that it is damaged', () => {
+  it('replaces a stored blob whose length shows damage', () => {
     mkdirSync(dirname(destination), { recursive: true });
     writeFileSync(destination, 'torn');
     expect(ingestBytes(nodeDisk, bytes, destination, place)).to.equal('copied');

@@ -1,4 +1,4 @@
-/** A drop with one layer in it, and where that goes. */
+/** A drop with one layer in it, and the destination of that layer. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Digest } from '#src/image/digest.js';

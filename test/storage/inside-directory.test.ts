@@ -45,7 +45,7 @@ describe('InsideDirectory', () => {
     ]);
   });
 
-  it('lists and describes what is there, and answers undefined for what is not', () => {
+  it('lists and describes existing entries, and returns undefined for missing ones', () => {
     use((inside) => {
       expect(
         inside
@@ -64,8 +64,8 @@ describe('InsideDirectory', () => {
   const links: readonly [string, () => void, string][] = [
     ['at the end', () => symlinkSync('/etc/hostname', join(root, 'a', 'link')), 'a/link'],
     ['to a file inside', () => symlinkSync('b/file', join(root, 'a', 'link')), 'a/link'],
-    ['on the way', () => symlinkSync('/etc', join(root, 'away')), 'away/hostname'],
-    ['on the way, inside', () => symlinkSync('a', join(root, 'away')), 'away/b/file'],
+    ['along the path', () => symlinkSync('/etc', join(root, 'away')), 'away/hostname'],
+    ['along the path, inside', () => symlinkSync('a', join(root, 'away')), 'away/b/file'],
     ['to itself', () => symlinkSync('link', join(root, 'a', 'link')), 'a/link'],
   ];
   for (const [where, make, path] of links) {
@@ -77,15 +77,15 @@ describe('InsideDirectory', () => {
     });
   }
 
-  it('refuses a file where a directory should be: path.outside', () => {
+  it('rejects a file where a directory should be: path.outside', () => {
     expect(refusal(() => use((inside) => inside.open('top/file'))).code).to.equal('path.outside');
   });
 
-  it('refuses a directory where a file should be: file.type', () => {
+  it('rejects a directory where a file should be: file.type', () => {
     expect(refusal(() => use((inside) => inside.open('a'))).code).to.equal('file.type');
   });
 
-  it('refuses a FIFO: file.type', () => {
+  it('rejects a FIFO: file.type', () => {
     execFileSync('mkfifo', [join(root, 'fifo')]);
     expect(inside('fifo').kind).to.equal('other');
     expect(refusal(() => use((each) => each.open('fifo', 'update'))).code).to.equal('file.type');
@@ -93,7 +93,7 @@ describe('InsideDirectory', () => {
 
   const inside = (path: string) => ({ kind: use((each) => each.stat(path))?.kind });
 
-  it('stays in a directory that was moved away and replaced by a link', () => {
+  it('stays in a directory that was moved and replaced by a link', () => {
     const away = tempDir();
     writeFileSync(join(away, 'file'), 'outside');
     use((each) => {
@@ -106,13 +106,13 @@ describe('InsideDirectory', () => {
     expect(refusal(() => use((each) => each.open('a/b/file'))).code).to.equal('path.outside');
   });
 
-  it('gives a file inside another name outside', () => {
+  it('links a file inside to a name outside', () => {
     const to = join(tempDir(), 'linked');
     use((each) => each.linkTo('a/b/file', to));
     expect(readFileSync(to, 'utf8')).to.equal('inside');
   });
 
-  it('closes all it opened, also after a failure', () => {
+  it('closes all files it opened, also after a failure', () => {
     const open = () => readdirSync('/proc/self/fd').length;
     const earlier = open();
     const fail = () =>

@@ -1,6 +1,6 @@
 /**
- * Goal: what is brought into the store together is written and synced before any of it gets its name,
- * the directories of these names are synced once, and what fails takes only itself back.
+ * Goal: files added to the store together are written and synced before any of them gets its name, the
+ * directories of these names are synced once, and a failed caller undoes only its own files.
  */
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -30,7 +30,7 @@ describe('IntoStore', () => {
       names.map((name) => into.bytes(item(name))),
     );
 
-  it('syncs all, names all, and syncs each directory once', () => {
+  it('syncs all files, renames all to their names, and syncs each directory once', () => {
     const { disk, log } = recordingDisk();
     expect(bring(disk, ['aa1', 'aa2', 'bb1'])).to.deep.equal(['copied', 'copied', 'copied']);
     const order = log
@@ -50,7 +50,7 @@ describe('IntoStore', () => {
     expect(bring(nodeDisk, ['aa1'])).to.deep.equal(['present']);
   });
 
-  it('takes back what one brought that failed, and nothing of the others', () => {
+  it('removes only the files of the failed caller', () => {
     IntoStore.use(nodeDisk, { place, expected: 3 }, (into) => {
       into.together(() => into.bytes(item('aa1')));
       expect(() =>
@@ -71,7 +71,7 @@ describe('IntoStore', () => {
   });
 
   for (const verb of ['write', 'sync', 'rename'] as const) {
-    it(`leaves nothing on its way when ${verb} fails`, () => {
+    it(`leaves no temporary files when ${verb} fails`, () => {
       let count = 0;
       const disk = interfereWith(nodeDisk, (operation) => {
         if (operation.verb === verb && ++count === 2) throw systemError('EIO', operation);

@@ -7,7 +7,7 @@ import { type Job, job } from '#src/storage/job.js';
 const DIST = fileURLToPath(new URL('.', import.meta.resolve('#src/main.js')));
 
 describe('a job', () => {
-  it('is found by a thread: its module exports it under its name', async () => {
+  it('is found by a worker thread: its module exports it under its name', async () => {
     let count = 0;
     for (const path of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
       if (!path.endsWith('.js')) continue;

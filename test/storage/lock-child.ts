@@ -1,4 +1,4 @@
-/** A process that takes a repository's lock and holds it until it is killed. */
+/** A process that acquires a repository lock and holds it until it is killed. */
 import { parseRepositoryId } from '#src/image/names.js';
 import { lockRepository } from '#src/storage/repository-lock.js';
 

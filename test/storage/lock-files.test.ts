@@ -10,7 +10,7 @@ import {
 import { lockFileSystem } from '#src/storage/lock-files.js';
 import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
-describe('the kernel’s lock', () => {
+describe('the kernel lock', () => {
   let path: string;
   const take = (): KernelLock => {
     const lock = tryKernelLock(path, true);
@@ -26,7 +26,7 @@ describe('the kernel’s lock', () => {
   });
   afterEach(removeTempDirs);
 
-  it('is held by one, also within one process', () => {
+  it('has one holder, also within one process', () => {
     const lock = take();
     expect(tryKernelLock(path, true)).to.equal('busy');
     expect(isUnlocked(path)).to.equal(false);
@@ -35,14 +35,14 @@ describe('the kernel’s lock', () => {
     take().release();
   });
 
-  it('is not disturbed by somebody who asks and goes', () => {
+  it('is not affected by a process that tests it', () => {
     const lock = take();
     isUnlocked(path);
     tryKernelLock(path, true);
     lock.release();
   });
 
-  it('leaves no descriptor behind', () => {
+  it('leaves no open descriptor', () => {
     const open = () => readdirSync('/proc/self/fd').length;
     const earlier = open();
     const lock = take();
@@ -52,12 +52,12 @@ describe('the kernel’s lock', () => {
     expect(open()).to.equal(earlier);
   });
 
-  it('is never taken through a link', () => {
+  it('is never acquired through a link', () => {
     symlinkSync('elsewhere', path);
     expect(() => tryKernelLock(path, true)).to.throw('ELOOP');
   });
 
-  it('counts as free where its directory is gone', () => {
+  it('counts as free when its directory is gone', () => {
     expect(isUnlocked(join(path, 'none'))).to.equal(true);
   });
 });
@@ -81,19 +81,19 @@ describe('the files of a shared lock', () => {
   });
   afterEach(removeTempDirs);
 
-  it('say whose the lock is, and which kernel his', async () => {
+  it('record the holder of the lock, and its kernel', async () => {
     expect(await make('this-kernel')).to.equal(null);
     expect(lockFileSystem.holderOf(lock, holder)).to.deep.equal(MINE);
   });
 
-  it('say nothing of a lock that another made meanwhile', async () => {
+  it('return no note for a lock that another process created meanwhile', async () => {
     await make('this-kernel');
     rmdirSync(lock);
     mkdirSync(lock);
     expect(lockFileSystem.holderOf(lock, holder)).to.equal(undefined);
   });
 
-  it('say nothing where nobody noted anything, or the lock is gone', async () => {
+  it('return no note when none was written, or the lock is gone', async () => {
     mkdirSync(lock);
     expect(lockFileSystem.holderOf(lock, holder)).to.equal(undefined);
     rmdirSync(lock);
@@ -102,14 +102,14 @@ describe('the files of a shared lock', () => {
     expect(lockFileSystem.holderOf(lock, holder)).to.equal(undefined);
   });
 
-  it('leave the note of the holder alone when the lock is taken', async () => {
+  it('keep the note of the holder when another process tries to take the lock', async () => {
     await make('this-kernel');
     const error = await make('another');
     expect((error as { code?: string } | null)?.code).to.equal('EEXIST');
     expect(lockFileSystem.holderOf(lock, holder)).to.deep.equal(MINE);
   });
 
-  it('are there at once when the lock is taken, and show signs of life without being waited for', async () => {
+  it('are written when the lock is acquired, and renewed without waiting', async () => {
     const fs = lockFileSystem.with(holder, { boot: 'this-kernel', owner: 'p1x1' });
     const seen: string[] = [];
     const then = new Date(1_000_000_000_005);
@@ -131,14 +131,14 @@ describe('the files of a shared lock', () => {
     expect(codes).to.deep.equal(['ENOENT']);
   });
 
-  it('are removed, by two at once too', () => {
+  it('are removed, also by two processes at once', () => {
     mkdirSync(lock);
     lockFileSystem.remove(lock);
     lockFileSystem.remove(lock);
     expect(existsSync(lock)).to.equal(false);
   });
 
-  it('are not removed with something in them', () => {
+  it('are not removed when the directory has other content', () => {
     mkdirSync(lock);
     writeFileSync(join(lock, 'file'), '');
     expect(() => lockFileSystem.remove(lock)).to.throw('ENOTEMPTY');

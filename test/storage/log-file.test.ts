@@ -44,7 +44,7 @@ describe('a log file', () => {
   const text = () => (existsSync(path) ? readFileSync(path, 'utf8') : '');
   const holds = (lines: string) => waitFor(lines, () => text() === lines);
 
-  it('holds all lines in their order, after those of the process before', async () => {
+  it('contains all lines in order, after those of the previous process', async () => {
     open();
     file.write('a\n');
     await close();
@@ -57,7 +57,7 @@ describe('a log file', () => {
     expect(around).to.equal('');
   });
 
-  it('goes on in the renamed file until it is told, and in a new one after', async () => {
+  it('writes to the renamed file until reopened, then to a new one', async () => {
     open();
     file.write('a\n');
     await holds('a\n');
@@ -72,7 +72,7 @@ describe('a log file', () => {
     expect(changes).to.deep.equal([]);
   });
 
-  it('loses nothing when it is told while lines wait', async () => {
+  it('loses no lines when it is reopened while lines are pending', async () => {
     open();
     const many = Array.from({ length: 500 }, (_none, at) => `${at}\n`);
     for (const [at, line] of many.entries()) {
@@ -83,7 +83,7 @@ describe('a log file', () => {
     await holds(many.join(''));
   });
 
-  it('sends lines the way round while the disk is full, and says so once', async () => {
+  it('writes lines to the fallback while the disk is full, and reports that once', async () => {
     symlinkSync('/dev/full', path);
     open();
     for (const line of ['a\n', 'b\n']) {
@@ -98,7 +98,7 @@ describe('a log file', () => {
     expect(changes).to.deep.equal(['ENOSPC', undefined]);
   });
 
-  it('begins as soon as it can be opened, with the next line', async () => {
+  it('starts with the next line once the file can be opened', async () => {
     const directory = join(path, '..', 'later');
     path = join(directory, 'some.log');
     open();
@@ -110,7 +110,7 @@ describe('a log file', () => {
     expect(changes).to.deep.equal(['ENOENT', undefined]);
   });
 
-  it('sends what is written after its end to the fallback', async () => {
+  it('writes lines after its close to the fallback', async () => {
     open();
     await close();
     file.reopen();
@@ -118,7 +118,7 @@ describe('a log file', () => {
     expect(around).to.equal('late\n');
   });
 
-  it('keeps no more than some lines for a disk that hangs, and ends all the same', async () => {
+  it('buffers a bounded number of lines for a hanging disk, and still closes', async () => {
     // Nobody reads: to open a FIFO for writing waits for ever.
     await tool('mkfifo', path);
     open();

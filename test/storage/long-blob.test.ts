@@ -24,7 +24,7 @@ import { IngestFixture, withoutClones } from './ingest-fixture.js';
 /** More than one read, and more than one write. */
 const STEP = 2 * READ_CHUNK_BYTES;
 
-describe('a blob of several reads', () => {
+describe('a blob longer than one read', () => {
   const given = new IngestFixture();
 
   /** As long as is said, and no number of blocks, pages or steps but where it is said. */
@@ -53,7 +53,7 @@ describe('a blob of several reads', () => {
     });
   }
 
-  it('stores all of a blob whose writes are short', () => {
+  it('stores a complete blob when writes are short', () => {
     const disk: Disk = {
       ...withoutClones,
       write: (fd, from, offset, position) =>
@@ -64,7 +64,7 @@ describe('a blob of several reads', () => {
     expect(readFileSync(blob.destination).equals(readFileSync(given.file))).to.equal(true);
   });
 
-  it('is synced before it gets its name, and the directory after', () => {
+  it('syncs the blob before the rename, and the directory after it', () => {
     const verbs: string[] = [];
     ingest(
       blobOf(STEP + 1),
@@ -76,7 +76,7 @@ describe('a blob of several reads', () => {
     expect(verbs.slice(named)).to.include('sync');
   });
 
-  it('refuses a file that grows or shrinks while it is copied, after some of it is written', () => {
+  it('rejects a file that grows or shrinks during the copy', () => {
     for (const change of [
       () => appendFileSync(given.file, '!'),
       () => truncateSync(given.file, STEP + 1),
@@ -92,7 +92,7 @@ describe('a blob of several reads', () => {
     }
   });
 
-  it('leaves nothing behind, and no name, whatever fails, and the next try stores it', () => {
+  it('leaves no files and no name after any failure, and the next attempt stores it', () => {
     for (const way of ['auto', 'copy'] as const) {
       for (const code of ['EIO', 'ENOSPC']) sweep(way, code);
     }

@@ -1,4 +1,4 @@
-/** Calls that a server carried out and whose answer was lost; what is said then is not the truth. */
+/** Calls that a file server executed but whose response was lost, so that the returned error is wrong. */
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -16,7 +16,7 @@ function answers(call: Call, code: string, first: (...given: never[]) => void): 
   }) as never;
 }
 
-describe('an answer that was lost', () => {
+describe('a lost response of the file server', () => {
   let root: string;
   let from: string;
   let to: string;
@@ -34,21 +34,21 @@ describe('an answer that was lost', () => {
   });
 
   for (const code of ['ENOENT', 'ESTALE', 'EIO']) {
-    it(`does not make a rename that took place fail (${code})`, () => {
+    it(`does not turn a successful rename into a failure (${code})`, () => {
       answers('renameSync', code, original.renameSync);
       nodeDisk.rename(from, to);
       expect(fs.readFileSync(to, 'utf8')).to.equal('mine');
     });
   }
 
-  it('is told from a rename that did not take place', () => {
+  it('is distinguished from a rename that did not happen', () => {
     answers('renameSync', 'EIO', () => {});
     expect(() => nodeDisk.rename(from, to)).to.throw('EIO');
     fs.writeFileSync(to, 'another');
     expect(() => nodeDisk.rename(from, to)).to.throw('EIO');
   });
 
-  it('is told from one that lost: somebody else took the file, and another one lies there', () => {
+  it('is distinguished from a lost race: another process moved the file, and a new one exists', () => {
     answers('renameSync', 'ENOENT', () => {
       original.renameSync(from, join(root, 'taken'));
       fs.writeFileSync(to, 'another');
@@ -57,7 +57,7 @@ describe('an answer that was lost', () => {
     expect(() => nodeDisk.rename(join(root, 'never'), to)).to.throw('ENOENT');
   });
 
-  it('does not make a link or a symbolic link that was made fail, and another’s does', () => {
+  it('does not turn a successful link or symlink into a failure, unless another made it', () => {
     answers('linkSync', 'EEXIST', original.linkSync);
     nodeDisk.link(from, to);
     expect(fs.statSync(to).ino).to.equal(fs.statSync(from).ino);

@@ -7,7 +7,7 @@ ${NFS} rw,vers=4.2,hard,lookupcache=pos,addr=10.0.0.1
 51 22 0:45 / /srv/with\\040space rw master:3 - ceph mon:/ rw,name=me
 `;
 
-describe('the mount a path lies on', () => {
+describe('the mount of a path', () => {
   it('is the nearest above it', () => {
     expect(findMount(MOUNTS, '/srv/images/state')?.type).to.equal('nfs4');
     expect(findMount(MOUNTS, '/srv/images')?.type).to.equal('nfs4');
@@ -19,12 +19,12 @@ describe('the mount a path lies on', () => {
     expect(findMount('', '/')).to.equal(undefined);
   });
 
-  it('is the last of those that lie over one another', () => {
+  it('is the last of several mounts on the same directory', () => {
     const over = `${MOUNTS}60 50 0:50 / /srv/images rw - tmpfs tmpfs rw\n`;
     expect(findMount(over, '/srv/images/state')?.type).to.equal('tmpfs');
   });
 
-  it('remembers names only over NFS, unless it was told not to', () => {
+  it('caches names only over NFS, unless that is disabled', () => {
     const of = (options: string) => findMount(`${NFS} ${options}\n`, '/srv/images');
     const remembers = (options: string) => remembersNames(of(options) as never);
     expect(remembers('rw,hard')).to.equal(true);
@@ -34,7 +34,7 @@ describe('the mount a path lies on', () => {
     expect(remembersNames({ type: 'ceph', options: [] })).to.equal(false);
   });
 
-  it('is told by the kernel', () => {
+  it('is read from the kernel', () => {
     // It is there wherever this runs. In a chroot the root itself may be no mount, and nothing is told of it.
     expect(mountOf('/proc/self/fd')?.type).to.equal('proc');
     expect(mountOf('/nowhere/at/all')).to.equal(undefined);

@@ -33,7 +33,7 @@ describe('Owner', () => {
     removeTempDirs();
   });
 
-  it('has a mark of letters and digits, and a file of that name with its kernel in it', () => {
+  it('has an identifier of letters and digits, and a file of that name with its kernel id', () => {
     owner = new Owner(directory, { heartbeatMs: 60_000, kernel: true });
     expect(owner.token).to.match(/^[a-z0-9]+$/);
     expect(readdirSync(directory)).to.deep.equal([owner.token]);
@@ -41,7 +41,7 @@ describe('Owner', () => {
     expect(watch.tokens()).to.deep.equal([owner.token]);
   });
 
-  it('is alive until it is released, however long it is silent', function () {
+  it('is alive until it is released, even without renewals', function () {
     if (!hasKernelLocks) return this.skip();
     owner = new Owner(directory, { heartbeatMs: 60_000, kernel: true });
     expect(watch.isDead(owner.token)).to.equal(false);
@@ -53,7 +53,7 @@ describe('Owner', () => {
     expect(watch.isDead(token)).to.equal(true);
   });
 
-  it('renews its file for other hosts to see', async () => {
+  it('renews its file for other hosts', async () => {
     owner = new Owner(directory, { heartbeatMs: 5, kernel: true });
     const path = join(directory, owner.token);
     const { mtimeMs } = statSync(path);
@@ -72,7 +72,7 @@ describe('Owner', () => {
     expect(watch.isDead(token)).to.equal(true);
   });
 
-  it('of another host is dead when its file stood still for long, and not before', () => {
+  it('of another host is dead only when its file was unchanged for long', () => {
     writeFileSync(join(directory, 'p1xaa'), 'another-kernel\n');
     expect(watch.isDead('p1xaa')).to.equal(false);
     nowMs = SILENCE_MS - 1;
@@ -81,7 +81,7 @@ describe('Owner', () => {
     expect(watch.isDead('p1xaa')).to.equal(true);
   });
 
-  it('of another host lives on with every renewal, whatever time it writes', () => {
+  it('of another host stays alive with every renewal, whatever time it writes', () => {
     writeFileSync(join(directory, 'p1xaa'), 'another-kernel\n');
     for (const seconds of [1, 4_000_000_000, 2]) {
       utimesSync(join(directory, 'p1xaa'), seconds, seconds);
@@ -91,7 +91,7 @@ describe('Owner', () => {
     expect(watch.isDead('p1xaa')).to.equal(true);
   });
 
-  it('is judged by its silence where the kernel’s locks are not to be trusted', () => {
+  it('is judged by its renewals when kernel locks are unreliable', () => {
     owner = new Owner(directory, { heartbeatMs: 60_000, kernel: false });
     const options = { silenceMs: SILENCE_MS, monotonicMs: () => nowMs, kernel: false };
     const distrustful = new OwnerWatch(directory, options);
@@ -100,7 +100,7 @@ describe('Owner', () => {
     expect(distrustful.isDead(owner.token)).to.equal(true);
   });
 
-  it('is of no known kernel where nothing names it: then silence decides', () => {
+  it('without a kernel id is judged by its renewals', () => {
     const nothing = join(directory, '.none');
     expect(readBootId([nothing])).to.equal('unknown');
     writeFileSync(join(directory, 'p1xaa'), 'unknown\n');
@@ -109,7 +109,7 @@ describe('Owner', () => {
     expect(readBootId(['/nowhere', nothing])).to.contain('a1b2');
   });
 
-  it('is forgotten when its work is taken over', () => {
+  it('is removed when its work is taken over', () => {
     writeFileSync(join(directory, 'p1xaa'), 'another-kernel\n');
     watch.forget(['p1xaa', 'never-there']);
     expect(watch.tokens()).to.deep.equal([]);

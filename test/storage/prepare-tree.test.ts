@@ -10,7 +10,7 @@ import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 describe('preparing the tree', () => {
   after(removeTempDirs);
 
-  it('removes the probe of one that was killed long ago, and not that of one that looks now', () => {
+  it('removes a probe left by a process killed long ago, and keeps a recent one', () => {
     const root = tempDir();
     const roots = { published: join(root, 'published'), state: join(root, 'state') };
     const places = [join(roots.published, 'master'), join(roots.state, 'work')];
@@ -24,7 +24,7 @@ describe('preparing the tree', () => {
     for (const place of places) expect(readdirSync(place)).to.deep.equal(['.probe-now', 'app']);
   });
 
-  it('makes nothing where the marker of a mount is missing', () => {
+  it('creates nothing when the mount marker is missing', () => {
     const root = tempDir();
     const roots = { published: join(root, 'published'), state: join(root, 'state') };
     const markers = [join(root, 'mounted')];

@@ -79,7 +79,7 @@ describe('lockRepository', () => {
     await lock();
   });
 
-  it('says once to who waits that it is held for longer than the dead can hold it', async () => {
+  it('reports once to a waiter that the lock is held longer than a dead holder could', async () => {
     const first = await lock();
     let said = 0;
     const waiting = lockRepository(roots, ID, {
@@ -97,18 +97,18 @@ describe('lockRepository', () => {
     held.add(await waiting);
   });
 
-  it('leaves a note of who holds it, for people', async () => {
+  it('leaves a readable note about its holder', async () => {
     await lock();
     const note = readFileSync(lockHolderPath(roots, ID), 'utf8');
     expect(note).to.contain(`host ${hostname()} pid ${process.pid}`);
   });
 
-  it('is another for each repository', async () => {
+  it('is separate for each repository', async () => {
     await lock();
     await lock({}, parseRepositoryId('other'));
   });
 
-  it('is passed on, one by one, to all who wait', async () => {
+  it('is acquired by all waiters, one after the other', async () => {
     let inside = 0;
     let most = 0;
     const turns = Array.from({ length: 5 }, async () => {
@@ -122,7 +122,7 @@ describe('lockRepository', () => {
     expect(most).to.equal(1);
   });
 
-  it('ends the waiting when it is told to: lock.busy', async () => {
+  it('stops waiting on request: lock.busy', async () => {
     await lock();
     const stop = new AbortController();
     const waiting = refusalOf(lock({ waitMs: Number.POSITIVE_INFINITY, signal: stop.signal }));
@@ -130,7 +130,7 @@ describe('lockRepository', () => {
     expect((await waiting).code).to.equal('lock.busy');
   });
 
-  it('excludes another process, and is free at once when that is killed', async function () {
+  it('excludes another process, and is free at once when that process is killed', async function () {
     if (!hasKernelLocks) return this.skip();
     const holder = await startChild();
     expect((await refusalOf(lock())).code).to.equal('lock.busy');
@@ -141,7 +141,7 @@ describe('lockRepository', () => {
     await lock({ staleMs: 600_000 });
   });
 
-  it('is kept by a process that is stopped, however long', async function () {
+  it('is kept by a paused process, for any time', async function () {
     if (!hasKernelLocks) return this.skip();
     const holder = await startChild();
     holder.kill('SIGSTOP');
@@ -149,7 +149,7 @@ describe('lockRepository', () => {
     holder.kill('SIGCONT');
   });
 
-  it('respects the lock of another host, which holds only its directory', async () => {
+  it('respects the lock of another host, of which only the directory is visible', async () => {
     mkdirSync(sharedLockPath(roots, ID));
     expect((await refusalOf(lock({ staleMs: 600_000 }))).code).to.equal('lock.busy');
     rmdirSync(sharedLockPath(roots, ID));
@@ -157,7 +157,7 @@ describe('lockRepository', () => {
   });
 
   for (const seconds of [1, 4_000_000_000]) {
-    it(`is taken over after a silence that was watched, whatever time it has (${seconds})`, async () => {
+    it(`is taken over after an observed silence, whatever its file time (${seconds})`, async () => {
       const path = sharedLockPath(roots, ID);
       mkdirSync(path);
       utimesSync(path, seconds, seconds);
@@ -171,7 +171,7 @@ describe('lockRepository', () => {
     });
   }
 
-  it('of one that is known to be dead is free at once', async () => {
+  it('of a process known to be dead is free at once', async () => {
     const holder = { boot: 'another-kernel', owner: 'p2x2' };
     const { mkdir } = lockFileSystem.with(lockHolderPath(roots, ID), holder);
     mkdir(sharedLockPath(roots, ID), () => {});
@@ -181,7 +181,7 @@ describe('lockRepository', () => {
     await lock();
   });
 
-  it('says that it is lost when its directory is taken away, and can then be released', async () => {
+  it('reports its loss when its directory is removed, and can then be released', async () => {
     const taken = await lock();
     expect(Atomics.load(taken.lost, 0)).to.equal(0);
     rmdirSync(sharedLockPath(roots, ID));
@@ -190,7 +190,7 @@ describe('lockRepository', () => {
     await lock();
   });
 
-  it('does not take another’s lock away when it was lost', async () => {
+  it('does not remove another process’s lock after its own was lost', async () => {
     const taken = await lock();
     rmdirSync(sharedLockPath(roots, ID));
     await waitFor('the loss to be noticed', () => Atomics.load(taken.lost, 0) !== 0);
@@ -199,7 +199,7 @@ describe('lockRepository', () => {
     expect(existsSync(sharedLockPath(roots, ID))).to.equal(true);
   });
 
-  it('leaves nothing of itself that keeps others out', async () => {
+  it('leaves nothing behind that locks out other processes', async () => {
     await release(await lock());
     expect(existsSync(sharedLockPath(roots, ID))).to.equal(false);
   });

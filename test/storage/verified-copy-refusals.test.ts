@@ -18,7 +18,7 @@ import { IngestFixture, justBefore, TEXT, withoutClones } from './ingest-fixture
 describe('ingestBlob', () => {
   const given = new IngestFixture();
 
-  describe('refuses, and leaves nothing behind', () => {
+  describe('rejects, and leaves nothing behind', () => {
     const other = TEXT.replace('layer', 'LAYER');
     const cases: readonly [string, string, () => Disk | undefined][] = [
       ['digest.mismatch', 'other bytes', () => void writeFileSync(given.file, other)],
@@ -62,14 +62,14 @@ describe('ingestBlob', () => {
       }
     }
 
-    it('and does not touch the permissions of what it refused', () => {
+    it('and keeps the permissions of the rejected file', () => {
       writeFileSync(given.file, other);
       refusal(() => given.ingest());
       expect(statSync(given.file).mode & 0o7777).to.equal(0o644);
       expect(statSync(given.file).nlink).to.equal(1);
     });
 
-    it('on a full disk: the error is the disk’s and nothing is left', () => {
+    it('on a full disk: returns the disk error and leaves nothing behind', () => {
       const disk = interfereWith(withoutClones, (operation) => {
         if (operation.verb === 'write') throw systemError('ENOSPC', operation);
       });

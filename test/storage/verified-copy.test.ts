@@ -26,14 +26,14 @@ describe('ingestBlob', () => {
   const given = new IngestFixture();
 
   describe('links', () => {
-    it('a file that nobody else can write, and makes it read-only', () => {
+    it('a file that no other user can write, and makes it read-only', () => {
       expect(given.ingest()).to.equal('linked');
       expect(statSync(given.blob.destination).ino).to.equal(statSync(given.file).ino);
       expect(statSync(given.blob.destination).mode & 0o7777).to.equal(0o444);
       expect(existsSync(given.blob.temporary)).to.equal(false);
     });
 
-    it('a file whose bytes come in pieces (a network), and asks no further when it has all', () => {
+    it('a file read in pieces (a network), and stops reading when it is complete', () => {
       const asked: number[] = [];
       const read: Disk['read'] = (fd, into, length, position) => {
         asked.push(position);
@@ -44,7 +44,7 @@ describe('ingestBlob', () => {
       expect(asked).to.deep.equal([0, 7, 14]);
     });
 
-    it('and syncs the file before it gets its name, and the name after', () => {
+    it('and syncs the file before its rename, and the directory after it', () => {
       const verbs: string[] = [];
       const disk = interfereWith(withoutClones, ({ verb }) => verbs.push(verb));
       given.ingest({}, disk);
@@ -90,7 +90,7 @@ describe('ingestBlob', () => {
       });
     }
 
-    it('a file that really belongs to somebody else', function () {
+    it('a file that belongs to another user', function () {
       if (process.getuid?.() !== 0) return this.skip();
       chownSync(given.file, 1234, 1234);
       expect(given.ingest()).to.equal('copied');
@@ -98,7 +98,7 @@ describe('ingestBlob', () => {
     });
 
     for (const code of ['EXDEV', 'EPERM', 'EMLINK']) {
-      it(`where the filesystem refuses a link with ${code}`, () => {
+      it(`when the filesystem refuses a link with ${code}`, () => {
         const disk = interfereWith(withoutClones, (operation) => {
           if (operation.verb === 'link') throw systemError(code, operation);
         });
@@ -107,7 +107,7 @@ describe('ingestBlob', () => {
       });
     }
 
-    it('what it opened when another file is moved there before it links', () => {
+    it('the file it opened when another is moved in its place before the link', () => {
       const other = join(tempDir(), 'other');
       writeFileSync(other, 'swapped');
       const disk = justBefore('link', () => renameSync(other, given.file));
@@ -115,7 +115,7 @@ describe('ingestBlob', () => {
       expect(given.stored()).to.equal(TEXT);
     });
 
-    it('all of a blob that is longer than one read, with writes that are short', () => {
+    it('a complete blob longer than one read, with short writes', () => {
       const long = Buffer.alloc(2_500_000, 'abcdefg');
       writeFileSync(given.file, long);
       const disk: Disk = {
@@ -133,7 +133,7 @@ describe('ingestBlob', () => {
       expect(readFileSync(given.blob.destination).equals(long)).to.equal(true);
     });
 
-    it('a blob of no bytes, and one named by sha512', () => {
+    it('an empty blob, and one named by sha512', () => {
       writeFileSync(given.file, '');
       const digest = `sha512:${createHash('sha512').digest('hex')}` as Digest;
       expect(given.ingest({ digest, size: 0, ingest: 'copy' })).to.equal('copied');
@@ -141,7 +141,7 @@ describe('ingestBlob', () => {
     });
   });
 
-  describe('clones where the filesystem can', () => {
+  describe('clones if the filesystem supports it', () => {
     // A device number of its own, for a filesystem that cannot is remembered.
     const cloning = (clone: Disk['clone'], dev: number): Disk => ({
       ...nodeDisk,
@@ -149,14 +149,14 @@ describe('ingestBlob', () => {
       clone,
     });
 
-    it('and checks the bytes of the clone', () => {
+    it('and verifies the bytes of the clone', () => {
       const disk = cloning((from, to) => copyFileSync(from, to), 1_000_001);
       expect(given.ingest({ ingest: 'copy' }, disk)).to.equal('cloned');
       expect(given.stored()).to.equal(TEXT);
       expect(statSync(given.blob.destination).mode & 0o7777).to.equal(0o444);
     });
 
-    it('and needs no right to write a clone, which may be read-only as what it came from', () => {
+    it('and needs no write permission on the clone, which may be read-only like its source', () => {
       const modes: string[] = [];
       const disk: Disk = {
         ...cloning((from, to) => copyFileSync(from, to), 1_000_004),
@@ -169,7 +169,7 @@ describe('ingestBlob', () => {
       expect(modes).not.to.include('update');
     });
 
-    it('and refuses a clone that caught the file while it was changed', () => {
+    it('and rejects a clone taken while the file was being changed', () => {
       const other = TEXT.replace('bytes', 'BYTES');
       const disk = cloning((_from, to) => writeFileSync(to, other), 1_000_002);
       expect(refusal(() => given.ingest({ ingest: 'copy' }, disk)).code).to.equal(
@@ -178,7 +178,7 @@ describe('ingestBlob', () => {
       expect(existsSync(given.blob.temporary)).to.equal(false);
     });
 
-    it('and asks a filesystem that cannot only once', () => {
+    it('and tries an unsupported clone only once', () => {
       let asked = 0;
       const refuse = (): never => {
         asked++;
@@ -192,15 +192,15 @@ describe('ingestBlob', () => {
     });
   });
 
-  describe('what the store has already', () => {
-    it('is left as it is, once the drop has proved that it holds the bytes', () => {
+  describe('a blob already in the store', () => {
+    it('is kept once the drop has proved that it holds the bytes', () => {
       given.store(TEXT);
       const { ino } = statSync(given.blob.destination);
       expect(given.ingest()).to.equal('present');
       expect(statSync(given.blob.destination).ino).to.equal(ino);
     });
 
-    it('is marked as used again, for the sweep goes by the change time', async () => {
+    it('is marked as used again, as the sweep uses the change time', async () => {
       given.store(TEXT);
       const { ctimeMs } = statSync(given.blob.destination);
       await waitFor('a newer change time', () => {
@@ -209,7 +209,7 @@ describe('ingestBlob', () => {
       });
     });
 
-    it('is not given to a drop that names its digest and carries other bytes (I8)', () => {
+    it('is not used for a drop that names its digest and has other bytes (I8)', () => {
       given.store(TEXT);
       writeFileSync(given.file, TEXT.toUpperCase());
       const { code, details } = refusal(() => given.ingest());
@@ -225,7 +225,7 @@ describe('ingestBlob', () => {
     });
   });
 
-  it('writes over what an earlier attempt left under its temporary name', () => {
+  it('overwrites temporary files left by an earlier attempt', () => {
     writeFileSync(given.blob.temporary, 'left behind');
     expect(given.ingest({ ingest: 'copy' })).to.equal('copied');
     expect(given.stored()).to.equal(TEXT);

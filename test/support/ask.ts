@@ -1,4 +1,4 @@
-/** HTTP requests as they are given: no path is made nice, no header added, no redirect followed. */
+/** HTTP requests sent literally: no path normalisation, no added headers, no redirects followed. */
 import { type Agent, type IncomingHttpHeaders, request as overTcp } from 'node:http';
 import { request as overTls } from 'node:https';
 

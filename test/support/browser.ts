@@ -1,4 +1,4 @@
-/** A real browser without a window. What it complains of, and whom else it asks, is remembered. */
+/** A real headless browser. Its errors and its requests to other hosts are recorded. */
 
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { crash } from '#src/crash.js';

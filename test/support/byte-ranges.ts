@@ -1,4 +1,4 @@
-/** Reads a multipart/byteranges body (RFC 9110, 14.6) to the letter. */
+/** Parses a multipart/byteranges body (RFC 9110, 14.6) strictly. */
 import type { Reply } from './ask.js';
 
 export interface ReceivedPart {

@@ -1,4 +1,4 @@
-/** Self-signed certificates for 127.0.0.1, made by openssl; no test holds a key of its own. */
+/** Self-signed certificates for 127.0.0.1, created by openssl; no test contains a key. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tool } from './tools.js';

@@ -1,4 +1,4 @@
-/** Mocha's spec reporter; for the end of the CI's output also the counts, and what failed and why. */
+/** Mocha's spec reporter, which also prints the counts and all failures at the end of the CI output. */
 import { writeFileSync } from 'node:fs';
 import Mocha from 'mocha';
 

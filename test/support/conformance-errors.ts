@@ -1,4 +1,4 @@
-/** Conformance: errors, and what a registry that is only read answers to writes. */
+/** Conformance: errors, and the responses of a read-only registry to writes. */
 import { expect } from 'chai';
 import type { Reply } from './ask.js';
 import { ABSENT, ABSENT_PATHS, blob, manifest } from './conformance-pull.js';

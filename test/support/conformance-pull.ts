@@ -1,4 +1,4 @@
-/** Conformance: the base, pulling manifests and blobs, and asking for their existence. */
+/** Conformance: the base endpoint, pulling manifests and blobs, and existence checks. */
 import { expect } from 'chai';
 import { readByteRanges } from './byte-ranges.js';
 import type { Requirement } from './conformance-requests.js';

@@ -1,5 +1,5 @@
 /**
- * The one table of what distribution-spec v1.1 demands of pulls and content discovery, as requests.
+ * The single table of distribution-spec v1.1 requirements for pulls and content discovery, as requests.
  * docs/registry.md has a row for each, in words; a test compares ids, endpoints and levels.
  */
 import { type Asked, ask, type Reply } from './ask.js';

@@ -1,4 +1,4 @@
-/** The images that the conformance requests are about, and how they come into a registry. */
+/** The images used by the conformance requests, and how they are put into a registry. */
 import { createHash } from 'node:crypto';
 import { layerBytes, sha256, TestContent, type TestDescriptor } from './make-image.js';
 import type { TestRegistry } from './test-registry.js';

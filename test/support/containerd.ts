@@ -1,4 +1,4 @@
-/** Debian's containerd, without what Kubernetes wants of it, in a directory of its own. */
+/** Debian's containerd in its own directory, without the Kubernetes parts. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';

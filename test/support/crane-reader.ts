@@ -1,7 +1,7 @@
 /**
  * A small reader that follows Crane's published rules (crane/data.py and crane/views/v2.py of pulp/crane,
  * 3.0 to 3.3): load every *.json below the data directory, following links; answer a manifest request
- * with a redirect, choosing by what the client accepts and by the lists of the redirect file.
+ * with a redirect, depending on the Accept header and the lists of the redirect file.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,7 @@
 /**
- * A small stand-in for Crane, by its published rules (pulp/crane, 3.0 to 3.3): it loads the redirect
- * files, looks again when a directory's time has grown, and answers every pull with a redirect.
+ * A small stand-in for Crane, following its published rules (pulp/crane, 3.0 to 3.3): it loads the
+ * redirect files, reloads them when a directory's time has increased, and answers every pull with a
+ * redirect.
  */
 import { once } from 'node:events';
 import { readdirSync, statSync } from 'node:fs';

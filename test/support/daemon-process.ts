@@ -1,4 +1,4 @@
-/** The built daemon as a process of its own, as an operator runs it. */
+/** The built daemon as a separate process, as an operator runs it. */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';

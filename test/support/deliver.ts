@@ -1,4 +1,4 @@
-/** One drop's whole way, step by step and in order, so that its k-th disk operation is always the same. */
+/** Delivers one drop step by step and in order, so that its k-th disk operation is always the same. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';

@@ -1,6 +1,6 @@
 /**
- * Docker's engine in a directory of its own, without a network for containers: it pulls, and runs
- * nothing. It takes plain HTTP from 127.0.0.1 without being told to.
+ * Docker's engine in its own directory, without a container network: it pulls images and runs nothing. It
+ * accepts plain HTTP from 127.0.0.1 by default.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

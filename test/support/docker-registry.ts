@@ -1,4 +1,4 @@
-/** Debian's docker-registry (distribution 2.8) as a second opinion: any port, nothing kept. */
+/** Debian's docker-registry (distribution 2.8) for comparison: on any port, without persistent data. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** Many clients at one time, quick or slow; and what they cost the daemon, as the kernel tells it. */
+/** Many concurrent clients, fast or slow, and their cost to the daemon as the kernel reports it. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 

@@ -1,4 +1,4 @@
-/** Paths of drops by chance: legal ones in every spelling, and any at all. */
+/** Random paths of drops: valid ones in every spelling, and arbitrary ones. */
 
 type Random = () => number;
 

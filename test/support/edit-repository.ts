@@ -1,4 +1,4 @@
-/** Changes by hand of the published tree, for tests that open services. */
+/** Manual changes of the published tree, for tests that open services. */
 import type { Services } from '#src/daemon/services.js';
 import { parseRepositoryName } from '#src/image/names.js';
 import type { PublishResult, TargetChange } from '#src/publisher/target.js';

@@ -1,6 +1,6 @@
 /**
- * Pulls as the Docker engine does, request for request (docker/distribution, registry/client; moby,
- * distribution/pull_v2.go): HEAD by tag, GET where that tells no digest, then everything by digest, with
+ * Pulls like the Docker engine, request for request (docker/distribution, registry/client; moby,
+ * distribution/pull_v2.go): HEAD by tag, GET if that returns no digest, then everything by digest, with
  * the same Accept headers each time and after each redirect.
  */
 import { ask, type Reply } from './ask.js';

@@ -1,4 +1,4 @@
-/** What the daemon would tell the page, said by a test. */
+/** The messages of a daemon to the page, set by a test. */
 import type { DaemonView, KnownDrop, KnownFlip } from '#src/web/daemon-view.js';
 
 export class FakeDaemon implements DaemonView {

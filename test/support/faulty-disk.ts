@@ -1,4 +1,4 @@
-/** A disk whose k-th operation fails, or ends the process, or is slow. */
+/** A disk whose k-th operation fails, ends the process, or is slow. */
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { plainPath } from './plain-path.js';
 

@@ -1,7 +1,7 @@
 /**
- * Places that every user of the machine can enter, whoever cloned this and where: for tests in which another
- * user runs the program, or reads what was published. Root's home, a private TMPDIR and a Node below either
- * are closed to others.
+ * Places that every user of the machine can enter, wherever this repository was cloned: for tests in
+ * which another user runs the program, or reads published files. Root's home, a private TMPDIR and a Node
+ * installation below either are closed to others.
  */
 import {
   accessSync,

@@ -1,4 +1,4 @@
-/** Snapshots as older versions wrote them: what they say of a manifest is not what its bytes say. */
+/** Snapshots as older versions wrote them: their record of a manifest differs from its bytes. */
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Digest } from '#src/image/digest.js';
 import { parseSnapshot, serialiseSnapshot } from '#src/repository/snapshot-file.js';

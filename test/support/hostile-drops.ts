@@ -1,7 +1,7 @@
 /**
- * Drops of somebody who wants one digest to mean two things: documents that can be read in two ways,
- * announced as what they are and as what they are not, with tags and without, whole and thin. They are
- * made of few layers, so that they meet.
+ * Drops of an attacker that tries to give one digest two meanings: documents that can be read in two
+ * ways, announced with right and wrong types, with and without tags, complete and thin. They share a few
+ * layers, so that they collide.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ export interface HostileDocument {
   /** What it is named in a drop, whatever its bytes hash to. */
   readonly digest: string;
   readonly bytes: Buffer;
-  /** What it is announced as by whoever tells the truth. */
+  /** Its announced type in an honest drop. */
   readonly type: string;
 }
 

@@ -1,4 +1,4 @@
-/** What a store of objects must do for us, as tests that any store can be put to. */
+/** The requirements for an object store, as tests that run on any store. */
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import type { ObjectStore } from '#src/targets/object-store/object-store.js';
@@ -8,7 +8,7 @@ const bytes = (text: string) => Buffer.from(text);
 
 /** Of every store, whatever it is. */
 export function itIsAStore(open: () => ObjectStore): void {
-  it('gives back what was put, with what it says of itself', async () => {
+  it('returns an object as it was put, with its metadata', async () => {
     const attributes = { ...TEXT, contentEncoding: 'gzip' as const, metadata: { digest: 'a:b' } };
     expect(await open().put('a b/ü+%2F', gzipSync('text'), attributes)).to.include({
       status: 'done',
@@ -24,7 +24,7 @@ export function itIsAStore(open: () => ObjectStore): void {
     expect(await open().head('a b/ü+%2F')).to.deep.include({ etag: found.etag });
   });
 
-  it('knows what is not there', async () => {
+  it('reports a missing object', async () => {
     expect(await open().get('nowhere')).to.equal(undefined);
     expect(await open().head('nowhere')).to.equal(undefined);
     expect(await open().open('nowhere')).to.equal(undefined);
@@ -32,20 +32,20 @@ export function itIsAStore(open: () => ObjectStore): void {
     await open().remove(['nowhere']);
   });
 
-  it('puts what must be absent once', async () => {
+  it('creates an object only once with a must-not-exist condition', async () => {
     const put = (text: string) => open().put('once', bytes(text), TEXT, { absent: true });
     const results = await Promise.all(['1', '2', '3', '4', '5'].map(put));
     expect(results.filter(({ status }) => status === 'done')).to.have.length(1);
   });
 
-  it('gives ranges', async () => {
+  it('returns ranges', async () => {
     await open().put('ranged', bytes('0123456789'), TEXT);
     const { body, size } = (await open().open('ranged', { start: 2, end: 4 })) ?? {};
     expect(size).to.equal(3);
     expect(String(Buffer.concat(await (body?.toArray() ?? [])))).to.equal('234');
   });
 
-  it('puts large ones in parts', async () => {
+  it('uploads large objects in parts', async () => {
     const part = Buffer.alloc(5 * 1024 * 1024, 7);
     const upload = await open().beginUpload('large', TEXT);
     const etags = [
@@ -64,7 +64,7 @@ export function itIsAStore(open: () => ObjectStore): void {
     expect(await open().head('left')).to.equal(undefined);
   });
 
-  it('lists and removes', async () => {
+  it('lists and deletes', async () => {
     const keys = ['l/1', 'l/2', 'l/d/3', 'l/d/4', 'l/e/5'];
     await Promise.all(keys.map((key) => open().put(key, bytes(key), TEXT)));
     const list = async (directories: boolean) => {
@@ -80,7 +80,7 @@ export function itIsAStore(open: () => ObjectStore): void {
     expect(await list(false)).to.deep.equal(['l/1']);
   });
 
-  it('makes an object new without its bytes', async () => {
+  it('renews an object without sending its bytes', async () => {
     await open().put('old', bytes('old'), TEXT);
     const attributes = { ...TEXT, metadata: { kept: 'yes' } };
     expect(await open().touch('old', attributes)).to.equal(true);
@@ -89,7 +89,7 @@ export function itIsAStore(open: () => ObjectStore): void {
     expect(facts?.size).to.equal(3);
   });
 
-  it('lets anybody read with a signed URL', async () => {
+  it('allows anonymous reads with a signed URL', async () => {
     await open().put('signed', bytes('text'), TEXT);
     const response = await fetch(await open().presign('signed', 60));
     expect(await response.text()).to.equal('text');

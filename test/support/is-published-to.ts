@@ -1,4 +1,4 @@
-/** What publishing to a store of objects promises, as tests that any store can be put to. */
+/** The promises of publishing to an object store, as tests that run on any store. */
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { cleanStore } from '#src/targets/object-store/clean-store.js';
@@ -22,14 +22,14 @@ export function itPublishes(
     publisher = await new StorePublisher(open()).prepare();
   });
 
-  it('is found fit', async () => {
+  it('passes the probe', async () => {
     await probeStore(publisher.context, 'nonce');
     const keys: string[] = [];
     for await (const { objects } of open().list('')) keys.push(...objects.map(({ key }) => key));
     expect(keys).to.deep.equal([]);
   });
 
-  it('changes nothing for what is there', async () => {
+  it('changes nothing for a drop that is already published', async () => {
     const options = { layers: ['same'] };
     await publisher.publish(await publisher.stage('1', options));
     const before = (await look()).pointer;
@@ -38,7 +38,7 @@ export function itPublishes(
     expect((await look()).pointer).to.deep.equal(before);
   });
 
-  it('knows a drop whose flip is done, whatever came since', async () => {
+  it('recognises a drop that was already flipped, whatever was published since', async () => {
     const drop = await publisher.stage('1');
     await publisher.publish(drop);
     const first = (await look()).pointer?.snapshot;
@@ -49,7 +49,7 @@ export function itPublishes(
     expect((await look()).tags).to.deep.equal(['2']);
   });
 
-  it('refuses what the settings forbid, and publishes the rest', async () => {
+  it('rejects drops that the settings forbid, and publishes the others', async () => {
     await publisher.publish(await publisher.stage('v1'));
     publisher.policy = { ...APP, immutableTags: ['v*'] };
     const moved = await publisher.stage('v1', { layers: ['moved'] });
@@ -58,7 +58,7 @@ export function itPublishes(
     expect((await look()).tags).to.deep.equal(['2', 'v1']);
   });
 
-  it('replaces, and carries on what was there', async () => {
+  it('replaces content, and keeps the previous content for grace', async () => {
     await publisher.publish(await publisher.stage('1'));
     publisher.policy = { ...APP, mode: 'replace' };
     await publisher.publish(await publisher.stage('2'));
@@ -66,7 +66,7 @@ export function itPublishes(
     expect((await look()).state?.carried.size).to.be.greaterThan(0);
   });
 
-  it('merges what two publishers bring at once', async () => {
+  it('merges concurrent drops of two publishers', async () => {
     const other = await new StorePublisher(open()).prepare();
     for (let round = 0; round < 5; round++) {
       const drops = [await publisher.stage(`a${round}`), await other.stage(`b${round}`)] as const;
@@ -80,7 +80,7 @@ export function itPublishes(
       .and.have.length(10);
   });
 
-  it('grows whatever its clock says', async () => {
+  it('increases snapshot names whatever its clock says', async () => {
     await publisher.publish(await publisher.stage('1'));
     const slow = new StorePublisher(open(), { nowMs: () => Date.now() - 86_400_000 });
     await (await slow.prepare()).publish(await slow.stage('2'));
@@ -112,7 +112,7 @@ export function itPublishes(
     expect(error.code).to.equal('tag.unknown');
   });
 
-  it('shows a reader old or new at each request of a publish', async () => {
+  it('shows a reader old or new state at each request of a publish', async () => {
     await publisher.publish(await publisher.stage('1'));
     const seen = new Set<string>();
     const watched = beforeEachCall(open(), async () => {
@@ -124,7 +124,7 @@ export function itPublishes(
   });
 
   if (!slow) return;
-  it('sends large blobs in parts, and each once', async () => {
+  it('uploads large blobs in parts, each part once', async () => {
     const large = randomBytes(4.5 * 1024 * 1024).toString('hex');
     const drop = await publisher.stage('1', { layers: [large] });
     await publisher.publish(drop);
@@ -134,7 +134,7 @@ export function itPublishes(
     for await (const page of open().listUploads()) expect(page).to.deep.equal([]);
   });
 
-  it('is cleaned of what nothing needs', async function () {
+  it('is cleaned of unused content', async function () {
     this.timeout(30_000);
     publisher.policy = { ...APP, mode: 'replace', keep: 1, graceMs: 0 };
     const rules = { policyOf: () => publisher.policy, graceMs: 0, dryRun: false };

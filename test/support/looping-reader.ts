@@ -1,4 +1,4 @@
-/** A reader that never stops looking while something else happens. */
+/** A reader that reads continuously while other things happen. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { readRepository } from './outside-reader.js';
 

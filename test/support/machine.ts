@@ -1,4 +1,4 @@
-/** A minimal Debian that is booted in a container by systemd-nspawn, with a network of its own. */
+/** A minimal Debian that systemd-nspawn boots in a container with its own network. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -48,7 +48,7 @@ export class Machine {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     const machine = new Machine(directory, child);
-    // Before that, systemctl finds nobody to talk to.
+    // Before that, systemctl cannot connect.
     const isUp = async () =>
       machine.init() !== '' &&
       /^(running|degraded)$/m.test(await machine.try('systemctl', 'is-system-running'));

@@ -1,4 +1,4 @@
-/** Images built in code: every test shows its own world in a few lines. */
+/** Images built in code: every test defines its content in a few lines. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Tars built in code, the hostile ones as well. */
+/** Tars built in code, including hostile ones. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -1,6 +1,6 @@
 /**
- * A store of objects in this process, as far as reading goes: it counts what it is asked, and can be
- * away, slow, or lose the end of what it sends. The S3 double is for what S3 itself does.
+ * A read-only object store in this process: it counts requests, and can be down, slow, or truncate
+ * responses. The S3 double covers the behaviour of S3 itself.
  */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -82,7 +82,7 @@ export class MemoryStore implements ReadableStore {
     await this.#find('list', prefix);
     const below = [...this.objects.keys()].filter((key) => key.startsWith(prefix)).sort();
     const names = new Set(below.map((key) => key.slice(prefix.length).split('/')[0] ?? ''));
-    // Two pages, so that whoever reads only the first is found out.
+    // Two pages, to detect code that reads only the first.
     const all = [...names];
     const half = Math.ceil(all.length / 2);
     for (const page of [all.slice(0, half), all.slice(half)]) {

@@ -1,25 +1,26 @@
 /**
- * A target that keeps repositories in memory: what a new kind of target has to be. It passes the same
- * conformance suite as the directory and the object store, and the publisher's own tests use it.
+ * A target that keeps repositories in memory: a minimal example of a new kind of target. It passes the
+ * same conformance suite as the directory and the object store, and the publisher's own tests use it.
  */
-import { DropdockError, faultOf, fromPlainError } from '#src/errors.js';
+import { DropdockError, fromPlainError } from '#src/errors.js';
 import type { RepositoryId } from '#src/image/names.js';
-import type {
-  CleanResult,
-  CurrentSnapshot,
-  DropOutcome,
-  Fetching,
-  HistoryEntry,
-  NeededContent,
-  PublishResult,
-  RepairResult,
-  RepositoryPolicy,
-  StagedDrop,
-  StartResult,
-  Target,
-  TargetChange,
-  TargetOverview,
-  VerifyReport,
+import {
+  type CleanResult,
+  type CurrentSnapshot,
+  type DropOutcome,
+  type Fetching,
+  type HistoryEntry,
+  type NeededContent,
+  outcomeOfMerge,
+  type PublishResult,
+  type RepairResult,
+  type RepositoryPolicy,
+  type StagedDrop,
+  type StartResult,
+  type Target,
+  type TargetChange,
+  type TargetOverview,
+  type VerifyReport,
 } from '#src/publisher/target.js';
 import type { ClockReading } from '#src/repository/elapsed.js';
 import { expiredUpTo, flipAges } from '#src/repository/grace.js';
@@ -279,7 +280,7 @@ function withoutPublished(
 function outcomesOf(
   change: TargetChange,
   before: ReadonlyMap<StagedDrop, Flip>,
-  { outcomes, next }: Plan,
+  { outcomes }: Plan,
   snapshot: Timestamp | null,
   base: Timestamp | null,
 ): DropOutcome[] {
@@ -292,12 +293,6 @@ function outcomesOf(
     if (flip) {
       return { status: 'published', snapshot: flip.snapshot, base: null, moves: [], ...of };
     }
-    const outcome = merged.shift();
-    if (!outcome?.ok) {
-      const error = outcome ? fromPlainError(outcome.error) : new Error('no outcome');
-      return { status: faultOf(error) === 'system' ? 'retry' : 'rejected', error };
-    }
-    const status = next === undefined ? 'unchanged' : 'published';
-    return { status, snapshot: snapshot ?? base, base, moves: outcome.moves, ...of };
+    return outcomeOfMerge(drop, merged.shift(), { snapshot, base, leftOut: [] });
   });
 }

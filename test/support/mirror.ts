@@ -1,4 +1,4 @@
-/** What a tree in a directory publishes, put into a store of objects as a publisher would. */
+/** Copies the published content of a directory tree into an object store as a publisher would. */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { manifestKind } from '#src/image/media-types.js';

@@ -1,4 +1,4 @@
-/** Who makes a moving tree move: publishes into the directory, or to an object store. */
+/** Changes a moving tree: publishes into the directory, or to an object store. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onceContext } from '#src/daemon/daemon.js';

@@ -1,7 +1,7 @@
 /**
- * A published tree in which everything moves: tags, types from image to index and back, tags that
- * come and go, repositories that are removed and come again. It knows what each tag was and when, so
- * that an answer can be judged: was this the truth at some instant of the request?
+ * A published tree that changes constantly: tags, types from image to index and back, tags that are added
+ * and removed, repositories that are removed and restored. It records the value of each tag over time, so
+ * that a test can check whether a response was correct at some instant of the request.
  */
 import type { Digest } from '#src/image/digest.js';
 import { prepareInbox } from '#src/inbox/claim.js';
@@ -40,7 +40,7 @@ export class MovingTree {
     },
   ): Promise<MovingTree> {
     const yaml = options.yaml ?? 'retention: {keep: 1, grace: 10m}\n';
-    // Real threads: whoever pulls in this process must not wait for the publisher.
+    // Real threads: pulls in this process must not wait for the publisher.
     const services = await testServices(root, { yaml });
     await services.run(prepareInbox, { inbox: services.inbox });
     const hands = options.hands?.(services) ?? directoryHands(root, services);

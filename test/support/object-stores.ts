@@ -1,4 +1,4 @@
-/** The stores that what is said of object stores is tried with. */
+/** The stores on which the object store tests run. */
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
  * Sees only what a consumer sees: follows web/<id> and app/<id>.json, reads everything they lead to,
- * checks every digest. What is not one complete snapshot is a violation, and throws.
+ * checks every digest. Throws on anything but one complete snapshot.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** Files of passwords as `htpasswd -B` writes them, quickly: bcrypt's least cost. */
+/** Password files as `htpasswd -B` writes them, with the minimum cost of bcrypt for speed. */
 import { renameSync, writeFileSync } from 'node:fs';
 import { hashSync } from 'bcryptjs';
 

@@ -1,4 +1,4 @@
-/** What is reached through an open directory, by the name that directory has just now. */
+/** The path of an entry in an open directory, using the current name of that directory. */
 import { readlinkSync } from 'node:fs';
 
 export function plainPath(path: string): string {

@@ -1,4 +1,4 @@
-/** Changes of files that were published or stored: they are read-only, also to their owner who is not root. */
+/** Changes published or stored files, which are read-only, also for an owner that is not root. */
 import { chmodSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 
 /** Its mode stays as it was. */

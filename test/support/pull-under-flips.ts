@@ -1,6 +1,6 @@
 /**
- * Clients that pull in parallel, in full and without pause, while a tree moves; afterwards every
- * answer is judged. What each way of serving is asked is the same.
+ * Clients that pull in parallel, completely and continuously, while a tree changes; afterwards every
+ * response is checked. Each way of serving gets the same requests.
  */
 import type { MovingTree } from './moving-tree.js';
 import { type Pulled, pull } from './puller.js';

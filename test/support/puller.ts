@@ -1,6 +1,6 @@
 /**
- * Pulls as clients do, over HTTP: a tag, what it leads to, every blob, each checked against its
- * digest. Follows redirects. Whatever is wrong is an error that says which request it was.
+ * Pulls as clients do, over HTTP: a tag, what it leads to, every blob, each checked against its digest.
+ * Follows redirects. Every error names the request that failed.
  */
 import { sha256 } from './make-image.js';
 

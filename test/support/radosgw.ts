@@ -1,7 +1,7 @@
 /**
- * The real thing: Ceph's RADOS Gateway over a cluster of one monitor and one disk in memory, all on
- * loopback, started in about two seconds and gone with this process. Packages of Debian:
- * ceph-mon, ceph-osd, radosgw, ceph-common.
+ * Ceph's real RADOS Gateway on a cluster of one monitor and one disk in memory, all on loopback, started
+ * in about two seconds and stopped with this process. Packages of Debian: ceph-mon, ceph-osd, radosgw,
+ * ceph-common.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -128,7 +128,7 @@ export class Gateway {
     await tool('ceph-osd', '-c', conf, '-i', '0', '--mkfs', '--osd-uuid', disk);
     this.#launch('ceph-osd', '-c', conf, '-i', '0', '-f');
     await waitFor('the disk', async () => (await ceph('osd', 'stat')).includes('1 up'), START_MS);
-    // Before the gateway: whoever comes first makes the pools.
+    // Before the gateway: the first process to start creates the pools.
     const user = ['--uid=test', '--display-name=test', `--access-key=${KEYS.id}`];
     await tool('radosgw-admin', '-c', conf, 'user', 'create', ...user, `--secret=${KEYS.secret}`);
     this.#launch('radosgw', '-c', conf, '-n', 'client.rgw', '-f');
@@ -190,7 +190,7 @@ rgw enable usage log = false
   }
 }
 
-/** Free a moment ago; nobody else asks for it on purpose. */
+/** Free a moment ago; no other process requests it on purpose. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

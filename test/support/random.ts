@@ -1,4 +1,4 @@
-/** Randomness whose seed is known, so that a run can be had again. */
+/** Random numbers with a known seed, so that a run can be repeated. */
 
 /** mulberry32: small, and the same everywhere. @returns numbers from 0 to below 1 */
 export function makeRandom(seed: number): () => number {

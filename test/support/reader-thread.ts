@@ -1,4 +1,4 @@
-/** A reader on a thread of its own: it looks without pause until it is told to stop. */
+/** A reader on its own thread: it reads continuously until it is stopped. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { crash } from '#src/crash.js';
 import { startReader } from './looping-reader.js';

@@ -1,4 +1,4 @@
-/** Somebody who is posted to: a real HTTP server that answers as a test wants it to. */
+/** A receiver of notifications: a real HTTP server that answers as a test configures it. */
 import { once } from 'node:events';
 import {
   createServer,

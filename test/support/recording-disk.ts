@@ -1,4 +1,7 @@
-/** Notes what was done to which path, in order: descriptors are named by the path they were opened at. */
+/**
+ * Records disk operations and their paths, in order: descriptors are named by the path they were opened
+ * at.
+ */
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { plainPath } from './plain-path.js';
 

@@ -1,4 +1,4 @@
-/** What a step refuses, as a value, so that a test can look at its code and its details. */
+/** Returns the error of a rejected step, so that a test can check its code and details. */
 import { DropdockError } from '#src/errors.js';
 
 /** @throws when nothing was refused, or something else went wrong */

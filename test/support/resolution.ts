@@ -1,6 +1,6 @@
 /**
- * All that a tag resolves to, byte for byte, as a client finds it that follows what it reads: every form
- * of the manifest, what indexes list, every blob. It knows what is served and nothing of dropdock.
+ * Resolves a tag completely, byte for byte, as a client does: every form of the manifest, the entries of
+ * indexes, every blob. It uses only what is served and has no knowledge of dropdock.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** What a process and a filesystem hold at one moment, in the kernel's own numbers. */
+/** The resources that a process and a filesystem hold at one moment, as the kernel counts them. */
 import { readdirSync, readFileSync, statfsSync } from 'node:fs';
 
 export interface Resources {

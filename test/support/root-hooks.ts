@@ -1,6 +1,6 @@
 /**
- * For every test file: an error nobody caught, or a warning of Node, fails the run (mocha alone
- * passes with exit code 0 after an unhandled rejection, measured).
+ * For every test file: an uncaught error, or a Node warning, fails the run (mocha alone passes with exit
+ * code 0 after an unhandled rejection, measured).
  */
 process.on('unhandledRejection', (error) => {
   throw error;

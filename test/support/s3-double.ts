@@ -1,7 +1,7 @@
 /**
- * A small S3 in memory, with the semantics AWS documents for conditional writes, or the quirks of
- * Ceph's gateway, and whatever trouble a test asks for. It counts requests, checks Content-MD5, and
- * believes every signature.
+ * A small S3 in memory, with the semantics AWS documents for conditional writes, or the quirks of Ceph's
+ * gateway, and configurable failures. It counts requests, checks Content-MD5, and accepts every
+ * signature.
  */
 
 import { createHash } from 'node:crypto';

@@ -1,4 +1,4 @@
-/** Docker schema 1, as registries served it before 2016, signed or not, and signed wrongly. */
+/** Docker schema 1, as registries served it before 2016: signed, unsigned, and signed incorrectly. */
 
 export interface Schema1 {
   /** The manifest as it is stored and served. */

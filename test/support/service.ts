@@ -1,4 +1,4 @@
-/** The program's parts without its process: settings for tests, a disk of the test's choice. */
+/** The parts of the program without its process: settings for tests, and a disk chosen by the test. */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Daemon, startDaemon } from '#src/daemon/daemon.js';

@@ -1,4 +1,4 @@
-/** A publisher of its own: publishes its drops one after the other, and says which it has. */
+/** A publisher in a separate process: it publishes its drops one after the other, and reports each. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { faultOf } from '#src/errors.js';
 import { openStore } from '#src/targets/object-store/s3-store.js';

@@ -1,4 +1,4 @@
-/** A publisher on an object store, with a content store of its own, without threads. */
+/** A publisher on an object store, with its own content store, without threads. */
 
 import { join } from 'node:path';
 import { parseRepositoryName, type Tag } from '#src/image/names.js';

@@ -1,7 +1,7 @@
 /**
- * Several publishers in processes of their own merge into one repository of a store, are killed at
- * any moment and started again, while requests fail. No tag is lost, no drop is published twice, and
- * names of snapshots only grow.
+ * Several publishers in separate processes merge into one repository of a store, are killed at any moment
+ * and restarted, while requests fail. No tag is lost, no drop is published twice, and snapshot names only
+ * increase.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -97,7 +97,7 @@ async function publishAll(
   ended: AbortSignal,
 ): Promise<void> {
   let left = task.drops;
-  // On a machine that is slow enough nobody lives long enough: who has published nothing lives longer.
+  // On a very slow machine no process lives long enough: one that has published nothing lives longer.
   let fruitless = 0;
   while (left.length > 0 && !ended.aborted) {
     const child: ChildProcess = fork(CHILD, [JSON.stringify({ ...task, drops: left })]);

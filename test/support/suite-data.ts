@@ -1,6 +1,6 @@
 /**
  * The data that the OCI conformance suite pushes before it pulls (distribution-spec, conformance/run.go,
- * GenerateData), built here and dropped instead. The names are the suite's.
+ * GenerateData), built here and dropped instead. The names are those of the suite.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** What every kind of target promises (src/publisher/target.ts), as tests. */
+/** The requirements for every kind of target (src/publisher/target.ts), as tests. */
 import { expect } from 'chai';
 import type { PublishResult, RepositoryPolicy, StagedDrop, Target } from '#src/publisher/target.js';
 import { parseSnapshot } from '#src/repository/snapshot-file.js';
@@ -42,13 +42,13 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
       ({ code }: { code?: string }) => code,
     );
 
-  it('has nothing at first', async () => {
+  it('is empty at first', async () => {
     expect(await it_.target.current(POLICY.id)).to.equal(undefined);
     expect(await it_.target.repositories()).to.deep.equal([]);
     expect(await it_.target.history(POLICY.id)).to.deep.equal([]);
   });
 
-  it('shows what was published, and knows it by its id', async () => {
+  it('returns published content, and finds it by its id', async () => {
     const drop = await stage('1');
     const result = await publish(POLICY, drop);
     expect(statuses(result)).to.deep.equal(['published']);
@@ -61,7 +61,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(await it_.target.repositories()).to.deep.equal([POLICY.id]);
   });
 
-  it('publishes a batch as one snapshot, in its order', async () => {
+  it('publishes a batch as one snapshot, in order', async () => {
     const result = await publish(POLICY, await stage('1', 'one'), await stage('1', 'two'));
     expect(
       new Set(result.outcomes.map((each) => 'snapshot' in each && each.snapshot)).size,
@@ -74,7 +74,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(await it_.target.history(POLICY.id)).to.have.length(2);
   });
 
-  it('changes nothing for what is there (I6)', async () => {
+  it('changes nothing for a drop that is already published (I6)', async () => {
     await publish(POLICY, await stage('1', 'same'));
     const before = await it_.target.current(POLICY.id);
     const again = await publish(POLICY, await stage('1', 'same'));
@@ -83,7 +83,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(await it_.target.current(POLICY.id)).to.deep.equal(before);
   });
 
-  it('knows a drop whose flip is done, whatever came since', async () => {
+  it('recognises a drop that was already flipped, whatever was published since', async () => {
     const drop = await stage('1');
     const first = await publish(POLICY, drop);
     await it_.target.publish(POLICY, { kind: 'untag', tags: ['1'] });
@@ -93,7 +93,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(await tags()).to.deep.equal(['2']);
   });
 
-  it('refuses what the settings forbid, and publishes the rest', async () => {
+  it('rejects drops that the settings forbid, and publishes the others', async () => {
     await publish(POLICY, await stage('v1', 'old'));
     const policy = { ...POLICY, immutableTags: ['v*'] };
     const moved = await stage('v1', 'new');
@@ -106,7 +106,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(await tags()).to.deep.equal(['2', 'v1']);
   });
 
-  it('makes no snapshot where every drop is refused', async () => {
+  it('creates no snapshot when every drop is rejected', async () => {
     const first = await publish(POLICY, await stage('v1', 'old'));
     const policy = { ...POLICY, immutableTags: ['*'] };
     const result = await publish(policy, await stage('v1', 'new'));
@@ -115,13 +115,13 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect((await it_.target.current(POLICY.id))?.snapshot).to.equal(first.snapshot);
   });
 
-  it('replaces, by the policy of the publish', async () => {
+  it('replaces content according to the policy of the publish', async () => {
     await publish(POLICY, await stage('1'), await stage('2'));
     await publish({ ...POLICY, mode: 'replace' }, await stage('3'));
     expect(await tags()).to.deep.equal(['3']);
   });
 
-  it('untags, rolls back and forth, removes, and comes back', async () => {
+  it('untags, rolls back and forward, removes, and restores', async () => {
     const { target } = it_;
     const first = await publish(POLICY, await stage('1'));
     await publish(POLICY, await stage('2'));
@@ -144,7 +144,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(await target.current(POLICY.id)).to.include({ removed: false });
   });
 
-  it('tells its history, newest first', async () => {
+  it('returns its history, newest first', async () => {
     await publish(POLICY, await stage('1'));
     await it_.target.publish(POLICY, { kind: 'untag', tags: ['1'] });
     const history = await it_.target.history(POLICY.id);
@@ -159,7 +159,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(history[1]?.drops.map(({ drop }) => drop)).to.deep.equal(['app:1']);
   });
 
-  it('starts, when there is nothing and when there is something', async () => {
+  it('starts on an empty and on a filled tree', async () => {
     expect(await it_.target.start()).to.deep.include({ recovered: [], notDone: [] });
     await publish(POLICY, await stage('1'));
     const started = await it_.target.start();
@@ -167,7 +167,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(started).not.to.have.property('away');
   });
 
-  it('gives an overview of all repositories and of one', async () => {
+  it('returns an overview of all repositories and of one', async () => {
     expect((await it_.target.overview()).repositories).to.deep.equal([]);
     const { snapshot } = await publish(POLICY, await stage('1'), await stage('2'));
     for (const asked of [undefined, POLICY.id]) {
@@ -182,14 +182,14 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect((await it_.target.overview(unknown)).repositories).to.deep.equal([]);
   });
 
-  it('verifies all repositories and one, and tells one that is not there', async () => {
+  it('verifies all repositories and one, and reports a missing one', async () => {
     await publish(POLICY, await stage('1'));
     expect((await it_.target.verify())?.findings).to.deep.equal([]);
     expect((await it_.target.verify(POLICY.id))?.findings).to.deep.equal([]);
     expect(await it_.target.verify('nothing' as typeof POLICY.id)).to.equal(undefined);
   });
 
-  it('keeps what is current when it is cleaned, and says so before', async () => {
+  it('keeps current content when cleaned, as its plan says', async () => {
     const { snapshot } = await publish(POLICY, await stage('1'));
     const { target } = it_;
     for (const clean of [
@@ -208,7 +208,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     }
   });
 
-  it('is the source of a copy, and the destination', async () => {
+  it('serves as the source and the destination of a copy', async () => {
     const { target } = it_;
     expect(await target.currentText(POLICY.id)).to.equal(undefined);
     const drop = await stage('1');
@@ -238,7 +238,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect((await target.verify())?.findings).to.deep.equal([]);
   });
 
-  it('refuses edits that lead nowhere, and changes nothing', async () => {
+  it('rejects impossible edits, and changes nothing', async () => {
     const { target } = it_;
     const edits = {
       untag: { kind: 'untag', tags: ['1'] },
@@ -260,7 +260,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect((await target.current(POLICY.id))?.snapshot).to.equal(snapshot);
   });
 
-  it('expires what was carried for the grace period, and nothing before', async () => {
+  it('expires content kept for grace after the grace period, and not before', async () => {
     const { target } = it_;
     await publish(POLICY, await stage('1'));
     await publish({ ...POLICY, mode: 'replace' }, await stage('2'));
@@ -274,7 +274,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(await tags()).to.deep.equal(['2']);
   });
 
-  it('takes nothing over from another repository with this id (I8)', async () => {
+  it('does not adopt content of another repository with this id (I8)', async () => {
     await publish(POLICY, await stage('1'));
     const other = { ...POLICY, repository: 'team/other' as RepositoryPolicy['repository'] };
     expect(await codeOf(publish(other, await stage('2')))).to.equal('layout.unsafe');
@@ -282,7 +282,7 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(await tags()).to.deep.equal(['1']);
   });
 
-  it('loses no tag of two publishers (I7)', async () => {
+  it('loses no tag with two concurrent publishers (I7)', async () => {
     for (let round = 0; round < 5; round++) {
       const drops = [await stage(`a${round}`), await stage(`b${round}`)] as const;
       await Promise.all([
@@ -309,7 +309,7 @@ export function agreeOnHistories(
   { seeds, steps }: { readonly seeds: readonly number[]; readonly steps: number },
 ): void {
   for (const seed of seeds) {
-    it(`agree on ${steps} random changes (seed ${seed})`, async () => {
+    it(`behave alike through ${steps} random changes (seed ${seed})`, async () => {
       const all = await open();
       const random = makeRandom(seed);
       const pick = (count: number) => Math.floor(random() * count);

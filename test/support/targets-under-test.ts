@@ -1,4 +1,4 @@
-/** The targets that the conformance suite is run with. */
+/** The targets on which the conformance suite runs. */
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** The registry endpoint in this process, over a tree that real publishes made. */
+/** The registry endpoint in this process, on a tree created by real publishes. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Gate } from '#src/auth/gate.js';

@@ -1,4 +1,4 @@
-/** Real tools: skipped with a visible line where they are missing, never skipped in CI. */
+/** Real tools: missing ones are skipped with a visible line, but never in CI. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, copyFileSync, mkdirSync, statSync } from 'node:fs';

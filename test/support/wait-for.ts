@@ -1,4 +1,4 @@
-/** Waits for a condition, never for a time; the deadline is only for when it never comes. */
+/** Waits for a condition, never for a fixed time; the deadline only catches conditions that never hold. */
 import { setTimeout as delay } from 'node:timers/promises';
 
 export async function waitFor<T>(

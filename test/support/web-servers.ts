@@ -1,6 +1,6 @@
 /**
- * The web servers people have, run in the foreground with the very configurations that are shipped:
- * only addresses and paths are replaced. As root or not.
+ * Common web servers, run in the foreground with the shipped configurations: only addresses and paths are
+ * replaced. Runs as root or as another user.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

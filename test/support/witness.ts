@@ -1,4 +1,4 @@
-/** A tree that must not be touched: everything about it but when it was read. */
+/** Checks that a tree is unchanged: compares everything except access times. */
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Zstandard frames made by hand (RFC 8878), of blocks that are not compressed: no tool is needed. */
+/** Zstandard frames written by hand (RFC 8878) with uncompressed blocks, so that no tool is needed. */
 import xxhash from 'xxhash-wasm';
 
 const { create64 } = await xxhash();

@@ -2,8 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Budget } from '#src/targets/memory-budget.js';
 
-describe('objects: what is held in memory', () => {
-  it('is never more than allowed, and goes in order', async () => {
+describe('objects: memory budget', () => {
+  it('never exceeds the limit, and serves requests in order', async () => {
     const budget = new Budget(10);
     let held = 0;
     let most = 0;
@@ -24,7 +24,7 @@ describe('objects: what is held in memory', () => {
     expect(most).to.equal(10);
   });
 
-  it('is given back by what fails', async () => {
+  it('is released on failure', async () => {
     const budget = new Budget(1);
     const failed = await budget.use(1, () => Promise.reject(new Error('no'))).catch(String);
     expect(failed).to.equal('Error: no');

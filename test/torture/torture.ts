@@ -1,7 +1,7 @@
 /**
- * `npm run torture -- [--minutes 10] [--seed N] [--only NAME]`: the crash tests again and again, in
- * their long form, each round with the next seed, until the time is over. A failure stops it and says
- * how to have that round again.
+ * `npm run torture -- [--minutes 10] [--seed N] [--only NAME]`: runs the crash tests repeatedly in their
+ * long form, each round with the next seed, until the time is over. A failure stops it and prints how to
+ * repeat that round.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,54 +9,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-
-interface Trial {
-  readonly files: readonly string[];
-  /** What makes it long. */
-  readonly environment: Readonly<Record<string, string>>;
-}
-
-const TRIALS: Readonly<Record<string, Trial>> = {
-  'power-cut': { files: ['crash/power-cut'], environment: { DROPDOCK_TEST_CUTS: 'all' } },
-  edits: { files: ['crash/edits-sweep'], environment: { DROPDOCK_TEST_POINTS: 'all' } },
-  publish: {
-    files: ['crash/fault-sweep', 'crash/kill-sweep'],
-    environment: { DROPDOCK_TEST_POINTS: 'all' },
-  },
-  shutdown: { files: ['crash/shutdown'], environment: { DROPDOCK_TEST_CUTS: 'all' } },
-  'every-call': {
-    files: ['crash/call-sweep'],
-    environment: { DROPDOCK_TEST_POINTS: 'all' },
-  },
-  'system-calls': {
-    files: ['crash/system-calls'],
-    environment: { DROPDOCK_TEST_POINTS: 'all' },
-  },
-  'full-disk': { files: ['crash/full-disk'], environment: {} },
-  publishers: { files: ['crash/publishers'], environment: { DROPDOCK_TEST_MERGES: '5000' } },
-  hosts: { files: ['crash/many-daemons'], environment: { DROPDOCK_TEST_MERGES: '500' } },
-  stores: {
-    files: ['objects/concurrency', 'objects/faults', 'objects/cost'],
-    environment: {
-      DROPDOCK_TEST_MERGES: '500',
-      DROPDOCK_TEST_REPOSITORIES: '1000',
-      DROPDOCK_TEST_POINTS: 'all',
-    },
-  },
-  soak: { files: ['crash/soak'], environment: { DROPDOCK_TEST_SOAK: '50000' } },
-  neighbours: {
-    files: ['publish/hostile-sweep', 'publish/hostile-inbox'],
-    environment: { DROPDOCK_TEST_POINTS: 'all' },
-  },
-  lookers: { files: ['crash/readers'], environment: { DROPDOCK_TEST_FLIPS: '10000' } },
-  readers: { files: ['interop/flips'], environment: { DROPDOCK_TEST_FLIPS: '1000' } },
-  'store-readers': {
-    files: ['interop/object-store'],
-    environment: { DROPDOCK_TEST_FLIPS: '1000' },
-  },
-  package: { files: ['interop/debian-package'], environment: { DROPDOCK_TEST_PACKAGE: '1' } },
-  drops: { files: ['fuzz/mutated-drops'], environment: { DROPDOCK_TEST_DROPS: '20000' } },
-};
+import { TRIALS, type Trial } from './trials.js';
 
 const { values } = parseArgs({
   options: {

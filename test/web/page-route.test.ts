@@ -1,9 +1,9 @@
-/** Which view is asked for; what is not the page's stays with the registry. */
+/** Which view a URL selects; URLs outside the page belong to the registry. */
 import { expect } from 'chai';
 import { type PageRoute, parsePageRoute } from '#src/web/page-route.js';
 
-describe('the addresses of the page', () => {
-  it('lead to its views', () => {
+describe('URLs of the page', () => {
+  it('map to its views', () => {
     const views: Record<string, object> = {
       '/': { kind: 'home', filter: '', page: 1 },
       '/?q=a+b&page=3': { kind: 'home', filter: 'a b', page: 3 },
@@ -32,13 +32,13 @@ describe('the addresses of the page', () => {
     }
   });
 
-  it('are none of the registry’s, of Pulp’s or of what others may put there', () => {
+  it('do not collide with URLs of the registry, of Pulp or of operators', () => {
     for (const url of ['/v2/', '/v2', '/pulp/docker/v2/', '/metrics', '/healthz', '//', '', '*']) {
       expect(parsePageRoute(url), url).to.equal(undefined);
     }
   });
 
-  it('name nothing but repositories, and bound what is asked for', () => {
+  it('accept only repository names, with bounded parameters', () => {
     const odd = ['Team', 'a//b', '../a', '.nobody', '%61', 'a/', '', 'a\0b'];
     for (const name of odd) {
       for (const view of ['tags', 'history']) {

@@ -1,4 +1,4 @@
-/** The page over HTTP: what it shows of what is published, and what it refuses. */
+/** The page over HTTP: what it shows of the published content, and what it rejects. */
 import { renameSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -59,7 +59,7 @@ describeOver('the page', (over) => {
     return { socket, got: () => got };
   }
 
-  it('shows repositories, tags with what they are, and how to pull them', async () => {
+  it('shows repositories, tags with their type, and how to pull them', async () => {
     const home = await registry.get('/');
     expect(home.status).to.equal(200);
     expect(home.headers['content-type']).to.equal('text/html; charset=utf-8');
@@ -76,12 +76,12 @@ describeOver('the page', (over) => {
     expect(found).to.contain('app:1.1').and.not.contain('app:1.0');
   });
 
-  it('believes no Host header that is no name', async () => {
+  it('ignores a Host header that is not a valid name', async () => {
     const tags = textOf(await registry.get('/-/tags/team/app', { host: 'x<b>; rm -rf /' }));
     expect(tags).to.contain('docker pull localhost/team/app:1.0').and.not.contain('rm -rf');
   });
 
-  it('shows what each publish changed, from the snapshots alone', async () => {
+  it('shows the changes of each publish, from the snapshots alone', async () => {
     await publish('team/app', '1.1', 'two');
     await publish('team/app@again', '1.0', 'three');
     const text = textOf(await registry.get('/-/history/team/app'));
@@ -91,7 +91,7 @@ describeOver('the page', (over) => {
     expect(text.match(/<li>\n<h2>Published/g)).to.have.length(3);
   });
 
-  it('adds what the daemon remembers: why, and what is gone', async () => {
+  it('adds the daemon’s records: reasons, and what was removed', async () => {
     await publish('team/app', '1.1', 'two');
     const current = /Snapshot <code>([^<]+)</.exec(textOf(await registry.get('/-/tags/team/app')));
     const flip = { drops: [], kept: false, current: false };
@@ -122,7 +122,7 @@ describeOver('the page', (over) => {
       .and.contain('old13');
   });
 
-  it('answers HEAD and conditions, and holds itself together with headers', async () => {
+  it('answers HEAD and conditional requests, and restricts itself with security headers', async () => {
     for (const path of [
       '/',
       '/-/inbox',
@@ -154,7 +154,7 @@ describeOver('the page', (over) => {
     ]);
   });
 
-  it('says what is not there, and goes on', async () => {
+  it('reports missing objects, and keeps running', async () => {
     for (const path of ['/-/tags/nobody', '/-/history/nobody', '/-/x', '/-/tags/']) {
       const { status, headers, body } = await registry.get(path);
       expect(status, path).to.equal(404);
@@ -165,14 +165,14 @@ describeOver('the page', (over) => {
     expect((await registry.get('/elsewhere')).code).to.equal('NAME_UNKNOWN');
   });
 
-  it('is not there where it is switched off', async () => {
+  it('is absent when it is disabled', async () => {
     await reopen({});
     for (const path of ['/', '/-/inbox', '/-/page.css', '/-/live']) {
       expect((await registry.get(path)).code, path).to.equal('NAME_UNKNOWN');
     }
   });
 
-  it('says where the inbox is not seen, and sends no stream', async () => {
+  it('reports that the inbox is not visible, and sends no stream', async () => {
     await reopen({ page: {} });
     expect(textOf(await registry.get('/-/inbox'))).to.contain('does not read the inbox');
     expect(textOf(await registry.get('/'))).to.contain('does not read the inbox');
@@ -190,7 +190,7 @@ describeOver('the page', (over) => {
     expect(registry.errors.map(({ message }) => message).join()).to.contain('is damaged');
   });
 
-  it('finds one page of many repositories', async () => {
+  it('returns one page of many repositories', async () => {
     for (let n = 0; n < 3; n++) await publish(`many/r${n}`, '1', 'x');
     const text = textOf(await registry.get('/?q=r1'));
     expect(text).to.contain('many/r1').and.contain('1 found').and.not.contain('many/r2');
@@ -200,7 +200,7 @@ describeOver('the page', (over) => {
     expect(textOf(await registry.get('/?page=7')), 'the last there is').to.contain('many/r1');
   });
 
-  it('sends the inbox when it changes, the same to all who see the same', async () => {
+  it('sends inbox updates, identical for all clients with the same access', async () => {
     const one = await listen();
     const two = await listen('/-/live?view=brief');
     await waitFor('the first look', () => one.got().includes('No drop is waiting'));
@@ -212,7 +212,7 @@ describeOver('the page', (over) => {
       .and.match(/no-store/);
   });
 
-  it('sends what moves without being told', async () => {
+  it('sends progress updates by itself', async () => {
     daemon.moving = true;
     const progress = { done: 10, total: 100 };
     const running = knownDrop('team/app', { kind: 'running', state: 'publishing', progress });
@@ -223,7 +223,7 @@ describeOver('the page', (over) => {
     await waitFor('73%', () => got().includes('73%'));
   });
 
-  it('bounds streams, forgets those that go, keeps the rest alive, and ends them all', async () => {
+  it('limits streams, forgets closed ones, keeps others alive, and ends them all', async () => {
     await reopen({
       page: { daemon },
       yaml: 'registry: {connections: 8, idle: 300ms}',
@@ -248,8 +248,8 @@ describeOver('the page', (over) => {
   });
 });
 
-describe('the end of the page', () => {
-  it('does not wait for those who look', async () => {
+describe('shutdown of the page', () => {
+  it('does not wait for open streams', async () => {
     const daemon = new FakeDaemon();
     const registry = await TestRegistry.open(join(tempDir(), 'x'), { page: { daemon } });
     const { hostname, port } = new URL(registry.server.url);

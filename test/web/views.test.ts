@@ -1,4 +1,4 @@
-/** Every view, with the worst names there can be: well formed, escaped, and readable without styles. */
+/** Every view with hostile names: well-formed, escaped, and readable without styles. */
 import { expect } from 'chai';
 import type { Html } from '#src/web/html.js';
 import { type InboxDrop, inboxBrief, inboxFull, inboxPage } from '#src/web/inbox-view.js';
@@ -97,7 +97,7 @@ const VIEWS: Record<string, Html> = {
 };
 
 describe('the views', () => {
-  it('say of a snapshot that a cleaning made what it was for, though the one before is gone', () => {
+  it('show the original reason of a compaction snapshot, though the previous one is gone', () => {
     const entry = { state: 'current', detail: undefined, drops: [], changes: undefined } as const;
     const of = (why: string) => {
       const entries = [{ snapshot: facts.snapshot, at: facts.snapshot, why, ...entry }];
@@ -108,7 +108,7 @@ describe('the views', () => {
   });
 
   for (const [name, { text }] of Object.entries(VIEWS)) {
-    it(`${name}: nothing that is shown becomes part of the page`, () => {
+    it(`${name}: escapes all displayed text`, () => {
       expect(text)
         .to.not.match(/<script>|<img|onerror='/)
         .and.not.contain('\u202e');
@@ -116,7 +116,7 @@ describe('the views', () => {
       if (name !== 'empty' && name !== 'inbox unseen') expect(text).to.contain('&lt;script&gt;');
     });
 
-    it(`${name}: is well formed, with one heading of the first rank and nothing inline`, () => {
+    it(`${name}: is well-formed, with one top-level heading and nothing inline`, () => {
       expect(unclosed(text)).to.deep.equal([]);
       expect(text.match(/<h1/g)).to.have.length(1);
       expect(text).to.match(/^<!doctype html>\n<html lang="en">/);
@@ -132,7 +132,7 @@ describe('the views', () => {
     });
   }
 
-  it('say what waits, what runs and how far, what was refused, why, and what to do', () => {
+  it('show what waits, what runs and how far, what was rejected, why, and what to do', () => {
     const one: InboxDrop = {
       drop: 'team/app',
       state: 'publishing',
@@ -151,7 +151,7 @@ describe('the views', () => {
     expect(full).to.contain('100%').and.contain('max="1000"');
   });
 
-  it('show times for people and for machines, and survive what is no time', () => {
+  it('show times for people and for machines, and handle invalid times', () => {
     const { tags = { text: '' } } = VIEWS;
     expect(tags.text).to.contain(
       '<time datetime="2026-11-24T11:00:00.000Z" title="2026-11-24 11:00:00 UTC">1h ago</time>',
@@ -162,7 +162,7 @@ describe('the views', () => {
     expect(describeAge(-5000)).to.equal('just now');
   });
 
-  it('write counts as people do', () => {
+  it('format counts for people', () => {
     expect([plural(0, 'tag'), plural(1, 'tag'), plural(5000, 'tag')]).to.deep.equal([
       'no tags',
       '1 tag',
@@ -175,7 +175,7 @@ describe('the views', () => {
     expect(shortenDigests('deadbeef stays')).to.equal('deadbeef stays');
   });
 
-  it('have colours that can be told apart, on light and on dark', () => {
+  it('have distinguishable colours, on light and on dark backgrounds', () => {
     const [light = '', dark = ''] = STYLE.split('@media (prefers-color-scheme: dark)');
     for (const text of [light, dark]) {
       const colours = new Map(
@@ -195,7 +195,7 @@ describe('the views', () => {
     }
   });
 
-  it('ask nobody else, whatever the script does', () => {
+  it('request nothing from other hosts, including by script', () => {
     expect(SCRIPT).to.not.match(/https?:|eval|import\(/);
     expect(STYLE).to.not.match(/url\(|@import|https?:/);
   });

@@ -1,4 +1,4 @@
-/** Goal: whatever fails while an archive is read, nothing of it goes on, and no file is closed twice. */
+/** Goal: whatever fails while an archive is read, all its work stops, and no file is closed twice. */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,7 +1,7 @@
 /**
- * Goal: what is claimed together is stored with one wait for the disk. Whatever goes wrong with one drop, its
- * content or its files, holds back none of the others; whatever goes wrong with storing, the drops are
- * claimed, nothing half stored gets a name, and what was not stored is left to a job of its own.
+ * Goal: drops claimed together are stored with one wait for the disk. A failure of one drop, in its
+ * content or files, does not affect the others; whatever fails during storing, the drops are claimed, no
+ * partially stored content gets a name, and unstored drops are left to separate jobs.
  */
 import {
   chmodSync,
@@ -101,7 +101,7 @@ describe('claimBatch', () => {
     expect(hasRoom(), 'what keeps them from being swept').to.equal(true);
   });
 
-  it('names nothing in the store before all of it is on disk', () => {
+  it('gives nothing its final name in the store before all of it is on disk', () => {
     for (const name of ['one', 'two', 'three']) drop(name);
     const { disk, log } = recordingDisk();
     const requests = ['one', 'two', 'three'].map((name) => request(name));
@@ -115,7 +115,7 @@ describe('claimBatch', () => {
     expect(synced.filter(isFile)).to.have.lengthOf(9);
   });
 
-  it('leaves to its own job what is not as its digest says, and stores the others', () => {
+  it('leaves content with a wrong digest to a separate job, and stores the others', () => {
     drop('good');
     const { path } = drop('bad');
     const layer = layerBytes('layer of bad');
@@ -132,7 +132,7 @@ describe('claimBatch', () => {
     ['synced', 'sync'],
     ['named', 'rename'],
   ] as const) {
-    it(`leaves each to its own job where they cannot be ${what} together`, () => {
+    it(`leaves each drop to a separate job when they cannot be ${what} together`, () => {
       const given = [drop('one'), drop('two')];
       const fails = (each: DiskOperation) =>
         each.verb === verb && (verb === 'sync' ? hasRoom() : each.paths.includes('/content/'));
@@ -144,7 +144,7 @@ describe('claimBatch', () => {
     });
   }
 
-  it('says where it could not remove what keeps the store from being swept', () => {
+  it('reports a sweep hold that it could not remove', () => {
     drop('one');
     const isRoom = ({ paths }: DiskOperation) =>
       paths.split(' ').includes(workPath(roots(), TRANSACTION));
@@ -158,14 +158,14 @@ describe('claimBatch', () => {
     expect(claimAll(nodeDisk, [request('two')]).isLeft).to.equal(false);
   });
 
-  it('removes what keeps the store from being swept where that could not be made durable', () => {
+  it('removes the sweep hold when it could not be made durable', () => {
     drop('one');
     const fails = ({ verb, paths }: DiskOperation) => verb === 'sync' && hasRoom() && paths === '';
     const { isLeft } = claimAll(failing(fails), [request('one')]);
     expect({ isLeft, hasRoom: hasRoom() }).to.deep.equal({ isLeft: false, hasRoom: false });
   });
 
-  it('stores nothing of what is large, or is left to a job of its own', () => {
+  it('stores no large drops and no drops reserved for a separate job', () => {
     drop('large', 'x'.repeat(2 * 1024 * 1024));
     drop('other');
     const requests = [request('large'), request('other', { ingest: undefined })];
@@ -176,7 +176,7 @@ describe('claimBatch', () => {
     expect(hasRoom()).to.equal(false);
   });
 
-  it('claims nothing that is not complete, or has changed since it was looked at', () => {
+  it('claims no drop that is incomplete or has changed since its examination', () => {
     const { path } = drop('half');
     rmSync(blobPath(path, sha256(layerBytes('layer of half'))));
     const changed = drop('changed');
@@ -191,7 +191,7 @@ describe('claimBatch', () => {
     expect(existsSync(join(root, 'state', 'content'))).to.equal(false);
   });
 
-  it('returns one to the inbox to which something was added while it was claimed, and stores nothing of it', () => {
+  it('returns a drop to the inbox that changed during the claim, and stores nothing of it', () => {
     const { path } = drop('grows');
     let isClaiming = false;
     const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
@@ -206,7 +206,7 @@ describe('claimBatch', () => {
     expect(existsSync(join(root, 'state', 'content'))).to.equal(false);
   });
 
-  describe('where a directory on the way is swapped for a link, or for another', () => {
+  describe('with a directory replaced by a link or by another directory', () => {
     const name = 'team/app';
     let secret: string;
     beforeEach(() => {
@@ -220,7 +220,7 @@ describe('claimBatch', () => {
     const stored = () =>
       [layerBytes('secret'), layerBytes('layer of bait')].map(sha256).filter(isStored);
 
-    it('reads nothing that a link leads to', () => {
+    it('reads nothing through a link', () => {
       const given = request(name);
       renameSync(join(inbox, 'team'), join(inbox, 'aside'));
       symlinkSync(secret, join(inbox, 'team'));
@@ -233,7 +233,7 @@ describe('claimBatch', () => {
       }
     });
 
-    it('stores nothing of what was read instead of what was claimed', () => {
+    it('stores nothing that was read from anything but the claimed drop', () => {
       const given = request(name);
       const swap = () => {
         renameSync(join(inbox, 'team'), join(inbox, 'aside'));
@@ -255,14 +255,14 @@ describe('claimBatch', () => {
       expect(stored()).to.deep.equal([]);
     });
 
-    it('finds nothing where it is gone', () => {
+    it('finds nothing when the directory is gone', () => {
       const given = request(name);
       renameSync(join(inbox, 'team'), join(inbox, 'aside'));
       expect(claim(nodeDisk, [given])[0]).to.include({ claim: 'gone', stored: undefined });
     });
   });
 
-  it('claims as it is what is not to be examined', () => {
+  it('claims drops without examining them when they need no examination', () => {
     const { path } = drop('half');
     rmSync(blobPath(path, sha256(layerBytes('layer of half'))));
     const [answer] = claim(nodeDisk, [request('half', { examine: undefined })]);
@@ -270,7 +270,7 @@ describe('claimBatch', () => {
     expect(answer?.stored).to.equal(undefined);
   });
 
-  it('says of what a thin drop leaves out that it is published, and stores the rest', () => {
+  it('reports omitted content of a thin drop as published, and stores the rest', () => {
     const { path, digest } = drop('thin');
     const layer = sha256(layerBytes('layer of thin'));
     const snapshot = toTimestamp(5000);
@@ -290,7 +290,7 @@ describe('claimBatch', () => {
     expect(isStored(digest)).to.equal(true);
   });
 
-  it('stores a bundle: what its images are named says where they go', () => {
+  it('stores a bundle: the names of its images determine the repositories', () => {
     const content = new TestContent();
     const images = ['one', 'two'].map((name) => content.image({ layers: [name] }));
     content.writeLayout(
@@ -306,7 +306,7 @@ describe('claimBatch', () => {
     expect(images.every(({ digest }) => isStored(digest))).to.equal(true);
   });
 
-  it('answers for one that cannot be read with its error, and stores the others', () => {
+  it('returns the error of an unreadable drop, and stores the others', () => {
     const names = ['one', 'two', 'three'];
     for (const name of names) drop(name);
     const disk = failing(
@@ -324,7 +324,7 @@ describe('claimBatch', () => {
     expect(readdirSync(workPath(roots(), TRANSACTION))).to.deep.equal([]);
   });
 
-  it('stores the very manifest where nobody else can write it, and its bytes otherwise', () => {
+  it('stores a manifest by link if no other user can write it, otherwise by its bytes', () => {
     const names = ['own', 'open', 'kept'];
     const given = names.map((name) => drop(name));
     const manifests = given.map(({ path, digest }) => blobPath(path, digest));
@@ -340,7 +340,7 @@ describe('claimBatch', () => {
     expect(isSame).to.deep.equal([true, false, false]);
   });
 
-  it('stores no manifest whose bytes are others by the time it has its name', () => {
+  it('stores no manifest whose bytes changed before it got its name', () => {
     const { path, digest } = drop('one');
     const manifest = blobPath(path, digest);
     let isChanged = false;
@@ -358,7 +358,7 @@ describe('claimBatch', () => {
     expect(isStored(digest)).to.equal(false);
   });
 
-  it('answers for the first of them where these took long', () => {
+  it('returns after the first drop when it took long', () => {
     const names = ['one', 'two', 'three'];
     for (const name of names) drop(name);
     const requests = names.map((name) => request(name));

@@ -1,4 +1,4 @@
-/** A worker that does what it is told to: die, for instance. Imports nothing of ours. */
+/** A worker that misbehaves on request, for example dies. Imports no project code. */
 import { appendFileSync } from 'node:fs';
 
 export async function runJob({ request }: { readonly request: unknown }): Promise<unknown> {

@@ -27,7 +27,7 @@ describe('ThreadPool', () => {
   };
   const isTidy = () => readdirSync(dirname(given.blob.temporary)).length === 0;
 
-  it('has a large blob copied, and named by the time it answers', async () => {
+  it('copies a large blob, and returns after it has its name', async () => {
     const blob = large({ ingest: 'copy' });
     const [way] = await pool.run(ingestRequest, { blobs: [blob] });
     expect(way).to.be.oneOf(['copied', 'cloned']);
@@ -36,7 +36,7 @@ describe('ThreadPool', () => {
     expect(await pool.run(ingestRequest, { blobs: [blob] })).to.deep.equal(['present']);
   });
 
-  it('has a large blob linked', async () => {
+  it('links a large blob', async () => {
     const blob = large();
     const [way] = await pool.run(ingestRequest, { blobs: [blob] });
     expect(way).to.be.oneOf(['linked', 'cloned']);
@@ -44,7 +44,7 @@ describe('ThreadPool', () => {
     expect(isTidy()).to.equal(true);
   });
 
-  it('has several at once', async () => {
+  it('stores several blobs at once', async () => {
     const blobs = ['a', 'b', 'c', 'd'].map((name) => {
       linkSync(given.file, join(given.blob.root, name));
       const [destination, temporary] = [given.blob.destination, given.blob.temporary];
@@ -56,7 +56,7 @@ describe('ThreadPool', () => {
     expect(isTidy()).to.equal(true);
   });
 
-  it('refuses a large blob of other bytes', async () => {
+  it('rejects a large blob with other bytes', async () => {
     const blob = large({ digest: sha256('other') as Digest });
     const { code } = await refusalOf(pool.run(ingestRequest, { blobs: [blob] }));
     expect(code).to.equal('digest.mismatch');

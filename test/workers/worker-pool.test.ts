@@ -1,6 +1,6 @@
 /**
- * Goal: each of many jobs is answered with its own result or its own error, and a job whose thread
- * ends fails with `thread.failed`, once nothing of it runs any more.
+ * Goal: each of many jobs returns its own result or its own error, and a job whose thread ends fails with
+ * `thread.failed`, once it has stopped completely.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -30,7 +30,7 @@ describe('ThreadPool, with many jobs', () => {
     removeTempDirs();
   });
 
-  it('answers each of many with what is its own', async () => {
+  it('returns to each of many jobs its own result', async () => {
     const published = tempDir();
     const roots = { published, state: join(published, 'state') };
     mkdirSync(join(published, 'web'));
@@ -57,7 +57,7 @@ describe('ThreadPool, with many jobs', () => {
     expect(answers).to.deep.equal(all.map(({ expected }) => expected));
   });
 
-  it('fails those under way, and those that wait, when it is closed', async () => {
+  it('fails running and waiting jobs when it is closed', async () => {
     const inbox = tempDir();
     const running = Array.from({ length: 60 }, () => pool.run(listClaims, { inbox }));
     const closed = pool.close();
@@ -96,7 +96,7 @@ describe('WorkerPool', () => {
     return { module, name, request: { inbox: tempDir() } };
   };
 
-  it('starts no more threads than it may, and none before there is work', async () => {
+  it('starts threads only up to the limit, and none before there is work', async () => {
     pool = new WorkerPool({ threads: 2 });
     expect(pool.threads).to.equal(0);
     await Promise.all(Array.from({ length: 8 }, () => pool.run(small())));
@@ -116,7 +116,7 @@ describe('WorkerPool', () => {
     }
   });
 
-  it('fails what waits where no thread can be started, and tries again with the next job', async () => {
+  it('fails waiting jobs when no thread can be started, and retries with the next job', async () => {
     const place = tempDir();
     const worker = pathToFileURL(join(place, 'worker.mjs')).href;
     pool = new WorkerPool({ threads: 2, worker });
@@ -129,7 +129,7 @@ describe('WorkerPool', () => {
     expect(await code(pool.run(odd('answer')))).to.equal('done');
   });
 
-  it('is closed at the very moment a job ends: nothing else fails', async () => {
+  it('can be closed at the moment a job ends: nothing else fails', async () => {
     pool = new WorkerPool({ threads: 1 });
     await pool.run(small());
     const running = code(pool.run(small()));
@@ -137,11 +137,11 @@ describe('WorkerPool', () => {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
     await pool.close();
     expect(await running).to.equal('thread.failed');
-    // Mocha fails the test on an error that nobody catches.
+    // Mocha fails the test on an uncaught error.
     await pause(50);
   });
 
-  it('says that a job failed only when its thread has ended', async () => {
+  it('reports a failed job only after its thread has ended', async () => {
     pool = new WorkerPool({ threads: 1, worker: ODD_WORKER });
     const place = tempDir();
     const failed = code(pool.run({ ...odd(''), request: { write: join(place, 'file') } }));
@@ -155,7 +155,7 @@ describe('WorkerPool', () => {
     expect(await code(pool.run(odd('answer')))).to.equal('thread.failed');
   });
 
-  it('ends the process on an error that no job is to blame for', async () => {
+  it('ends the process on an error that belongs to no job', async () => {
     const { status, stderr } = spawnSync(process.execPath, [
       '--input-type=module',
       '--eval',
@@ -168,7 +168,7 @@ describe('WorkerPool', () => {
     expect(stderr.toString()).to.include('nobody caught this');
   });
 
-  it('tells who asks that a request cannot cross to a thread', async () => {
+  it('reports to the caller that a request cannot be sent to a thread', async () => {
     pool = new WorkerPool({ threads: 1 });
     const request = { inbox: () => 'a function' };
     const error = await pool.run({ ...small(), request }).catch((caught) => caught);
@@ -176,14 +176,14 @@ describe('WorkerPool', () => {
     expect(await code(pool.run(small()))).to.equal('done');
   });
 
-  it('gives the bytes of a Buffer', async () => {
+  it('transfers the bytes of a Buffer', async () => {
     pool = new WorkerPool({ threads: 1, worker: ODD_WORKER });
     const bytes = (await pool.run(odd('answer with a buffer'))) as Uint8Array;
     expect(bytes).to.be.instanceOf(Uint8Array);
     expect([...bytes]).to.deep.equal([1, 2, 3]);
   });
 
-  it('shares memory that is shared', async () => {
+  it('shares shared memory', async () => {
     pool = new WorkerPool({ threads: 1 });
     const lockLost = new Int32Array(new SharedArrayBuffer(4));
     lockLost[0] = 1;

@@ -20,25 +20,26 @@
  * (I4): errors go into `later`, and the next publish or clean completes the work.
  */
 
-import { DropdockError, faultOf, fromPlainError } from '../../errors.js';
+import { DropdockError, fromPlainError } from '../../errors.js';
 import type { RepositoryId } from '../../image/names.js';
-import type {
-  CleanResult,
-  CurrentSnapshot,
-  DropOutcome,
-  Fetching,
-  HistoryEntry,
-  NeededContent,
-  PublishResult,
-  RepairResult,
-  RepositoryOverview,
-  StagedDrop,
-  StartResult,
-  Target,
-  TargetChange,
-  TargetOverview,
-  VerifyReport,
-  Waiting,
+import {
+  type CleanResult,
+  type CurrentSnapshot,
+  type DropOutcome,
+  type Fetching,
+  type HistoryEntry,
+  type NeededContent,
+  outcomeOfMerge,
+  type PublishResult,
+  type RepairResult,
+  type RepositoryOverview,
+  type StagedDrop,
+  type StartResult,
+  type Target,
+  type TargetChange,
+  type TargetOverview,
+  type VerifyReport,
+  type Waiting,
 } from '../../publisher/target.js';
 import type { DropToMerge, RepositoryPolicy } from '../../repository/next-state.js';
 import type { SnapshotReason, SnapshotText } from '../../repository/snapshot-file.js';
@@ -311,30 +312,17 @@ function toBuild({ path, content, origin }: StagedDrop) {
  *   or clean has synced it
  */
 function outcomeOf(
-  { content, ingested }: StagedDrop,
+  drop: StagedDrop,
   outcome: BuildOutcome,
-  { snapshot, base, leftOut }: BuildResult,
+  built: BuildResult,
   unsynced: Error | undefined,
 ): DropOutcome {
   // Publishing the drop once more would undo later changes (a rollback, an untag).
   if ('before' in outcome) {
     return { status: 'published', ...outcome.before, ingested: nothingIngested(), leftOut: [] };
   }
-  if (!outcome.ok) {
-    const error = fromPlainError(outcome.error);
-    return { status: faultOf(error) === 'content' ? 'rejected' : 'retry', error };
-  }
-  if (unsynced !== undefined) return { status: 'retry', error: unsynced };
-  const digests = new Set<string>(content.manifests.map(({ digest }) => digest));
-  return {
-    status: snapshot === null ? 'unchanged' : 'published',
-    snapshot: snapshot ?? base,
-    base,
-    moves: outcome.moves,
-    content,
-    ingested,
-    leftOut: [...content.leftOut, ...leftOut.filter(({ what }) => digests.has(what))],
-  };
+  if (outcome.ok && unsynced !== undefined) return { status: 'retry', error: unsynced };
+  return outcomeOfMerge(drop, outcome, built);
 }
 
 /**

@@ -1,6 +1,7 @@
 /**
- * Brings what a snapshot needs into the store: what is there is checked by its size and the digest it
- * was put with, what is not comes from the content store, whose files were hashed when they came in.
+ * Uploads the content that a snapshot needs. Existing objects are checked by their size and the digest they
+ * were stored with; missing objects are uploaded from the content store, whose files were verified when they
+ * were stored.
  */
 import pMap from 'p-map';
 import { DropdockError } from '../../errors.js';
@@ -13,19 +14,19 @@ import type { Upload } from './object-store.js';
 import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
-/** Objects and parts under way at one time, for each publish. */
+/** Concurrent uploads of objects and parts, for each publish. */
 const PARALLEL = 8;
-/** Up to this a put is tried at once: a HEAD before it would cost more than it saves. */
+/** Objects up to this size are uploaded without a HEAD request first, which would cost more than it saves. */
 const SMALL_BYTES = 1024 * 1024;
-/** Longer ones go in parts of at least this. */
+/** Larger objects are uploaded in parts of at least this size. */
 export const PART_BYTES = 8 * 1024 * 1024;
 const PARTS_MAX = 10_000;
 
 export interface Brought {
-  /** Objects that were sent, and their bytes. */
+  /** Number of uploaded objects, and their size. */
   readonly sent: number;
   readonly bytes: number;
-  /** Those that were there already. */
+  /** Number of objects that already existed. */
   readonly present: number;
 }
 
@@ -40,7 +41,7 @@ export async function bringContent(
   let waiting = needs;
   while (waiting.length > 0) {
     const touched = new Map<string, NeededObject>();
-    // The large ones first: they take longest.
+    // The largest objects take longest, so they start first.
     const largestFirst = [...waiting].sort((a, b) => b.size - a.size);
     await eachOf(largestFirst, PARALLEL, async (object) => {
       const how = await bring(context, object);
@@ -79,7 +80,7 @@ async function bring(context: StoreContext, object: NeededObject): Promise<How> 
   return 'sent';
 }
 
-/** Puts it whatever is there: it is absent, or not what its key says. */
+/** Uploads an object that is missing or does not match its key. */
 async function send(context: StoreContext, object: NeededObject): Promise<void> {
   const { store, roots, budget } = context;
   const { key, size, digest } = object;
@@ -102,7 +103,7 @@ async function send(context: StoreContext, object: NeededObject): Promise<void> 
       await sendParts(context, file, upload);
     } catch (error) {
       await store.abortUpload(upload).catch(() => {
-        // The next start does it.
+        // The next start of the daemon aborts it.
       });
       throw error;
     }
@@ -112,10 +113,10 @@ async function send(context: StoreContext, object: NeededObject): Promise<void> 
 }
 
 /**
- * Not `@aws-sdk/lib-storage` (read: 3.1175): it bounds the memory of one upload, not of the process, so
- * each upload would hold its share of the budget from its first part to its last, and small objects
- * would wait for large ones. It sends no Content-MD5, leaves retries of a part to the client, and when
- * a completion fails it aborts the upload, so all parts are sent again.
+ * Does not use `@aws-sdk/lib-storage` (version 3.1175 reviewed): it limits the memory of one upload, not of
+ * the process, so each upload would hold its share of the budget until its end, and small objects would wait
+ * for large ones. It sends no Content-MD5, leaves retries of a part to the client, and aborts the upload if
+ * its completion fails, so all parts are sent again.
  */
 async function sendParts(
   { store, budget }: StoreContext,
@@ -132,7 +133,7 @@ async function sendParts(
       return withRetry(() => store.putPart(upload, at + 1, bytes));
     });
   });
-  // Completing twice is harmless; an answer that was lost shows in the size.
+  // Completing twice is harmless; if the response was lost, the size shows whether the upload is complete.
   await withRetry(async () => {
     try {
       await store.endUpload(upload, etags);
@@ -142,7 +143,7 @@ async function sendParts(
   });
   const facts = await withRetry(() => store.head(upload.key));
   if (facts?.size !== file.size) {
-    throw new DropdockError('target.failed', `${upload.key} did not arrive whole.`, {
+    throw new DropdockError('target.failed', `${upload.key} was not uploaded completely.`, {
       path: upload.key,
       target: store.target,
       outcome: 'unknown',
@@ -150,7 +151,7 @@ async function sendParts(
   }
 }
 
-/** Undefined where this machine does not have it: then it must be in the store. */
+/** Undefined if the content store does not contain it; then it must be in the store. */
 export async function readContent(
   roots: TreeRoots,
   digest: Digest,
@@ -176,8 +177,8 @@ async function readPart(file: OpenFile, start: number, length: number): Promise<
 }
 
 /**
- * Works on `parallel` items at a time. After a failure no new work begins, and the first failure is
- * thrown when all running work has ended: p-map's own `stopOnError` would not wait for it.
+ * Processes `parallel` items at a time. After an error it starts no new work, waits for all running work, and
+ * throws the first error: p-map's own `stopOnError` would not wait.
  */
 export async function eachOf<T>(
   items: readonly T[],

@@ -1,6 +1,6 @@
 /**
- * Between what a store says is current and what it is to say next: the work on the text of
- * snapshots, for a thread. A snapshot of 50,000 tags is 40 MB of it.
+ * Builds the next snapshot from the current one. Runs in a worker thread, because a snapshot of 50,000 tags
+ * is 40 MB of text.
  */
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
@@ -43,27 +43,27 @@ export interface BuildObjectsRequest {
   readonly policy: RepositoryPolicy;
   readonly transaction: string;
   readonly nowMs: number;
-  /** What is carried since the snapshot of this name (ms), or an earlier one, is past its grace period. */
+  /** Content kept for grace since the snapshot of this time (ms) or earlier is past its grace period. */
   readonly expiredMs: number;
   readonly base: (SnapshotText & { readonly redirectHash: string }) | undefined;
-  /** Names that may not be used any more. */
+  /** Snapshot names that are already used. */
   readonly taken: readonly Timestamp[];
   readonly change: Change;
-  /** What a rollback leads to. */
+  /** The snapshot that a rollback restores. */
   readonly restored: SnapshotText | undefined;
 }
 
-/** What is to be put, and what the pointer says of it. */
+/** The objects to upload, and the contents of the pointer. */
 export interface NextObjects {
   readonly snapshot: Timestamp;
   readonly reason: SnapshotReason;
-  /** The snapshot object, packed. */
+  /** The compressed snapshot object. */
   readonly packed: Uint8Array;
   readonly redirect: string;
   readonly redirectHash: string;
   readonly tags: number;
   readonly removed: boolean;
-  /** What this snapshot serves and the last one did not. */
+  /** Objects that this snapshot needs and the previous one did not. */
   readonly needs: readonly NeededObject[];
 }
 
@@ -71,9 +71,9 @@ export interface BuiltObjects {
   readonly outcomes: readonly MergeOutcome[];
   readonly moves: readonly TagMove[];
   readonly leftOut: readonly LeftOut[];
-  /** Manifests whose bytes are in the store only: bring them here and ask again. */
+  /** Manifests that are only in the store: the caller fetches them and calls again. */
   readonly absent: readonly Digest[];
-  /** Undefined when clients would see no difference. */
+  /** Undefined if clients would see no difference. */
   readonly next: NextObjects | undefined;
 }
 
@@ -133,7 +133,7 @@ function restoredFrom({ text, snapshot }: SnapshotText): RestoredSnapshot {
   return { snapshot, state: parseSnapshot(toBuffer(text), snapshot).state };
 }
 
-/** Would this drop be taken? See `Target.check`. */
+/** Checks whether a drop would be accepted. See `Target.check`. */
 export const checkStoreDrop = job(
   'fast',
   import.meta.url,
@@ -162,7 +162,7 @@ export interface StoreBytesRequest {
   readonly bytes: Uint8Array;
 }
 
-/** Brings a manifest from a store into the content store. @throws target.damaged */
+/** Saves a manifest from a store in the content store. @throws target.damaged */
 export const storeBytes = job(
   'fast',
   import.meta.url,
@@ -171,7 +171,7 @@ export const storeBytes = job(
     if (found !== digestHex(digest)) {
       throw new DropdockError(
         'target.damaged',
-        `What the target has as ${digest} is something else.`,
+        `The object ${digest} in the target has different content.`,
         {
           digest,
         },
@@ -181,7 +181,7 @@ export const storeBytes = job(
   },
 );
 
-/** What each tag stands for. */
+/** Returns the digest of each tag. */
 export const tagsOf = job(
   'fast',
   import.meta.url,
@@ -194,7 +194,7 @@ export const tagsOf = job(
   },
 );
 
-/** What a conversion would read and this machine does not have. */
+/** Returns the manifests that a conversion needs and that are not on this host. */
 function absentForConversion(
   disk: Disk,
   { roots, policy }: BuildObjectsRequest,
@@ -212,7 +212,7 @@ function absentForConversion(
     if (!/oci/.test(record.mediaType)) continue;
     const isIndex = record.children.length > 0;
     if (isIndex) wanted.push(...record.children.map((child) => child.digest));
-    // The form of an index is looked at again each time, that of an image is made once.
+    // An index is converted again each time, an image only once.
     if ((isIndex || !conversions.has(digest)) && !isHere(digest)) absent.push(digest);
   }
   return absent;
@@ -223,8 +223,8 @@ function hashOf(text: string): string {
 }
 
 /**
- * What this thread built or read last. Known again by all of its bytes: a name that was built and
- * lost to another publisher may stand for other content.
+ * Cache of the snapshot that this thread built or read last. Compares the complete text: a name that was
+ * built and lost to another publisher may belong to another snapshot.
  */
 let last: { readonly text: Buffer; readonly stored: StoredSnapshot } | undefined;
 
@@ -240,7 +240,7 @@ function readOwn(
   return stored;
 }
 
-/** Whether a rollback that names no snapshot leads to this one; see `leadsBack`. */
+/** Returns whether a rollback without a snapshot name would restore this one; see `leadsBack`. */
 export const isEarlier = job(
   'fast',
   import.meta.url,
@@ -261,7 +261,7 @@ export const isEarlier = job(
   },
 );
 
-/** The redirect file of what is current, as the settings are now. */
+/** Returns the redirect file of the current snapshot with the current settings. */
 export const redirectOf = job(
   'fast',
   import.meta.url,
@@ -279,7 +279,7 @@ export const redirectOf = job(
 
 /**
  * Returns the objects that a snapshot needs, for cleaning and verify.
- * @param expiredMs what is carried since the snapshot of this name, or an earlier one, is not asked for
+ * @param expiredMs omits content kept for grace since the snapshot of this time or earlier
  */
 export const objectsOf = job(
   'fast',
@@ -322,7 +322,7 @@ export const recordsOf = job(
   },
 );
 
-/** What crossed threads is no Buffer any more. */
+/** A Buffer becomes a Uint8Array when it is passed between threads. */
 function toBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }

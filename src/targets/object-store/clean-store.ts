@@ -1,6 +1,6 @@
 /**
- * Removes what nothing needs any more: marks from all pointers and the snapshots that stay, then
- * deletes what is not marked and old enough. Why no publisher is hurt by it stands in deleting.ts.
+ * Deletes unused objects: marks the objects of all pointers and kept snapshots, then deletes old objects
+ * without a mark. delete-unused.ts explains why this is safe for concurrent publishers.
  */
 import { isDigest } from '../../image/digest.js';
 import type { RepositoryId } from '../../image/names.js';
@@ -33,7 +33,7 @@ import { historyOf, readAges, readSightings, writeAges, writeSighting } from './
 import type { StoreContext } from './store-context.js';
 
 const PARALLEL = 8;
-/** Named in one list and deleted with one request. */
+/** Objects in one deletion list and one delete request. */
 const CHUNK = 1000;
 
 export interface StorePolicy {
@@ -43,32 +43,32 @@ export interface StorePolicy {
 
 export interface CleanStoreOptions {
   readonly policyOf: (id: RepositoryId) => StorePolicy;
-  /** The longest grace period of all. */
+  /** The longest grace period of all repositories. */
   readonly graceMs: number;
   readonly dryRun: boolean;
-  /** Tells this cleaning from every other. */
+  /** Unique for this cleaning. */
   readonly nonce: string;
 }
 
 export interface CleanedStore {
   readonly repositories: readonly CleanedRepository[];
-  /** Blobs and manifests that went, or would. */
+  /** Blobs and manifests that were deleted, or would be. */
   readonly files: number;
   readonly bytes: number;
-  /** Uploads in parts that were left unfinished. */
+  /** Incomplete multipart uploads. */
   readonly uploads: number;
-  /** Why it ended early; it goes on another time. */
+  /** Why it ended early; the next cleaning continues. */
   readonly stopped: string | undefined;
 }
 
 interface Listed {
   readonly id: RepositoryId;
   hasPointer: boolean;
-  /** With the age (ms) of each, by the store's clock. */
+  /** The age (ms) of each snapshot by the store's clock. */
   readonly snapshots: Map<Timestamp, number>;
 }
 
-/** @throws target.damaged when something that stays cannot be read: then nothing was deleted */
+/** @throws target.damaged if a kept object cannot be read; then nothing was deleted */
 export async function cleanStore(
   context: StoreContext,
   options: CleanStoreOptions,
@@ -80,7 +80,7 @@ export async function cleanStore(
   return { repositories: [], files: 0, bytes: 0, uploads: 0, stopped: 'it took too long' };
 }
 
-/** @returns 'learnt' when reading manifests took all of its time: they need not be read again */
+/** @returns 'learnt' if reading manifests took all of its time; they need not be read again */
 async function cleanOnce(
   context: StoreContext,
   options: CleanStoreOptions,
@@ -130,7 +130,7 @@ async function cleanOnce(
     const nonce = `${options.nonce}-${at}`;
     const deleted = isLate() ? undefined : await deleteChunk(context, nonce, chunk, ageMs);
     if (deleted === undefined) {
-      const stopped = isLate() ? 'it took too long' : 'another cleaning is at work';
+      const stopped = isLate() ? 'it took too long' : 'another cleaning is running';
       return { repositories, ...counts, uploads, stopped };
     }
     counts.files += deleted.length;
@@ -140,8 +140,8 @@ async function cleanOnce(
 }
 
 /**
- * Whether it is time for a cleaning, whichever process cleaned last.
- * @param everyMs between two cleanings
+ * Returns whether a cleaning is due, counting those of other hosts.
+ * @param everyMs interval between two cleanings
  */
 export async function isCleanDue({ store }: StoreContext, everyMs: number): Promise<boolean> {
   const last = await withRetry(() => store.head(CLEANED_KEY));
@@ -163,7 +163,7 @@ async function listRepositories({ store }: StoreContext): Promise<Listed[]> {
       const listed = all.get(id) ?? { id, hasPointer: false, snapshots: new Map() };
       all.set(id, listed);
       if (snapshot === undefined) listed.hasPointer = true;
-      // Where the store tells no time nothing is old.
+      // Without a time from the store nothing counts as old.
       else listed.snapshots.set(snapshot, (storeMs ?? modifiedMs) - modifiedMs);
     }
   }
@@ -172,13 +172,13 @@ async function listRepositories({ store }: StoreContext): Promise<Listed[]> {
 
 interface Judged {
   readonly snapshots: readonly SnapshotVerdict[];
-  /** See grace.ts: what is carried on since this flip (ms) or an earlier one is past its grace period. */
+  /** Content kept for grace since this flip (ms) or earlier is past its grace period; see grace.ts. */
   readonly expiredMs: number;
-  /** What is to be written down, so that the ages grow whichever host cleans next. */
+  /** The reading to save, so that ages grow no matter which host cleans next. */
   readonly note: Sighting | undefined;
 }
 
-/** A pointer may have moved on since the listing; what it names by now is newer than all listed. */
+/** A pointer may have changed since the listing; it then refers to a snapshot newer than all listed ones. */
 async function judge(
   context: StoreContext,
   { id, snapshots, hasPointer }: Listed,
@@ -187,7 +187,7 @@ async function judge(
 ): Promise<Judged> {
   const { store, nowMs, longestMs } = context;
   const found = hasPointer ? await readPointer(store, id) : undefined;
-  // After the pointer was read: what its last flip replaced has been so for no longer than since now.
+  // Read after the pointer, so that the time since its last flip is not underestimated.
   const now = context.clock();
   const pointer: Pointer | undefined = typeof found === 'object' ? found.pointer : undefined;
   const names = [...snapshots.keys()];
@@ -223,7 +223,9 @@ async function judge(
     note: worthNoting(history, waiting, { now, graceMs }),
   };
 
-  /** Old by the store's clock, and by ours since a cleaning saw it first: no publisher takes so long. */
+  /**
+   * Old by the store's clock, and by our clock since a cleaning first saw it: no publisher takes that long.
+   */
   function isLeft(name: Timestamp): boolean {
     const seenMs = ageIn(sightings, unfinishedKey(name), now) ?? 0;
     return (snapshots.get(name) ?? 0) >= unfinishedMs && seenMs >= 3 * longestMs;
@@ -231,8 +233,7 @@ async function judge(
 }
 
 /**
- * A pointer remembers its newest flips only. What is older than all of them was current before the first
- * of them, if ever.
+ * A pointer contains only its newest flips. Older snapshots were current before the first of them, or never.
  */
 function cutOff(
   pointer: Pointer | undefined,
@@ -247,13 +248,13 @@ function cutOff(
 }
 
 interface Marked {
-  /** Of all objects that are needed. */
+  /** Marks of all objects in use. */
   readonly keys: Set<number>;
-  /** Manifests of which it is not known that their snapshot has all blobs that their bytes name. */
+  /** Manifests whose snapshot may not list all blobs in their bytes. */
   readonly unsure: Map<string, NeededObject>;
 }
 
-/** What a snapshot that never was current needs is young, or was made so. */
+/** Snapshots that never were current are skipped: a publisher keeps the objects they need young. */
 async function mark(
   { store, run, memory }: StoreContext,
   { id }: Listed,
@@ -276,24 +277,23 @@ async function mark(
 }
 
 /**
- * 49 bits of a digest: ten million of them fit into memory, and two that are the same only keep one
- * more object.
+ * 49 bits of a digest, so that ten million fit into memory. A collision only keeps one more object.
  */
 function markOf(key: string): number {
   const hex = key.slice(key.indexOf(':') + 1).slice(0, 12);
   return Number.parseInt(hex, 16) * 2 + Number(key.startsWith(MANIFESTS));
 }
 
-/** Small objects, so many at a time. */
+/** Concurrent reads of manifests, which are small. */
 const MANIFESTS_PARALLEL = 32;
-/** 30 MiB of memory; when there are more, they are read again. */
+/** Limits the memory to 30 MiB; manifests above the limit are read again. */
 const REFERENCES_MAX = 500_000;
 
 /**
- * Takes out what the bytes of a kept manifest name, also where its snapshot does not have it: what was
- * written down of a manifest may be wrong (an older version believed whatever announced it), and what is
- * deleted cannot be had again. Each manifest is read once by this process, from the content store where
- * that has it, and only when something is to be deleted.
+ * Removes objects from the unused ones if the bytes of a kept manifest refer to them, even if its snapshot
+ * does not list them: the record may be wrong (an older version trusted descriptors), and deleted content is
+ * lost. This process reads each manifest once, from the content store if possible, and only if there is
+ * something to delete.
  * @returns how many manifests were read for the first time
  */
 async function withoutReferred(
@@ -307,7 +307,7 @@ async function withoutReferred(
   await eachOf([...unsure.values()], MANIFESTS_PARALLEL, async ({ key, digest, size }) => {
     const here = await readContent(roots, digest, size);
     const found = here ?? (await withRetry(() => store.get(key)));
-    // One that is lost names nothing any more; `verify` tells of it.
+    // A lost manifest refers to nothing any more; `verify` reports it.
     if (found === undefined || found === 'same') return;
     const named = blobsNamedIn('body' in found ? found.body : found);
     for (const blob of named) left.delete(blobKey(blob));
@@ -323,11 +323,11 @@ interface Unused {
   readonly size: number;
   /** By the store's clock. */
   readonly modifiedMs: number;
-  /** Older than it must be, by that clock. */
+  /** Old enough to be deleted, by the store's clock. */
   readonly isOld: boolean;
 }
 
-/** How a sighting names an unused object: made new, it is something else. HEAD tells seconds only. */
+/** Identifies an unused object in a sighting; after a touch it has another key. HEAD returns only seconds. */
 function unusedKey({ key, modifiedMs }: Unused): string {
   const kind = key.startsWith(MANIFESTS) ? 'm' : 'b';
   const hex = key.slice(key.indexOf(':') + 1).slice(0, 32);
@@ -335,8 +335,8 @@ function unusedKey({ key, modifiedMs }: Unused): string {
 }
 
 /**
- * Whether a cleaning saw it unused, as it is, so long ago that no publisher relies on it any more. The
- * store's clock alone would not tell: it may have been set between a publisher's look and ours.
+ * Returns whether a cleaning saw the unchanged object unused so long ago that no publisher relies on it. The
+ * store's clock alone is not enough: it may have been set since a publisher checked the object.
  */
 function isSeenLongAgo(
   { clock, longestMs }: StoreContext,
@@ -364,7 +364,7 @@ async function findUnused(
   return unused;
 }
 
-/** @returns what went; undefined when another cleaning is at it */
+/** @returns the deleted objects; undefined if another cleaning is deleting */
 async function deleteChunk(
   context: StoreContext,
   nonce: string,
@@ -381,7 +381,7 @@ async function deleteChunk(
     await eachOf(chunk, PARALLEL, async (each) => {
       const facts = await withRetry(() => store.head(each.key));
       if (facts?.storeMs === undefined) return;
-      // A publisher may have made it new since it was listed.
+      // A publisher may have touched it since it was listed.
       const isSame = unusedKey({ ...each, modifiedMs: facts.modifiedMs }) === unusedKey(each);
       if (isSame && facts.storeMs - facts.modifiedMs >= ageMs) old.push(each);
     });

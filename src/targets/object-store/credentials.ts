@@ -1,4 +1,4 @@
-/** Credentials from a file, read again now and then: whoever rotates them need not tell us. */
+/** Reads credentials from a file, again from time to time, so that they can be rotated without a restart. */
 
 import { DropdockError } from '../../errors.js';
 import { readConfigured } from '../../storage/serving.js';
@@ -9,7 +9,7 @@ export interface Credentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly sessionToken?: string;
-  /** When the SDK is to ask again. */
+  /** The SDK then asks again. */
   readonly expiration: Date;
 }
 
@@ -19,8 +19,8 @@ export function credentialsFrom(path: string): () => Promise<Credentials> {
     const fields = parseCredentials(text);
     const { accessKeyId, secretAccessKey, sessionToken } = fields;
     if (accessKeyId === undefined || secretAccessKey === undefined) {
-      // Its text stays out of the message, whatever it is.
-      throw new DropdockError('target.failed', `There are no credentials in ${path}.`, { path });
+      // The message must not contain the text of the file.
+      throw new DropdockError('target.failed', `No credentials in the file ${path}.`, { path });
     }
     const expiration = new Date(Date.now() + READ_AGAIN_MS);
     return {
@@ -55,7 +55,7 @@ const INI_NAMES: Fields = {
   aws_session_token: 'sessionToken',
 };
 
-/** The file of the AWS tools (its first profile), or JSON with the names the SDK uses. */
+/** Parses the file of the AWS tools (its first profile), or JSON with the names of the SDK. */
 export function parseCredentials(text: string): Fields {
   if (text.trimStart().startsWith('{')) {
     try {

@@ -1,14 +1,14 @@
 /**
- * How a cleaning and the publishers of a store keep out of each other's way, without a lock.
+ * Coordinates cleanings and publishers of a store without a lock.
  *
- * A cleaning deletes what no pointer and no kept snapshot names and what is older than the grace
- * period and three times `longest`. A publisher that finds an object there already relies on it:
- * - a young one (under `longest` old) cannot be deleted before the publisher has flipped, for publish
- *   and cleaning take at most `longest` each;
- * - an older one it makes new first (`touch`), and then looks whether `clean/deleting.json` names it.
- *   The cleaning writes that list first, and then asks for the age of each object just before it
- *   deletes it. So either the cleaning sees the new age, or the publisher sees the list, waits until
- *   that is gone, and looks again. (Stores answer with what was written last.)
+ * A cleaning deletes objects that no pointer and no kept snapshot refers to and that are older than the grace
+ * period and three times `longest`. A publisher that relies on an existing object does this:
+ * - a young object (less than `longest` old) cannot be deleted before the publisher flips, because a publish
+ *   and a cleaning take at most `longest` each;
+ * - an older object is touched first, then the publisher checks if `clean/deleting.json` lists it. The
+ *   cleaning first writes that list, and checks the age of each object just before it deletes it. So either
+ *   the cleaning sees the new age, or the publisher sees the list, waits until it is deleted, and checks
+ *   again. (Stores have read-after-write consistency.)
  */
 
 import { DELETING_KEY, FRESH } from './object-keys.js';
@@ -16,7 +16,7 @@ import type { Condition, ObjectFacts } from './object-store.js';
 import { pause, withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
-/** No list holds longer than this: whoever wrote it deletes nothing after half of it. */
+/** Maximum age of a list: its cleaning deletes nothing after half of it. */
 export const LIST_MS_MAX = 120_000;
 
 export interface AgeRules {
@@ -28,7 +28,10 @@ export function sweepAgeMs({ graceMs, longestMs }: AgeRules): number {
   return graceMs + 3 * longestMs;
 }
 
-/** True when a publisher may rely on it as it is. A store that tells no time has nothing young. */
+/**
+ * Returns true if a publisher may rely on the object as it is. Without a time from the store nothing is
+ * young.
+ */
 export function isYoung(
   facts: { readonly modifiedMs: number; readonly storeMs: number | undefined },
   longestMs: number,
@@ -36,7 +39,10 @@ export function isYoung(
   return facts.storeMs !== undefined && facts.storeMs - facts.modifiedMs < longestMs;
 }
 
-/** Waits until nothing of `keys` is being deleted. @returns true when it had to wait: look again */
+/**
+ * Waits until no key of `keys` is being deleted.
+ * @returns true if it had to wait; then check the objects again
+ */
 export async function waitForDeletion(
   { store, monotonicMs }: StoreContext,
   keys: ReadonlySet<string>,
@@ -49,7 +55,7 @@ export async function waitForDeletion(
     const listed = JSON.parse(found.body.toString('utf8')) as readonly string[];
     if (!listed.some((key) => keys.has(key))) return first !== undefined;
     first ??= found.etag;
-    // Another list: the first one's deletions are over, but this one names our keys, too.
+    // A new list: the deletions of the first one have ended, but the new one contains our keys too.
     if (found.etag !== first) return true;
     if (monotonicMs() - startedMs > LIST_MS_MAX) return true;
     await pause(attempt);
@@ -57,9 +63,9 @@ export async function waitForDeletion(
 }
 
 /**
- * Writes the list, for one cleaning at a time. One whose writer died is replaced.
- * @param nonce tells this list from every other
- * @returns how to take it away; undefined when another cleaning is at it
+ * Writes the list of one cleaning at a time. Replaces the list of a process that died.
+ * @param nonce unique for this list
+ * @returns a function that deletes the list; undefined if another cleaning is running
  */
 export async function announceDeletion(
   context: StoreContext,
@@ -86,7 +92,7 @@ export async function announceDeletion(
   };
 }
 
-/** Its writer has taken longer than it may. By the store's own clock. */
+/** Returns true if its writer exceeded its time limit, by the store's clock. */
 function isDead({ storeMs, modifiedMs }: ObjectFacts): boolean {
   return storeMs !== undefined && storeMs - modifiedMs > 2 * LIST_MS_MAX;
 }

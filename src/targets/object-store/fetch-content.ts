@@ -1,4 +1,4 @@
-/** Brings what a store's snapshot needs into the content store of this machine, checked. */
+/** Downloads the content of a store's snapshot into the content store of this host, and verifies it. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { ingestRequest } from '../../storage/into-store.js';
@@ -20,11 +20,11 @@ export interface FetchOptions {
   readonly run: RunJob;
   readonly transaction: string;
   readonly uid: number;
-  /** Told of bytes as they come. */
+  /** Called with the number of bytes received. */
   readonly onBytes: (count: number) => void;
 }
 
-/** What is here already is not fetched again. @throws target.damaged, target.failed, system errors */
+/** Skips existing content. @throws target.damaged, target.failed, system errors */
 export async function fetchContent(
   { store, roots }: StoreContext,
   objects: readonly NeededObject[],

@@ -1,6 +1,6 @@
 /**
- * The flip of a store: the pointer is replaced if it is still what was read. Whatever becomes of the
- * answer, what counts is what the store says afterwards.
+ * Flips the current snapshot of a store: replaces the pointer if it did not change since it was read. If the
+ * response is lost, the pointer is read again.
  */
 import { DropdockError } from '../../errors.js';
 import type { RepositoryId } from '../../image/names.js';
@@ -14,15 +14,15 @@ import type { StoreContext } from './store-context.js';
 const ATTRIBUTES = { contentType: 'application/json', cacheControl: FRESH };
 const TRIES = 5;
 
-/** 'moved': another publisher was faster, and nothing of ours is current or was. */
+/** 'moved': another publisher was faster, and this flip did not happen. */
 export type Flipped =
-  /** Undefined when others have flipped since. */
+  /** Undefined if others have flipped since. */
   { readonly etag: string | undefined } | 'moved';
 
 /**
- * @param expected the ETag of what was read; undefined where there was no pointer
- * @throws target.failed: it is not known whether it was done, and asking again did not help. A drop
- *   that comes again is found in the pointer's history, if it was.
+ * @param expected the ETag of the pointer that was read; undefined if there was none
+ * @throws target.failed: the outcome is unknown, even after retries. When its drop is retried, the pointer's
+ * history shows whether it was published.
  */
 export async function flip(
   context: StoreContext,
@@ -36,7 +36,7 @@ export async function flip(
     if (found !== undefined && found !== 'same') {
       const { pointer, etag } = found;
       if (pointer.snapshot === next.snapshot) return { etag };
-      // It was done, and others have built on it since.
+      // The flip succeeded, and others have flipped since.
       if (pointer.history.some(({ snapshot }) => snapshot === next.snapshot)) {
         return { etag: undefined };
       }
@@ -49,7 +49,7 @@ export async function flip(
       expected !== undefined &&
       !context.memory.stripsQuotes
     ) {
-      // Refused though nothing has changed: a store that wants its own ETag without the quotes.
+      // Rejected although nothing has changed: the store wants its own ETag without quotes.
       context.memory.stripsQuotes = true;
       continue;
     }
@@ -83,7 +83,7 @@ function refused({ store }: StoreContext, id: RepositoryId): DropdockError {
   const key = pointerKey(id);
   return new DropdockError(
     'target.failed',
-    `The target ${store.target} refuses to replace ${key}, which nobody else has changed.`,
+    `The target ${store.target} refuses to replace ${key}, although it is unchanged.`,
     { path: key, target: store.target, outcome: 'refused' },
   );
 }

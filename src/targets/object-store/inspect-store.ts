@@ -1,4 +1,4 @@
-/** What a store holds, for people and for checks: pointers, and whether all they lead to is there. */
+/** Lists and verifies the content of a store: its pointers, and all objects they need. */
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.js';
@@ -28,7 +28,7 @@ export async function listIds({ store }: StoreContext): Promise<RepositoryId[]> 
   return ids;
 }
 
-/** Those of `ids` that have one, in their order. */
+/** Reads the pointers of those `ids` that have one, in their order. */
 export async function readPointers(
   { store }: StoreContext,
   ids: readonly RepositoryId[],
@@ -41,7 +41,7 @@ export async function readPointers(
   return ids.flatMap((id) => found.get(id) ?? []);
 }
 
-/** Which snapshots of a repository are there. */
+/** Returns the snapshots of a repository. */
 export async function listSnapshotNames(
   { store }: StoreContext,
   id: RepositoryId,
@@ -54,17 +54,17 @@ export async function listSnapshotNames(
   return names;
 }
 
-/** So often a pointer may move while what it named is read. */
+/** Maximum number of times that a pointer is read again because it changed. */
 const MOVES_MAX = 5;
-/** Between a flip and the redirect file of the same publish there is a moment. */
+/** The redirect file of a publish is replaced a moment after its flip. */
 const REDIRECT_AGAIN_MS = 1000;
 
 /**
- * Reads every object that what is current needs, and holds what the snapshot says of each manifest against
- * the manifest's bytes. Publishers and cleanings go on meanwhile: where something is wrong and the pointer has
- * moved on, what it names now is read instead.
- * @param seen keys that were checked already; grows. A manifest is read for each repository that has it,
- * for each has its own record of it
+ * Reads every object that the current snapshots need, and compares the record of each manifest with its
+ * bytes. Publishers and cleanings keep running: if there is a problem and the pointer has changed, its new
+ * snapshot is read instead.
+ * @param seen keys that were already checked; grows. A manifest is read for each repository that contains it,
+ * because each repository has its own record of it
  */
 export async function verifyStore(
   context: StoreContext,
@@ -102,7 +102,7 @@ async function verifyCurrent(
     return { files: 0, findings, redirect: undefined };
   }
   const findings: VerifyFinding[] = [];
-  // What is only carried may have been deleted.
+  // Content kept for grace may have been deleted.
   const expiredMs = Number.POSITIVE_INFINITY;
   const objects = await run(objectsOf, { text, where: key, expiredMs });
   const records = new Map(
@@ -129,11 +129,11 @@ async function checkRedirect(
   const found = typeof redirect === 'object' ? redirect.body : undefined;
   if (found && createHash('sha256').update(found).digest('hex') === redirectHash) return undefined;
   const problem = found === undefined ? 'missing' : 'damaged';
-  const detail = 'the redirect file for Crane; the next publish puts it right';
+  const detail = 'the redirect file for Crane; the next publish repairs it';
   return { problem, path: redirectKey(id), detail };
 }
 
-/** Its publisher may just have put it, or another one has flipped since. */
+/** Its publisher may have replaced it just now, or another publisher has flipped since. */
 async function isPlacedNow({ store }: StoreContext, { id }: Pointer): Promise<boolean> {
   await sleep(REDIRECT_AGAIN_MS);
   const found = await readPointer(store, id);
@@ -146,7 +146,7 @@ interface OwnRecord {
   readonly record: ManifestRecord;
 }
 
-/** @param own what the snapshot says of it, where it is a manifest */
+/** @param own the record of a manifest in the snapshot */
 async function checkObject(
   store: ObjectStore,
   { key, digest, size }: NeededObject,
@@ -157,7 +157,7 @@ async function checkObject(
       { problem, path: key, detail },
     ];
     const opened = await store.open(key);
-    if (opened === undefined) return find('missing', 'is served and not there');
+    if (opened === undefined) return find('missing', 'is served but missing');
     const hash = createHash(digestAlgorithm(digest));
     const kept: Buffer[] = [];
     let bytes = 0;
@@ -170,9 +170,9 @@ async function checkObject(
     } catch (error) {
       throw cutOff(store.target, key, error);
     }
-    if (bytes !== size) return find('damaged', `${bytes} bytes, not ${size}`);
+    if (bytes !== size) return find('damaged', `${bytes} bytes instead of ${size}`);
     const found = hash.digest('hex');
-    if (found !== digestHex(digest)) return find('damaged', `hashes to ${found}`);
+    if (found !== digestHex(digest)) return find('damaged', `its digest is ${found}`);
     if (own === undefined) return [];
     return checkRecord(own.digest, own.record, Buffer.concat(kept)).map(
       ({ problem, blob, detail }) => ({ problem, path: blob ? blobKey(blob) : key, detail }),

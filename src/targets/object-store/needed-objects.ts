@@ -1,4 +1,4 @@
-/** Which objects a snapshot needs beside its own. Pure. */
+/** Lists the objects that a snapshot needs in addition to its own. Pure. */
 import type { Digest } from '../../image/digest.js';
 import type { NeededContent } from '../../publisher/target.js';
 import { liveManifests } from '../../repository/merge.js';
@@ -8,20 +8,20 @@ import type { Attributes } from './object-store.js';
 
 export interface NeededObject {
   readonly key: string;
-  /** What its bytes hash to. */
+  /** The digest of its bytes. */
   readonly digest: Digest;
   /** Bytes. */
   readonly size: number;
   readonly contentType: string;
-  /** Of a manifest: how many blobs its snapshot has of it. */
+  /** For a manifest: the number of blobs that its snapshot lists. */
   readonly blobs?: number;
 }
 
 const BLOB_TYPE = 'application/octet-stream';
 
 /**
- * What is the truth in `next` and was not in `base`. What was is there: a cleaning marks it. What is
- * only carried was the truth before, and if it becomes so again it is looked at again.
+ * Returns the objects that `next` serves and `base` did not. Cleanings keep the objects of `base`. Content
+ * that is only kept for grace is checked when it is served again.
  */
 export function neededObjects(
   next: RepositoryState,
@@ -31,7 +31,7 @@ export function neededObjects(
   const needed = new Map<string, NeededObject>();
   for (const digest of liveManifests(next)) {
     const record = next.manifests.get(digest);
-    // Most of a large repository is what it was: the very same value.
+    // Most records of a large repository are unchanged: the same object.
     const isKnown = before?.has(digest) && base?.manifests.get(digest) === record;
     if (record && !isKnown) add(needed, digest, record);
   }
@@ -45,8 +45,8 @@ export function neededObjects(
 }
 
 /**
- * Everything that may be asked for.
- * @param expiredMs what is carried since the snapshot of this name (ms), or an earlier one, may not
+ * Returns all objects that clients may request.
+ * @param expiredMs omits content kept for grace since the snapshot of this time (ms) or earlier
  */
 export function allObjects(state: RepositoryState, expiredMs: number): NeededObject[] {
   const needed = new Map<string, NeededObject>();
@@ -58,7 +58,7 @@ export function allObjects(state: RepositoryState, expiredMs: number): NeededObj
   return [...needed.values()];
 }
 
-/** The object that holds this in a store. */
+/** Returns the store object of this content. */
 export function objectOf({ digest, size, mediaType }: NeededContent): NeededObject {
   return mediaType === undefined
     ? { key: blobKey(digest), digest, size, contentType: BLOB_TYPE }
@@ -78,7 +78,7 @@ function add(
   }
 }
 
-/** Everything that never changes is put with these; a check goes by the digest. */
+/** Immutable objects are stored with these attributes; a check compares the digest. */
 export function attributesOf({ digest, contentType }: NeededObject): Attributes {
   return { contentType, cacheControl: IMMUTABLE, metadata: { digest } };
 }

@@ -1,4 +1,4 @@
-/** A blob on an object store: its bytes pass through as they come, or clients are sent there. */
+/** A blob in an object store: it is streamed to the client, or the client is redirected. */
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -12,17 +12,17 @@ import { withRetry } from './retry-request.js';
 
 export type BlobStore = Pick<ObjectStore, 'get' | 'open'>;
 
-/** Where blobs are had from. */
+/** The source of blobs. */
 export interface BlobPlace {
   readonly blobs: BlobStore;
-  /** Lets whoever has it read this key for a while. */
+  /** A URL with which everyone can read this key for a while. */
   signedUrl(key: string): Promise<string>;
 }
 
 export class ObjectBlob implements ServedBlob {
   constructor(
     readonly digest: Digest,
-    /** Bytes; its snapshot says so, and nothing is asked of the store before some are sent. */
+    /** Size from the snapshot; the store is first asked when bytes are sent. */
     readonly size: number,
     readonly place: BlobPlace,
   ) {}
@@ -36,11 +36,11 @@ export class ObjectBlob implements ServedBlob {
     return { live: (response) => pour(body, response, lengthOf(part), blobKey(this.digest)) };
   }
 
-  /** Stores give one range to a request: parts that lie close together come with one. */
+  /** Stores accept one range per request, so ranges that are close together share one. */
   async pieces(parts: readonly Part[]): Promise<AsyncIterable<Buffer>> {
     const [first, ...later] = joinNear(parts);
     if (first === undefined) throw new RangeError('no parts');
-    // Before anything is sent, so that a blob that is missing is said to be.
+    // Opened before the response starts, so that a missing blob is reported as an error.
     return this.#cut(first, await this.#open(first), later);
   }
 
@@ -59,7 +59,7 @@ export class ObjectBlob implements ServedBlob {
     const { body, size } = opened;
     if (size !== bytes) {
       body.destroy();
-      throw damaged(key, `has ${size} bytes where ${bytes} were asked for`);
+      throw damaged(key, `has ${size} bytes instead of the ${bytes} requested`);
     }
     return body;
   }
@@ -74,13 +74,13 @@ export class ObjectBlob implements ServedBlob {
   async close(): Promise<void> {}
 }
 
-/** What is asked of the store at once: from the first of its parts to the last. */
+/** One request to the store: from the first of its parts to the last. */
 interface Span extends Part {
   /** In ascending order. */
   readonly parts: readonly Part[];
 }
 
-/** To read what lies between two parts, and throw it away, is quicker than one more request. */
+/** Reading and discarding a gap of this size is faster than another request. */
 const GAP_BYTES_MAX = 64 * 1024;
 
 function joinNear(parts: readonly Part[]): Span[] {
@@ -97,7 +97,7 @@ function joinNear(parts: readonly Part[]): Span[] {
   return spans;
 }
 
-/** The bytes of a span's parts; no piece belongs to two of them. */
+/** Yields the bytes of the parts of a span; no chunk contains bytes of two parts. */
 async function* cut(span: Span, body: Readable, key: string): AsyncGenerator<Buffer> {
   let position = span.start;
   const parts = [...span.parts];
@@ -113,7 +113,7 @@ async function* cut(span: Span, body: Readable, key: string): AsyncGenerator<Buf
       position = end;
     }
   } catch (error) {
-    throw damaged(key, `broke off at byte ${position} of ${span.end + 1}`, error as Error);
+    throw damaged(key, `was interrupted at byte ${position} of ${span.end + 1}`, error as Error);
   } finally {
     body.destroy();
   }
@@ -124,7 +124,7 @@ function lengthOf({ start, end }: Part): number {
   return end - start + 1;
 }
 
-/** Never more in memory than the streams hold; what ends too early is cut off, not ended. */
+/** Buffers only what the streams hold. An incomplete response is aborted, not ended. */
 async function pour(
   body: Readable,
   response: ServerResponse,
@@ -142,9 +142,9 @@ async function pour(
   try {
     await pipeline(body, response, { end: false });
   } catch (error) {
-    // Who went away, the client or the store?
+    // Distinguishes whether the client or the store disconnected.
     if (trouble === undefined || response.destroyed) throw error;
-    throw damaged(key, `broke off after ${poured} of ${bytes} bytes`, trouble);
+    throw damaged(key, `was interrupted after ${poured} of ${bytes} bytes`, trouble);
   }
   if (poured !== bytes) throw damaged(key, `ended after ${poured} of ${bytes} bytes`);
   response.end();

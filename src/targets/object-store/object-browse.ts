@@ -1,4 +1,4 @@
-/** What people are shown of snapshots on an object store. */
+/** Snapshots in an object store, as shown on the web page and by commands. */
 
 import type { Browse, ServedSnapshot } from '../../registry/source.js';
 import { describeChanges, type SnapshotChanges } from '../../repository/snapshot-changes.js';
@@ -6,7 +6,7 @@ import type { SnapshotTags, StoredSnapshot } from '../../repository/snapshot-fil
 import { factsOf, summarise } from '../../repository/summary.js';
 import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
 
-/** Undefined for one that is gone. */
+/** Undefined for a deleted snapshot. */
 type Read = (of: ServedSnapshot['of']) => Promise<StoredSnapshot | undefined>;
 
 export function browseObjects(read: Read): Browse {

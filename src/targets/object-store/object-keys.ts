@@ -1,17 +1,17 @@
 /**
- * Every key of a store, drawn once, below the target's prefix. No other file makes them.
+ * All keys of a store, below the target's prefix. No other file builds keys.
  *
- *   blobs/<digest>               a config or layer: never changes, shared by all repositories
- *   manifests/<digest>           a manifest, with its media type as Content-Type; likewise. The digest
- *                                is that of its bytes: `stored`, where a record has one (schema 1)
- *   repos/<id>/<timestamp>.json  a snapshot: the text of `.snapshot.json`; never changes
- *   repos/<id>/current           the pointer: says which snapshot is current. Replaced last
+ *   blobs/<digest>               a config or layer: immutable, shared by all repositories
+ *   manifests/<digest>           a manifest, with its media type as Content-Type: immutable. The digest
+ *                                of its bytes: `stored`, if the record has one (schema 1)
+ *   repos/<id>/<timestamp>.json  a snapshot: the text of `.snapshot.json`; immutable
+ *   repos/<id>/current           the pointer: the name of the current snapshot. Written last
  *   app/<id>.json                the redirect file for Crane, written after the flip
- *   clean/deleting.json          what a cleaning deletes at this moment (see deleting.ts)
- *   clean/last                   when the last cleaning ended: its own time
- *   clean/ages.json              how long ago flips were, as cleanings know (see ages.ts)
- *   clean/unused.json            what cleanings have seen unused, and how long ago
- *   probe/<name>                 what a start tries the store's conditions with
+ *   clean/deleting.json          objects that a cleaning is deleting (see delete-unused.ts)
+ *   clean/last                   its modification time is the end of the last cleaning
+ *   clean/ages.json              how long ago flips were, as seen by cleanings (store-ages.ts)
+ *   clean/unused.json            objects that cleanings found unused, and how long ago
+ *   probe/<name>                 objects that test conditional writes at the start
  */
 import type { Digest } from '../../image/digest.js';
 import type { RepositoryId } from '../../image/names.js';
@@ -35,7 +35,7 @@ export function snapshotKey(id: RepositoryId, snapshot: Timestamp): string {
   return `${REPOSITORIES}${id}/${snapshot}.json`;
 }
 
-/** Which repository a key below repos/ belongs to, and which snapshot it is; none for a pointer. */
+/** Parses a key below repos/ into its repository and snapshot; a pointer has no snapshot. */
 export function parseRepositoryKey(
   key: string,
 ): { readonly id: RepositoryId; readonly snapshot: Timestamp | undefined } | undefined {
@@ -47,6 +47,6 @@ export function parseRepositoryKey(
   return { id: id as RepositoryId, snapshot };
 }
 
-/** Readers and CDNs may keep what a digest names for ever, and must ask for the rest. */
+/** Readers and CDNs may cache objects named by digest forever, and must revalidate all others. */
 export const IMMUTABLE = 'public, max-age=31536000, immutable';
 export const FRESH = 'no-cache';

@@ -1,6 +1,6 @@
 /**
- * One snapshot on an object store. Only what it lists is asked for (I8), so what it lists and the
- * store does not have is damage, and never answered as if it were unknown.
+ * One snapshot in an object store. Only objects that it lists are requested (I8), so a listed object that the
+ * store does not have is reported as damage, never as unknown.
  */
 import { type Digest, digestAlgorithm } from '../../image/digest.js';
 import { digestOfBytes, manifestDigest } from '../../image/manifest-digest.js';
@@ -17,15 +17,15 @@ import { type BlobPlace, damaged, ObjectBlob } from './object-blob.js';
 import { manifestKey, snapshotKey } from './object-keys.js';
 import type { Named } from './pointer-cache.js';
 
-/** A snapshot as it was read. */
+/** A loaded snapshot. */
 export interface Loaded {
   readonly lookup: SnapshotLookup;
   readonly bytes: Buffer;
-  /** What was made of it for clients, by name. */
+  /** Responses generated from it, by name. */
   readonly texts: Map<string, ServedText>;
 }
 
-/** Where a snapshot is read from. */
+/** The source of a snapshot. */
 export interface Place extends BlobPlace {
   load(of: ServedSnapshot['of']): Promise<Loaded | undefined>;
   manifest(digest: Digest): Promise<Buffer | undefined>;
@@ -33,14 +33,14 @@ export interface Place extends BlobPlace {
 
 export class ObjectSnapshot implements ServedSnapshot {
   readonly path: string;
-  /** What it lists, and the store did not have. */
+  /** A listed object that the store did not have. */
   #missing: string | undefined;
 
   constructor(
     readonly of: ServedSnapshot['of'],
     readonly named: Named,
     readonly place: Place,
-    /** What the store says is current now; undefined for a snapshot that was asked for by its name. */
+    /** Reads what is current now; undefined for a snapshot requested by name. */
     readonly confirm: (() => Promise<Named | undefined>) | undefined,
   ) {
     this.path = `${of.id}/${of.name}`;
@@ -53,7 +53,7 @@ export class ObjectSnapshot implements ServedSnapshot {
     return true;
   }
 
-  /** One text holds all of it. */
+  /** The text is complete as soon as it is loaded. */
   async exists(): Promise<boolean> {
     return this.#missing === undefined;
   }
@@ -100,7 +100,7 @@ export class ObjectSnapshot implements ServedSnapshot {
     return this.#text(subject, ({ lookup }) => lookup.referrers(subject));
   }
 
-  /** Made and hashed once for a snapshot. */
+  /** Generates and hashes a response once per snapshot. */
   async #text(
     name: string,
     make: (loaded: Loaded) => string | undefined,
@@ -122,7 +122,7 @@ export class ObjectSnapshot implements ServedSnapshot {
   }
 }
 
-/** `manifest()` has held the bytes against `stored`; a signed schema 1 manifest has another name. */
+/** `manifest()` has checked the bytes against `stored`; the digest of a signed schema 1 manifest differs. */
 function checkName(bytes: Buffer, kind: ManifestKind, digest: Digest): void {
   const key = manifestKey(digest);
   let found: Digest;

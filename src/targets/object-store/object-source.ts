@@ -1,6 +1,6 @@
 /**
- * What is published on an object store, as clients are answered from it. Everything but the pointers
- * never changes, and is remembered.
+ * Serves the content of an object store to clients. Everything except the pointers is immutable, and is
+ * cached.
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestAlgorithm, digestFrom } from '../../image/digest.js';
@@ -20,24 +20,24 @@ import { SignedUrls } from './signed-urls.js';
 
 export interface ObjectSourceOptions {
   readonly store: Pick<ObjectStore, 'get' | 'list' | 'presign'>;
-  /** For blobs, which may take hours: they must not keep the small requests waiting. */
+  /** For blobs, whose transfer may take hours: they must not delay the small requests. */
   readonly blobs: BlobStore;
-  /** How long a signed URL holds. */
+  /** How long a signed URL is valid. */
   readonly signedSeconds: number;
-  /** How long a pointer is believed (ms). */
+  /** How long a pointer is cached (ms). */
   readonly pointerAgeMs: number;
-  /** How long what was known last is told while the store does not answer (ms). */
+  /** How long the last known pointer is used while the store does not respond (ms). */
   readonly staleMs: number;
-  /** Milliseconds, of a clock that is never set. */
+  /** Monotonic clock (ms). */
   readonly monotonicMs: () => number;
   readonly onAway: (trouble: Error | undefined) => void;
 }
 
 const SNAPSHOTS_BYTES = 256 * 1024 * 1024;
 const MANIFESTS_BYTES = 64 * 1024 * 1024;
-/** A snapshot's text, and the lists that are made of it. */
+/** Estimated memory of a snapshot relative to its text, including responses generated from it. */
 const SNAPSHOT_SHARE = 1.2;
-/** A list of all repositories is believed so many times as long as it took to get. */
+/** A list of all repositories is cached for this multiple of the time it took. */
 const LIST_SHARE = 5;
 
 export class ObjectSource implements Source {
@@ -84,7 +84,9 @@ export class ObjectSource implements Source {
     return new ObjectSnapshot(of, named, this, undefined);
   }
 
-  /** Listed anew when the last list is old for what it costs; one list for all who ask meanwhile. */
+  /**
+   * Lists again when the cached list has expired, in proportion to its cost; concurrent calls share one list.
+   */
   ids(): Promise<readonly RepositoryId[]> {
     this.#ids ??= this.#list();
     return this.#ids;
@@ -110,7 +112,7 @@ export class ObjectSource implements Source {
     }
   }
 
-  /** Undefined for one that is gone. @throws target.failed, layout.unsafe */
+  /** Undefined for a deleted snapshot. @throws target.failed, layout.unsafe */
   load({ id, name }: ServedSnapshot['of']): Promise<Loaded | undefined> {
     const key = snapshotKey(id, name);
     return this.#snapshots.recall(key, async () => {
@@ -118,12 +120,12 @@ export class ObjectSource implements Source {
       if (found === undefined || found === 'same') return undefined;
       const lookup = new SnapshotLookup(found.body, key);
       const { header } = lookup;
-      if (header.id !== id || header.snapshot !== name) throw damaged(key, 'is another one');
+      if (header.id !== id || header.snapshot !== name) throw damaged(key, 'is another snapshot');
       return { lookup, bytes: found.body, texts: new Map() };
     });
   }
 
-  /** @param digest what its bytes hash to @throws target.failed, layout.unsafe */
+  /** @param digest the digest of its bytes @throws target.failed, layout.unsafe */
   manifest(digest: Digest): Promise<Buffer | undefined> {
     const key = manifestKey(digest);
     return this.#manifests.recall(key, async () => {

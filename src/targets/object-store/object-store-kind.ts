@@ -1,4 +1,4 @@
-/** A bucket of an object store, as a target and as what the registry endpoint answers from. */
+/** A bucket of an object store, as a target and as a source of the registry endpoint. */
 
 import { NOBODYS_ID } from '../../registry/permission.js';
 import { resolveRepositoryById } from '../../settings/repository-policy.js';
@@ -11,7 +11,7 @@ import { StoreMemory } from './read-current.js';
 import { openStore } from './s3-store.js';
 import type { StoreContext } from './store-context.js';
 
-/** What a client waits for is small; a store that takes longer for it is as good as away. */
+/** Clients wait for these small requests; a store that takes longer counts as unavailable. */
 const SMALL_MS_MAX = 10_000;
 
 export const objectStoreKind: TargetKind<StoreSettings> = {
@@ -50,7 +50,7 @@ export const objectStoreKind: TargetKind<StoreSettings> = {
     url: publicUrl && `${publicUrl.replace(/\/*$/, '')}/${BLOBS}{digest}`,
   }),
 
-  // A store that is away takes no endpoint away: what is known is answered.
+  // The endpoint works without the store, from its cache.
   readPlaces: () => [],
 };
 
@@ -81,7 +81,7 @@ async function openObjects(
 ): Promise<OpenSource> {
   const { signedFor, pointerAge, staleFor, connections } = settings.registry;
   const given = { ...own, target, timeoutMs: Math.min(own.timeout, SMALL_MS_MAX) };
-  // Of their own: clients that are slow must not keep the small requests of others waiting.
+  // Separate clients, so that slow blob downloads do not delay small requests.
   const [small, blobs] = await Promise.all([
     openStore(given),
     openStore({ ...given, sockets: connections }),
@@ -95,7 +95,7 @@ async function openObjects(
     monotonicMs: () => performance.now(),
     onAway,
   });
-  // Said at once, if it cannot be reached: no repository has this id, and no request waits for it.
+  // Reports an unreachable store at the start. No repository has this id, and no request waits for it.
   source.current(NOBODYS_ID).catch(() => {});
   const close = () => {
     small.close();

@@ -1,34 +1,35 @@
 /**
- * An object store as a target. The order of the steps is that of a directory (targets/directory/directory-target.ts),
- * with the means of a store:
+ * An object store as a target. The steps are those of a directory (targets/directory/directory-target.ts),
+ * adapted to a store:
  *
  *    5. read pointer and snapshot; apply the change, and render the next snapshot
- *    6. put what the store lacks: blobs and manifests
- *    8. put the snapshot object, which must be new
- *    9, 10. flip: replace the pointer, on condition that it is what step 5 read
- *   11. put the redirect file
+ *    6. upload missing blobs and manifests
+ *    8. upload the snapshot object, which must be new
+ *    9, 10. flip: replace the pointer, if it did not change since step 5
+ *   11. upload the redirect file
  *
- * A publisher that loses the race at step 10 begins again at 5, with what it has put already.
+ * A publisher that loses the race at step 10 starts again at step 5, and keeps its uploads.
  */
 import { gunzipSync } from 'node:zlib';
-import { DropdockError, faultOf, fromPlainError } from '../../errors.js';
+import { DropdockError, fromPlainError } from '../../errors.js';
 import type { Digest } from '../../image/digest.js';
 import type { RepositoryId, Tag } from '../../image/names.js';
-import type {
-  CleanResult,
-  CurrentSnapshot,
-  DropOutcome,
-  Fetching,
-  HistoryEntry,
-  NeededContent,
-  PublishResult,
-  StagedDrop,
-  StartResult,
-  Target,
-  TargetChange,
-  TargetOverview,
-  VerifyFinding,
-  VerifyReport,
+import {
+  type CleanResult,
+  type CurrentSnapshot,
+  type DropOutcome,
+  type Fetching,
+  type HistoryEntry,
+  type NeededContent,
+  outcomeOfMerge,
+  type PublishResult,
+  type StagedDrop,
+  type StartResult,
+  type Target,
+  type TargetChange,
+  type TargetOverview,
+  type VerifyFinding,
+  type VerifyReport,
 } from '../../publisher/target.js';
 import { flipKey } from '../../repository/grace.js';
 import {
@@ -67,7 +68,7 @@ import { pause, withRetry } from './retry-request.js';
 import { expiredFor } from './store-ages.js';
 import type { StoreContext } from './store-context.js';
 
-/** Races that one publish runs before its drops are tried again later. */
+/** Races of one publish before its drops are retried later. */
 const RACES_MAX = 100;
 const SNAPSHOT_ATTRIBUTES = {
   contentType: 'application/json',
@@ -76,24 +77,24 @@ const SNAPSHOT_ATTRIBUTES = {
 } as const;
 
 export interface ObjectStoreTargetOptions {
-  /** Opens the store; asked each time, so that one that was away is opened when it is back. */
+  /** Opens the store; called each time, so that a store that was unavailable is opened later. */
   readonly open: () => Promise<StoreContext>;
   readonly name: string;
-  /** The token of this process. */
+  /** The process id of this tree. */
   readonly owner: string;
   readonly uid: number;
   readonly transactions: TransactionNames;
   readonly policyOf: (id: RepositoryId) => StorePolicy;
   /** The longest grace period of all repositories. */
   readonly graceMs: () => number;
-  /** How often a daemon cleans it (ms). */
+  /** Interval at which a daemon cleans the store (ms). */
   readonly cleanEveryMs: number;
-  /** Told of what is current after each publish. */
+  /** Called with the current snapshot after each publish. */
   readonly onPublished?: (id: RepositoryId, current: SnapshotText) => Promise<void>;
 }
 
 const COLUMNS = ['repository', 'tags', 'snapshot', 'flips', 'since'] as const;
-/** Requests for one copy at a time. */
+/** Concurrent requests of one copy. */
 const PARALLEL = 8;
 
 export class ObjectStoreTarget implements Target {
@@ -143,7 +144,7 @@ export class ObjectStoreTarget implements Target {
     return { repositories, columns: COLUMNS };
   }
 
-  /** Every object that the current snapshots need is read. */
+  /** Reads every object that the current snapshots need. */
   async verify(id?: RepositoryId): Promise<VerifyReport | undefined> {
     const context = await this.#options.open();
     const pointers = await this.#pointersOf(id);
@@ -160,7 +161,7 @@ export class ObjectStoreTarget implements Target {
   }
 
   async repair(): Promise<never> {
-    const message = 'A store is repaired from another target: dropdock copy.';
+    const message = 'A store cannot be repaired in place; run dropdock copy from another target.';
     throw new DropdockError('usage.invalid', message);
   }
 
@@ -169,7 +170,7 @@ export class ObjectStoreTarget implements Target {
     return readPointers(context, id === undefined ? await listIds(context) : [id]);
   }
 
-  /** Tries the conditions that everything rests on. A store in trouble holds nothing else back. */
+  /** Checks that the store supports conditional writes. A failing store delays nothing else. */
   async start(): Promise<StartResult> {
     const nothing = { recovered: [], notDone: [] };
     try {
@@ -191,7 +192,7 @@ export class ObjectStoreTarget implements Target {
     return { ...cleaned, content: { files, bytes }, notDone: [], later: [] };
   }
 
-  /** Every host that publishes to a store cleans it: whichever comes first when it is time. */
+  /** Every host that publishes to a store cleans it: the first one after the interval has passed. */
   async cleanIfDue(): Promise<CleanResult | undefined> {
     const { open, cleanEveryMs } = this.#options;
     const context = await open();
@@ -206,7 +207,7 @@ export class ObjectStoreTarget implements Target {
     return (await readCurrent(store, memory, id))?.base;
   }
 
-  /** Blobs that are there already are not sent again; manifests are read on the way. */
+  /** Omits blobs that already exist; manifests are read anyway. */
   async lacking(needs: readonly NeededContent[]): Promise<readonly NeededContent[]> {
     const { store } = await this.#options.open();
     const present = new Set<NeededContent>();
@@ -250,11 +251,11 @@ export class ObjectStoreTarget implements Target {
   }
 }
 
-/** One publish: what it has seen and put so far, over all the races it runs. */
+/** One publish, with what it has checked and uploaded so far in all its races. */
 class StorePublish {
-  /** When each object was seen in the store (monotonic): for `longest` it need not be looked at again. */
+  /** When each object was checked (monotonic): it is not checked again for `longest`. */
   readonly #checkedMs = new Map<string, number>();
-  /** Names that may not be used any more. */
+  /** Snapshot names that are already used. */
   readonly #taken: Timestamp[] = [];
 
   constructor(
@@ -263,7 +264,7 @@ class StorePublish {
     readonly transaction: string,
   ) {}
 
-  /** Steps 5 to 11. @throws pivot.moved after too many races; what keeps it from its flip */
+  /** Steps 5 to 11. @throws pivot.moved after too many races; any error before the flip */
   async publish(change: TargetChange): Promise<PublishResult> {
     const { context, policy } = this;
     for (let races = 0; races <= RACES_MAX; races++) {
@@ -276,7 +277,7 @@ class StorePublish {
       const done = (snapshot: Timestamp | null, later: readonly Error[]): PublishResult => {
         const base = current?.pointer.snapshot ?? null;
         const { moves } = built;
-        const outcomes = outcomesOf(change, before, built, snapshot ?? base, base);
+        const outcomes = outcomesOf(change, before, built, snapshot, base);
         return { outcomes, snapshot, base, moves, to: restored?.snapshot, later, ...NOTHING_DONE };
       };
       if (next === undefined) return done(null, await this.#repairRedirect(current));
@@ -285,7 +286,7 @@ class StorePublish {
       const sinceMs = context.monotonicMs();
       if (!(await putSnapshot(context, policy, next))) continue; // 8
       await this.#bring(next.needs);
-      // So late a cleaning may have taken it for left behind: it begins anew.
+      // After this time a cleaning may have deleted the snapshot as unfinished, so the publish starts again.
       if (context.monotonicMs() - sinceMs > context.longestMs) continue;
       const later = await this.#commit(current, next); // 9 to 11
       if (later !== 'moved') return done(next.snapshot, later);
@@ -293,7 +294,7 @@ class StorePublish {
     const { target } = context.store;
     throw new DropdockError(
       'pivot.moved',
-      `${policy.repository} moved in the target ${target} ${RACES_MAX} times meanwhile.`,
+      `${policy.repository} changed in the target ${target} ${RACES_MAX} times during this publish.`,
       { target },
     );
   }
@@ -309,7 +310,7 @@ class StorePublish {
     for (const { key } of stale) this.#checkedMs.set(key, nowMs);
   }
 
-  /** Step 5, with what it needs and only the store has. */
+  /** Step 5. Fetches manifests that it needs and only the store has. */
   async #build(
     current: Current | undefined,
     change: Change,
@@ -333,7 +334,7 @@ class StorePublish {
     return run(buildObjects, request);
   }
 
-  /** @returns what could not be done after the flip */
+  /** @returns errors after the flip */
   async #commit(current: Current | undefined, next: NextObjects): Promise<Error[] | 'moved'> {
     const { context, policy } = this;
     const { snapshot, reason, redirectHash, tags, redirect, packed } = next;
@@ -355,7 +356,7 @@ class StorePublish {
     return attempt(() => placeRedirect(context, id, pointer.generation, redirect));
   }
 
-  /** For what a publisher that died after its flip has left undone. */
+  /** Completes the work of a publisher that died after its flip. */
   async #repairRedirect(current: Current | undefined): Promise<Error[]> {
     if (current === undefined) return [];
     const { context, policy } = this;
@@ -368,7 +369,7 @@ class StorePublish {
     });
   }
 
-  /** What a rollback leads to, as in a directory. @throws snapshot.unknown */
+  /** Returns the snapshot that a rollback restores, as in a directory. @throws snapshot.unknown */
   async #restoredBy(
     change: TargetChange,
     current: Current | undefined,
@@ -391,19 +392,19 @@ class StorePublish {
     throw new DropdockError(
       'snapshot.unknown',
       to === undefined
-        ? `${policy.repository} has no earlier snapshot in the target ${target} that serves anything else.`
+        ? `${policy.repository} has no earlier snapshot with other content in the target ${target}.`
         : `${policy.repository} has no snapshot ${to} in the target ${target}.`,
       { path: to ?? policy.id },
     );
   }
 }
 
-/** What a directory does in each publish, and a store in its cleaning. */
+/** A directory does this in each publish, a store in its cleaning. */
 const NOTHING_DONE = { removed: [], repaired: [] } as const;
 
 type Before = ReadonlyMap<StagedDrop, PointerFlip>;
 
-/** Drops that an earlier try published, as far as the pointer remembers. */
+/** Returns drops that an earlier attempt published, as recorded in the pointer. */
 function publishedBefore(change: TargetChange, current: Current | undefined): Before {
   const drops = change.kind === 'publish' ? change.drops : [];
   const history = current?.pointer.history ?? [];
@@ -426,7 +427,7 @@ function withoutPublished(change: TargetChange, before: Before): Change {
 function outcomesOf(
   change: TargetChange,
   before: Before,
-  { outcomes, leftOut, next }: BuiltObjects,
+  { outcomes, leftOut }: BuiltObjects,
   snapshot: Timestamp | null,
   base: Timestamp | null,
 ): DropOutcome[] {
@@ -436,30 +437,16 @@ function outcomesOf(
     const { content, ingested } = drop;
     const flipped = before.get(drop);
     if (flipped !== undefined) {
-      // What was done since (a rollback, an untag) is not undone by publishing it once more.
+      // Changes made since then (a rollback, an untag) are kept: the drop is not published again.
       const { snapshot: own } = flipped;
       const known = { base: null, moves: [], leftOut: content.leftOut };
       return { status: 'published', snapshot: own, ...known, content, ingested };
     }
-    const outcome = merged.shift();
-    if (!outcome?.ok) {
-      const error = outcome ? fromPlainError(outcome.error) : new Error('no outcome');
-      return { status: faultOf(error) === 'system' ? 'retry' : 'rejected', error };
-    }
-    const digests = new Set<string>(content.manifests.map(({ digest }) => digest));
-    return {
-      status: next === undefined ? 'unchanged' : 'published',
-      snapshot,
-      base,
-      moves: outcome.moves,
-      content,
-      ingested,
-      leftOut: [...content.leftOut, ...leftOut.filter(({ what }) => digests.has(what))],
-    };
+    return outcomeOfMerge(drop, merged.shift(), { snapshot, base, leftOut });
   });
 }
 
-/** @returns false when another publisher has this name */
+/** @returns false if another publisher uses this name */
 async function putSnapshot(
   { store, isSingleWriter }: StoreContext,
   { id }: RepositoryPolicy,
@@ -475,12 +462,12 @@ async function putSnapshot(
     return { status: put.status === 'lost' && wasRepeated ? 'doubtful' : put.status };
   });
   if (status !== 'doubtful') return status === 'done';
-  // Perhaps it was our own first try, whose answer was lost.
+  // It may have been written by the first attempt, whose response was lost.
   const found = await withRetry(() => store.get(key));
   return typeof found === 'object' && found.body.equals(gunzipSync(packed));
 }
 
-/** After the flip nothing fails the publish (I4). */
+/** Errors after the flip do not fail the publish (I4). */
 async function attempt(work: () => Promise<unknown>): Promise<Error[]> {
   try {
     await work();

@@ -1,44 +1,44 @@
 /**
- * What is asked of a store of objects, in our words. client.ts answers it with S3; whoever holds one
- * of these knows no SDK. Keys are those of layout.ts: the prefix is the door's business.
+ * The interface to an object store, independent of the SDK. s3-client.ts and s3-store.ts implement it with
+ * S3. Keys are those of object-keys.ts; the implementation adds the prefix.
  *
- * A request is sent once. What failed is thrown as `target.failed`, whose detail `outcome` says
- * whether the store refused it ('refused') or nobody knows what became of it ('unknown').
+ * A request is sent once. An error is thrown as `target.failed`; its detail `outcome` tells whether the store
+ * refused the request ('refused') or the outcome is unknown ('unknown').
  */
 import type { Readable } from 'node:stream';
 import { DropdockError } from '../../errors.js';
 
-/** What an object says of itself to whoever reads it. */
+/** The attributes of an object for its readers. */
 export interface Attributes {
   readonly contentType: string;
   readonly cacheControl: string;
   readonly contentEncoding?: 'gzip';
-  /** Ours: what `head` tells again. Names in lower case, values in ASCII. */
+  /** Our metadata, returned by `head`. Names in lower case, values in ASCII. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
 export interface ObjectFacts {
-  /** As the store gave it, opaque. */
+  /** Opaque, as returned by the store. */
   readonly etag: string;
   /** Bytes. */
   readonly size: number;
   /** By the store's clock (ms). */
   readonly modifiedMs: number;
-  /** The store's clock at the answer (ms); undefined where it says no time. */
+  /** The store's clock in the response (ms); undefined if the response has no time. */
   readonly storeMs: number | undefined;
   readonly metadata: Readonly<Record<string, string>>;
   readonly contentType: string | undefined;
 }
 
 export interface StoredObject extends ObjectFacts {
-  /** Unpacked, if it was packed. */
+  /** Decompressed, if it was compressed. */
   readonly body: Buffer;
 }
 
-/** Holds for the whole write or the write does not happen. */
+/** The write only happens if the condition is true. */
 export type Condition = { readonly absent: true } | { readonly etag: string };
 
-/** 'lost': the condition did not hold, nothing was written by this request. */
+/** 'lost': the condition was false, so this request wrote nothing. */
 export type PutResult =
   | { readonly status: 'done'; readonly etag: string }
   | { readonly status: 'lost'; readonly code: number };
@@ -51,12 +51,12 @@ export interface ListedObject {
 
 export interface ListedPage {
   readonly objects: readonly ListedObject[];
-  /** What lies below `prefix` up to the next slash, where that was asked for. */
+  /** Prefixes up to the next slash, if requested. */
   readonly directories: readonly string[];
   readonly storeMs: number | undefined;
 }
 
-/** An upload in parts that somebody began. */
+/** An unfinished multipart upload. */
 export interface Upload {
   readonly key: string;
   readonly uploadId: string;
@@ -65,15 +65,15 @@ export interface Upload {
 export interface ObjectStore {
   /** The target's name in the settings. */
   readonly target: string;
-  /** Undefined where there is none; 'same' when it is what `etag` names. */
+  /** Undefined if there is no object; 'same' if its ETag is `etag`. */
   get(key: string, etag?: string): Promise<StoredObject | 'same' | undefined>;
   head(key: string): Promise<ObjectFacts | undefined>;
-  /** For a client: its bytes as they come; `end` is inclusive. Undefined where there is none. */
+  /** Streams the bytes for a client; `end` is inclusive. Undefined if there is no object. */
   open(
     key: string,
     range?: { readonly start: number; readonly end: number },
   ): Promise<{ readonly body: Readable; readonly size: number } | undefined>;
-  /** Whoever has this URL can read the key for so long. */
+  /** A URL with which everyone can read the key for this time. */
   presign(key: string, seconds: number): Promise<string>;
   put(
     key: string,
@@ -81,24 +81,24 @@ export interface ObjectStore {
     attributes: Attributes,
     condition?: Condition,
   ): Promise<PutResult>;
-  /** Makes it new without sending its bytes again. False where there is none. */
+  /** Renews the time of the object without sending its bytes. False if there is no object. */
   touch(key: string, attributes: Attributes): Promise<boolean>;
   /** In pages, sorted by key. */
   list(prefix: string, options?: { readonly directories?: boolean }): AsyncIterable<ListedPage>;
-  /** What is not there is gone already. At most 1,000 at once. */
+  /** Missing keys are ignored. At most 1,000 keys. */
   remove(keys: readonly string[]): Promise<void>;
   beginUpload(key: string, attributes: Attributes): Promise<Upload>;
-  /** @param number from 1 @returns the part's ETag */
+  /** @param number starts at 1 @returns the part's ETag */
   putPart(upload: Upload, number: number, body: Uint8Array): Promise<string>;
   endUpload(upload: Upload, etags: readonly string[]): Promise<void>;
   abortUpload(upload: Upload): Promise<void>;
-  /** Uploads in parts that were neither ended nor aborted. */
+  /** Multipart uploads that were neither completed nor aborted. */
   listUploads(): AsyncIterable<readonly (Upload & { readonly begunMs: number })[]>;
-  /** Ends connections that idle. */
+  /** Closes idle connections. */
   close(): void;
 }
 
-/** What a target's settings say, as a value. */
+/** The settings of a target. */
 export interface StoreOptions {
   readonly target: string;
   readonly endpoint?: string | undefined;
@@ -107,25 +107,25 @@ export interface StoreOptions {
   readonly region: string;
   readonly pathStyle: boolean;
   readonly credentialsFile?: string | undefined;
-  /** The longest one request may take (ms). */
+  /** Time limit of one request (ms). */
   readonly timeoutMs: number;
-  /** Requests at one time; more wait. */
+  /** Concurrent requests; more requests wait. */
   readonly sockets?: number;
 }
 
-/** True when the request may have been done after all: read back what is there. */
+/** True if the request may have succeeded: read the object again. */
 export function isOutcomeUnknown(error: unknown): boolean {
   return error instanceof DropdockError && error.details.outcome === 'unknown';
 }
 
-/** For a body of `open` that ended before its end. A disk that is full is no fault of the store's. */
+/** The error of a body from `open` that ended too early. A full disk is not an error of the store. */
 export function cutOff(target: string, key: string, error: unknown): Error {
   const { code = 'Error', syscall } = error as {
     readonly code?: string;
     readonly syscall?: string;
   };
   if (syscall !== undefined && syscall !== 'read') return error as Error;
-  return new DropdockError('target.failed', `The target ${target} broke off ${key} (${code}).`, {
+  return new DropdockError('target.failed', `The target ${target} interrupted ${key} (${code}).`, {
     path: key,
     target,
     outcome: 'unknown',

@@ -1,6 +1,6 @@
 /**
- * `app/<id>.json`, the redirect file for Crane. It follows the pointer: each is put with its flip's
- * generation, and only over an older one. A crash in between is repaired by the next visit.
+ * Writes `app/<id>.json`, the redirect file for Crane. It follows the pointer: it contains the generation of
+ * its flip, and replaces only an older one. After a crash in between, the next publish or clean repairs it.
  */
 import type { RepositoryId } from '../../image/names.js';
 import { FRESH, redirectKey } from './object-keys.js';
@@ -10,7 +10,7 @@ import type { StoreContext } from './store-context.js';
 
 const TRIES = 10;
 
-/** @returns false when a newer one is there */
+/** @returns false if there is a newer one */
 export async function placeRedirect(
   { store, memory, isSingleWriter }: StoreContext,
   id: RepositoryId,
@@ -32,7 +32,7 @@ export async function placeRedirect(
         memory.redirects.set(id, { etag: there?.etag ?? '', generation: newest });
         return newest === generation;
       }
-      // Refused though nothing has changed; see flip.ts.
+      // Rejected although nothing has changed; see flip-pointer.ts.
       if (attempt > 1 && known !== undefined && there?.etag === known) memory.stripsQuotes = true;
       known = there?.etag;
     }

@@ -1,7 +1,7 @@
 /**
- * Which snapshot is current, of each repository on an object store. A pointer that was confirmed a
- * moment ago is believed; many who ask at once are one request. While the store is away, what was
- * known last is told for a while; that something is not there is only ever said by the store itself.
+ * Caches the current pointer of each repository in an object store. A pointer is used without a request if it
+ * was confirmed recently; concurrent callers share one request. While the store is unavailable, the last
+ * known pointer is used for a while; only the store itself can report that there is none.
  */
 
 import { LRUCache } from 'lru-cache';
@@ -15,13 +15,13 @@ import { withRetry } from './retry-request.js';
 
 export interface PointersOptions {
   readonly store: Pick<ObjectStore, 'get'>;
-  /** How long a pointer is believed (ms); 0 asks for each request. */
+  /** How long a pointer is cached (ms); 0 sends a request each time. */
   readonly ageMs: number;
-  /** How long what was known last is told while the store does not answer (ms). */
+  /** How long the last known pointer is used while the store does not respond (ms). */
   readonly staleMs: number;
-  /** Milliseconds, of a clock that is never set. */
+  /** Monotonic clock (ms). */
   readonly monotonicMs: () => number;
-  /** It answers again, or since now it does not. */
+  /** Called when the store becomes unavailable (with the error) or available again. */
   readonly onAway: (trouble: Error | undefined) => void;
 }
 
@@ -29,20 +29,20 @@ export type Named = Pick<Pointer, 'repository' | 'snapshot' | 'removed'>;
 
 interface Known extends Named {
   readonly etag: string;
-  /** When the request was sent that found it so. */
+  /** When the request was sent that confirmed it. */
   readonly confirmedMs: number;
 }
 
-/** One request, and who it is good for. */
+/** A running request, which callers share. */
 interface Flight {
   readonly beganMs: number;
   readonly known: Promise<Known | undefined>;
 }
 
 const POINTERS_MAX = 100_000;
-/** Whoever can be told what was known waits no longer for a store that does not answer. */
+/** If there is a known pointer, callers wait this long for the store. */
 const PATIENCE_MS = 1000;
-/** A store that did not answer is left alone for so long by all who can do without. */
+/** After an error no request is sent for this time if there is a known pointer. */
 const AWAY_MS = 1000;
 
 export class Pointers {
@@ -65,7 +65,7 @@ export class Pointers {
     return nowMs < this.#leftAloneUntilMs ? known : this.#unlessAway(this.#ask(id, nowMs), known);
   }
 
-  /** As the store says at some moment after `sinceMs`. @throws target.failed, layout.unsafe */
+  /** Returns the pointer as read after `sinceMs`. @throws target.failed, layout.unsafe */
   async confirmed(id: RepositoryId, sinceMs: number): Promise<Named | undefined> {
     const known = this.#known.get(id);
     if (known !== undefined && known.confirmedMs >= sinceMs) return known;
@@ -74,11 +74,14 @@ export class Pointers {
 
   async #ask(id: RepositoryId, nowMs: number): Promise<Known | undefined> {
     const { beganMs, known } = await this.#flight(id, nowMs - this.options.ageMs);
-    // What was not there when somebody else asked may be there now.
+    // A pointer that did not exist for an earlier request may exist now.
     return (await known) ?? (beganMs < nowMs ? (await this.#flight(id, nowMs)).known : undefined);
   }
 
-  /** A request that was sent no earlier than `sinceMs`: one for all it is good for. */
+  /**
+   * Returns a request that was sent at `sinceMs` or later, shared by all callers for which it is recent
+   * enough.
+   */
   async #flight(id: RepositoryId, sinceMs: number): Promise<Flight> {
     for (;;) {
       const running = this.#flights.get(id) ?? this.#begin(id);
@@ -100,14 +103,14 @@ export class Pointers {
     const key = pointerKey(id);
     try {
       const ask = () => this.options.store.get(key, before?.etag);
-      // What is known can be told meanwhile; for the rest it is worth another try.
+      // With a known pointer, callers need no retry; without one, a retry is worthwhile.
       const found = await (before ? ask() : withRetry(ask));
       this.#tell(undefined);
       if (found === undefined) {
         this.#known.delete(id);
         return undefined;
       }
-      // Its history is long, and nobody asks for it here.
+      // Omits the history, which is long and not used here.
       const { repository, snapshot, removed, etag } =
         found === 'same' && before
           ? before
@@ -124,7 +127,7 @@ export class Pointers {
     }
   }
 
-  /** What is asked for, or what was known before where the store does not answer, or not soon. */
+  /** Returns the known pointer if the store is unavailable or slow. */
   async #unlessAway(asked: Promise<Known | undefined>, known: Known): Promise<Known | undefined> {
     const late = () => {
       this.#leaveAlone();

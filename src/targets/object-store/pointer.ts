@@ -1,6 +1,6 @@
 /**
- * `repos/<id>/current`: the one object that says which snapshot is current. It is replaced last, on
- * the condition that it is still what the publisher read: the flip and the fence in one request.
+ * `repos/<id>/current`: the object that contains the name of the current snapshot. It is written last, on
+ * condition that it did not change since the publisher read it: flip and fencing in one request.
  */
 import { DropdockError } from '../../errors.js';
 import type { RepositoryId, RepositoryName } from '../../image/names.js';
@@ -8,7 +8,10 @@ import type { SnapshotReason } from '../../repository/snapshot-file.js';
 import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
 
 const VERSION = 1;
-/** Flips a pointer remembers, and drops named in them: a receipt may be late by so many. */
+/**
+ * Flips and their drops in the history of a pointer. A receipt that is written later than that many flips
+ * cannot be found.
+ */
 export const FLIPS_KEPT = 100;
 const DROPS_KEPT = 1000;
 
@@ -23,15 +26,15 @@ export interface Pointer {
   readonly id: RepositoryId;
   readonly snapshot: Timestamp;
   readonly base: Timestamp | null;
-  /** Grows by one with each flip, so no two bodies are ever the same. */
+  /** Grows by one with each flip, so that all bodies differ. */
   readonly generation: number;
-  /** SHA-256 of the redirect file that goes with it. */
+  /** SHA-256 of the redirect file of this flip. */
   readonly redirectHash: string;
-  /** How many tags it has, for lists. */
+  /** Number of its tags, for lists. */
   readonly tags: number;
-  /** It was removed, and only keeps what pulls under way may ask for. */
+  /** The repository was removed; the snapshot only keeps content for running pulls. */
   readonly removed?: true;
-  /** Newest last; the last one is this flip. */
+  /** Newest last; the last entry is this flip. */
   readonly history: readonly PointerFlip[];
 }
 
@@ -48,15 +51,15 @@ export function parsePointer(bytes: Buffer, where: string): Pointer {
     const { version, ...pointer } = JSON.parse(bytes.toString('utf8')) as Pointer & {
       version: number;
     };
-    if (version !== VERSION) throw new Error(`it is of version ${version}`);
-    if (!isTimestamp(pointer.snapshot)) throw new Error('it names no snapshot');
+    if (version !== VERSION) throw new Error(`unknown version ${version}`);
+    if (!isTimestamp(pointer.snapshot)) throw new Error('it contains no snapshot name');
     return pointer;
   } catch (cause) {
     throw new DropdockError('layout.unsafe', `${where} is damaged.`, { path: where }, cause);
   }
 }
 
-/** What replaces `before`; its history grows by `flip`. */
+/** Returns the successor of `before`, with `flip` added to its history. */
 export function nextPointer(
   before: Pointer | undefined,
   flip: PointerFlip,

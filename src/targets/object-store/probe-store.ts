@@ -1,6 +1,6 @@
 /**
- * Does this store keep the conditions of writes? Everything rests on it where several publish, and
- * some stores accept the headers and ignore them: old ones, versioned buckets of Ceph's gateway.
+ * Checks that a store supports conditional writes. Concurrent publishers depend on them, and some stores
+ * ignore the headers: old versions, and versioned buckets of Ceph's gateway.
  */
 import { DropdockError } from '../../errors.js';
 import { FRESH, PROBES } from './object-keys.js';
@@ -9,12 +9,12 @@ import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
 const ATTRIBUTES = { contentType: 'text/plain', cacheControl: FRESH };
-/** No object of ours has this ETag: it is the MD5 of nothing, and we put something. */
+/** None of our objects has this ETag: it is the MD5 of an empty object, and ours are not empty. */
 const STALE = '"d41d8cd98f00b204e9800998ecf8427e"';
 
 /**
- * Learns on the way how the store wants its ETags.
- * @param nonce tells this probe from every other
+ * Also detects which form of ETags the store accepts.
+ * @param nonce unique for this probe
  * @throws target.unfit, target.failed
  */
 export async function probeStore(context: StoreContext, nonce: string): Promise<void> {
@@ -31,28 +31,31 @@ export async function probeStore(context: StoreContext, nonce: string): Promise<
   try {
     const first = await put(key);
     if ((await put(key, { absent: true })).status === 'done') {
-      throw unfit('writes over an object that must be absent (If-None-Match is ignored)');
+      throw unfit('replaces an existing object (it ignores If-None-Match)');
     }
     if ((await put(key, { etag: STALE })).status === 'done') {
-      throw unfit('writes over an object that has changed (If-Match is ignored)');
+      throw unfit('replaces a changed object (it ignores If-Match)');
     }
     if ((await put(missing, { etag: STALE })).status === 'done') {
-      throw unfit('makes an object that was to be replaced (If-Match on a missing key)');
+      throw unfit('creates an object instead of replacing it (If-Match on a missing key)');
     }
     const etag = first.status === 'done' ? first.etag : '';
     if ((await put(key, { etag })).status === 'done') return;
     if ((await put(key, { etag: etag.replaceAll('"', '') })).status === 'lost') {
-      throw unfit('never replaces an object on condition, not even an unchanged one');
+      throw unfit('refuses If-Match even for an unchanged object');
     }
     memory.stripsQuotes = true;
   } finally {
     await withRetry(() => store.remove([key, missing])).catch(() => {
-      // A few bytes that nobody reads.
+      // Ignored: the leftover object is small and unused.
     });
   }
 }
 
-/** Uploads in parts whose publisher died: nobody is at it for so long. @returns how many went */
+/**
+ * Aborts multipart uploads of publishers that died: no publish takes that long.
+ * @returns how many it aborted
+ */
 export async function abortOldUploads({ store, longestMs }: StoreContext): Promise<number> {
   let storeMs: number | undefined;
   for await (const page of store.list(PROBES)) {

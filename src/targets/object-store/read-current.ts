@@ -1,4 +1,4 @@
-/** What a store says is current: pointer and snapshot, remembered by their ETags. */
+/** Reads the current pointer and snapshot of a store, cached by their ETags. */
 import { LRUCache } from 'lru-cache';
 import { DropdockError } from '../../errors.js';
 import type { RepositoryId } from '../../image/names.js';
@@ -9,34 +9,34 @@ import type { ObjectStore } from './object-store.js';
 import { FLIPS_KEPT, type Pointer, parsePointer } from './pointer.js';
 import { withRetry } from './retry-request.js';
 
-/** What is read of a store and kept for the next time. */
+/** Memory for cached pointers and snapshots. */
 const MEMORY_BYTES = 64 * 1024 * 1024;
 
 export interface Current {
-  /** Of the pointer. */
+  /** ETag of the pointer. */
   readonly etag: string;
   readonly pointer: Pointer;
   readonly base: SnapshotText;
 }
 
-/** What cleanings have seen of each repository, as in the history of a tree. */
+/** The readings of cleanings for each repository, as in the history of a tree. */
 export type StoreAges = ReadonlyMap<RepositoryId, readonly Sighting[]>;
 
-/** One for each target. Holds no truth: what it says is asked of the store again, by ETag. */
+/** One per target. Only a cache: the store confirms each entry by its ETag. */
 export class StoreMemory {
   readonly #current = new LRUCache<RepositoryId, Current>({
     maxSize: MEMORY_BYTES,
     sizeCalculation: ({ base }) => Math.max(1, base.text.length),
   });
-  /** The ETag of the redirect file that this process put, and of which flip it is. */
+  /** ETag and generation of the redirect file that this process wrote. */
   readonly redirects = new Map<RepositoryId, { readonly etag: string; generation: number }>();
-  /** How many blobs a manifest's bytes name, by the mark of its key (see clean.ts). */
+  /** Number of blobs that a manifest's bytes refer to, by the mark of its key (see clean-store.ts). */
   readonly references = new Map<number, number>();
-  /** The store compares If-Match with ETags without their quotes (Ceph's gateway). */
+  /** The store compares If-Match with ETags without quotes (Ceph's gateway). */
   stripsQuotes = false;
-  /** When this process saw its own flips done, by their keys; see ages.ts. */
+  /** When this process completed its own flips, by their keys; see store-ages.ts. */
   readonly flips = new FlipMemory();
-  /** What cleanings know of ages, and when it was read, on the monotonic clock. */
+  /** Ages known to cleanings, and when they were read (monotonic clock). */
   ages: { readonly ages: StoreAges; readonly readMs: number } | undefined;
 
   get(id: RepositoryId): Current | undefined {
@@ -48,7 +48,7 @@ export class StoreMemory {
   }
 }
 
-/** The newest of each repository's flips that this process made, and its clock after each. */
+/** The newest flips of each repository by this process, with its clock after each. */
 class FlipMemory {
   readonly #seen = new Map<RepositoryId, Map<string, ClockReading>>();
 
@@ -76,7 +76,7 @@ export async function readPointer(
   return { etag: found.etag, pointer: parsePointer(found.body, key) };
 }
 
-/** Undefined before the first publish. @throws target.damaged: a pointer that leads nowhere */
+/** Undefined before the first publish. @throws target.damaged if the snapshot of the pointer is missing */
 export async function readCurrent(
   store: ObjectStore,
   memory: StoreMemory,
@@ -94,7 +94,7 @@ export async function readCurrent(
       memory.set(id, current);
       return current;
     }
-    // Cleaned away while we looked: then the pointer leads elsewhere by now.
+    // It was deleted after the pointer was read; the pointer then refers to another snapshot by now.
     if (attempt === 3) throw lostObject(store.target, snapshotKey(id, snapshot));
   }
 }
@@ -108,7 +108,7 @@ export async function readSnapshotText(
   return found === 'same' ? undefined : found?.body;
 }
 
-/** For what a pointer or a snapshot names and the store does not have. */
+/** The error for a missing object that a pointer or snapshot refers to. */
 export function lostObject(target: string, key: string): DropdockError {
   return new DropdockError('target.damaged', `The target ${target} has lost ${key}.`, {
     path: key,

@@ -7,11 +7,11 @@ const RETRIES = 3;
 const FIRST_MS = 50;
 const MOST_MS = 2000;
 
-/** For requests that may be done twice. A longer failure is left to the caller, which tries again later. */
+/** For idempotent requests. A longer failure is left to the caller, which retries later. */
 export function withRetry<T>(work: () => Promise<T>): Promise<T> {
   return pRetry(work, {
     retries: RETRIES,
-    // Randomized, it is between this and twice as long: the pauses of `pause`.
+    // p-retry randomizes it between this and twice the value, like `pause`.
     minTimeout: FIRST_MS / 2,
     randomize: true,
     shouldRetry: ({ error }) => isOutcomeUnknown(error),
@@ -19,8 +19,8 @@ export function withRetry<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /**
- * For loops that read the store again before each attempt. The pause gets longer, and differs from
- * that of other publishers that wait for the same.
+ * For loops that read the store again before each attempt. The pause grows, and is random, so that publishers
+ * that wait for the same do not collide.
  */
 export function pause(attempt: number): Promise<void> {
   const most = Math.min(FIRST_MS * 2 ** (attempt - 1), MOST_MS);

@@ -1,28 +1,28 @@
 /**
- * The only door to the AWS SDK, which is loaded when the first target needs it. Nothing of the SDK's
- * errors leaves this file but a status and a name: they may quote what was signed, and with what.
+ * The only import of the AWS SDK, which is loaded for the first target that needs it. Errors of the SDK leave
+ * this file only as status and name: they may quote the signed request and credentials.
  */
 import type * as Sdk from '@aws-sdk/client-s3';
 import { DropdockError } from '../../errors.js';
 import { credentialsFrom } from './credentials.js';
 import type { StoreOptions } from './object-store.js';
 
-/** Requests to one store at once; more wait for a socket. */
+/** Concurrent requests to one store; more requests wait for a socket. */
 const SOCKETS = 64;
 const CONNECT_MS = 5000;
-/** The SDK would write to the console, of requests as well. */
+/** The SDK would write to the console, even for requests. */
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 export type S3 = Sdk.S3;
 
-/** What an answer that is an error means, by its status, where it means something. */
+/** Maps error statuses that are expected to results. */
 type Meanings<T> = Readonly<Record<number, T>>;
 
 export interface Client {
   readonly s3: S3;
   /**
    * Sends one request, once.
-   * @param meanings answers that are no failures
+   * @param meanings statuses that are not errors
    * @throws target.failed
    */
   ask<T>(
@@ -48,9 +48,9 @@ export async function openClient(options: StoreOptions): Promise<Client> {
     ...(endpoint !== undefined && { endpoint }),
     forcePathStyle: pathStyle,
     ...(credentialsFile !== undefined && { credentials: credentialsFrom(credentialsFile) }),
-    // One request, one answer: whoever asks decides what a lost answer means.
+    // No retries in the SDK: the caller decides what a lost response means.
     maxAttempts: 1,
-    // Only AWS itself understands the SDK's own checksums; what matters is sent as Content-MD5.
+    // Only AWS itself supports the SDK's own checksums; Content-MD5 is sent where it matters.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     logger: SILENT,
@@ -77,7 +77,7 @@ export async function openClient(options: StoreOptions): Promise<Client> {
   };
 }
 
-/** Puts the store's own time into each answer: ages are judged by the clock that dated the object. */
+/** Adds the store's time to each response: the age of an object is computed with the clock that dated it. */
 function tellTime(s3: S3): void {
   s3.middlewareStack.add(
     (next) => async (given) => {
@@ -102,7 +102,7 @@ function statusOf(error: unknown): number | undefined {
   return (error as SdkError).$metadata?.httpStatusCode;
 }
 
-/** A refusal is final for this request; after everything else it may have been done. */
+/** A refused request did not happen; after any other error it may have happened. */
 export function toFailure(target: string, key: string, error: unknown): DropdockError {
   const { name = 'Error', code, message = '' } = error as SdkError;
   const status = statusOf(error);

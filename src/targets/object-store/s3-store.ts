@@ -1,4 +1,4 @@
-/** A store of objects that speaks S3: AWS, Ceph's RADOS Gateway, MinIO, R2 and others. */
+/** An object store with the S3 protocol: AWS, Ceph's RADOS Gateway, MinIO, R2 and others. */
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
@@ -20,7 +20,7 @@ export async function openStore(options: StoreOptions): Promise<ObjectStore> {
   return new S3Store(await openClient(options), options);
 }
 
-/** On a thread of Node's: a large snapshot takes a quarter of a second. */
+/** Runs in Node's thread pool: a large snapshot takes a quarter of a second. */
 const unpack = promisify(gunzip);
 
 type Opened = Awaited<ReturnType<ObjectStore['open']>>;
@@ -61,7 +61,7 @@ class S3Store implements ObjectStore {
     );
   }
 
-  /** Its answer must begin in time; then it has no limit: a slow client may take hours. */
+  /** The response must begin in time, but its duration is not limited: a slow client may take hours. */
   open(key: string, range?: { readonly start: number; readonly end: number }): Promise<Opened> {
     const part = range && { Range: `bytes=${range.start}-${range.end}` };
     return this.#client.ask<Opened>(key, { 404: undefined }, async (s3) => {
@@ -218,7 +218,7 @@ function toHeaders({ contentType, cacheControl, contentEncoding, metadata }: Att
   };
 }
 
-/** Of the checksums only Content-MD5 is looked at by every store (measured). */
+/** Content-MD5 is the only checksum that every store verifies (measured). */
 function toBody(body: Uint8Array) {
   const ContentMD5 = createHash('md5').update(body).digest('base64');
   return { Body: body, ContentLength: body.length, ContentMD5 };

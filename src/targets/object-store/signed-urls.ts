@@ -1,6 +1,6 @@
 /**
- * URLs that let whoever has one read one object for a while. Each is given out again until half of
- * its time is over: signing costs more than a redirect, and caches know a blob by its URL.
+ * URLs with which everyone can read one object for a while. Each is reused until half of its time has passed:
+ * signing is more expensive than a redirect, and caches identify a blob by its URL.
  */
 import { LRUCache } from 'lru-cache';
 import type { ObjectStore } from './object-store.js';
@@ -12,7 +12,7 @@ export class SignedUrls {
 
   constructor(
     readonly store: Pick<ObjectStore, 'presign'>,
-    /** How long a new one holds. */
+    /** How long a new URL is valid. */
     readonly seconds: number,
   ) {
     this.#known = new LRUCache({ max: URLS_MAX, ttl: Math.max(1, seconds * 500) });

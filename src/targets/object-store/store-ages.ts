@@ -1,7 +1,7 @@
 /**
- * What cleanings of a store have seen, and how long ago: the clocks of publishers, of cleaners and of the
- * store itself may be set, and hosts come and go. See repository/elapsed.ts. Each statement is true for
- * itself, so two cleanings at the same time may write one over the other: ages are then too small.
+ * The readings of cleanings, and how long ago they were. Clocks of publishers, cleaners and the store may be
+ * set, and hosts are added and removed; see repository/elapsed.ts. Each entry is valid by itself, so a
+ * concurrent cleaning may overwrite entries: ages are then too low, which is safe.
  */
 import type { RepositoryId } from '../../image/names.js';
 import { addSighting, parseSighting, type Sighting } from '../../repository/elapsed.js';
@@ -12,7 +12,7 @@ import type { StoreAges } from './read-current.js';
 import { withRetry } from './retry-request.js';
 import type { StoreContext } from './store-context.js';
 
-/** For so long (ms) a publisher goes by what it read: old ages are only smaller. */
+/** How long a publisher uses what it read (ms): old readings only give lower ages. */
 const READ_AGAIN_MS = 600_000;
 
 export async function readAges({ store }: StoreContext): Promise<StoreAges> {
@@ -31,7 +31,7 @@ export async function writeAges({ store }: StoreContext, ages: StoreAges): Promi
   await withRetry(() => store.put(AGES_KEY, body, attributes));
 }
 
-/** What was seen unused, as one list for all repositories. */
+/** Unused objects, as one list for all repositories. */
 export async function readSightings({ store }: StoreContext, key: string): Promise<Sighting[]> {
   const found = await withRetry(() => store.get(key));
   return typeof found === 'object' ? parseSightings(parseObject(found.body).seen) : [];
@@ -49,8 +49,8 @@ export async function writeSighting(
 }
 
 /**
- * What is past its grace period for a publisher, see `expiredUpTo`. Asks the store only where its own
- * clock does not tell.
+ * Returns what is past its grace period for a publisher, see `expiredUpTo`. Asks the store only if its own
+ * clock is not sufficient.
  */
 export async function expiredFor(
   context: StoreContext,
@@ -62,7 +62,7 @@ export async function expiredFor(
   const none: StoreAges = new Map();
   const { flips } = historyOf(context, pointer, none);
   const own = flipAges(flips, [], now);
-  // Nothing is carried on since the first flip, and what this process has seen all along it knows best.
+  // Nothing is kept for grace since the first flip. The process knows best what it has observed itself.
   const from = Math.max(1, own.findLastIndex((age) => age >= graceMs) + 1);
   if (pointer === undefined || flips.slice(from).every(({ clock }) => clock !== undefined)) {
     return expiredUpTo(flips, own, graceMs);
@@ -81,8 +81,8 @@ async function recentAges(context: StoreContext): Promise<StoreAges> {
 }
 
 /**
- * The history of a pointer, with what this process saw of it and what cleanings knew. A reading in the
- * pointer itself would be one from before the flip.
+ * Returns the history of a pointer, with the readings of this process and of cleanings. A reading in the
+ * pointer itself would have been taken before the flip.
  */
 export function historyOf(
   { memory }: Pick<StoreContext, 'memory'>,
@@ -101,7 +101,7 @@ export function historyOf(
   return { flips, sightings: ages.get(id) ?? [] };
 }
 
-/** A damaged object only makes things stay longer. */
+/** Ignores damaged data: content is then only kept longer. */
 function parseObject(body: Buffer): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));

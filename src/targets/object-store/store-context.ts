@@ -1,4 +1,4 @@
-/** What everything that is done on a store shares. */
+/** The values that all operations on a store share. */
 
 import type { ClockReading } from '../../repository/elapsed.js';
 import type { RunJob } from '../../storage/job.js';
@@ -9,19 +9,19 @@ import type { StoreMemory } from './read-current.js';
 
 export interface StoreContext {
   readonly store: ObjectStore;
-  /** Where the content of drops lies. */
+  /** The content store. */
   readonly roots: TreeRoots;
   readonly run: RunJob;
   readonly memory: StoreMemory;
-  /** Of what is on its way to any store of this process. */
+  /** Memory budget for transfers to all stores of this process. */
   readonly budget: Budget;
-  /** The store keeps no conditions; nobody else publishes to it. */
+  /** The store does not support conditions; this is its only publisher. */
   readonly isSingleWriter: boolean;
-  /** The longest a publish, and a cleaning, may take (ms). See deleting.ts. */
+  /** Time limit of a publish and of a cleaning (ms). See delete-unused.ts. */
   readonly longestMs: number;
   readonly nowMs: () => number;
-  /** A clock that is never set. */
+  /** Monotonic clock. */
   readonly monotonicMs: () => number;
-  /** Such a clock, whose readings other processes can compare with theirs. */
+  /** Monotonic clock whose readings can be compared between processes. */
   readonly clock: () => ClockReading;
 }

@@ -1,4 +1,4 @@
-/** Layers of a docker-archive that are compressed already: unpacked and compared, and kept as they are. */
+/** Layers of a docker-archive that are already compressed: decompressed and compared, and kept unchanged. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -78,7 +78,7 @@ describe('a compressed layer of a docker-archive', function () {
 
   for (const [compression, pack] of Object.entries(COMPRESSIONS)) {
     for (const way of Object.keys(WAYS)) {
-      it(`is kept byte for byte (${compression}, ${way})`, async () => {
+      it(`is published byte for byte (${compression}, ${way})`, async () => {
         const tars = ['base', 'top'].map(layerTar);
         const layers = tars.map((tar) => ({ body: pack(tar) }));
         const receipt = await drop('app:1', [{ layers, diffIds: tars.map(sha256) }], way);
@@ -105,14 +105,14 @@ describe('a compressed layer of a docker-archive', function () {
       'has one flipped bit in its last byte': flipped(last),
       'has a wrong checksum': flipped(compression === 'gzip' ? last - 6 : last - 2),
       'has one flipped bit in its header': flipped(3),
-      'goes on behind its end': Buffer.concat([packed, Buffer.alloc(10)]),
+      'has data after its end': Buffer.concat([packed, Buffer.alloc(10)]),
       'is of another image': pack(layerTar('other')),
       'is only its first member': pack(tar.subarray(0, 512)),
       'holds its content twice': Buffer.concat([packed, packed]),
     };
     for (const [what, body] of Object.entries(broken)) {
       for (const way of Object.keys(WAYS)) {
-        it(`is refused where it ${what} (${compression}, ${way})`, async () => {
+        it(`is rejected when it ${what} (${compression}, ${way})`, async () => {
           const path = 'the-layer.tar';
           const image = { layers: [{ body, path }], diffIds: [sha256(tar)] };
           const receipt = await drop('app:1', [image], way);
@@ -124,21 +124,21 @@ describe('a compressed layer of a docker-archive', function () {
       }
     }
 
-    it(`may be of several members (${compression})`, async () => {
+    it(`may consist of several members (${compression})`, async () => {
       const body = Buffer.concat([pack(tar.subarray(0, 700)), pack(tar.subarray(700))]);
       const receipt = await drop('app:1', [{ layers: [{ body }], diffIds: [sha256(tar)] }]);
       expect(receipt?.status, receipt?.message).to.equal('published');
       expect(served('app', sha256(body)).equals(body)).to.equal(true);
     });
 
-    it(`may be there twice (${compression})`, async () => {
+    it(`may occur twice (${compression})`, async () => {
       const layers = [{ body: packed }, { body: packed }];
       const receipt = await drop('app:1', [{ layers, diffIds: [sha256(tar), sha256(tar)] }]);
       expect(receipt?.status, receipt?.message).to.equal('published');
     });
   }
 
-  it('is compared for each image that names it, not only for the first', async () => {
+  it('is checked for each image that names it, not only for the first', async () => {
     const tar = layerTar('shared');
     const layer = { body: gzipSync(tar), path: 'shared.tar.gz' };
     const receipt = await drop('app', [
@@ -148,7 +148,7 @@ describe('a compressed layer of a docker-archive', function () {
     expect(receipt).to.include({ status: 'rejected', code: 'digest.mismatch' });
   });
 
-  it('is compared by sha512 where its config says that', async () => {
+  it('is checked with sha512 if its config says so', async () => {
     const tar = layerTar('layer');
     const sha512 = `sha512:${createHash('sha512').update(tar).digest('hex')}`;
     const layers = [{ body: gzipSync(tar) }];
@@ -166,15 +166,15 @@ describe('a compressed layer of a docker-archive', function () {
     'more layers than diff_ids': [{ layers, diffIds: [] }, 'json.invalid'],
     'fewer layers than diff_ids': [{ layers, diffIds: [sha256(tar), sha256(tar)] }, 'json.invalid'],
     'no diff_ids at all': [{ layers, diffIds: undefined }, 'json.invalid'],
-    'diff_ids that are none': [{ layers, diffIds: ['sha256:x'] }, 'digest.invalid'],
+    'invalid diff_ids': [{ layers, diffIds: ['sha256:x'] }, 'digest.invalid'],
   };
   for (const [what, [image, code]] of Object.entries(counts)) {
-    it(`is refused in an image with ${what}`, async () => {
+    it(`is rejected in an image with ${what}`, async () => {
       expect(await drop('app:1', [image])).to.include({ status: 'rejected', code });
     });
   }
 
-  it('has the digest it is named by among the blobs of a layout', async () => {
+  it('is checked against its digest among the blobs of a layout', async () => {
     const [body, other] = [gzipSync(tar, { level: 1 }), gzipSync(tar, { level: 9 })];
     const path = `blobs/sha256/${sha256(body).slice(7)}`;
     const diffIds = [sha256(tar)];
@@ -187,13 +187,13 @@ describe('a compressed layer of a docker-archive', function () {
     });
   });
 
-  it('may begin with a skippable frame', async () => {
+  it('may start with a skippable frame', async () => {
     const body = Buffer.concat([zstdFrame(tar), skippableFrame(Buffer.from('an index'))]);
     const receipt = await drop('app:1', [{ layers: [{ body }], diffIds: [sha256(tar)] }]);
     expect(receipt?.status, receipt?.message).to.equal('published');
   });
 
-  it('is refused by the name of a compression that clients do not read', async () => {
+  it('is rejected, by name of the compression, when clients cannot read it', async () => {
     for (const [name, magic] of [
       ['xz', 'fd377a585a00'],
       ['bzip2', '425a6839'],
@@ -206,7 +206,7 @@ describe('a compressed layer of a docker-archive', function () {
     }
   });
 
-  it('is no bomb: it may not expand without end', async function () {
+  it('has a limit on its expanded size', async function () {
     this.timeout(120_000);
     // 2 GiB in 64 KB.
     const bomb = { body: zstdRepeated(16_384), path: 'bomb.tar.zst' };
@@ -215,7 +215,7 @@ describe('a compressed layer of a docker-archive', function () {
     expect(receipt).to.include({ status: 'rejected', code: 'limit.exceeded', path: bomb.path });
   });
 
-  it('shares what it may expand to with the other layers of its drop', () => {
+  it('shares the expansion limit with the other layers of its drop', () => {
     const budget = new ExpansionBudget(1000);
     budget.addPacked(10);
     budget.addUnpacked(1000 + 10 * EXPANSION_FACTOR_MAX, 'first');

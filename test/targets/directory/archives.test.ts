@@ -1,4 +1,4 @@
-/** Archive drops by builders: every packing of every format, and what is refused. */
+/** Archive drops made by builders: every packing of every format, and what is rejected. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -59,7 +59,7 @@ describe('an archive drop', () => {
   }
 
   for (const [extension, pack] of Object.entries(PACKINGS)) {
-    it(`publishes all of an OCI layout (${extension})`, async () => {
+    it(`publishes a complete OCI layout (${extension})`, async () => {
       const { members, digests } = layoutMembers();
       const receipt = await drop(`app.${extension}`, pack(makeTar(members)));
       expect(receipt?.status).to.equal('published');
@@ -86,18 +86,18 @@ describe('an archive drop', () => {
       expect(seen('app')?.tags).to.deep.equal({ 2: image.digest });
     });
 
-    it(`builds one and the same manifest for docker save of old (${extension})`, async () => {
+    it(`builds a reproducible manifest for a legacy docker-archive (${extension})`, async () => {
       const members = dockerSaveMembers([{ names: ['x:1'], layers: ['base', 'top'] }], sha256);
       const receipt = await drop(`app:1.${extension}`, pack(makeTar(members)));
       expect(receipt?.status).to.equal('published');
       expect(receipt?.warnings?.join()).to.contain('not that of the registry');
-      // The same bytes everywhere: a change of this digest breaks whoever pinned it.
+      // The same bytes everywhere: a change of this digest breaks clients that pinned it.
       expect(seen('app')?.tags['1']).to.equal(
         'sha256:30add787c81ff7c08fa7ccbabb3220505d5a93e4850889a004fd9322d6ac5a06',
       );
     });
 
-    it(`waits for the rest of an archive that was cut (${extension})`, async () => {
+    it(`waits for the rest of a truncated archive (${extension})`, async () => {
       const whole = pack(makeTar(layoutMembers().members));
       const receipt = await drop(
         `app.${extension}`,
@@ -108,7 +108,7 @@ describe('an archive drop', () => {
   }
 
   for (const [extension, pack] of Object.entries(PACKINGS)) {
-    it(`checks sha512 as well (${extension})`, async () => {
+    it(`verifies sha512 as well (${extension})`, async () => {
       const sha512 = (bytes: Buffer) =>
         `sha512:${createHash('sha512').update(bytes).digest('hex')}`;
       const layer = Buffer.from('a layer');
@@ -136,7 +136,7 @@ describe('an archive drop', () => {
     });
   }
 
-  it('takes the last of several members of one name, as tools that unpack do', async () => {
+  it('uses the last of several members with one name, as unpacking tools do', async () => {
     const { members } = layoutMembers();
     const index = members.find(({ path }) => path === 'index.json');
     const receipt = await drop(
@@ -146,7 +146,7 @@ describe('an archive drop', () => {
     expect(receipt?.status).to.equal('published');
   });
 
-  it('follows the layer links of old archives, inside the archive only', async () => {
+  it('follows legacy layer links only inside the archive', async () => {
     const members = dockerSaveMembers([{ names: ['x:1'], layers: ['base'] }], sha256);
     const layer = members.find(({ path }) => path.endsWith('/layer.tar'));
     const moved = members.map((member) =>
@@ -160,7 +160,7 @@ describe('an archive drop', () => {
   });
 
   const HOSTILE: Record<string, [TarMember, string]> = {
-    'a name that goes up': [{ path: '../../etc/cron.d/x', body: 'x' }, 'path.outside'],
+    'a name with ..': [{ path: '../../etc/cron.d/x', body: 'x' }, 'path.outside'],
     'an absolute name': [{ path: '/etc/cron.d/x', body: 'x' }, 'path.outside'],
     'a symlink': [{ path: 'index.json', type: '2', link: '/etc/passwd' }, 'path.outside'],
     'a hard link': [{ path: 'index.json', type: '1', link: '/etc/passwd' }, 'path.outside'],
@@ -170,14 +170,14 @@ describe('an archive drop', () => {
   };
   for (const [what, [member, code]] of Object.entries(HOSTILE)) {
     for (const [extension, pack] of Object.entries(PACKINGS)) {
-      it(`refuses ${what} (${extension})`, async () => {
+      it(`rejects ${what} (${extension})`, async () => {
         const bytes = pack(makeTar([member, ...layoutMembers().members]));
         expect(await drop(`app.${extension}`, bytes)).to.include({ status: 'rejected', code });
       });
     }
   }
 
-  it('refuses a layer of an old archive whose bytes are not what the config says', async () => {
+  it('rejects a legacy layer whose bytes differ from the config', async () => {
     const members = dockerSaveMembers([{ names: ['x:1'], layers: ['base'] }], sha256).map(
       (member) =>
         member.path.endsWith('layer.tar')
@@ -188,7 +188,7 @@ describe('an archive drop', () => {
     expect(receipt).to.include({ status: 'rejected', code: 'digest.mismatch' });
   });
 
-  it('takes whatever a decompressor throws at damaged bytes for damage', async function () {
+  it('treats every decompressor error as damaged content', async function () {
     if (!PACKINGS['tar.zst']) return this.skip();
     this.timeout(60_000);
     const whole = PACKINGS['tar.zst'](makeTar(layoutMembers().members));
@@ -200,7 +200,7 @@ describe('an archive drop', () => {
     }
   });
 
-  it('refuses a gzip bomb within seconds', async function () {
+  it('rejects a gzip bomb within seconds', async function () {
     this.timeout(30_000);
     const members = [{ path: 'bomb', body: Buffer.alloc(1), size: 4 * 1024 ** 3 }];
     const zeros = Buffer.concat([
@@ -213,7 +213,7 @@ describe('an archive drop', () => {
     expect(receipt).to.include({ status: 'rejected', code: 'limit.exceeded' });
   });
 
-  it('refuses a tar of a million empty members within seconds', async function () {
+  it('rejects a tar of a million empty members within seconds', async function () {
     this.timeout(30_000);
     const one = makeTar([{ path: 'x' }], { endMark: false });
     const bytes = Buffer.alloc(one.length * 1_000_000, one);
@@ -221,7 +221,7 @@ describe('an archive drop', () => {
     expect(receipt).to.include({ status: 'rejected', code: 'limit.exceeded' });
   });
 
-  it('gives each repository of a bundle its images, or none any', async () => {
+  it('gives each repository of a bundle its images, or publishes none of them', async () => {
     const members = dockerSaveMembers(
       [
         { names: ['a:1', 'docker.io/library/b:2'], layers: ['base'] },

@@ -62,7 +62,7 @@ describe('a bundle', () => {
   const seen = (id: string) => readRepository(join(root, 'published'), id);
   const image = (layer: string) => content.image({ layers: [layer] });
 
-  it('publishes an image that containerd names by digest by its digest', async () => {
+  it('publishes an image by digest that containerd names by digest', async () => {
     const one = image('one');
     const full = `registry.example/team/app@${one.digest}`;
     const receipt = await drop('@one.tar', entry(one, full, `@${one.digest}`));
@@ -72,7 +72,7 @@ describe('a bundle', () => {
     expect(seen('team~app')?.digests.has(one.digest)).to.equal(true);
   });
 
-  it('takes the tag of a name with tag and digest, and makes no repository of the short form', async () => {
+  it('uses the tag of a name with tag and digest, and creates no repository for the short form', async () => {
     const one = image('one');
     const full = `registry.example/team/app:1.0@${one.digest}`;
     await drop('@one.tar', entry(one, full, `1.0@${one.digest}`));
@@ -82,7 +82,7 @@ describe('a bundle', () => {
     expect(seen('alone')?.tags).to.deep.equal({ '1.0': one.digest });
   });
 
-  it('passes over the image id that containerd keeps for Kubernetes', async () => {
+  it('ignores the image id that containerd keeps for Kubernetes', async () => {
     const one = image('one');
     const id = `sha256:${'5'.repeat(64)}`;
     const repository = 'docker.io/library/busybox';
@@ -97,7 +97,7 @@ describe('a bundle', () => {
     for (const name of published()) expect(seen(name)?.tags).to.deep.equal({ 1.36: one.digest });
   });
 
-  it('makes one repository of all spellings of Docker Hub', async () => {
+  it('merges all spellings of a Docker Hub name into one repository', async () => {
     const names = ['index.docker.io/library/x:1', 'docker.io/library/x:2', 'docker.io/x:3', 'x:4'];
     const short = entry(image('library'), undefined, 'library/x:5');
     await drop('@hub.tar', ...names.map((name) => entry(image(name), name, name)), short);
@@ -105,7 +105,7 @@ describe('a bundle', () => {
     expect(Object.keys(seen('x')?.tags ?? {})).to.deep.equal(['1', '2', '3', '4', '5']);
   });
 
-  it('refuses a bad name alone: receipt and log name it, and the others are published', async () => {
+  it('rejects an invalid name alone: receipt and log name it, and the others are published', async () => {
     const [good, bad, none] = [image('good'), image('bad'), image('none')];
     const receipt = await drop(
       '@x.tar',
@@ -120,7 +120,9 @@ describe('a bundle', () => {
       [null, 'registry.example/k3s:v1.20.4+k3s1', 'tag.invalid'],
       [null, none.digest, 'name.invalid'],
     ]);
-    expect(refused[0]?.message).to.contain('"v1.20.4+k3s1" is no tag').and.to.contain(bad.digest);
+    expect(refused[0]?.message)
+      .to.contain('"v1.20.4+k3s1" is not a valid tag')
+      .and.to.contain(bad.digest);
     const lines = await waitFor('both lines', () => {
       const found = services.lines.filter(({ event }) => event === 'drop.rejected');
       return found.length === 2 ? found : undefined;
@@ -131,14 +133,14 @@ describe('a bundle', () => {
     ]);
   });
 
-  it('is rejected whole where no name can be used', async () => {
+  it('is rejected completely when no name is valid', async () => {
     const receipt = await drop('@x.tar', entry(image('one'), 'registry.example/Bad:1', '1'));
     expect(receipt).to.include({ status: 'rejected', code: 'name.invalid' });
     expect(receipt.message).to.contain('"registry.example/Bad:1"');
     expect(readdirSync(dropPath(root, '.rejected'))).to.have.length(1);
   });
 
-  it('that is published by hand says so in its receipt and its exit code', async () => {
+  it('that is published by a command reports this in its receipt and its exit code', async () => {
     const path = join(root, 'x.tar');
     const entries = [entry(image('good'), 'good:1', '1'), entry(image('bad'), 'Bad:1', '1')];
     writeFileSync(path, pack(...entries));

@@ -1,8 +1,8 @@
 /**
- * I9, whatever clocks say: what was current is there by digest until the grace period has really passed,
- * and not for ever after. Method: random histories of publishes, changes by hand and cleanings, by two
- * hosts that start anew now and then, while the wall clock is set back, set forward and corrected; the
- * time that really passes is the test's own.
+ * I9 with any clock: content that was current stays available by digest until the grace period has really
+ * passed, and not forever afterwards. Method: random histories of publishes, manual changes and cleanings
+ * by two hosts that restart now and then, while the wall clock is set back, set forward and corrected;
+ * real elapsed time is simulated by the test.
  */
 
 import { createHash } from 'node:crypto';
@@ -186,7 +186,7 @@ describe('the grace period', () => {
   const seed = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 1_000_000_000);
   afterEach(removeTempDirs);
 
-  it(`is never cut short by a clock that is set (seed ${seed})`, async () => {
+  it(`is never shortened by a clock change (seed ${seed})`, async () => {
     for (let n = 0; n < HISTORIES; n++) {
       const world = await new World(makeRandom(seed + n)).open();
       try {
@@ -203,7 +203,7 @@ describe('the grace period', () => {
     }
   }).timeout(HISTORIES * 20_000);
 
-  it(`ends, whatever clocks have said before (seed ${seed})`, async () => {
+  it(`ends, whatever times clocks showed before (seed ${seed})`, async () => {
     const world = await new World(makeRandom(seed)).open();
     for (let step = 0; step < STEPS; step++) {
       world.between();

@@ -1,6 +1,7 @@
 /**
- * What was taken away is out of reach when its grace period is over, whether anybody publishes to the
- * repository again or not. Method: the daemon's cleaning inline on a real disk, under a clock that is set.
+ * Removed content becomes unreachable when its grace period ends, whether or not the repository is
+ * published to again. Method: the cleaning of the daemon runs inline on a real disk with a controlled
+ * clock.
  */
 
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
@@ -27,7 +28,7 @@ import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 const HOUR = 3_600_000;
 const ID = 'app' as RepositoryId;
 
-describe('what a snapshot carries for too long', () => {
+describe('content kept for grace without further publishes', () => {
   let root: string;
   let services: TestServices;
   let clockMs: number;
@@ -81,7 +82,7 @@ describe('what a snapshot carries for too long', () => {
       .run(repositoryHistory, { roots: services.roots, id: ID })
       .then((all) => all.map(({ why }) => why));
 
-  it('goes when its time is over, though nobody publishes: first by digest, then from the disk', async () => {
+  it('expires on time: first by digest, then from the disk', async () => {
     await open(1);
     const good = await publish('good', 'good');
     const secret = await publish('secret', 'secret');
@@ -107,7 +108,7 @@ describe('what a snapshot carries for too long', () => {
     expect(found.findings).to.deep.equal([]);
   });
 
-  it('makes one snapshot for it, and reads an idle repository once', async () => {
+  it('needs one compaction snapshot, and one read of an idle repository', async () => {
     await open(3);
     await publish('1', 'one');
     await publish('1', 'two');
@@ -129,7 +130,7 @@ describe('what a snapshot carries for too long', () => {
     });
   });
 
-  it('costs no snapshot that can be rolled back to', async () => {
+  it('is compacted without displacing the snapshot for a rollback', async () => {
     await open(2);
     const one = await publish('1', 'one');
     const first = current();
@@ -145,7 +146,7 @@ describe('what a snapshot carries for too long', () => {
     expect(seen()?.tags).to.deep.equal({ 1: one });
   });
 
-  it('does not prolong a removal', async () => {
+  it('does not delay the end of a removal', async () => {
     await open(1);
     await publish('1', 'one');
     await publish('2', 'two');
@@ -160,7 +161,7 @@ describe('what a snapshot carries for too long', () => {
     expect(existsSync(web())).to.equal(false);
   });
 
-  it('keeps no other repository from being cleaned when it fails, and says so once', async () => {
+  it('is logged once when its compaction fails, and other repositories are cleaned', async () => {
     await open(1);
     await publish('1', 'one');
     await publish('1', 'two');

@@ -1,4 +1,4 @@
-/** I7: publishers of one repository lose no tag, even when one is paused past its lock's stale time. */
+/** I7: publishers of one repository lose no tag, even when one is paused past its lock timeout. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ describe('publishers of one repository', function () {
   this.timeout(60_000);
   afterEach(removeTempDirs);
 
-  it('lose no tag when one is stopped right before its flip, longer than its lock is fresh', async () => {
+  it('lose no tag when one is paused right before its flip past the lock timeout', async () => {
     const root = tempDir();
     mkdirSync(join(root, 'inbox'));
     makeLayout(join(root, 'inbox/app:paused'), { layers: ['paused'] });

@@ -1,4 +1,4 @@
-/** What is asked for by many at once, right after a flip, is read once. */
+/** Content that many clients request at once, right after a flip, is read once. */
 import { rmSync } from 'node:fs';
 import { expect } from 'chai';
 import { parseRepositoryId, type Tag } from '#src/image/names.js';
@@ -7,7 +7,7 @@ import { TestContent } from '../../support/make-image.js';
 import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 import { TestRegistry } from '../../support/test-registry.js';
 
-describe('what is read of a snapshot', () => {
+describe('a snapshot that is read', () => {
   let registry: TestRegistry;
   before(async () => {
     registry = await TestRegistry.open(tempDir());
@@ -27,7 +27,7 @@ describe('what is read of a snapshot', () => {
     return reader;
   };
 
-  it('is read once for all who ask meanwhile, and remembered for those after', async () => {
+  it('is read once for all concurrent requests, and cached for later ones', async () => {
     const reader = await open(1_000_000);
     const asked = Array.from({ length: 50 }, () => reader.tagsList());
     const lists = new Set(await Promise.all([...asked, reader.tagsList()]));
@@ -35,7 +35,7 @@ describe('what is read of a snapshot', () => {
     expect(await reader.tagsList()).to.equal([...lists][0]);
   });
 
-  it('is read again when it did not fit into the memory, and when it was not there', async () => {
+  it('is read again if it did not fit into the cache, or was missing', async () => {
     const reader = await open(1);
     expect(await reader.tagsList()).to.not.equal(await reader.tagsList());
     expect(await reader.manifests('2' as Tag)).to.deep.equal([]);

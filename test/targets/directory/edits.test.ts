@@ -1,6 +1,6 @@
 /**
- * Changes made by hand (rollback, untag, remove) are publishes like any other: one flip, names that
- * grow, and pulls under way end well (I9). Method: the steps inline on a real disk, a reader outside.
+ * Manual changes (rollback, untag, remove) are publishes like any other: one flip, increasing names, and
+ * running pulls succeed (I9). Method: the steps inline on a real disk, with a separate reader.
  */
 import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ import { overwrite } from '../../support/published-file.js';
 import { setClock, type TestServices, testServices } from '../../support/service.js';
 import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 
-describe('a change by hand', () => {
+describe('a manual change', () => {
   let root: string;
   let services: TestServices;
   let clockMs: number;
@@ -60,7 +60,7 @@ describe('a change by hand', () => {
       (error) => error.code as string,
     );
 
-  it('rolls back to what was current before, and forth again', async () => {
+  it('rolls back to the previous snapshot, and forward again', async () => {
     const one = await publish('1', 'one');
     const first = current();
     const two = await publish('1', 'two');
@@ -76,7 +76,7 @@ describe('a change by hand', () => {
     expect(tags()).to.deep.equal({ 1: two });
   });
 
-  it('rolls back to a named snapshot, and says so in the history', async () => {
+  it('rolls back to a named snapshot, and records it in the history', async () => {
     const one = await publish('1', 'one');
     const first = current();
     await publish('1', 'two');
@@ -90,7 +90,7 @@ describe('a change by hand', () => {
     expect(newest).to.include({ why: 'rollback', detail: first, current: true });
   });
 
-  it('refuses a snapshot, a tag, a repository that is not there, and changes nothing', async () => {
+  it('rejects a missing snapshot, tag or repository, and changes nothing', async () => {
     await publish('1', 'one');
     const before = current();
     const gone = '20200101T000000.000Z' as never;
@@ -103,7 +103,7 @@ describe('a change by hand', () => {
     expect(await refusal(edit({ kind: 'remove' }))).to.equal('repository.unknown');
   });
 
-  it('takes tags away, and what they led to after the grace period', async () => {
+  it('removes tags, and their content after the grace period', async () => {
     const one = await publish('1', 'one');
     const two = await publish('2', 'two');
     await edit({ kind: 'untag', tags: ['2'] });
@@ -130,7 +130,7 @@ describe('a change by hand', () => {
     expect(Object.keys(tags() ?? {})).to.deep.equal(['1']);
   });
 
-  it('a removed repository comes back by a rollback or by a drop', async () => {
+  it('restores a removed repository by a rollback or by a drop', async () => {
     const one = await publish('1', 'one');
     await edit({ kind: 'remove' });
     await edit({ kind: 'rollback', to: undefined });
@@ -143,7 +143,7 @@ describe('a change by hand', () => {
     expect(tags()).to.deep.equal({ 2: two });
   });
 
-  it('leads back to what serves something else, past what came back after a removal', async () => {
+  it('rolls back to different content, past content restored after a removal', async () => {
     const one = await publish('1', 'one');
     const two = await publish('1', 'two');
     await edit({ kind: 'remove' });
@@ -156,7 +156,7 @@ describe('a change by hand', () => {
   });
 
   for (const step of ['app/app.json', 'web/app', 'history/app.jsonl', 'master/app']) {
-    it(`is not ended when somebody publishes in the middle: before ${step} goes`, async () => {
+    it(`is not completed when another publish comes in between: before ${step} is removed`, async () => {
       const { roots } = services;
       await publish('1', 'one');
       await edit({ kind: 'remove' });
@@ -182,7 +182,7 @@ describe('a change by hand', () => {
     });
   }
 
-  it('is not ended once the lock is lost', async () => {
+  it('is not completed after the lock is lost', async () => {
     const { roots } = services;
     await publish('1', 'one');
     await edit({ kind: 'remove' });
@@ -200,7 +200,7 @@ describe('a change by hand', () => {
     expect(finishRemoval(nodeDisk, { ...request, lockLost: new Int32Array([0]) })).to.equal(true);
   });
 
-  it('ends when its time is over, though the clock was years ahead when it was published', async () => {
+  it('completes on time, though the clock was years ahead at the publish', async () => {
     const nowMs = clockMs;
     clockMs += 10 * 365 * 86_400_000;
     await publish('1', 'one');
@@ -214,7 +214,7 @@ describe('a change by hand', () => {
     expect(existsSync(web())).to.equal(false);
   });
 
-  it('ends a removal that was cut short, and spares a repository whose pivot somebody took', async () => {
+  it('completes an interrupted removal, and spares a repository with a reused pivot', async () => {
     const { roots } = services;
     await publish('1', 'one');
     await edit({ kind: 'remove' });
@@ -236,7 +236,7 @@ describe('a change by hand', () => {
     expect((await services.run(planClean, request)).isExpired).to.equal(false);
   });
 
-  it('passes over a removal, and over what another repository had under this id', async () => {
+  it('skips removals, and content of another repository with this id', async () => {
     const one = await publish('1', 'one');
     await edit({ kind: 'remove' });
     await edit({ kind: 'rollback', to: undefined });
@@ -251,7 +251,7 @@ describe('a change by hand', () => {
     expect(await refusal(foreign)).to.equal('layout.unsafe');
   });
 
-  it('is not reported as failed when only the sync of its flip did', async () => {
+  it('is not reported as failed when only the sync of its flip failed', async () => {
     const one = await publish('1', 'one');
     await publish('1', 'two');
     await services.close();

@@ -1,6 +1,6 @@
 /**
- * One of two publishers that flip the same repositories, in lockstep: each call on the disk waits for
- * its turn, and who comes next is told by the schedule. Answers with how each flip ended.
+ * One of two publishers that flip the same repositories, in lockstep: each disk call waits for its turn
+ * in the schedule. Reports the result of each flip.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { DropdockError } from '#src/errors.js';

@@ -1,4 +1,4 @@
-/** Steps 9 to 11: what keeps a publisher that was overtaken, or lost its lock, from flipping (I7). */
+/** Steps 9 to 11: a publisher that was overtaken, or lost its lock, cannot flip (I7). */
 import { once } from 'node:events';
 import { cpSync, existsSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -48,12 +48,12 @@ describe('flip', () => {
     lockLost: new Int32Array(new SharedArrayBuffer(4)).fill(lost),
   });
 
-  it('moves the pivot when it is what the publish was built on', () => {
+  it('moves the pivot when it matches the base of the publish', () => {
     expect(flip(nodeDisk, request(current))).to.deep.equal([]);
     expect(readlinkSync(pivot)).to.equal(`../master/${SWEPT_ID}/${LATER}`);
   });
 
-  it('never moves it to a snapshot that another host has cleaned away as unfinished', () => {
+  it('never moves the pivot to a snapshot that another host removed as unfinished', () => {
     const { roots, id } = request(current);
     const master = join(root, 'published/master', SWEPT_ID);
     cpSync(join(master, current), join(master, LATER), { recursive: true });
@@ -71,18 +71,18 @@ describe('flip', () => {
   });
 
   for (const base of [null, '20200101T000000.000Z' as Timestamp]) {
-    it(`leaves it when another publisher moved it meanwhile (built on ${base})`, () => {
+    it(`keeps the pivot when another publisher moved it meanwhile (built on ${base})`, () => {
       expect(refusal(() => flip(nodeDisk, request(base))).code).to.equal('pivot.moved');
       expect(readlinkSync(pivot)).to.contain(current);
     });
   }
 
-  it('leaves it when the lock is lost', () => {
+  it('keeps the pivot when the lock is lost', () => {
     expect(refusal(() => flip(nodeDisk, request(current, 1))).code).to.equal('lock.lost');
     expect(readlinkSync(pivot)).to.contain(current);
   });
 
-  it('believes the pivot and not the answer of a rename that was lost on its way (NFS)', () => {
+  it('trusts the pivot over the response to a rename that was lost on its way (NFS)', () => {
     const disk = {
       ...nodeDisk,
       rename: (from: string | Buffer, to: string) => {
@@ -94,7 +94,7 @@ describe('flip', () => {
     expect(readlinkSync(pivot)).to.contain(LATER);
   });
 
-  it('is no longer possible for one that slept while another took over', () => {
+  it('is refused to a publisher that slept while another took over', () => {
     const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
       if (verb === 'rename' && paths.endsWith(` ${pivot}`)) takeOver();
     });
@@ -104,7 +104,7 @@ describe('flip', () => {
     expect(readdirSync(join(root, 'state/flips', SWEPT_ID))).to.deep.equal([]);
   });
 
-  it(`lets one of two through, whatever the order of their steps (${ROUNDS} orders)`, async () => {
+  it(`succeeds for only one of two publishers, in any order of steps (${ROUNDS} orders)`, async () => {
     console.info(`      seed ${SEED}`);
     const [ends, pivots] = await raceTwo(request(null).roots, makeRandom(SEED));
     const winners = pivots.map((target, round) => {
@@ -117,7 +117,7 @@ describe('flip', () => {
     for (const who of [0, 1]) expect(winners).to.include(who);
   });
 
-  it('is not undone by what fails after it: the drop is published, and the next visit does the rest (I4)', async () => {
+  it('survives later failures: the drop is published, the next publish or clean does the rest (I4)', async () => {
     const link = join(root, 'published/app', `${SWEPT_ID}.json`);
     let flipped = false;
     const disk = interfereWith(nodeDisk, (operation) => {
@@ -135,7 +135,7 @@ describe('flip', () => {
     expect(readdirSync(join(root, 'inbox/.claimed'))).to.deep.equal([]);
   });
 
-  it('keeps the drop when it could not be synced, until a later visit has synced it', async () => {
+  it('keeps the drop when the sync fails, until a later publish or clean has synced', async () => {
     let flipped = false;
     const disk = interfereWith(nodeDisk, (operation) => {
       const { verb, paths } = operation;

@@ -46,7 +46,7 @@ describe('the history of a repository', () => {
   });
   afterEach(removeTempDirs);
 
-  it('is empty before the first flip, and then has one line for each, oldest first', () => {
+  it('is empty before the first flip, then has one line per flip, oldest first', () => {
     expect(read()).to.deep.equal([]);
     record(flip(1), flip(2, ['a', 'b']), flip(3));
     expect(read()).to.deep.equal([flip(1), flip(2, ['a', 'b']), flip(3)]);
@@ -55,10 +55,10 @@ describe('the history of a repository', () => {
 
   for (const [what, damage] of [
     ['a torn last line', '{"at":"2026'],
-    ['a line of something else', '[]\n'],
+    ['an unrelated line', '[]\n'],
     ['lines that are no records', 'null\n{}\n{"at":"x","snapshot":"y"}\n\n'],
   ] as const) {
-    it(`loses nothing to ${what}`, () => {
+    it(`survives ${what}`, () => {
       record(flip(1));
       appendFileSync(file(), damage);
       record(flip(2));
@@ -66,7 +66,7 @@ describe('the history of a repository', () => {
     });
   }
 
-  it('is cut to its newest lines when it grows long', () => {
+  it('is truncated to its newest lines when it grows long', () => {
     const many = Array.from({ length: 3000 }, (_, n) => flip(n));
     writeFileSync(file(), many.map((each) => `${JSON.stringify(each)}\n`).join(''));
     const { size } = statSync(file());
@@ -100,14 +100,14 @@ describe('the history of a repository', () => {
     expect(order).to.deep.equal([...order].sort());
   });
 
-  it('keeps the newest lines whole even where each is longer than the file may be', () => {
+  it('keeps the newest lines complete even when each exceeds the file limit', () => {
     const names = Array.from({ length: 6000 }, (_, n) => `repository-${n}`);
     for (let n = 0; n < 8; n++) record(flip(n, names));
     expect(read().slice(-4)).to.deep.equal([4, 5, 6, 7].map((n) => flip(n, names)));
     expect(read()).to.have.length(8);
   });
 
-  it('keeps what is known of ages, apart from the flips, also when it is cut', () => {
+  it('keeps the recorded ages, separate from the flips, also when truncated', () => {
     const clock = { id: 'here', ms: 5 };
     const seen = (ms: number) => ({ clock: { id: 'here', ms }, ages: { x: ms } });
     record({ ...flip(1), clock });
@@ -122,21 +122,21 @@ describe('the history of a repository', () => {
     expect(read().at(-1)).to.deep.equal(flip(5000));
   });
 
-  it('passes a disk error on instead of calling it empty', () => {
+  it('propagates a disk error instead of reporting an empty history', () => {
     const disk = interfereWith(nodeDisk, (operation) => {
       if (operation.verb === 'open') throw systemError('EIO', operation);
     });
     expect(() => readHistory(disk, roots, ID)).to.throw('EIO');
   });
 
-  describe('is mended', () => {
+  describe('is repaired', () => {
     const point = (n: number) => {
       const { snapshot } = flip(n);
       symlinkSync(pivotTarget(ID, snapshot), pivotPath(roots, ID));
       return snapshot;
     };
 
-    it('with the flip that a crash kept out of it', () => {
+    it('with the flip that a crash left unrecorded', () => {
       record(flip(1));
       const snapshot = point(2);
       expect(repairHistory(nodeDisk, roots, ID)).to.equal(true);
@@ -145,7 +145,7 @@ describe('the history of a repository', () => {
       expect(read()).to.have.length(2);
     });
 
-    it('not when it is right, or nothing is published', () => {
+    it('only when it is wrong and something is published', () => {
       expect(repairHistory(nodeDisk, roots, ID)).to.equal(false);
       record(flip(1));
       point(1);

@@ -1,6 +1,6 @@
 /**
- * Uploaders who may write to the inbox itself, and plant names that collide with ours: the daemon goes
- * on, the drops of others go through, and nothing outside the inbox is touched.
+ * Uploaders with write access to the inbox itself that create reserved names: the daemon keeps running,
+ * the drops of others are published, and nothing outside the inbox changes.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +29,7 @@ import { Witness } from '../../support/witness.js';
 const OURS = ['.claimed', '.rejected', '.receipts'] as const;
 const YAML = 'settle: {quiet: 10ms, timeout: 10m}\ninbox: {scan: 50ms}\nretry: {first: 20ms}\n';
 
-describe('an uploader who plants names that are ours', () => {
+describe('an uploader that creates reserved names', () => {
   let root: string;
   let witness: Witness;
   let daemon: Awaited<ReturnType<typeof testDaemon>> | undefined;
@@ -78,17 +78,17 @@ describe('an uploader who plants names that are ours', () => {
   };
 
   for (const [what, plant] of Object.entries(PLANTS)) {
-    it(`as ${what}, before the daemon starts`, async () => {
+    it(`cannot disturb the daemon as ${what}, before it starts`, async () => {
       for (const name of OURS) plant(inbox(name));
       dropAll();
       daemon = await testDaemon(root, { disk: nodeDisk, yaml: YAML });
       await expectAllDone();
-      // What stood there is still there, for whoever asks what happened.
+      // The previous entry is still there, for an investigation.
       const aside = readdirSync(inbox()).filter((name) => name.includes('set-aside'));
       expect(aside).to.have.length(OURS.length);
     });
 
-    it(`as ${what}, while the daemon runs`, async () => {
+    it(`cannot disturb the daemon as ${what}, while it runs`, async () => {
       daemon = await testDaemon(root, { disk: nodeDisk, yaml: YAML });
       for (const name of OURS) {
         renameSync(inbox(name), inbox(`${name}.mine`));
@@ -99,7 +99,7 @@ describe('an uploader who plants names that are ours', () => {
     });
   }
 
-  it('in .receipts and .rejected, where the names were free a moment ago', async () => {
+  it('cannot disturb the daemon in .receipts and .rejected, with names that were free before', async () => {
     const taken = new Set<string>();
     const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
       const [, to = ''] = paths.split(/ (?=\/)/);
@@ -120,7 +120,7 @@ describe('an uploader who plants names that are ours', () => {
     expect(taken.size).to.be.at.least(4);
   });
 
-  it('with 10,000 files in .receipts', async () => {
+  it('cannot disturb the daemon with 10,000 files in .receipts', async () => {
     mkdirSync(inbox('.receipts'));
     for (let n = 0; n < 10_000; n++) writeFileSync(inbox('.receipts', `.junk-${n}`), '');
     dropAll();
@@ -128,7 +128,7 @@ describe('an uploader who plants names that are ours', () => {
     await expectAllDone();
   });
 
-  it('with a .receipts that nobody may write to: published, and told when it is mended', async () => {
+  it('cannot stop publishes with an unwritable .receipts: receipts follow after repair', async () => {
     let isClosed = true;
     const disk = interfereWith(nodeDisk, (operation) => {
       const { verb, paths } = operation;
@@ -164,10 +164,10 @@ memory[0] = right ^ 1
 memory.flush()
 `;
 
-describe('an uploader who has mapped a blob', () => {
+describe('an uploader that maps a blob into memory', () => {
   afterEach(removeTempDirs);
 
-  it('writes to it all the time, and never to what is published', async function () {
+  it('cannot change published content by writing to the mapping', async function () {
     needTools(this, 'python3');
     this.timeout(60_000);
     const layer = sha256(layerBytes('new'));

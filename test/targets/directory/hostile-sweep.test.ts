@@ -1,9 +1,9 @@
 /**
- * Goal: whatever an uploader does to his drop, to the inbox or to a file whose writing he has not given
- * up, and whenever he does it: published bytes are the verified ones (I5), nothing outside the inbox is touched, and the drops
- * of others go through. Method: he acts just before the k-th disk operation of a delivery, through
- * descriptors he kept, so that no permission on a path stops him. Some k, others in every run;
- * DROPDOCK_TEST_POINTS=all tries each.
+ * Goal: whatever an uploader does to its drop, to the inbox or to a file it still has open for writing,
+ * and whenever: published bytes are the verified ones (I5), nothing outside the inbox changes, and the
+ * drops of others are published. Method: the uploader acts just before the k-th disk operation of a
+ * delivery, through descriptors it kept, so that no permission on a path stops it. Each run tries
+ * different k; DROPDOCK_TEST_POINTS=all tries each.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -34,12 +34,12 @@ const STEP = process.env.DROPDOCK_TEST_POINTS === 'all' ? 1 : 60;
 const FIRST = 1 + (Date.now() % STEP);
 const LAYER = sha256(layerBytes('new')).slice('sha256:'.length);
 
-/** What an uploader has in his hands before his drop is taken. */
+/** What an uploader holds before its drop is claimed. */
 class Uploader {
   readonly #open: number[] = [];
   readonly witness: Witness;
   readonly layer: number;
-  /** Another name for the layer, where he can always reach it. */
+  /** Another name for the layer, which the uploader can always reach. */
   readonly kept: string;
   /** Whoever opens it for reading, and does not take care, waits for ever. */
   readonly fifo: string;
@@ -60,7 +60,7 @@ class Uploader {
     linkSync(layer, this.kept);
     const names = readdirSync(join(drop, 'blobs/sha256'));
     const bytes = names.map((name) => readFileSync(join(drop, 'blobs/sha256', name)));
-    // The right bytes: whoever follows a link there is not found out by a digest.
+    // The right bytes: a digest check does not detect that a link was followed.
     const files = new Map(names.map((name, n) => [name, bytes[n] as Buffer]));
     files.set('index.json', readFileSync(join(drop, 'index.json')));
     this.witness = new Witness(join(root, 'witness'), files);
@@ -113,9 +113,9 @@ const ATTACKS: Record<string, (he: Uploader) => void> = {
     he.scribble(fd);
     closeSync(fd);
   },
-  'swaps his drop for a link': ({ root, witness, swap }) =>
+  'swaps its drop for a link': ({ root, witness, swap }) =>
     swap(dropPath(root, SWEPT_DROP), (path) => symlinkSync(join(witness.path, 'sub'), path)),
-  'swaps his name space for a link': ({ root, witness, swap }) =>
+  'swaps its namespace for a link': ({ root, witness, swap }) =>
     swap(dirname(dropPath(root, SWEPT_DROP)), (path) => symlinkSync(witness.path, path)),
   'swaps .claimed for a link': ours('.claimed'),
   'swaps .rejected for a link': ours('.rejected'),
@@ -134,7 +134,7 @@ async function attackOnce(k: number, attack: (he: Uploader) => void): Promise<bo
     try {
       attack(he);
     } catch (error) {
-      // What he is after is not there yet, or no more.
+      // The target of the attack does not exist yet, or no longer.
       if ((error as { code?: string }).code !== 'ENOENT') throw error;
     }
   });
@@ -143,7 +143,7 @@ async function attackOnce(k: number, attack: (he: Uploader) => void): Promise<bo
     number = 0;
     await deliver(services, SWEPT_DROP);
   } catch (error) {
-    // Refused or tried again, but nothing that nobody thought of.
+    // Rejected or retried, but no unexpected error.
     if ((error as { code?: string }).code === undefined) throw error;
   }
   look();
@@ -163,11 +163,11 @@ async function attackOnce(k: number, attack: (he: Uploader) => void): Promise<bo
   return attacked;
 }
 
-describe('an uploader who strikes at the k-th disk operation', () => {
+describe('an uploader that interferes at the k-th disk operation', () => {
   afterEach(removeTempDirs);
 
   for (const [what, attack] of Object.entries(ATTACKS)) {
-    it(`and ${what}, harms nobody`, async function () {
+    it(`and ${what}, affects only its own drop`, async function () {
       this.timeout(600_000);
       const descriptors = readdirSync('/proc/self/fd').length;
       let k = FIRST;

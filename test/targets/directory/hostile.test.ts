@@ -1,4 +1,4 @@
-/** Uploaders who mean harm, and accidents that look like it; each was shown to work once. */
+/** Hostile uploaders, and accidents with the same effect; each attack worked on an earlier version. */
 import { execFileSync } from 'node:child_process';
 import {
   existsSync,
@@ -24,7 +24,7 @@ import { receipts, type TestServices, testDaemon, testServices } from '../../sup
 import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 import { waitFor } from '../../support/wait-for.js';
 
-describe('hostile neighbours', () => {
+describe('hostile uploaders', () => {
   let root: string;
   let services: TestServices;
   const yaml = 'settle: {quiet: 10ms, timeout: 10m}\ninbox: {scan: 50ms}\n';
@@ -40,7 +40,7 @@ describe('hostile neighbours', () => {
     removeTempDirs();
   });
 
-  it('cannot lead the deletion of a drop out of it by swapping a directory for a link', () => {
+  it('cannot redirect the deletion of a drop by replacing a directory with a link', () => {
     const precious = join(root, 'precious');
     mkdirSync(precious);
     writeFileSync(join(precious, 'victim'), 'x');
@@ -59,7 +59,7 @@ describe('hostile neighbours', () => {
     expect(readdirSync(precious)).to.deep.equal(['victim']);
   });
 
-  it('cannot leave behind what has no name in text, or lies a thousand directories deep', () => {
+  it('cannot leave behind undecodable names or trees a thousand directories deep', () => {
     const tree = join(root, 'tree');
     mkdirSync(tree);
     writeFileSync(Buffer.concat([Buffer.from(`${tree}/bad`), Buffer.from([0xff])]), 'x');
@@ -68,7 +68,7 @@ describe('hostile neighbours', () => {
     expect(existsSync(tree)).to.equal(false);
   });
 
-  it('cannot have something outside the inbox taken by swapping a name space for a link', async () => {
+  it('cannot have files outside the inbox claimed by replacing a namespace with a link', async () => {
     const secret = join(root, 'secret');
     makeLayout(join(secret, 'image'), { layers: ['secret'] });
     mkdirSync(dropPath(root, 'att/sub'), { recursive: true });
@@ -91,7 +91,7 @@ describe('hostile neighbours', () => {
     ).to.deep.equal([]);
   });
 
-  it('cannot have the drops of others taken along with an image in their name space', async () => {
+  it('cannot have other drops claimed together with an image in their namespace', async () => {
     makeLayout(dropPath(root, 'team/app:1'), { layers: ['theirs'] });
     const content = new TestContent();
     content.writeLayout(dropPath(root, 'team'), [{ image: content.image(), tag: '1' }]);
@@ -103,7 +103,7 @@ describe('hostile neighbours', () => {
     expect(reasons.map(({ fields }) => fields.drop)).to.deep.equal(['team']);
   });
 
-  it('cannot stop the drops of others with directories nobody can name or read', async () => {
+  it('cannot block other drops with directories that are unreadable or have undecodable names', async () => {
     const name = 'n'.repeat(250);
     const script = `for i in $(seq 14); do mkdir ${name} && cd ${name}; done`;
     execFileSync('sh', ['-c', script], { cwd: join(root, 'inbox') });
@@ -115,7 +115,7 @@ describe('hostile neighbours', () => {
     execFileSync('rm', ['-rf', name], { cwd: join(root, 'inbox') });
   });
 
-  it('cannot stop the others with an index whose Docker form is too long for any client', async () => {
+  it('cannot block others with an index whose Docker form is too long for clients', async () => {
     const content = new TestContent();
     const image = content.image({ platform: { os: 'linux', architecture: 'amd64' } });
     const entries = Array.from({ length: 17_500 }, (_, n) => ({
@@ -125,10 +125,10 @@ describe('hostile neighbours', () => {
     content.writeLayout(dropPath(root, 'wide'), [{ image: content.index(entries), tag: '1' }]);
     await deliver(services, 'wide');
     expect(receipts(root)[0]?.status).to.equal('published');
-    expect(receipts(root)[0]?.leftOut?.[0]?.why).to.contain('too long');
+    expect(receipts(root)[0]?.leftOut?.[0]?.why).to.contain('larger than clients accept');
   });
 
-  it('cannot make a file that no reader of tars understands end the daemon', async () => {
+  it('cannot crash the daemon with a file that breaks tar readers', async () => {
     const bytes = Buffer.alloc(1024, 7);
     bytes[100] = 0x81;
     writeFileSync(dropPath(root, 'photo.jpg'), bytes);
@@ -141,7 +141,7 @@ describe('hostile neighbours', () => {
     await stop();
   });
 
-  it('leaves the links of a Pulp host alone, and starts', async () => {
+  it('keeps the links of a Pulp host unchanged, and starts', async () => {
     mkdirSync(join(root, 'published/master/old/1234.56'), { recursive: true });
     symlinkSync(join(root, 'published/master/old/1234.56'), join(root, 'published/web/old'));
     makeLayout(dropPath(root, 'good'), {});
@@ -151,7 +151,7 @@ describe('hostile neighbours', () => {
     expect(existsSync(join(root, 'published/web/old'))).to.equal(true);
   });
 
-  it('takes up a claim again that was forgotten between claim and receipt', async () => {
+  it('resumes a claim that was lost between claim and receipt', async () => {
     makeLayout(dropPath(root, 'Bad Name'), {});
     let broken = true;
     const disk = interfereWith(nodeDisk, (operation) => {

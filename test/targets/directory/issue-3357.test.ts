@@ -1,6 +1,6 @@
 /**
- * The reason this project exists: Pulp issue 3357. The redirect file cannot be written, or takes
- * seconds; meanwhile, and after, readers see the old redirect and the old content, byte for byte.
+ * The reason for this project: Pulp issue 3357. The redirect file cannot be written, or takes seconds;
+ * during that time and afterwards, readers see the old redirect and the old content, byte for byte.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -34,7 +34,7 @@ describe('Pulp issue 3357: the redirect file is written before the flip', () => 
   afterEach(removeTempDirs);
 
   for (const [name, makeError] of Object.entries(FAILURES)) {
-    it(`keeps the old redirect and content when writing it fails: ${name}`, async () => {
+    it(`keeps the old redirect and content when writing the redirect file fails: ${name}`, async () => {
       const { root, look } = await prepareSweep();
       const redirect = join(root, 'published', 'app', `${SWEPT_ID}.json`);
       const before = readFileSync(redirect);
@@ -59,7 +59,7 @@ describe('Pulp issue 3357: the redirect file is written before the flip', () => 
     });
   }
 
-  it('keeps them while writing it takes seconds', async () => {
+  it('keeps the old redirect and content while writing the redirect file takes seconds', async () => {
     const { root, look } = await prepareSweep();
     const published = join(root, 'published');
     const redirect = join(published, 'app', `${SWEPT_ID}.json`);

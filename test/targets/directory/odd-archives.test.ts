@@ -1,7 +1,7 @@
 /**
- * Goal: archives as tools and people really make them are published, or refused in words that say what
- * they are; and at once, for nothing will ever be added to them. Method: all are given to one daemon that
- * neither times out nor scans by itself within the test, so what has a receipt got it at once.
+ * Goal: archives with the peculiarities of real tools are published, or rejected with a message that says
+ * what they are; and at once, as nothing will be added to them. Method: all are given to one daemon that
+ * neither times out nor scans periodically within the test, so that every receipt is immediate.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -190,7 +190,7 @@ const REFUSED: Record<string, Refused> = {
     code: 'format.unknown',
     says: /UTF-16.*docker save -o/,
   },
-  'a link to a layer that is not there': {
+  'a link to a missing layer': {
     make: () =>
       makeTar([
         { path: firstLayer(), type: '2', link: '../gone/layer.tar' },
@@ -199,7 +199,7 @@ const REFUSED: Record<string, Refused> = {
     code: 'content.missing',
     says: /layer\.tar/,
   },
-  'links in a circle': {
+  'a cycle of links': {
     make: () =>
       makeTar([
         { path: firstLayer(), type: '2', link: '../b/layer.tar' },
@@ -212,14 +212,14 @@ const REFUSED: Record<string, Refused> = {
   'an empty layer path': {
     make: () => makeTar(withManifest(({ Layers }) => ({ Layers: ['', ...Layers.slice(1)] }))),
     code: 'json.invalid',
-    says: /manifest\.json, "", names no file/,
+    says: /The path "" in manifest\.json is empty/,
   },
-  'a layer path that leads out': {
+  'a layer path outside the archive': {
     make: () => makeTar(withManifest(({ Layers }) => ({ Layers: ['..\\x', ...Layers.slice(1)] }))),
     code: 'path.outside',
-    says: /leads out/,
+    says: /points outside/,
   },
-  'a layer that is not there': {
+  'a missing layer': {
     make: () => makeTar(saved().filter(({ path }) => path !== firstLayer())),
     code: 'content.missing',
     says: /layer\.tar/,
@@ -227,12 +227,12 @@ const REFUSED: Record<string, Refused> = {
   'two layouts in two directories': {
     make: () => makeTar([...below('one', layout()), ...below('two', layout())]),
     code: 'format.unknown',
-    says: /several images: one, two/,
+    says: /several image directories: one, two/,
   },
   'no image': {
     make: () => makeTar([{ path: 'src/main.c', body: 'x' }]),
     code: 'format.unknown',
-    says: /holds no image, only main\.c/,
+    says: /contains no image, only main\.c/,
   },
 };
 
@@ -261,12 +261,12 @@ const WAITING: Record<string, () => Buffer> = {
   'a byte order mark': () => Buffer.from([0xff, 0xfe]),
   'a note in UTF-16': () =>
     Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from('a note\r\n', 'utf16le')]),
-  'the beginning of docker export': () => makeTar(exported(), { endMark: false }),
-  'the beginning of docker save': () => makeTar(saved().slice(0, 2), { endMark: false }),
-  'the beginning of gzip': () => gzipSync(makeTar(saved())).subarray(0, 200),
-  'a gzip file whose rest is room that was made for it': () =>
+  'the start of docker export': () => makeTar(exported(), { endMark: false }),
+  'the start of docker save': () => makeTar(saved().slice(0, 2), { endMark: false }),
+  'the start of gzip': () => gzipSync(makeTar(saved())).subarray(0, 200),
+  'a gzip file with preallocated space': () =>
     Buffer.concat([gzipSync(makeTar(saved())).subarray(0, 200), Buffer.alloc(200_000)]),
-  'a tar whose rest is room that was made for it': () =>
+  'a tar with preallocated space': () =>
     Buffer.concat([makeTar(saved().slice(0, 2)), Buffer.alloc(2 * 1024 ** 2)]),
   ...(hasTools('xz') || process.env.CI
     ? { 'the beginning of xz': () => pack('xz', makeTar(saved())).subarray(0, 200) }
@@ -276,7 +276,7 @@ const WAITING: Record<string, () => Buffer> = {
 /** What lies in a layout and no manifest names. */
 const STRAY: Record<string, readonly string[]> = {
   'an empty ingest directory (oras)': ['ingest/'],
-  'what a Finder leaves behind': ['.DS_Store', '._index.json', 'blobs/sha256/._5a0f'],
+  'files left by Finder': ['.DS_Store', '._index.json', 'blobs/sha256/._5a0f'],
   'stamps and notes': ['.stamp_built', '.gitkeep', 'README', 'index.json~', 'build.lock'],
 };
 
@@ -334,14 +334,14 @@ describe('odd archives', function () {
   }
 
   for (const [what, { code, says }] of Object.entries(REFUSED)) {
-    it(`are refused at once and in words: ${what}`, () => {
+    it(`are rejected at once with a clear message: ${what}`, () => {
       expect(receiptOf(what)).to.include({ status: 'rejected', code });
       expect(receiptOf(what)?.message).to.match(says);
     });
   }
 
   for (const what of Object.keys(WAITING)) {
-    it(`are left where they are: ${what}`, () => {
+    it(`are left in place: ${what}`, () => {
       expect(receiptOf(what)).to.equal(undefined);
       expect(readdirSync(join(root, 'inbox'))).to.include(nameOf(what));
     });

@@ -1,4 +1,4 @@
-/** Images as they are in the wild: every kind of content survives, or the receipt says why not. */
+/** Unusual images from real registries: every kind of content is published, or the receipt says why not. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -40,7 +40,7 @@ describe('odd images', () => {
   const web = (...path: string[]) => join(root, 'published/web/app', ...path);
   const json = (...path: string[]) => JSON.parse(readFileSync(web(...path), 'utf8'));
 
-  it('keep their attestations, which are never taken for the amd64 image', async () => {
+  it('keep their attestations, which are never served as the amd64 image', async () => {
     const image = content.image({ platform: AMD64 });
     const inToto = 'application/vnd.in-toto+json';
     const attestation = {
@@ -63,7 +63,7 @@ describe('odd images', () => {
     expect(receipt?.leftOut?.map(({ what }) => what)).to.include(attestation.digest);
   });
 
-  it('may give the empty descriptor inline, and it is made real', async () => {
+  it('may contain the empty descriptor inline, which becomes a real blob', async () => {
     const empty = { mediaType: EMPTY, digest: sha256('{}'), size: 2, data: 'e30=' };
     const mediaType = 'application/vnd.oci.image.manifest.v1+json';
     const artifact = {
@@ -79,7 +79,7 @@ describe('odd images', () => {
     expect(readFileSync(web('blobs', empty.digest), 'utf8')).to.equal('{}');
   });
 
-  it('may have zstd layers, which are served untouched and have no Docker form', async () => {
+  it('may have zstd layers, which are served unchanged and have no Docker form', async () => {
     const layerType = 'application/vnd.oci.image.layer.v1.tar+zstd';
     const image = content.image({ layers: ['zstd'], layerType });
     const receipt = await drop(image);
@@ -91,7 +91,7 @@ describe('odd images', () => {
     expect(readRepository(join(root, 'published'), 'app')?.redirect.schema2_data).to.deep.equal([]);
   });
 
-  it('may leave out layers that clients fetch elsewhere', async () => {
+  it('may omit layers that clients fetch elsewhere', async () => {
     const layerType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
     const image = content.image({ layers: ['windows'], layerType, docker: true });
     content.blobs.delete(sha256(layerBytes('windows')));
@@ -100,13 +100,13 @@ describe('odd images', () => {
     expect(receipt?.leftOut?.[0]?.what).to.equal(sha256(layerBytes('windows')));
   });
 
-  it('may be indexes in indexes', async () => {
+  it('may be nested indexes', async () => {
     const inner = content.index([content.image({ platform: AMD64 })]);
     expect((await drop(content.index([inner])))?.status).to.equal('published');
     expect(json('manifests/oci-index', inner.digest).manifests).to.have.length(1);
   });
 
-  it('are found by their signatures: by the API, and by the tag for clients without it', async () => {
+  it('are linked to their signatures: by the API, and by the tag for clients without it', async () => {
     const image = content.image();
     const artifactType = 'application/vnd.example.signature';
     const signature = content.image({ layers: ['signature'], subject: image, artifactType });
@@ -120,7 +120,7 @@ describe('odd images', () => {
     expect(json('tags/list').tags).to.deep.equal(['1']);
   });
 
-  it('keep the fallback tag that a tool made, when one was dropped', async () => {
+  it('keep a dropped fallback tag created by a tool', async () => {
     const image = content.image();
     const signature = content.image({ layers: ['signature'], subject: image });
     const index = content.index([signature]);
@@ -134,7 +134,7 @@ describe('odd images', () => {
     expect(sha256(readFileSync(web('manifests/oci-index', tag)))).to.equal(index.digest);
   });
 
-  it('may be signed Docker schema 1, named by the digest of what was signed', async () => {
+  it('may be signed Docker schema 1, named by the digest of the signed part', async () => {
     const layers = ['one', 'two'].map((text) => content.add(layerBytes(text), 'layer'));
     const payload = JSON.stringify(
       {
@@ -178,7 +178,7 @@ describe('odd images', () => {
     expect(receipts(root)[1]?.status).to.equal('unchanged');
   });
 
-  it('may be sparse when they come in an archive, whose end is known', async () => {
+  it('may be sparse in an archive, whose end is known', async () => {
     const { makeTar, tarMembers } = await import('../../support/make-tar.js');
     const { writeFileSync } = await import('node:fs');
     const platforms = ['amd64', 'arm64'].map((architecture) => ({ os: 'linux', architecture }));
@@ -207,7 +207,7 @@ describe('odd images', () => {
 describe('trees of skopeo sync', () => {
   afterEach(removeTempDirs);
 
-  it('are taken as they are, scoped and unscoped', async () => {
+  it('are published unchanged, scoped and unscoped', async () => {
     const { mkdirSync } = await import('node:fs');
     const root = tempDir();
     const services = await testServices(root, { disk: nodeDisk });

@@ -1,6 +1,6 @@
 /**
- * What is known of a digest follows from its bytes and stays. Where an older version wrote down something
- * else, verify says so, and no cleaning takes what the bytes name.
+ * The record of a digest follows from its bytes and does not change. If an older version wrote a
+ * different record, verify reports it, and no cleaning removes what the bytes reference.
  */
 import {
   chmodSync,
@@ -33,7 +33,7 @@ const OCI = 'application/vnd.oci.image.manifest.v1+json';
 const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 const DOCKER = 'application/vnd.docker.distribution.manifest.v2+json';
 
-describe('what is known of a manifest', () => {
+describe('the record of a manifest', () => {
   let root: string;
   let services: TestServices;
   let content: TestContent;
@@ -88,18 +88,18 @@ describe('what is known of a manifest', () => {
   };
   const layer = (text: string) => sha256(layerBytes(text));
 
-  it('stays when it is announced as another kind, which is refused', async () => {
+  it('is kept when the manifest is announced as another kind, which is rejected', async () => {
     const image = bareImage('one');
     await drop({ image, tag: '1' });
     const receipt = await drop({ image: { ...image, mediaType: DOCKER } });
     expect(receipt).to.include({ status: 'rejected', code: 'manifest.ambiguous' });
-    expect(receipt?.message).to.contain(`known as ${OCI}`).and.to.contain(DOCKER);
+    expect(receipt?.message).to.contain(`recorded as ${OCI}`).and.to.contain(DOCKER);
     expect(existsSync(web('manifests/oci', image.digest))).to.equal(true);
     expect(existsSync(web('manifests/2', image.digest))).to.equal(false);
     expect((await drop({ image, tag: '2' }))?.status).to.equal('published');
   });
 
-  it('may be Docker’s as well as OCI’s where the bytes leave it open: the first word counts', async () => {
+  it('may be Docker’s or OCI’s when the bytes leave it open: the first drop decides', async () => {
     const image = bareImage('one');
     await drop({ image: { ...image, mediaType: DOCKER }, tag: '1' });
     expect(existsSync(web('manifests/2', image.digest))).to.equal(true);
@@ -120,7 +120,7 @@ describe('what is known of a manifest', () => {
     );
   });
 
-  it('keeps the layers of an image that is announced again as an index', async () => {
+  it('keeps the layers of an image that is later announced as an index', async () => {
     const { digest, size } = bareImage('one');
     await drop({ image: { mediaType: OCI, digest, size }, tag: '1' });
     const receipt = await drop({ image: { mediaType: OCI_INDEX, digest, size } });
@@ -129,7 +129,7 @@ describe('what is known of a manifest', () => {
     expect(readFileSync(web('blobs', layer('one'))).equals(layerBytes('one'))).to.equal(true);
   });
 
-  it('lists an image as an image, though another manifest has it for a layer', async () => {
+  it('describes an image as an image, though another manifest has it as a layer', async () => {
     const image = content.image({
       layers: ['one'],
       platform: { os: 'linux', architecture: 'amd64' },
@@ -150,7 +150,7 @@ describe('what is known of a manifest', () => {
     expect(await findings()).to.deep.equal([]);
   });
 
-  it('does not lose a layer that clients fetch elsewhere to a drop that is without it', async () => {
+  it('keeps a layer that clients fetch elsewhere when a drop arrives without it', async () => {
     const layerType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
     const image = content.image({ layers: ['windows'], layerType, docker: true });
     await drop({ image, tag: '1' });
@@ -172,7 +172,7 @@ describe('what is known of a manifest', () => {
     expect(await findings()).to.deep.equal([]);
   });
 
-  it('is nothing where dropdock itself wrote the text: a referrers response is no content', async () => {
+  it('does not exist for text that dropdock wrote: a referrers response is not content', async () => {
     const image = content.image({ layers: ['one'] });
     const signature = content.image({ layers: ['signature'], subject: image });
     await drop({ image, tag: '1' }, { image: signature });
@@ -186,7 +186,7 @@ describe('what is known of a manifest', () => {
     expect(await findings()).to.deep.equal([]);
   });
 
-  it('is the first of two signatures of the same schema 1', async () => {
+  it('uses the first of two signatures of the same schema 1', async () => {
     const { digest } = content.add(layerBytes('old'), 'layer');
     const signed = (signature: string) => makeSchema1([digest], { signed: true, signature });
     const [first, second] = [signed('x'), signed('y')];
@@ -207,7 +207,7 @@ describe('what is known of a manifest', () => {
     expect(await findings()).to.deep.equal([]);
   });
 
-  describe('and was written down otherwise by an older version', () => {
+  describe('with a different record from an older version', () => {
     let image: TestDescriptor;
     beforeEach(async () => {
       image = bareImage('one');
@@ -225,7 +225,7 @@ describe('what is known of a manifest', () => {
       rmSync(web('blobs', layer('one')));
     };
 
-    it('verify names the layer that is lost', async () => {
+    it('verify reports the lost layer', async () => {
       loseLayer();
       const found = await findings();
       const lost = found.filter(({ problem }) => problem === 'missing').map(({ path }) => path);
@@ -233,7 +233,7 @@ describe('what is known of a manifest', () => {
       expect(found.map(({ detail }) => detail).join()).to.contain(image.digest);
     });
 
-    it('a cleaning, and the plan for one, leave the layer in the store', async () => {
+    it('clean and its dry run keep the layer in the store', async () => {
       loseLayer();
       await drop({ image: content.image({ layers: ['two'] }), tag: '2' });
       await drop({ image: content.image({ layers: ['three'] }), tag: '2' });
@@ -259,7 +259,7 @@ describe('what is known of a manifest', () => {
       'not at all': () => undefined,
     };
     for (const [how, change] of Object.entries(other)) {
-      it(`verify finds it ${how}`, async () => {
+      it(`verify reports it ${how}`, async () => {
         harmRecord(snapshotFile(), image.digest, change);
         const kind = how === 'as an index' ? 'oci-index' : 'oci';
         const [from, to] = [web('manifests/oci'), web('manifests', kind)];
@@ -275,7 +275,7 @@ describe('what is known of a manifest', () => {
       });
     }
 
-    it('verify finds an index of which it does not say what that lists', async () => {
+    it('verify reports an index whose listed manifests are missing from the record', async () => {
       const child = content.image({ layers: ['two'] });
       const index = content.index([child]);
       // The image has a tag of its own, so it is served in any case.
@@ -291,7 +291,7 @@ describe('what is known of a manifest', () => {
       expect(await findings()).to.deep.equal([]);
     });
 
-    it('the next drop that tells the truth puts it right', async () => {
+    it('the next drop with the right record repairs it', async () => {
       harmRecord(snapshotFile(), image.digest, (record) => ({ ...record, mediaType: OCI_INDEX }));
       expect((await drop({ image, tag: '1' }))?.status).to.equal('published');
       expect(await findings()).to.deep.equal([]);
@@ -299,7 +299,7 @@ describe('what is known of a manifest', () => {
     });
   });
 
-  it('may be a forged name, let in by an older version: verify finds it', async () => {
+  it('verify reports a forged name that an older version accepted', async () => {
     const { digest } = content.add(layerBytes('old'), 'layer');
     const { text } = makeSchema1([digest], { signed: false });
     content.writeSkopeoDir(dropPath(root, 'app:1'), content.add(text, 'schema 1'));

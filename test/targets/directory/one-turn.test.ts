@@ -1,4 +1,4 @@
-/** Goal: of two drops of one batch that give the same tag the later one wins, whatever kind each is. */
+/** Goal: when two drops of one batch set the same tag, the later one wins, whatever kind each is. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -53,7 +53,7 @@ describe('drops of one batch', () => {
   }
 
   for (const last of ['directory', 'file'] as const) {
-    it(`give a tag to the later one, a ${last}`, async () => {
+    it(`assign a tag to the later one, a ${last}`, async () => {
       const first = last === 'file' ? 'directory' : 'file';
       const drops = [given(first, 1000), given(last, 2000)];
       const { digest } = makeLayout(join(root, 'drops', 'directory'), { layers: ['a'], tag: '1' });

@@ -1,4 +1,4 @@
-/** A process that delivers one drop and waits, right before its flip, to be stopped and continued. */
+/** A process that delivers one drop and waits, right before its flip, to be paused and continued. */
 
 import { prepareInbox } from '#src/inbox/claim.js';
 import { nodeDisk } from '#src/storage/disk.js';

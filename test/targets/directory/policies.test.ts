@@ -1,4 +1,4 @@
-/** What the settings of a repository and a snapshot's past do to the next one. */
+/** The effect of repository settings and of earlier snapshots on the next snapshot. */
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -12,7 +12,7 @@ import { readRepository } from '../../support/outside-reader.js';
 import { handsOf, receipts, type TestServices, testServices } from '../../support/service.js';
 import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 
-describe('publishing by the settings', () => {
+describe('publishing according to the settings', () => {
   let root: string;
   let services: TestServices;
 
@@ -43,7 +43,7 @@ describe('publishing by the settings', () => {
   const seen = (id: string) => readRepository(join(root, 'published'), id);
   const web = (...path: string[]) => join(root, 'published', 'web', ...path);
 
-  it('merges: tags are added or moved, the rest stays', async () => {
+  it('merges: adds or moves tags, and keeps the rest', async () => {
     await open('');
     const one = await drop('app:1', ['one']);
     const two = await drop('app:2', ['two']);
@@ -56,14 +56,14 @@ describe('publishing by the settings', () => {
     ]);
   });
 
-  it('replaces where mode says so', async () => {
+  it('replaces in replace mode', async () => {
     await open("repositories: {'mirror/*': {mode: replace}}\n");
     await drop('mirror/app:1', ['one']);
     await drop('mirror/app:2', ['two']);
     expect(seen('mirror~app')?.tags).to.have.keys('2');
   });
 
-  it('lets what was replaced go when its grace is over', async () => {
+  it('removes replaced content after its grace period', async () => {
     await open('retention: {grace: 0s, keep: 1}\n');
     const one = await drop('app:1', ['one']);
     await drop('app:1', ['two']);
@@ -77,7 +77,7 @@ describe('publishing by the settings', () => {
     expect(seen('app')?.tags).to.have.keys('1');
   });
 
-  it('refuses to move an immutable tag and keeps publishing new ones', async () => {
+  it('rejects moves of an immutable tag and still publishes new tags', async () => {
     await open("repositories: {app: {immutableTags: ['v*']}}\n");
     await drop('app:v1', ['one']);
     const { outcome } = await drop('app:v1', ['two']);
@@ -99,7 +99,7 @@ describe('publishing by the settings', () => {
     expect(redirect?.url).to.equal(`https://cdn/my-app/${seen('my-app')?.snapshot}/`);
   });
 
-  it('makes a new snapshot of the same drop when the settings have changed', async () => {
+  it('creates a new snapshot from the same drop when the settings have changed', async () => {
     await open('redirect: {url: "https://one/{id}/"}\n');
     await drop('app:1', ['one']);
     const first = seen('app')?.snapshot;
@@ -110,7 +110,7 @@ describe('publishing by the settings', () => {
     expect(seen('app')?.redirect.url).to.equal('https://two/app/');
   });
 
-  it('keeps the file of a tag that did not move, and makes a newer one for one that did', async () => {
+  it('keeps the file of an unmoved tag, and writes a newer one for a moved tag', async () => {
     await open('');
     await drop('app:stays', ['one']);
     await drop('app:moves', ['two']);
@@ -135,7 +135,7 @@ describe('publishing by the settings', () => {
     expect(second > first, `${first} ${second}`).to.equal(true);
   });
 
-  it('answers referrers from the content, for signatures that came before or after', async () => {
+  it('builds referrers from the content, for signatures dropped before or after', async () => {
     await open('');
     const content = new TestContent();
     const image = content.image({ layers: ['signed'] });
@@ -160,7 +160,7 @@ describe('publishing by the settings', () => {
     expect(existsSync(web('app/referrers', image.digest))).to.equal(false);
   });
 
-  it('mends the link for Crane when a drop changes nothing', async () => {
+  it('repairs the link for Crane when a drop changes nothing', async () => {
     await open('');
     await drop('app:1', ['one']);
     nodeDisk.unlink(join(root, 'published/app/app.json'));
@@ -169,7 +169,7 @@ describe('publishing by the settings', () => {
     expect(readlinkSync(join(root, 'published/app/app.json'))).to.equal('../web/app/app.json');
   });
 
-  it('takes a copy past the filesystem limit of links', async () => {
+  it('copies beyond the filesystem’s hard link limit', async () => {
     await open('');
     await drop('app:1', ['one']);
     const full = interfereOnce('EMLINK');

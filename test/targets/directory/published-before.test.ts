@@ -1,6 +1,6 @@
 /**
- * A drop that was published, and whose receipt was not written, comes again. What an operator did to
- * the repository in between stays done (I3, I6): the drop gets its receipt and nothing else.
+ * A drop that was published, but whose receipt was not written, is processed again. What an operator
+ * changed in the repository in between is kept (I3, I6): the drop gets its receipt and nothing else.
  */
 
 import { mkdirSync, rmSync } from 'node:fs';
@@ -24,7 +24,7 @@ import { readRepository } from '../../support/outside-reader.js';
 import { type TestServices, testServices } from '../../support/service.js';
 import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 
-describe('a drop that comes again after its flip', () => {
+describe('a drop that is processed again after its flip', () => {
   let root: string;
   let services: TestServices;
   let clockMs: number;
@@ -115,7 +115,7 @@ describe('a drop that comes again after its flip', () => {
     }
   }
 
-  it('is known by its path, and by the name an earlier version gave one it took over', async () => {
+  it('is recognised by its path, and by the name an earlier version gave to a claim', async () => {
     for (const [first, again] of [
       ['team/app=1', 'team/app=1'],
       ['team~app=1', 'team/app=1'],
@@ -129,7 +129,7 @@ describe('a drop that comes again after its flip', () => {
     }
   });
 
-  it('is another drop when it was claimed at another time', async () => {
+  it('is a different drop when it was claimed at another time', async () => {
     const drop = claimed('app', 'one');
     const staged = await stage(drop);
     await publish(staged);
@@ -138,7 +138,7 @@ describe('a drop that comes again after its flip', () => {
     expect(tags()).to.deep.equal({ 1: drop.digest });
   });
 
-  it('as a bundle publishes only what it had not published', async () => {
+  it('as a bundle publishes only the unpublished parts', async () => {
     const drop = claimed('@all', 'one');
     const bundle = { drop: { ...drop, fromInside: true }, repository: undefined, namespace: '' };
     await publishOnce(onceContext(services), bundle);
@@ -150,7 +150,7 @@ describe('a drop that comes again after its flip', () => {
     expect(tags()).to.deep.equal({});
   });
 
-  it('is told from the others of its batch, which are published', async () => {
+  it('is distinguished from the others of its batch, which are published', async () => {
     const staged = await stage(claimed('app', 'one'));
     await publish(staged);
     await edit(EDITS.untag as Edit);

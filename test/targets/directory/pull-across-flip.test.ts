@@ -1,6 +1,6 @@
 /**
- * I9: a pull that began before a flip ends after it. Method: a client resolves a tag, then asks for
- * each thing the manifest names, through web/<id> like any web server, while flips happen.
+ * I9: a pull that began before a flip succeeds after it. Method: a client resolves a tag, then requests
+ * each object the manifest names, through web/<id> like any web server, while flips happen.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { makeLayout, sha256 } from '../../support/make-image.js';
 import { passTime, type TestServices, testServices } from '../../support/service.js';
 import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 
-describe('a pull under way', () => {
+describe('a running pull', () => {
   let root: string;
   let services: TestServices;
 
@@ -34,7 +34,7 @@ describe('a pull under way', () => {
   const get = (path: string) => readFileSync(join(root, 'published/web/app', path));
 
   for (const kind of ['oci', '2']) {
-    it(`ends well across ten flips, for a client of manifests/${kind}`, async () => {
+    it(`succeeds across ten flips, for a client of manifests/${kind}`, async () => {
       await open('retention: {keep: 1, grace: 1h}\n');
       await publish('a', 'b', 'c');
       const tag = get(`manifests/${kind}/1`);
@@ -49,7 +49,7 @@ describe('a pull under way', () => {
     });
   }
 
-  it('is cut off only when the grace period is over', async () => {
+  it('is interrupted only after the grace period', async () => {
     await open('retention: {keep: 1, grace: 1h}\n');
     await publish('a');
     const digest = sha256(get('manifests/oci/1'));

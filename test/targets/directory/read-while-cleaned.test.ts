@@ -1,8 +1,8 @@
 /**
- * Whatever only reads a tree goes on beside a daemon that publishes and cleans. Method: at disk
- * operations of a reader the production cleaning runs in between, once with a snapshot that is stale and
- * once with the one that was current a moment ago; nothing is thrown, and nothing that is well is called
- * a problem. What is really missing still is one.
+ * Operations that only read a tree succeed beside a daemon that publishes and cleans. Method: the
+ * production cleaning runs between disk operations of a reader, once with a stale snapshot and once with
+ * a snapshot that was just current; nothing is thrown, and no intact content is reported as a problem.
+ * Content that is really missing is still reported.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readlinkSync, rmSync } from 'node:fs';
@@ -129,10 +129,10 @@ describe('reading a tree while it is cleaned', () => {
 
   for (const [name, read] of Object.entries(READERS)) {
     for (const [what, meanwhile, at] of [
-      ['a stale snapshot goes', clean, 0],
-      ['the current one is replaced and goes', flipAndClean, 1],
+      ['a stale snapshot is removed', clean, 0],
+      ['the current one is replaced and removed', flipAndClean, 1],
     ] as const) {
-      it(`${name} goes on while ${what} (seed ${seed})`, () => {
+      it(`${name} succeeds while ${what} (seed ${seed})`, () => {
         const counted = countingDisk();
         const whole = copy(0);
         read(counted.disk, { roots: whole, id: ID, snapshot: names[at] as Timestamp });
@@ -154,7 +154,7 @@ describe('reading a tree while it is cleaned', () => {
     }
   }
 
-  it('a cleaning leaves a snapshot that another host makes current at the last moment', () => {
+  it('a cleaning keeps a snapshot that another host makes current at the last moment', () => {
     const roots = copy(0);
     const [first] = names as [Timestamp];
     let reads = 0;
@@ -168,7 +168,7 @@ describe('reading a tree while it is cleaned', () => {
     expect(readdirSync(join(roots.published, 'master/app')).sort()).to.deep.equal(names);
   });
 
-  it('a file that is missing from a snapshot that is there is a problem, whatever goes meanwhile', () => {
+  it('a file missing from an existing snapshot is reported, whatever is removed meanwhile', () => {
     const roots = copy(0);
     const [, current] = names as [Timestamp, Timestamp];
     const blobs = join(snapshotPath(roots, ID, current), 'blobs');

@@ -1,6 +1,6 @@
 /**
- * The redirect file: byte-identical for the same content, equal to a golden file, and with the
- * lists that Crane needs in each of the three modes for OCI images.
+ * The redirect file: byte-identical for the same content, equal to a golden file, and with the lists that
+ * Crane needs in each of the three modes for OCI images.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -57,7 +57,7 @@ function behind(published: string, redirect: string | undefined): string {
 describe('the redirect file', () => {
   afterEach(removeTempDirs);
 
-  it('is the same for the same content, on every host, and as it always was', async () => {
+  it('is identical for the same content, on every host and in every version', async () => {
     const texts = await Promise.all(
       [tempDir(), tempDir()].map(async (root) =>
         readFileSync(join(await publishAll(root, 'convert'), 'app', 'team~app.json'), 'utf8'),
@@ -67,7 +67,7 @@ describe('the redirect file', () => {
     expect(texts[0]).to.equal(readFileSync(GOLDEN, 'utf8'));
   });
 
-  it('has sorted keys and lists and no time in it', async () => {
+  it('has sorted keys and lists and no timestamps', async () => {
     const published = await publishAll(tempDir(), 'convert');
     const text = readFileSync(join(published, 'app', 'team~app.json'), 'utf8');
     const redirect = JSON.parse(text);
@@ -80,7 +80,7 @@ describe('the redirect file', () => {
     expect(text).not.to.match(/20\d\d[-0-9]*T/);
   });
 
-  it('leads Crane to the Docker form of OCI images (convert)', async () => {
+  it('redirects Crane to the Docker form of OCI images (convert)', async () => {
     const published = await publishAll(tempDir(), 'convert');
     const crane = new CraneReader(join(published, 'app'));
     expect(crane.repositories).to.deep.equal(['team/app']);
@@ -101,7 +101,7 @@ describe('the redirect file', () => {
     }
   });
 
-  it('leads Crane to the original by way of manifests/1 (passthrough)', async () => {
+  it('redirects Crane to the original through manifests/1 (passthrough)', async () => {
     const published = await publishAll(tempDir(), 'passthrough');
     const crane = new CraneReader(join(published, 'app'));
     for (const tag of ['oci', '10']) {
@@ -114,7 +114,7 @@ describe('the redirect file', () => {
     }
   });
 
-  it('says nothing of OCI images (omit)', async () => {
+  it('omits OCI images (omit)', async () => {
     const published = await publishAll(tempDir(), 'omit');
     const crane = new CraneReader(join(published, 'app'));
     const redirect = crane.manifest('team/app', 'oci', [ACCEPT.list, ACCEPT.schema2]);

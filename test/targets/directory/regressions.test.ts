@@ -1,4 +1,4 @@
-/** Defects that were found by reading and by trying, each held down by the test that shows it. */
+/** Defects found by review and by testing, each covered by the test that reproduces it. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -19,7 +19,7 @@ import { waitFor } from '../../support/wait-for.js';
 const AMD64 = { os: 'linux', architecture: 'amd64' };
 const ARM64 = { os: 'linux', architecture: 'arm64' };
 
-describe('what once went wrong', () => {
+describe('fixed defects', () => {
   let root: string;
   let services: TestServices;
 
@@ -37,7 +37,7 @@ describe('what once went wrong', () => {
   const published = () => join(root, 'published');
 
   for (const begin of ['app:1.0', 'app/blobs/sha256']) {
-    it(`leaves a directory to the tool that has only made ${begin}`, async () => {
+    it(`leaves a directory alone when a tool has only created ${begin}`, async () => {
       mkdirSync(dropPath(root, begin), { recursive: true });
       const yaml = 'settle: {quiet: 10ms, timeout: 10m}\ninbox: {scan: 20ms}\n';
       const { services: own, stop } = await testDaemon(root, { disk: nodeDisk, yaml });
@@ -50,7 +50,7 @@ describe('what once went wrong', () => {
     });
   }
 
-  it('gives an archive back beside a newer one, never over it', async () => {
+  it('returns an archive beside a newer one, never over it', async () => {
     const { inbox } = services;
     writeFileSync(dropPath(root, 'app.tar'), 'old');
     const [seen] = (await services.run(scan, { inbox, marker: undefined })).drops;
@@ -72,7 +72,7 @@ describe('what once went wrong', () => {
     expect([repository, tag]).to.deep.equal(['app', undefined]);
   });
 
-  it('says of a path that is too long that it is, and goes on with the others', async () => {
+  it('reports a path that is too long, and continues with the others', async () => {
     mkdirSync(dropPath(root, 'x'.repeat(240)));
     writeFileSync(join(dropPath(root, 'x'.repeat(240)), 'oci-layout'), '{}');
     const found = await services.run(scan, { inbox: services.inbox, marker: undefined });
@@ -80,7 +80,7 @@ describe('what once went wrong', () => {
     expect(found.ignored[0]?.reason).to.contain('longer than');
   });
 
-  it('compares every size that is said of a blob with the blob', async () => {
+  it('compares every declared size of a blob with the blob', async () => {
     const content = new TestContent();
     const right = content.image({ layers: ['a'] });
     const manifest = JSON.parse(content.blobs.get(right.digest)?.toString() ?? '');
@@ -94,7 +94,7 @@ describe('what once went wrong', () => {
     expect(receipts(root)[0]).to.include({ status: 'rejected', code: 'size.mismatch' });
   });
 
-  it('compares the size that a thin drop says of a blob with what is served', async () => {
+  it('compares a blob size declared by a thin drop with the served blob', async () => {
     const content = new TestContent();
     const image = content.image({ layers: ['a'] });
     content.writeLayout(dropPath(root, 'app'), [{ image, tag: '1' }]);
@@ -109,7 +109,7 @@ describe('what once went wrong', () => {
     expect(receipts(root)[1]).to.include({ status: 'rejected', code: 'size.mismatch' });
   });
 
-  it('adds a platform to the Docker form of an index when it comes later', async () => {
+  it('adds a platform to the Docker form of an index when it is dropped later', async () => {
     const content = new TestContent();
     const images = [AMD64, ARM64].map((platform) =>
       content.image({ platform, layers: [platform.architecture] }),
@@ -127,7 +127,7 @@ describe('what once went wrong', () => {
     expect(list()).to.have.length(2);
   });
 
-  it('does not take a torn file in the store for the content it is named after', () => {
+  it('does not use a torn file in the store as the content in its name', () => {
     const [spooled, destination] = [join(root, 'spooled'), join(root, 'store', 'x')];
     mkdirSync(join(root, 'store'));
     writeFileSync(spooled, 'whole content');
@@ -136,7 +136,7 @@ describe('what once went wrong', () => {
     expect(readFileSync(destination, 'utf8')).to.equal('whole content');
   });
 
-  it('keeps the parts of an index out of what is published by digest', async () => {
+  it('does not publish the parts of an index by digest', async () => {
     const content = new TestContent();
     const child = content.image({ platform: AMD64 });
     const index = content.index([child]);
@@ -147,7 +147,7 @@ describe('what once went wrong', () => {
     expect(readRepository(published(), 'app')?.tags).to.deep.equal({ 1: index.digest });
   });
 
-  it('refuses a repository the id of another', async () => {
+  it('rejects a repository with the id of another', async () => {
     await services.close();
     services = await testServices(root, { disk: nodeDisk, yaml: 'repositories: {b: {id: a}}\n' });
     const content = new TestContent();
@@ -160,14 +160,14 @@ describe('what once went wrong', () => {
   });
 
   for (const text of ['inbox: {scan: 0s}', 'retention: {interval: 30d}', 'lock: {stale: 1s}']) {
-    it(`refuses a pause that no timer can keep: ${text}`, () => {
+    it(`rejects a duration that exceeds the timer range: ${text}`, () => {
       const file = { name: 'it', text };
       const load = () => loadSettings({ file, environment: {}, flags: [] });
       expect(load).to.throw(/expected at/);
     });
   }
 
-  it('takes no date that does not exist for the name of a snapshot', () => {
+  it('does not accept an invalid date as the name of a snapshot', () => {
     expect(isTimestamp('20261399T000000.000Z')).to.equal(false);
     expect(isTimestamp('20261123T152634.123Z')).to.equal(true);
   });

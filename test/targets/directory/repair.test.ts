@@ -1,6 +1,6 @@
 /**
- * verify finds every kind of damage, and --repair puts right what has a good copy: from the store,
- * from other files of the snapshots, from what a snapshot says of itself. What has none is said.
+ * verify finds every kind of damage, and --repair restores what has a good copy: in the store, in other
+ * files of the snapshots, or in the description of a snapshot. Content without a good copy is reported.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -96,18 +96,18 @@ describe('verify and repair', () => {
   };
 
   const MENDABLE: Record<string, { harm: () => void; finds: string }> = {
-    'a blob that is missing': {
+    'a missing blob': {
       harm: () => rmSync(web('blobs', blobOf('1'))),
       finds: 'missing',
     },
-    'a manifest that is missing': {
+    'a missing manifest': {
       harm: () => rmSync(web('manifests/oci', digestOf('manifests/oci/2'))),
       finds: 'missing',
     },
-    'a tag that is spoilt': { harm: () => spoil(web('manifests/oci/2')), finds: 'damaged' },
-    'a list of tags that is spoilt': { harm: () => spoil(web('tags/list')), finds: 'damaged' },
-    'a redirect file that is spoilt': { harm: () => spoil(web('app.json')), finds: 'damaged' },
-    'a redirect file that names what is not there': {
+    'a damaged tag': { harm: () => spoil(web('manifests/oci/2')), finds: 'damaged' },
+    'a damaged tag list': { harm: () => spoil(web('tags/list')), finds: 'damaged' },
+    'a damaged redirect file': { harm: () => spoil(web('app.json')), finds: 'damaged' },
+    'a redirect file with a missing manifest': {
       harm: () => {
         const document = JSON.parse(readFileSync(web('app.json'), 'utf8'));
         chmodSync(web('app.json'), 0o644);
@@ -116,7 +116,7 @@ describe('verify and repair', () => {
       },
       finds: 'damaged',
     },
-    'a directory that is gone': {
+    'a missing directory': {
       harm: () => rmSync(web('manifests/2'), { recursive: true }),
       finds: 'missing',
     },
@@ -144,14 +144,14 @@ describe('verify and repair', () => {
       harm: () => chmodSync(web('manifests/oci'), 0o700),
       finds: 'unreadable',
     },
-    'a manifest that is spoilt in the store, and whose tag has a file of its own': {
+    'a manifest that is damaged in the store, and whose tag has a separate file': {
       harm: () => spoil(contentPath(services.roots, digestOf('manifests/oci/2'))),
       finds: 'damaged',
     },
   };
 
   for (const [what, { harm, finds }] of Object.entries(MENDABLE)) {
-    it(`finds and mends ${what}`, async () => {
+    it(`finds and repairs ${what}`, async () => {
       const before = readRepository(join(root, 'published'), 'app');
       harm();
       expect(await problems()).to.include(finds);
@@ -162,7 +162,7 @@ describe('verify and repair', () => {
     });
   }
 
-  it('turns a pivot whose snapshot is gone to the one before', async () => {
+  it('points a pivot with a missing snapshot to the previous snapshot', async () => {
     const gone = readlinkSync(web());
     rmSync(join(root, 'published/web', gone), { recursive: true });
     expect(await problems()).to.include('missing');
@@ -173,7 +173,7 @@ describe('verify and repair', () => {
     ]);
   });
 
-  it('finds what was to be deleted and was not', async () => {
+  it('finds leftovers that were marked for deletion', async () => {
     const { roots, run } = services;
     mkdirSync(join(root, 'state/trash/app@half/blobs'), { recursive: true });
     const find = async (laterMs: number) =>
@@ -185,7 +185,7 @@ describe('verify and repair', () => {
     expect(await find(120_000)).to.deep.equal([]);
   });
 
-  it('finds a link for Crane that leads elsewhere, or is gone; mending places it', async () => {
+  it('finds a wrong or missing link for Crane; repair restores it', async () => {
     const app = join(root, 'published/app/app.json');
     for (const harm of [() => symlinkSync('elsewhere', app), () => {}]) {
       rmSync(app);
@@ -204,7 +204,7 @@ describe('verify and repair', () => {
       writeFileSync(path, '{"version":');
     },
   })) {
-    it(`says of a snapshot whose own description ${what} that it cannot be told, and goes on`, async () => {
+    it(`reports a snapshot with an unreadable description (${what}), and continues`, async () => {
       harm(web('.snapshot.json'));
       expect(await problems()).to.deep.equal(['unreadable']);
       expect(await repair()).to.deep.equal([]);
@@ -212,7 +212,7 @@ describe('verify and repair', () => {
     });
   }
 
-  it('links again what was copied without its hard links; until then nothing of it is swept', async () => {
+  it('restores hard links lost in a copy; until then the sweep keeps their content', async () => {
     const { roots, run } = services;
     const copied = (path: string) => {
       renameSync(path, `${path}.old`);
@@ -243,14 +243,14 @@ describe('verify and repair', () => {
     expect((await run(sweep, request)).stays.files).to.equal(0);
   });
 
-  it('leaves alone what it does not know, and says so', async () => {
+  it('keeps unknown entries, and reports them', async () => {
     writeFileSync(web('stranger'), 'x');
     expect(await problems()).to.deep.equal(['foreign']);
     expect(await repair()).to.deep.equal([]);
     expect(readFileSync(web('stranger'), 'utf8')).to.equal('x');
   });
 
-  it('says what has no good copy; the image dropped again brings it back', async () => {
+  it('reports content without a good copy; dropping the image again restores it', async () => {
     spoil(contentPath(services.roots, blobOf('2')));
     const [said] = await repair();
     expect(said).to.include('drop the image again');

@@ -1,4 +1,4 @@
-/** A process that delivers one drop and takes its time over the redirect file. */
+/** A process that delivers one drop and writes the redirect file slowly. */
 import { nodeDisk } from '#src/storage/disk.js';
 import { deliver, SWEPT_DROP, SWEPT_ID } from '../../support/deliver.js';
 import { interfereWith } from '../../support/faulty-disk.js';

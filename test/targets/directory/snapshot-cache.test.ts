@@ -1,4 +1,4 @@
-/** What a thread remembers of its last snapshot is what the file says, and never another's. */
+/** The cached snapshot of a thread equals its file, and is never that of another snapshot. */
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -14,7 +14,7 @@ import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 
 const ID = parseRepositoryId('app');
 
-describe('the snapshot a thread remembers', () => {
+describe('the snapshot cache of a thread', () => {
   let root: string;
   let services: TestServices;
   beforeEach(async () => {
@@ -42,7 +42,7 @@ describe('the snapshot a thread remembers', () => {
     await deliver(services, 'app');
   };
 
-  it('is, part by part, what its file says', async () => {
+  it('matches the snapshot file in every part', async () => {
     await publish('1', '10', '9', '__proto__');
     await publish('2', '1');
     const { roots } = services;
@@ -58,7 +58,7 @@ describe('the snapshot a thread remembers', () => {
     expect(recallSnapshot(nodeDisk, roots, ID, current())).to.equal(remembered);
   });
 
-  it('is not taken for another that came to its name', async () => {
+  it('is not used for another snapshot under the same name', async () => {
     await publish('1');
     const { roots } = services;
     const name = current();
@@ -72,7 +72,7 @@ describe('the snapshot a thread remembers', () => {
     expect(recallSnapshot(nodeDisk, roots, ID, name)).to.deep.equal(stored);
   });
 
-  it('is gone when the file is', async () => {
+  it('is invalid when the file is gone', async () => {
     await publish('1');
     const name = current();
     rmSync(join(root, 'published', 'master', 'app', name, '.snapshot.json'));

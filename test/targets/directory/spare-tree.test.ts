@@ -1,7 +1,7 @@
 /**
- * Goal: a spare tree changes nothing but how long the next publish takes. Method: the same
- * drops published with and without it give the same files; what was made of another snapshot, what
- * somebody else put in, what a failure left, is never published.
+ * Goal: a spare tree changes only the duration of the next publish. Method: publishing the same drops
+ * with and without it gives the same files; files made for another snapshot, added by other processes, or
+ * left by a failure are never published.
  */
 import { existsSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -57,7 +57,7 @@ describe('a spare tree', () => {
     ['merge', true],
     ['replace', true],
   ] as const) {
-    it(`gives the same files as none, ${mode}${isStopped ? ', made in part' : ''}`, async () => {
+    it(`produces the same files as without it, ${mode}${isStopped ? ', made in part' : ''}`, async () => {
       console.info(`      seed ${SEED}`);
       const random = makeRandom(SEED);
       const yaml = `settle: {quiet: 50ms}\nretention: {grace: 0s, keep: 2}\nrepositories: {app: {mode: ${mode}}}\n`;
@@ -119,7 +119,7 @@ describe('a spare tree', () => {
       }),
     );
 
-  it('is not used when it was made of another snapshot, and the next one replaces it', async () => {
+  it('is not used for another base snapshot, and is replaced by the next one', async () => {
     const { root, services } = await open();
     const other = await testServices(root, { disk: nodeDisk });
     await publish(root, services, 'base', '1');
@@ -135,7 +135,7 @@ describe('a spare tree', () => {
     await Promise.all([services.close(), other.close()]);
   });
 
-  it('passes nothing on that somebody put into the snapshot', async () => {
+  it('does not publish files that another process put into the snapshot', async () => {
     const { root, services } = await open();
     await publish(root, services, 'base', '1');
     linkSync(current(root, 'tags/list'), current(root, 'blobs/stranger'));
@@ -145,7 +145,7 @@ describe('a spare tree', () => {
     await services.close();
   });
 
-  it('is made once, and again when there is something new', async () => {
+  it('is built once, and again when the snapshot has changed', async () => {
     const { root, services } = await open();
     expect(await make(services), 'nothing is published').to.equal(false);
     await publish(root, services, 'base', '1');
@@ -158,7 +158,7 @@ describe('a spare tree', () => {
     await services.close();
   });
 
-  it('goes before a sweep, when content is repaired, and with its process', async () => {
+  it('is removed before a sweep, when content is repaired, and with its process', async () => {
     const { root, services } = await open();
     const other = await testServices(root, { disk: nodeDisk });
     const { run, roots, owner } = services;
@@ -181,7 +181,7 @@ describe('a spare tree', () => {
     await Promise.all([services.close(), other.close()]);
   });
 
-  it('keeps no unused content from being swept', async () => {
+  it('does not keep unused content from being swept', async () => {
     const { root, services } = await open('retention: {grace: 0s}\n');
     const { run, roots } = services;
     await publish(root, services, 'base', '1');
@@ -198,7 +198,7 @@ describe('a spare tree', () => {
     await services.close();
   });
 
-  it('leaves old or new when a call fails while it is made or taken, and the next try succeeds', async () => {
+  it('leaves the old or new state when a call fails, and the next attempt succeeds', async () => {
     const count = countingDisk();
     const points = await sweepPoint(count.disk);
     expect(points.error).to.equal(undefined);

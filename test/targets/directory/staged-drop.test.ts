@@ -1,6 +1,6 @@
 /**
- * Goal: what was read and stored of a drop is published without reading the drop again, as long as what it
- * leaves out is there; and a drop that was removed is not published (its receipt would lie).
+ * Goal: staged content of a drop is published without reading the drop again, as long as the content it
+ * omits exists; a drop that was removed is not published (its receipt would be wrong).
  */
 
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
@@ -92,7 +92,7 @@ describe('a staged drop', () => {
     expect(tags()).to.have.members(['one', 'two']);
   });
 
-  it('is published by all targets from the same content: it may be published twice', async () => {
+  it('is published by all targets from the same content, also twice', async () => {
     const one = await stage(drop('one'));
     empty('one');
     const first = await publish(one);
@@ -104,7 +104,7 @@ describe('a staged drop', () => {
     expect(tags()).to.deep.equal(['one']);
   });
 
-  describe('that leaves out what its repository serves', () => {
+  describe('that omits content of its repository', () => {
     /** Its first layer is left out. */
     async function thin(name: string): Promise<StagedDrop> {
       drop(name, ['base', name]);
@@ -124,7 +124,7 @@ describe('a staged drop', () => {
       expect(published()?.tags).to.have.keys('zero', 'one');
     });
 
-    it('is published where another snapshot is current by now, as long as the content is there', async () => {
+    it('is published on another current snapshot, as long as the content exists', async () => {
       const one = await thin('one');
       await publish(await stage(drop('two')));
       await editRepository(services, 'app', { kind: 'untag', tags: ['zero'] });
@@ -132,7 +132,7 @@ describe('a staged drop', () => {
       expect(tags()).to.have.members(['one', 'two']);
     });
 
-    it('is tried again where that is gone, and the others of its batch are published', async () => {
+    it('is retried when that content is gone, and the others of its batch are published', async () => {
       const one = await thin('one');
       vanish(layer('base'));
       const { outcomes } = await publish(one, await stage(drop('two')));
@@ -141,7 +141,7 @@ describe('a staged drop', () => {
       expect(tags()).to.have.members(['zero', 'two']);
     });
 
-    it('is tried again where a manifest is gone that it left out, and the others are published', async () => {
+    it('is retried when an omitted manifest is gone, and the others are published', async () => {
       const content = new TestContent();
       const child = content.image({ layers: ['child'] });
       content.writeLayout(pathOf('child'), [{ image: child, tag: 'child' }]);

@@ -1,6 +1,6 @@
 /**
- * One cleaning frees what its snapshots held, and takes nothing that a publish has found in the store
- * and not linked yet.
+ * One cleaning frees what its snapshots held, and keeps content that a running publish has found in the
+ * store and not linked yet.
  */
 import {
   existsSync,
@@ -109,7 +109,7 @@ describe('sweep', () => {
     expect(names).to.deep.equal([old.snapshot]);
   };
 
-  it('frees at once what only the snapshots in the trash held', async () => {
+  it('frees at once the content held only by snapshots in the trash', async () => {
     await clean();
     const { files, bytes } = await services.run(sweep, request());
     expect(existsSync(stored())).to.equal(false);
@@ -121,7 +121,7 @@ describe('sweep', () => {
     expect(findings).to.deep.equal([]);
   });
 
-  it('is told beforehand, to the byte', async () => {
+  it('matches its plan, to the byte', async () => {
     // Made ready when the old one was current.
     const ready = sparePath(services.roots, 'p1x1', ID);
     mkdirSync(join(ready, 'version', 'manifests', 'oci'), { recursive: true });
@@ -135,14 +135,14 @@ describe('sweep', () => {
     expect(planned.files).to.equal(4);
   });
 
-  it('takes nothing that was wanted again after its last snapshot went', async () => {
+  it('keeps content that was used again after its last snapshot was removed', async () => {
     await clean();
     meanwhile = () => markUsed(nodeDisk, stored());
     expect((await services.run(sweep, request())).files).to.equal(3);
     expect(existsSync(stored())).to.equal(true);
   });
 
-  it('takes nothing of it while a publish that began before is under way', async () => {
+  it('removes nothing while a publish that started earlier is running', async () => {
     const began = transactionName('somebody', Date.now() - 1000, 1);
     mkdirSync(workPath(services.roots, began));
     expect((await plan()).files).to.equal(0);
@@ -151,7 +151,7 @@ describe('sweep', () => {
     expect(existsSync(stored())).to.equal(true);
   });
 
-  it('is not taken in by a clock that is ahead: what nothing ever linked has its grace period', async () => {
+  it('is not misled by a fast clock: content that was never linked has its grace period', async () => {
     const orphan = join(services.roots.state, 'content/sha256/ab', 'ab'.repeat(32));
     mkdirSync(dirname(orphan), { recursive: true });
     writeFileSync(orphan, 'left by a publish that failed');
@@ -173,7 +173,7 @@ describe('sweep', () => {
     expect(existsSync(unusedPath(services.roots))).to.equal(false);
   });
 
-  it('takes what a publish that goes on and on cannot have touched', async () => {
+  it('removes content that a very long publish cannot have used', async () => {
     let ms = 0;
     const later = (passedMs: number) => {
       ms += passedMs;
@@ -191,7 +191,7 @@ describe('sweep', () => {
     expect(existsSync(stored()), 'it would have, after').to.equal(false);
   });
 
-  it('leaves for its grace what somebody touched shortly before', async () => {
+  it('keeps recently touched content for its grace period', async () => {
     markUsed(nodeDisk, stored());
     expect((await plan()).files).to.equal(3);
     await clean();

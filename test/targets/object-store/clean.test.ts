@@ -1,4 +1,4 @@
-/** Cleaning a store: what goes, what stays, and that no publisher is hurt by it. */
+/** Cleaning a store: what is removed, what is kept, and that no running publisher fails. */
 import { expect } from 'chai';
 import { cleanStore } from '#src/targets/object-store/clean-store.js';
 import type { ObjectStore } from '#src/targets/object-store/object-store.js';
@@ -49,7 +49,7 @@ describe('objects: cleaning a store', () => {
   const keys = (prefix: string) =>
     [...double.objects.keys()].filter((key) => key.startsWith(`some/where/${prefix}`));
 
-  it('leaves everything that is current, kept, carried or young', async () => {
+  it('keeps content that is current, retained, in grace or recent', async () => {
     await publisher.publish(await publisher.stage('1'));
     await publisher.publish(await publisher.stage('2'));
     lateMs = 5 * HOUR;
@@ -73,7 +73,7 @@ describe('objects: cleaning a store', () => {
     expect(keys('repos/'), 'pointer and snapshot').to.have.length(2);
   });
 
-  it('says what would go, and does nothing', async () => {
+  it('reports what it would remove, and removes nothing', async () => {
     await publisher.publish(await publisher.stage('1'));
     await publisher.publish(await publisher.stage('2'));
     lateMs = 10 * HOUR;
@@ -93,7 +93,7 @@ describe('objects: cleaning a store', () => {
       .and.to.equal(4);
   });
 
-  it('deletes nothing when a snapshot that stays cannot be read', async () => {
+  it('deletes nothing when a retained snapshot cannot be read', async () => {
     await publisher.publish(await publisher.stage('1'));
     await store.put('blobs/sha256:'.concat('a'.repeat(64)), Buffer.from('old'), TEXT);
     const { snapshot } = readStore(double)?.pointer ?? {};
@@ -104,7 +104,7 @@ describe('objects: cleaning a store', () => {
     expect(keys('blobs/')).to.have.length(3);
   });
 
-  it('lets a publisher use again what it is about to delete', async () => {
+  it('allows a publisher to use an object again that it is about to delete', async () => {
     // Whatever the moment at which the publisher comes: at every second of the cleaning's requests.
     for (let moment = 0; ; moment += 2) {
       const old = await publisher.stage('old', { layers: [`layer ${moment}`] });

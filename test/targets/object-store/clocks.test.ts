@@ -1,7 +1,8 @@
 /**
- * I9 on a store, whatever clocks say: what was current is there until the grace period has really passed,
- * and not for ever after. Method: random histories of publishes and cleanings by two hosts that start anew
- * now and then, while their wall clocks and the store's are set back, set forward and corrected.
+ * I9 on a store, with any clock: content that was current stays available until the grace period has
+ * really passed, and not forever afterwards. Method: random histories of publishes and cleanings by two
+ * hosts that restart now and then, while their wall clocks and the store's are set back, set forward and
+ * corrected.
  */
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
@@ -117,7 +118,7 @@ describe('the grace period on a store', () => {
     return hosts[0] as Host;
   };
 
-  it(`is never cut short by a clock that is set (seed ${seed})`, async () => {
+  it(`is never shortened by a clock change (seed ${seed})`, async () => {
     for (let n = 0; n < HISTORIES; n++) {
       try {
         await live(makeRandom(seed + n));
@@ -129,7 +130,7 @@ describe('the grace period on a store', () => {
     }
   }).timeout(HISTORIES * 20_000);
 
-  it(`ends, whatever clocks have said before (seed ${seed})`, async () => {
+  it(`ends, whatever times clocks showed before (seed ${seed})`, async () => {
     const host = await live(makeRandom(seed));
     storeOffMs = 0;
     // What was put while the store's clock was ahead is young until then.

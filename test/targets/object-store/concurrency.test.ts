@@ -1,4 +1,4 @@
-/** I7 on a store: whoever publishes, dies or fails meanwhile, no tag is lost. */
+/** I7 on a store: publishers that run at once, die or fail lose no tag. */
 import { expect } from 'chai';
 import { doubleOptions } from '../../support/object-stores.js';
 import { makeRandom } from '../../support/random.js';
@@ -33,7 +33,7 @@ describe('objects: several publishers of one repository', function () {
     removeTempDirs();
   });
 
-  it('lose no tag, killed and with requests that fail', async () => {
+  it('lose no tag while killed and with failing requests', async () => {
     const random = makeRandom(SEED);
     double.trouble = () =>
       random() < 0.05 ? TROUBLES[Math.floor(random() * TROUBLES.length)] : undefined;

@@ -1,4 +1,4 @@
-/** What a publish asks of a store is counted, and agrees with docs/reach.md. */
+/** The requests of a publish to a store are counted, and agree with docs/reach.md. */
 import { expect } from 'chai';
 import { parseRepositoryName, type RepositoryId } from '#src/image/names.js';
 import type { ObjectStore } from '#src/targets/object-store/object-store.js';
@@ -27,7 +27,7 @@ describe('objects: the cost of a publish', function () {
     removeTempDirs();
   });
 
-  it('is as small in a repository that has much as in one that has little', async () => {
+  it('is the same for a large repository and a small one', async () => {
     const publisher = await new StorePublisher(store).prepare();
     const counts: unknown[] = [];
     for (let at = 0; at < 12; at++) {
@@ -45,7 +45,7 @@ describe('objects: the cost of a publish', function () {
     expect(double.count(), 'nothing changed').to.deep.equal({ get: 1 });
   });
 
-  it(`adds up for ${REPOSITORIES} repositories and ${PUBLISHERS} publishers`, async () => {
+  it(`matches the total for ${REPOSITORIES} repositories and ${PUBLISHERS} publishers`, async () => {
     const publishers = await Promise.all(
       Array.from({ length: PUBLISHERS }, () => new StorePublisher(store).prepare()),
     );

@@ -1,6 +1,6 @@
 /**
- * A store that fails at any one request, in any way, or from then on: readers see old or new, whole;
- * what was not published is published by the next try, once.
+ * A store that fails at any one request, in any way, or permanently: readers see the complete old or new
+ * state; unpublished drops are published once by the next attempt.
  */
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
@@ -26,7 +26,7 @@ const TROUBLES: readonly Trouble[] = [
 /** Every one in `npm run torture`. */
 const STEP = process.env.DROPDOCK_TEST_POINTS === 'all' ? 1 : 3;
 
-describe('objects: publishing to a store that fails', function () {
+describe('objects: publishing to a failing store', function () {
   this.timeout(60_000);
   for (const kind of ['aws', 'radosgw'] as const) {
     describe(`(as ${kind})`, () => {
@@ -91,7 +91,7 @@ describe('objects: publishing to a store that fails', function () {
       // What differs in the other is how conditions are refused.
       const troubles = kind === 'aws' ? TROUBLES : (['cut after', 412] as const);
       for (const trouble of troubles) {
-        it(`at each request: ${trouble}`, async () => {
+        it(`succeeds or is retried after a failure at each request: ${trouble}`, async () => {
           const requests = await publishAmid(trouble, () => false);
           expect(requests).to.be.within(8, 20);
           for (let at = 0; at < requests; at += Math.min(STEP, 2)) {
@@ -101,7 +101,7 @@ describe('objects: publishing to a store that fails', function () {
       }
 
       if (kind === 'radosgw') return;
-      it('at each request of an upload in parts', async () => {
+      it('succeeds or is retried after a failure at each request of an upload in parts', async () => {
         // Nothing here is to end by its time.
         store.close();
         store = await openDouble(double, { timeoutMs: 20_000 });
@@ -117,7 +117,7 @@ describe('objects: publishing to a store that fails', function () {
         }
       });
 
-      it('and does not come back', async () => {
+      it('recovers from an outage that starts at any request', async () => {
         const requests = await publishAmid(503, () => false);
         for (let at = 0; at < requests; at += STEP) await publishAmid(503, (each) => each >= at);
       });

@@ -1,4 +1,4 @@
-/** All that is said of stores and of publishing to them, on Ceph's RADOS Gateway. */
+/** All tests of stores and of publishing to them, on Ceph's RADOS Gateway. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -40,7 +40,7 @@ describe('objects: the RADOS Gateway', function () {
     return openStore(gateway.options(bucket));
   }
 
-  describe('is a store', () => {
+  describe('as a store', () => {
     before(async () => {
       store = await openBucket();
     });
@@ -48,7 +48,7 @@ describe('objects: the RADOS Gateway', function () {
     itIsAStore(() => store);
   });
 
-  describe('is a target', () => {
+  describe('as a target', () => {
     beforeEach(async () => {
       store = await openBucket();
     });
@@ -56,14 +56,14 @@ describe('objects: the RADOS Gateway', function () {
     itIsATarget(() => storeUnderTest(store));
   });
 
-  describe('is published to', () => {
+  describe('as a publish destination', () => {
     beforeEach(async () => {
       store = await openBucket();
     });
     afterEach(() => store.close());
     itPublishes(() => store, { slow: true, wait: (ms) => delay(ms) });
 
-    it('loses no tag when four publish at once and are killed', async () => {
+    it('loses no tag when four publishers run at once and are killed', async () => {
       const random = makeRandom(SEED);
       const { kills } = await tortureStore({
         options: gateway.options(`bucket-${serial}`),
@@ -75,7 +75,7 @@ describe('objects: the RADOS Gateway', function () {
       console.info(`        seed ${SEED}: killed ${kills} times`);
     });
 
-    it('learns at the second flip how it wants its ETags', async () => {
+    it('detects the ETag format at the second flip', async () => {
       const publisher = await new StorePublisher(store).prepare();
       await publisher.publish(await publisher.stage('1'));
       expect(publisher.context.memory.stripsQuotes).to.equal(false);

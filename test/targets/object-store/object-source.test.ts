@@ -1,4 +1,4 @@
-/** What is particular to an object store: freshness, absence, damage, and bytes that pass through. */
+/** Object store specifics: freshness, missing objects, damage, and streamed bytes. */
 import { once } from 'node:events';
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
@@ -52,7 +52,7 @@ describe('an endpoint over an object store', () => {
     return code === undefined ? String(status) : `${status} ${code}`;
   };
 
-  it('asks for pointer, snapshot and manifest once, then for nothing within the age', async () => {
+  it('requests pointer, snapshot and manifest once, then nothing within the cache age', async () => {
     expect(await said(TAG)).to.equal('200');
     expect(store.asked.map((each) => each.replace(/\d{8}T\d+\.\d+Z/, 'WHEN'))).to.deep.equal([
       'get repos/team~app/current',
@@ -68,7 +68,7 @@ describe('an endpoint over an object store', () => {
     expect(store.asked).to.deep.equal([]);
   });
 
-  it('knows what another endpoint has answered from already', async () => {
+  it('reuses the cache of another endpoint', async () => {
     const behind = await another();
     expect(await said(TAG, behind)).to.equal('200');
     const next = content.image({ layers: ['one', 'two'] });
@@ -89,7 +89,7 @@ describe('an endpoint over an object store', () => {
     expect(await said('/v2/new/manifests/1', late)).to.equal('200');
   });
 
-  it('says that something is unknown when the store has just said so', async () => {
+  it('reports an object as unknown only after the store confirmed it', async () => {
     await registry.get(TAG);
     store.asked.length = 0;
     expect(await said('/v2/team/app/manifests/2')).to.equal('404 MANIFEST_UNKNOWN');
@@ -98,18 +98,18 @@ describe('an endpoint over an object store', () => {
     expect(store.count(/^get repos\/team~app\/current/)).to.equal(2);
   });
 
-  it('never answers one repository with the content of another', async () => {
+  it('never serves the content of another repository', async () => {
     const secret = content.image({ layers: ['secret'] });
     await registry.drop('other', content, [{ image: secret, tag: '1' }]);
     expect(store.objects.has(`manifests/${secret.digest}`)).to.equal(true);
     expect(await said(`/v2/team/app/manifests/${secret.digest}`)).to.match(/^404/);
     expect(await said(`/v2/team/app/blobs/${sha256(layerBytes('secret'))}`)).to.match(/^404/);
-    // Nor when the settings give its id to somebody else.
+    // Nor when the settings give its id to another repository.
     const renamed = await another({ yaml: 'repositories: {mine: {id: other}}' });
     expect(await said('/v2/mine/manifests/1', renamed)).to.equal('404 NAME_UNKNOWN');
   });
 
-  it('answers what it knows while the store is away, and 503 for what it does not', async () => {
+  it('serves cached content while the store is down, and 503 for the rest', async () => {
     await registry.get(TAG);
     const later = await another({ ageMs: 0 });
     await later.get(TAG);
@@ -136,7 +136,7 @@ describe('an endpoint over an object store', () => {
     expect(await said('/v2/team/app/manifests/2', strict)).to.equal('404 MANIFEST_UNKNOWN');
   });
 
-  it('answers from the next snapshot when one was cleaned away', async () => {
+  it('serves the next snapshot when one was cleaned', async () => {
     await registry.get('/v2/other/tags/list');
     const behind = await another();
     const [old] = [...store.objects.keys()].filter((key) => /repos\/team~app\/2/.test(key));
@@ -149,7 +149,7 @@ describe('an endpoint over an object store', () => {
     expect([status, headers['docker-content-digest']]).to.deep.equal([200, next.digest]);
   });
 
-  it('takes what a snapshot lists and the store lacks for damage, not for unknown', async () => {
+  it('reports listed but missing objects as damage, not as unknown', async () => {
     const lacking = async (pattern: RegExp, path: string) => {
       const [key = ''] = [...store.objects.keys()].filter((each) => pattern.test(each));
       const body = store.objects.get(key) ?? Buffer.alloc(0);
@@ -166,7 +166,7 @@ describe('an endpoint over an object store', () => {
     await lacking(new RegExp(`^blobs/${LAYER}`), BLOB);
   });
 
-  it('takes no snapshot for another, whatever lies under its name', async () => {
+  it('does not accept another snapshot under the expected name', async () => {
     await registry.drop('other', content, [{ image, tag: '1' }]);
     const keyOf = (id: string) =>
       [...store.objects.keys()].find((key) => key.startsWith(`repos/${id}/2`)) ?? '';
@@ -174,7 +174,7 @@ describe('an endpoint over an object store', () => {
     expect(await said(TAG, await another())).to.equal('500 UNKNOWN');
   });
 
-  it('asks as much for what is forbidden as for what is absent', async () => {
+  it('sends as many requests for a forbidden as for a missing repository', async () => {
     const passwords = join(tempDir(), 'htpasswd');
     writeHtpasswd(passwords, { alice: 'secret' });
     const yaml = `registry: {htpasswd: ${passwords}}\nrepositories: {team/app: {protected: true}}`;
@@ -188,7 +188,7 @@ describe('an endpoint over an object store', () => {
     expect(await asked('/v2/team/none/manifests/1')).to.deep.equal(['401 UNAUTHORIZED', 1]);
   });
 
-  it('gives a signed URL again until half of its time is over', async () => {
+  it('reuses a signed URL for half of its lifetime', async () => {
     const yaml = 'registry: {target: eu}\ntargets: {eu: {type: s3, bucket: images}}';
     const leading = await another({ yaml });
     const { status, headers } = await leading.get(BLOB);
@@ -201,7 +201,7 @@ describe('an endpoint over an object store', () => {
     expect((await leading.head(BLOB)).status, 'whether it is there we say ourselves').to.equal(200);
   });
 
-  it('leads to the CDN of the target, or to a place for signed URLs', async () => {
+  it('redirects to the CDN of the target, or to the host for signed URLs', async () => {
     const target = 'targets: {eu: {type: s3, bucket: b, publicUrl: "https://cdn.example.com/x/"}}';
     const open = await another({ yaml: `registry: {target: eu}\n${target}` });
     const cdn = `https://cdn.example.com/x/blobs/${LAYER}`;
@@ -248,7 +248,7 @@ describe('bytes of an object store', () => {
     return response as IncomingMessage;
   }
 
-  it('pass through as they are wanted: a slow client fills no memory', async () => {
+  it('are streamed on demand: a slow client fills no memory', async () => {
     const response = await begin();
     response.pause();
     await waitFor('the sockets to be full', async () => {
@@ -264,14 +264,14 @@ describe('bytes of an object store', () => {
     expect(registry.errors).to.deep.equal([]);
   });
 
-  it('are a range of the store where a range is asked for', async () => {
+  it('are requested as a range for a range request', async () => {
     const { status, headers, body } = await registry.get(path, { range: `bytes=${BIG - 5}-` });
     expect([status, body.length]).to.deep.equal([206, 5]);
     expect(headers['content-range']).to.equal(`bytes ${BIG - 5}-${BIG - 1}/${BIG}`);
     expect(store.readBytes).to.equal(5);
   });
 
-  it('are parts of it where several are asked for: near ones with one request to the store', async () => {
+  it('are requested as parts for several ranges: nearby ones with one request', async () => {
     const parts = [
       [10, 19],
       [20, 20],
@@ -295,7 +295,7 @@ describe('bytes of an object store', () => {
     expect(store.opened.every(({ destroyed }) => destroyed)).to.equal(true);
   });
 
-  it('are let go, also of several parts, when the client goes', async () => {
+  it('are released, also for several parts, when the client disconnects', async () => {
     const headers = { range: `bytes=0-9,1000-${BIG - 1}` };
     const [response] = await once(httpGet(registry.server.url + path, { headers }), 'response');
     (response as IncomingMessage).pause();
@@ -312,7 +312,7 @@ describe('bytes of an object store', () => {
     expect(registry.errors).to.deep.equal([]);
   });
 
-  it('are cut off, not ended, where the store ends too early', async () => {
+  it('are aborted, not ended, when the store ends too early', async () => {
     store.cutBytes = 10;
     let failure: Error | undefined;
     await registry.get(path).catch((error) => {

@@ -1,6 +1,6 @@
 /**
- * On a store as in a directory: what a manifest's bytes name is what it has. Where a snapshot of an older
- * version says something else, verify tells, and no cleaning deletes what the bytes name.
+ * On a store as in a directory: the bytes of a manifest define its content. If a snapshot of an older
+ * version has a different record, verify reports it, and no cleaning deletes what the bytes reference.
  */
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
@@ -22,7 +22,7 @@ import { removeTempDirs } from '../../support/temp-dir.js';
 const HOUR = 3_600_000;
 const LAYER = sha256(layerBytes('one'));
 
-describe('objects: what is known of a manifest', () => {
+describe('objects: the record of a manifest', () => {
   let double: S3Double;
   let store: ObjectStore;
   let publisher: StorePublisher;
@@ -94,7 +94,7 @@ describe('objects: what is known of a manifest', () => {
     lateMs += 10 * HOUR;
   };
 
-  it('verify holds what the snapshot says against the bytes', async () => {
+  it('verify compares the record in the snapshot with the bytes', async () => {
     expect(await problems()).to.deep.equal([]);
     await loseLayer();
     expect(await problems()).to.include(`missing blobs/${LAYER}`);
@@ -105,7 +105,7 @@ describe('objects: what is known of a manifest', () => {
   });
 
   for (const where of ['from the content store', 'from the store'] as const) {
-    it(`a cleaning leaves what the bytes name, read ${where}`, async () => {
+    it(`clean keeps what the bytes reference, read ${where}`, async () => {
       await loseLayer();
       await publisher.publish(await publisher.stage('2', { layers: ['two'] }));
       await publisher.publish(await publisher.stage('2', { layers: ['three'] }));
@@ -128,7 +128,7 @@ describe('objects: what is known of a manifest', () => {
     });
   }
 
-  it('a cleaning reads each manifest once', async () => {
+  it('clean reads each manifest once', async () => {
     const other = await newPublisher();
     const policyOf = () => publisher.policy;
     const cleanAndCount = async (nonce: string) => {
@@ -150,7 +150,7 @@ describe('objects: what is known of a manifest', () => {
     expect(await cleanAndCount('d')).to.have.length(2);
   });
 
-  it('a cleaning that needs all its time to read manifests begins once more', async () => {
+  it('clean restarts once when reading manifests uses up its time', async () => {
     await publisher.publish(await publisher.stage('1', { layers: ['two'] }));
     await seeUnused();
     // Two looks at the clock: when it begins, and when it has read them.
@@ -168,7 +168,7 @@ describe('objects: what is known of a manifest', () => {
     expect(files).to.be.greaterThan(0);
   });
 
-  it('is not copied under a name that is not its own', async () => {
+  it('copy rejects a manifest whose name is not its digest', async () => {
     const { roots } = publisher.context;
     const wrong = sha256('another');
     const harmed = text().toString('utf8').replaceAll(image, wrong);

@@ -1,4 +1,7 @@
-/** What is current on a store: asked seldom, by one for all, and never guessed to be absent. */
+/**
+ * The current pointer on a store: rarely requested, shared by all requests, and never assumed to be
+ * missing.
+ */
 import { expect } from 'chai';
 import type { RepositoryId, RepositoryName } from '#src/image/names.js';
 import { toTimestamp } from '#src/repository/timestamp.js';
@@ -10,7 +13,7 @@ import { refusalOf } from '../../support/refusal.js';
 const ID = 'team~app' as RepositoryId;
 const KEY = `repos/${ID}/current`;
 
-describe('pointers', () => {
+describe('the pointer cache', () => {
   let store: MemoryStore;
   let nowMs: number;
   let away: string[];
@@ -53,7 +56,7 @@ describe('pointers', () => {
     };
   }
 
-  it('are believed for their age, then asked for by their ETag', async () => {
+  it('uses a pointer for the cache age, then revalidates it with its ETag', async () => {
     const first = flip(1);
     const pointers = open(1000);
     expect((await pointers.current(ID))?.snapshot).to.equal(first);
@@ -69,14 +72,14 @@ describe('pointers', () => {
     expect((await pointers.current(ID))?.snapshot).to.equal(second);
   });
 
-  it('are asked for each request where the age is 0', async () => {
+  it('requests a pointer each time if the age is 0', async () => {
     flip(1);
     const pointers = open(0);
     for (let n = 0; n < 3; n++) await pointers.current(ID);
     expect(store.count(/^get/)).to.equal(3);
   });
 
-  it('are one request for all who ask meanwhile', async () => {
+  it('sends one request for all concurrent reads', async () => {
     flip(1);
     const pointers = open(1000);
     const release = hold();
@@ -87,7 +90,7 @@ describe('pointers', () => {
     expect(store.count(/^get/)).to.equal(1);
   });
 
-  it('are not taken for absent by an answer that is older than the question', async () => {
+  it('does not mark a pointer as missing from a response older than the read', async () => {
     const pointers = open(1000);
     const release = hold();
     const early = pointers.current(ID);
@@ -100,7 +103,7 @@ describe('pointers', () => {
     expect((await late)?.snapshot).to.equal(toTimestamp(1000));
   });
 
-  it('can be confirmed by a request that is younger than a moment', async () => {
+  it('confirms a pointer with a request newer than a given time', async () => {
     flip(1);
     const pointers = open(60_000);
     await pointers.current(ID);
@@ -112,7 +115,7 @@ describe('pointers', () => {
     expect((await pointers.current(ID))?.snapshot, 'and all know it').to.equal(second);
   });
 
-  it('are told as they were while the store is away, for a while and no longer', async () => {
+  it('returns the last value while the store is down, for a limited time', async () => {
     const first = flip(1);
     const pointers = open(1000, 60_000);
     await pointers.current(ID);
@@ -131,7 +134,7 @@ describe('pointers', () => {
     expect(away).to.deep.equal(['away', 'back']);
   });
 
-  it('are told as they were when the store is too slow, and known when it has answered', async () => {
+  it('returns the last value when the store is slow, and the new one after its response', async () => {
     const first = flip(1);
     const pointers = open(0, 60_000);
     await pointers.current(ID);
@@ -143,7 +146,7 @@ describe('pointers', () => {
     expect((await pointers.current(ID))?.snapshot).to.equal(second);
   });
 
-  it('are never said to be absent, or confirmed, by a store that is away', async () => {
+  it('never reports a pointer as missing or confirmed while the store is down', async () => {
     flip(1);
     const pointers = open(1000, 60_000);
     await pointers.current(ID);
@@ -155,7 +158,7 @@ describe('pointers', () => {
     expect((await refusalOf(pointers.confirmed(ID, nowMs))).code).to.equal('target.failed');
   });
 
-  it('are gone when the store says so', async () => {
+  it('removes a pointer when the store reports it missing', async () => {
     flip(1);
     const pointers = open(1000, 60_000);
     await pointers.current(ID);

@@ -1,4 +1,4 @@
-/** A store is tried before anything is published to it, and tidied of what dead publishers left. */
+/** A store is probed before anything is published to it, and cleaned of uploads of dead publishers. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -22,7 +22,7 @@ describe('objects: the probe of a store', () => {
   };
 
   for (const kind of ['aws', 'radosgw'] as const) {
-    it(`finds ${kind} fit, learns how it wants its ETags, and leaves nothing`, async () => {
+    it(`accepts ${kind}, detects its ETag format, and leaves nothing`, async () => {
       const { context } = new StorePublisher(await open({ kind }));
       await probeStore(context, 'nonce');
       expect(context.memory.stripsQuotes).to.equal(kind === 'radosgw');
@@ -30,16 +30,16 @@ describe('objects: the probe of a store', () => {
     });
   }
 
-  it('finds one unfit that ignores conditions, whichever', async () => {
+  it('rejects a store that ignores any kind of condition', async () => {
     const store = await open({ ignoresConditions: true });
     const { context } = new StorePublisher(store);
     const error = await probeStore(context, 'nonce').catch((thrown) => thrown);
     expect(error.code).to.equal('target.unfit');
-    expect(error.message).to.include('must be absent');
+    expect(error.message).to.include('replaces an existing object');
     expect([...double.objects.keys()], 'nothing is left').to.deep.equal([]);
     for (const [name, sentence] of [
-      ['etag', 'has changed'],
-      ['missing', 'to be replaced'],
+      ['etag', 'replaces a changed object'],
+      ['missing', 'instead of replacing'],
     ] as const) {
       // One that keeps the first condition, and not this one.
       const half = Object.create(store, {
@@ -57,7 +57,7 @@ describe('objects: the probe of a store', () => {
     }
   });
 
-  it('keeps a daemon from it, with a sentence, unless it is the only writer', async () => {
+  it('stops a daemon with a message, unless it is the only writer', async () => {
     double = await S3Double.start({ ignoresConditions: true });
     const root = tempDir();
     const file = join(root, 'credentials');
@@ -67,7 +67,7 @@ describe('objects: the probe of a store', () => {
     prefix: some/where, credentialsFile: ${file}${more}}\n`;
     const error = await testDaemon(join(root, 'a'), { yaml: yaml() }).catch((thrown) => thrown);
     expect(error.code).to.equal('target.unfit');
-    expect(error.message).to.match(/^The target eu writes over an object/);
+    expect(error.message).to.match(/^The target eu replaces an existing object/);
     const daemon = await testDaemon(join(root, 'b'), { yaml: yaml(', singleWriter: true') });
     await daemon.stop();
     const store = await openDouble(double);
@@ -77,7 +77,7 @@ describe('objects: the probe of a store', () => {
     expect(checkStore(double)).to.deep.equal(['1', '2']);
   });
 
-  it('aborts the uploads that nobody is at any more', async () => {
+  it('aborts abandoned uploads', async () => {
     const store = await open();
     const { context } = new StorePublisher(store);
     await store.beginUpload('blobs/old', TEXT);
@@ -89,7 +89,7 @@ describe('objects: the probe of a store', () => {
     ]);
   });
 
-  it('reads credentials as the tools of AWS write them, and as JSON', async () => {
+  it('reads credentials in the format of AWS tools and as JSON', async () => {
     double = await S3Double.start();
     const ini =
       '[default]\naws_access_key_id = a\naws_secret_access_key=b\n[other]\naws_access_key_id = c\n';

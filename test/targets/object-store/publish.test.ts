@@ -34,7 +34,7 @@ for (const kind of ['aws', 'radosgw'] as const) {
       },
     });
 
-    it('puts content, then the snapshot, then the pointer, then the redirect file', async () => {
+    it('writes content, then the snapshot, then the pointer, then the redirect file', async () => {
       const { outcomes } = await publisher.publish(await publisher.stage('1'));
       expect(outcomes[0]?.status).to.equal('published');
       const written = keys();
@@ -47,7 +47,7 @@ for (const kind of ['aws', 'radosgw'] as const) {
       expect(checkStore(double)).to.deep.equal(['1']);
     });
 
-    it('puts only what a drop brings, and reads nothing it knows', async () => {
+    it('writes only new content of a drop, and reads nothing it knows', async () => {
       // Twice: how this store wants its ETags is learnt with the second flip.
       await publisher.publish(await publisher.stage('1', { layers: ['base', 'one'] }));
       await publisher.publish(await publisher.stage('0', { layers: ['base', 'zero'] }));
@@ -64,7 +64,7 @@ for (const kind of ['aws', 'radosgw'] as const) {
       expect(checkStore(double)).to.deep.equal(['0', '1', '2']);
     });
 
-    it('keeps the redirect file at the newest flip', async () => {
+    it('leaves the redirect file at the newest flip', async () => {
       await publisher.publish(await publisher.stage('1'));
       const redirect = () => JSON.parse(String(double.read('some/where/app/team~app.json')));
       double.trouble = ({ key, method }) =>

@@ -19,7 +19,7 @@ describe('objects: retries of a request', () => {
     return [await withRetry(work).catch((error) => error), tries];
   }
 
-  it('go on while the outcome is unknown, up to four tries', async () => {
+  it('continue while the outcome is unknown, up to four attempts', async () => {
     const unknown = [1, 2, 3, 4, 5].map(() => failure('unknown'));
     expect(await tried(...unknown.slice(0, 3))).to.deep.equal(['done', 4]);
     const [error, tries] = await tried(...unknown);
@@ -27,7 +27,7 @@ describe('objects: retries of a request', () => {
     expect(tries).to.equal(4);
   });
 
-  it('end at a refusal or a bug', async () => {
+  it('stop at a rejection or a bug', async () => {
     for (const final of [failure('refused'), new TypeError('a bug'), new Error('another')]) {
       const [error, tries] = await tried(final);
       expect(error).to.equal(final);
@@ -36,8 +36,8 @@ describe('objects: retries of a request', () => {
   });
 });
 
-describe('objects: work on many', () => {
-  it('is never more at one time than allowed, and begins in order', async () => {
+describe('objects: parallel requests', () => {
+  it('never exceed the limit, and start in order', async () => {
     const begun: number[] = [];
     let running = 0;
     let most = 0;
@@ -53,7 +53,7 @@ describe('objects: work on many', () => {
     await eachOf([], 3, () => Promise.reject(new Error('nothing to do')));
   });
 
-  it('begins nothing new after a failure, and throws it when all running work has ended', async () => {
+  it('start nothing after a failure, and throw it when all running requests have ended', async () => {
     const ended: number[] = [];
     const error = await eachOf([1, 2, 3, 4, 5], 3, async (number) => {
       await sleep(number === 2 ? 5 : 50);

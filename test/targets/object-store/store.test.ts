@@ -1,4 +1,4 @@
-/** What a store must do for us, tried on our double; gateway.test.ts tries the same on a real one. */
+/** The requirements for a store, tested on our double; gateway.test.ts tests the same on a real one. */
 import { expect } from 'chai';
 import type { ObjectStore } from '#src/targets/object-store/object-store.js';
 import { itIsAStore } from '../../support/is-a-store.js';
@@ -23,7 +23,7 @@ for (const kind of ['aws', 'radosgw'] as const) {
   });
 }
 
-describe('objects: a store in trouble', () => {
+describe('objects: a failing store', () => {
   let double: S3Double;
   let store: ObjectStore;
   beforeEach(async () => {
@@ -46,7 +46,7 @@ describe('objects: a store in trouble', () => {
   };
 
   for (const trouble of ['cut before', 'cut after', 'silent after', 'error after', 503] as const) {
-    it(`says that nobody knows what became of a put: ${trouble}`, async () => {
+    it(`reports an unknown outcome of a put: ${trouble}`, async () => {
       const { code, details } = await failure(() => trouble);
       expect(code).to.equal('target.failed');
       expect(details.outcome).to.equal('unknown');
@@ -56,13 +56,13 @@ describe('objects: a store in trouble', () => {
     });
   }
 
-  it('says that a put was refused, and nothing of the secret', async () => {
+  it('reports a rejected put, without the secret', async () => {
     const { details, message } = await failure(() => 403);
     expect(details).to.include({ outcome: 'refused', status: 403 });
     expect(message).to.equal('The target eu answered 403 AccessDenied for key.');
   });
 
-  it('does not take a refusal for a lost race', async () => {
+  it('does not report a rejection as a lost race', async () => {
     double.trouble = () => 403;
     const error = await store
       .put('key', Buffer.from('text'), TEXT, { absent: true })

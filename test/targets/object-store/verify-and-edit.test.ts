@@ -1,4 +1,4 @@
-/** What reads a store goes on beside publishers; and a change by hand does the same in every target. */
+/** Reading operations succeed beside publishers; and a manual change has the same effect on every target. */
 
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -17,7 +17,7 @@ import { testServices } from '../../support/service.js';
 import { APP, readStore, StorePublisher } from '../../support/store-publisher.js';
 import { removeTempDirs, tempDir } from '../../support/temp-dir.js';
 
-describe('objects: a store beside publishers', () => {
+describe('objects: a store with concurrent publishers', () => {
   let double: S3Double;
   let store: ObjectStore;
   let publisher: StorePublisher;
@@ -42,7 +42,7 @@ describe('objects: a store beside publishers', () => {
     }
   };
 
-  it('verify reads what is current by now where it was replaced meanwhile', async () => {
+  it('verify reads the current snapshot when it was replaced meanwhile', async () => {
     for (let moment = 1; ; moment++) {
       double.objects.clear();
       publisher = await new StorePublisher(store).prepare();
@@ -60,7 +60,7 @@ describe('objects: a store beside publishers', () => {
     }
   }).timeout(60_000);
 
-  it('verify still says what is missing from what is current', async () => {
+  it('verify still reports missing content of the current snapshot', async () => {
     await publisher.publish(await publisher.stage('1', { layers: ['one'] }));
     const { pointer } = readStore(double) ?? {};
     const [lost = ''] = [...double.objects.keys()].filter((key) => key.includes('blobs/'));
@@ -75,7 +75,7 @@ describe('objects: a store beside publishers', () => {
   });
 
   const seed = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 1_000_000_000);
-  it(`changes by hand lead to the same in a directory and in a store (seed ${seed})`, async () => {
+  it(`manual changes have the same result in a directory and in a store (seed ${seed})`, async () => {
     const root = tempDir();
     const yaml = 'retention: {grace: 1h, keep: 100}\n';
     const services = await testServices(root, { disk: nodeDisk, yaml });

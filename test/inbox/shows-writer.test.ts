@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { showsWriter } from '#src/inbox/writers.js';
+import { showsWriter } from '#src/inbox/signature.js';
 
 describe('showsWriter', () => {
   const writing: readonly (readonly [string, string, string])[] = [
@@ -21,7 +21,7 @@ describe('showsWriter', () => {
     ['aria2', '', 'index.json.aria2'],
   ];
   for (const [tool, below, name] of writing) {
-    it(`knows ${below}${name} of ${tool}`, () => {
+    it(`recognises ${below}${name} of ${tool}`, () => {
       expect(showsWriter(below, name)).to.equal(true);
     });
   }
@@ -44,7 +44,7 @@ describe('showsWriter', () => {
     ['blobs/sha256/', '5a0f'],
   ];
   for (const [below, name] of stray) {
-    it(`takes ${below}${name} for no sign of one`, () => {
+    it(`does not treat ${below}${name} as a sign of a writer`, () => {
       expect(showsWriter(below, name)).to.equal(false);
     });
   }

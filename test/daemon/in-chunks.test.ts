@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { inChunks } from '#src/daemon/breaths.js';
+import { inChunks } from '#src/daemon/in-chunks.js';
 
 function spend(ms: number): void {
   const end = performance.now() + ms;
@@ -7,7 +7,7 @@ function spend(ms: number): void {
 }
 
 describe('inChunks', () => {
-  it('takes each in order, and lets others in between', async () => {
+  it('processes each item in order, and yields to the event loop in between', async () => {
     const seen: number[] = [];
     let others = 0;
     const timer = setInterval(() => others++, 1);
@@ -20,7 +20,7 @@ describe('inChunks', () => {
     expect(others).to.be.at.least(3);
   });
 
-  it('takes few at once', async () => {
+  it('processes a small list in one chunk', async () => {
     const seen: number[] = [];
     const taken = inChunks([1, 2], (item) => void seen.push(item));
     expect(seen).to.deep.equal([1, 2]);

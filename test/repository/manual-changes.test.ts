@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Digest } from '#src/image/digest.js';
 import { parseRepositoryId, parseRepositoryName, type Tag } from '#src/image/names.js';
-import { removeAll, restore, untag } from '#src/repository/edit.js';
+import { removeAll, restore, untag } from '#src/repository/next-state.js';
 import { emptyState, type ManifestRecord, type RepositoryState } from '#src/repository/state.js';
 
 const digest = (letter: string) => `sha256:${letter.repeat(64)}` as Digest;
@@ -21,8 +21,8 @@ function state(tag: string, manifests: Record<string, ManifestRecord>): Reposito
   };
 }
 
-describe('a change by hand of a state', () => {
-  it('restores tags, and keeps of each manifest the form with more of its blobs', () => {
+describe('a manual change of a state', () => {
+  it('restores tags, and keeps the form of each manifest with more of its blobs', () => {
     const now = state('new', { a: record('1', '2'), b: record('3') });
     const kept = state('old', { a: record('1'), c: record('4') });
     const restored = restore(now, kept);
@@ -35,13 +35,13 @@ describe('a change by hand of a state', () => {
     expect(restore(kept, now).manifests.get(digest('a'))).to.deep.equal(record('1', '2'));
   });
 
-  it('brings back a repository that was removed', () => {
+  it('restores a removed repository', () => {
     const there = state('1', { a: record('1') });
     expect(removeAll(there)).to.include({ removed: true });
     expect(restore(removeAll(there), there).removed).to.equal(undefined);
   });
 
-  it('takes away tags that are there, and refuses others without touching anything', () => {
+  it('removes existing tags, and rejects others without changing anything', () => {
     const there = state('1', { a: record('1') });
     expect(untag(there, ['1']).tags.size).to.equal(0);
     expect(() => untag(there, ['1', '2'])).to.throw('no tag 2');
