@@ -21,6 +21,8 @@ export const EVENTS = [
   'drop.waiting',
   'drop.claimed',
   'drop.ignored',
+  'drop.left',
+  'drop.unreadable',
   'drop.gone',
   'drop.rejected',
   'publish.started',

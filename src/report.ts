@@ -30,6 +30,8 @@ export interface ReceiptFrame {
   readonly claimedAt: string;
   readonly finishedAt: string;
   readonly tookMs: number;
+  /** Why the drop stays in the inbox; undefined if it was removed. */
+  readonly left?: string | undefined;
 }
 
 /** docs/receipts.md describes all fields. */
@@ -103,8 +105,8 @@ export function rejectedReceipt(error: Error, frame: ReceiptFrame): object {
 }
 
 function frameFields(frame: ReceiptFrame): object {
-  const { drop, repository, id, claim, claimedAt, finishedAt, tookMs } = frame;
-  return { drop, repository, id, claim, claimedAt, finishedAt, tookMs };
+  const { drop, repository, id, claim, claimedAt, finishedAt, tookMs, left } = frame;
+  return { drop, repository, id, claim, claimedAt, finishedAt, tookMs, ...(left && { left }) };
 }
 
 /** Hints for some system errors. */

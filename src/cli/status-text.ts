@@ -28,7 +28,15 @@ export interface HostStatus {
 
 export interface InboxReport {
   readonly drop: string;
-  readonly state: 'waiting' | 'ignored' | 'claimed' | 'queued' | 'publishing' | 'retrying';
+  readonly state:
+    | 'waiting'
+    | 'ignored'
+    | 'left'
+    | 'unreadable'
+    | 'claimed'
+    | 'queued'
+    | 'publishing'
+    | 'retrying';
   /** Milliseconds since the epoch; absent if no daemon is running. */
   readonly sinceMs?: number;
   readonly reason?: string;
@@ -115,6 +123,11 @@ function repositoryText(found: OverviewWithTags, nowMs: number): string {
   return `${repository}\n${facts}${formatTable(tags.map(({ tag, digest }) => [`  ${tag}`, digest]))}`;
 }
 
+/** True for a drop that lies in the inbox unclaimed: every daemon reports it. */
+export function isInInbox({ state }: { readonly state: string }): boolean {
+  return ['waiting', 'ignored', 'left', 'unreadable'].includes(state);
+}
+
 function inboxText(
   { inbox, waiting, daemons }: Omit<HostStatus, 'rejected'>,
   nowMs: number,
@@ -131,7 +144,7 @@ function inboxText(
       each.sinceMs === undefined ? '' : formatAge(nowMs - each.sinceMs),
       howText(each, nowMs),
     ]);
-  const runs = inbox.filter(({ state }) => state !== 'waiting' && state !== 'ignored').length;
+  const runs = inbox.filter((drop) => !isInInbox(drop)).length;
   const more = waiting + runs - rows.length;
   const rest = more > 0 ? `  and ${more} more\n` : '';
   return `Inbox:\n${formatTable(rows)}${rest}${who}`;

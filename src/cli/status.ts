@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { InboxStatusDocument } from '../daemon/inbox-status-writer.js';
 import { hasErrno } from '../errors.js';
-import { listClaims } from '../inbox/claim.js';
+import { findOwnInbox, listClaims } from '../inbox/claim.js';
 import { listRejected } from '../inbox/rejected.js';
 import { scan } from '../inbox/scan-job.js';
 import type { TargetReader } from '../publisher/target.js';
@@ -21,7 +21,13 @@ import {
   runHere,
   unknownRepository,
 } from './command-context.js';
-import { type HostStatus, type InboxReport, type Status, showStatus } from './status-text.js';
+import {
+  type HostStatus,
+  type InboxReport,
+  isInInbox,
+  type Status,
+  showStatus,
+} from './status-text.js';
 
 export interface StatusOptions {
   readonly repository: string | undefined;
@@ -79,14 +85,15 @@ async function lookAtHost(context: CommandContext): Promise<HostStatus> {
   const boards = (await runHere(readInboxStatus, { roots }))
     .filter(({ owner }) => !owners.isDead(owner))
     .map(({ owner, text }) => ({ owner, ...(JSON.parse(text) as InboxStatusDocument) }));
-  const rejected = await runHere(listRejected, { inbox, count: REJECTED_MAX });
+  const own = await runHere(findOwnInbox, { inbox, state: roots.state, isDaemon: false });
+  const rejected = await runHere(listRejected, { inbox: own, count: REJECTED_MAX });
   const seen =
     boards.length > 0
       ? {
           inbox: dropsOf(boards).map((drop) => toInboxReport(drop, { inbox, ...roots })),
           waiting: sumOf(boards),
         }
-      : await scanned(context, inbox);
+      : await scanned(context, inbox, own);
   const daemons = boards.map(({ pid, owner, at }) => ({ pid, owner, at }));
   return { daemons, ...seen, rejected };
 }
@@ -97,9 +104,6 @@ function sumOf(boards: readonly InboxStatusDocument[]): number {
 }
 
 type DropStatus = InboxStatusDocument['drops'][number];
-
-/** True for a drop that lies in the inbox unclaimed: every daemon reports it. */
-const isInInbox = ({ state }: DropStatus) => state === 'waiting' || state === 'ignored';
 
 /**
  * Merges the reports of all daemons. Each claim belongs to one daemon. A waiting drop is reported by all of
@@ -138,20 +142,27 @@ export function toInboxReport(
 async function scanned(
   { settings }: CommandContext,
   inbox: string,
+  own: string,
 ): Promise<Pick<HostStatus, 'inbox' | 'waiting'>> {
   const marker = settings.settle.marker ?? undefined;
-  const nothing = { drops: [], ignored: [], directories: [] };
-  const { drops, ignored } = await runHere(scan, { inbox, marker }).catch((error) => {
+  const nothing = { drops: [], ignored: [], left: [], directories: [] };
+  const removes = settings.inbox.after === 'remove';
+  const found = await runHere(scan, { inbox, own, marker, removes }).catch((error) => {
     if (hasErrno(error, 'ENOENT')) return nothing;
     throw error;
   });
-  const claims = await runHere(listClaims, { inbox }).catch(() => []);
+  const { drops, ignored, left } = found;
+  const claims = await runHere(listClaims, { inbox: own }).catch(() => []);
   return {
     inbox: [
       ...claims.map(({ path }) => ({ drop: path, state: 'claimed' as const })),
       ...drops.map(({ path }) => ({ drop: path, state: 'waiting' as const })),
-      ...ignored.map(({ path, reason }) => ({ drop: path, state: 'ignored' as const, reason })),
+      ...left.map(({ path, reason }) => ({ drop: path, state: 'left' as const, reason })),
+      ...ignored.map(({ path, reason, isUnreadable }) => {
+        const state = isUnreadable ? ('unreadable' as const) : ('ignored' as const);
+        return { drop: path, state, reason };
+      }),
     ],
-    waiting: drops.length + ignored.length,
+    waiting: drops.length + left.length + ignored.length,
   };
 }

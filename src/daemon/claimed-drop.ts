@@ -29,17 +29,27 @@ export function resolveDrop(
 }
 
 export function claimRequest(
-  { inbox, owner, nowMs, settings, claimMoments }: Services,
+  { inbox, ownInbox, owner, nowMs, settings, claimMoments }: Services,
   { path, signature }: Observation,
 ): ClaimRequest {
   const marker = settings.settle.marker ?? undefined;
   const at = claimMoments.next(path, nowMs());
-  return { inbox, path, signature, owner: owner.token, nowMs: at, marker };
+  const { after } = settings.inbox;
+  return {
+    inbox,
+    own: ownInbox,
+    path,
+    signature,
+    owner: owner.token,
+    nowMs: at,
+    marker,
+    after,
+  };
 }
 
 /** @throws name.invalid, tag.invalid */
 export function toClaimedDrop(
-  { settings, inbox, monotonicMs }: Services,
+  { settings, ownInbox, monotonicMs }: Services,
   claim: Claim,
   { path, kind, tolerateAbsent, look, held }: ClaimableDrop,
 ): ClaimedDrop {
@@ -48,7 +58,7 @@ export function toClaimedDrop(
   const drop = {
     name: path,
     // The claim renamed the drop.
-    path: claimPath(inbox, claim),
+    path: claimPath(ownInbox, claim),
     kind,
     at: claim.at,
     tag: name.tag,

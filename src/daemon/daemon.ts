@@ -30,9 +30,9 @@ export interface Daemon {
 const LOOK_MS_MAX = 10 * 60_000;
 
 export async function startDaemon(services: Services): Promise<Daemon> {
-  const { run, inbox, log } = services;
+  const { run, inbox, ownInbox, log } = services;
   const { failed, fail } = failure();
-  await run(prepareInbox, { inbox });
+  await run(prepareInbox, { inbox, own: ownInbox });
 
   const publisher: Publisher = new Publisher(publisherContext(services), {
     onBug: fail,
@@ -138,10 +138,11 @@ export function onceContext(services: Services): OnceContext {
 }
 
 export function publisherContext(services: Services): PublisherContext {
-  const { inbox, liveClaims, notices } = services;
+  const { inbox, ownInbox, liveClaims, notices } = services;
   return {
     ...onceContext(services),
     inbox,
+    ownInbox,
     liveClaims,
     retry: () => services.settings.retry,
     nowMs: () => services.nowMs(),

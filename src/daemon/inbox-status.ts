@@ -31,6 +31,13 @@ export interface InboxStatusOptions {
   readonly nowMs: () => number;
 }
 
+const STATE_OF = {
+  'drop.waiting': 'waiting',
+  'drop.ignored': 'ignored',
+  'drop.left': 'left',
+  'drop.unreadable': 'unreadable',
+} as const;
+
 /** A claim that is queued or being published. */
 interface Running
   extends Pick<
@@ -110,8 +117,10 @@ export class InboxStatus implements DaemonView {
         this.#wait(drop, { state: 'waiting', sinceMs });
         break;
       case 'drop.waiting':
-      case 'drop.ignored': {
-        const state = event.type === 'drop.ignored' ? 'ignored' : 'waiting';
+      case 'drop.ignored':
+      case 'drop.left':
+      case 'drop.unreadable': {
+        const state = STATE_OF[event.type];
         const since = this.#waiting.get(drop)?.sinceMs ?? sinceMs;
         this.#wait(drop, { state, sinceMs: since, reason: this.#plain(event.reason) });
         break;

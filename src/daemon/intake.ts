@@ -23,6 +23,15 @@ const AT_ONCE_MS = 0;
 /** The pause after a scan is at least ten times the scan's duration, if no event comes. */
 const SCAN_SHARE = 10;
 
+/** An unreadable drop is mentioned again after this time. */
+const REMIND_MS = 60 * 60_000;
+
+/** The last reason mentioned for a drop, and when (monotonic clock). */
+interface Said {
+  readonly reason: string;
+  readonly sinceMs: number;
+}
+
 export interface IntakeHooks {
   readonly onClaimed: (drop: ClaimedDrop) => void;
   /** Called for a drop that can never be published: it is claimed and rejected. */
@@ -34,7 +43,7 @@ export class Intake {
   readonly #services: Services;
   readonly #hooks: IntakeHooks;
   readonly #settler: Settler;
-  readonly #said = new Map<string, string>();
+  readonly #said = new Map<string, Said>();
   #watch: InboxWatch | undefined;
   readonly #claiming: Claiming;
   readonly #timer: ScanTimer;
@@ -115,16 +124,20 @@ export class Intake {
 
   /** @returns the longest time until the next scan (ms) */
   async #scan(): Promise<number> {
-    const { run, inbox, settings, owner, monotonicMs, events } = this.#services;
+    const { run, inbox, ownInbox: own, settings, owner, monotonicMs, events } = this.#services;
     const marker = settings.settle.marker ?? undefined;
     const beganMs = performance.now();
-    const seen = await run(scan, { inbox, marker, clock: owner.token });
+    const removes = settings.inbox.after === 'remove';
+    const seen = await run(scan, { inbox, own, marker, clock: owner.token, removes });
     this.#tellScanned(seen, performance.now() - beganMs);
     const againMs = this.#watch?.follow(seen.directories, monotonicMs()) ?? settings.inbox.scan;
-    await inChunks(seen.ignored, ({ path, reason }) => this.#mention(path, 'drop.ignored', reason));
+    await inChunks(seen.ignored, ({ path, reason, isUnreadable }) =>
+      this.#mention(path, isUnreadable ? 'drop.unreadable' : 'drop.ignored', reason),
+    );
+    await inChunks(seen.left, ({ path, reason }) => this.#mention(path, 'drop.left', reason));
     const paths = new Set(seen.drops.map(({ path }) => path));
     this.#settler.keepOnly(paths);
-    for (const { path } of seen.ignored) paths.add(path);
+    for (const { path } of [...seen.ignored, ...seen.left]) paths.add(path);
     const gone = [...this.#said.keys()].filter((path) => !paths.has(path));
     await inChunks(gone, (drop) => {
       this.#said.delete(drop);
@@ -152,11 +165,13 @@ export class Intake {
     return least;
   }
 
-  #tellScanned({ drops, ignored }: ScanResult, tookMs: number): void {
+  #tellScanned({ drops, ignored, left }: ScanResult, tookMs: number): void {
     const { emit } = this.#services.events;
     const paths = drops.map(({ path }) => path);
     emit({ type: 'step.done', step: 'scan', tookMs });
-    emit({ type: 'inbox.scanned', drops: paths, ignored: ignored.length, tookMs });
+    const unreadable = ignored.filter((each) => each.isUnreadable).length;
+    const counts = { ignored: ignored.length - unreadable, left: left.length, unreadable };
+    emit({ type: 'inbox.scanned', drops: paths, ...counts, tookMs });
   }
 
   /**
@@ -166,7 +181,7 @@ export class Intake {
   async #consider(seen: Observation, times: Times, awaiting: Set<string>): Promise<number> {
     const { events, settings } = this.#services;
     if (!this.#said.has(seen.path)) {
-      this.#said.set(seen.path, '');
+      this.#said.set(seen.path, { reason: '', sinceMs: this.#services.monotonicMs() });
       events.emit({ type: 'drop.seen', drop: seen.path });
     }
     let decision = this.#settler.decide(seen, times);
@@ -236,14 +251,24 @@ export class Intake {
     const isForbidden = hasErrno(error, 'EACCES', 'EPERM');
     const explain = () => run(whatForbids, { inbox, path: drop }).catch(() => message);
     const what = isForbidden ? await explain() : message;
-    const reason = `${what} (${code}); next check within ${first / 1000}s`;
-    if (!this.#stopped) this.#mention(drop, 'drop.waiting', reason);
+    // An explanation ends with the command to run.
+    const reason = isForbidden ? what : `${what} (${code}); next check within ${first / 1000}s`;
+    if (!this.#stopped)
+      this.#mention(drop, isForbidden ? 'drop.unreadable' : 'drop.waiting', reason);
     return first;
   }
 
-  #mention(path: string, event: 'drop.waiting' | 'drop.ignored', reason: string): void {
-    if (this.#said.get(path) === reason) return;
-    this.#said.set(path, reason);
+  /** Emits what has changed, and once an hour what only a person can change. */
+  #mention(
+    path: string,
+    event: 'drop.waiting' | 'drop.ignored' | 'drop.left' | 'drop.unreadable',
+    reason: string,
+  ): void {
+    const nowMs = this.#services.monotonicMs();
+    const said = this.#said.get(path);
+    const isDue = event === 'drop.unreadable' && nowMs - (said?.sinceMs ?? 0) >= REMIND_MS;
+    if (said?.reason === reason && !isDue) return;
+    this.#said.set(path, { reason, sinceMs: nowMs });
     this.#services.events.emit({ type: event, drop: path, reason });
   }
 }

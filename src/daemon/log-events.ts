@@ -16,6 +16,9 @@ export function logEvents(log: Log): EmitEvent {
       case 'drop.waiting':
       case 'drop.ignored':
         return log('info', event.type, { drop: event.drop, reason: event.reason });
+      case 'drop.left':
+      case 'drop.unreadable':
+        return log('warn', event.type, { drop: event.drop, reason: event.reason });
       case 'drop.lost':
         return log('warn', 'daemon.warning', errorFields(event.error));
       case 'drop.rejected':

@@ -100,9 +100,11 @@ export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
 
 function placesOf({ settings, publishes }: MonitorOptions): HealthOptions['places'] {
   if (publishes) {
-    const { inbox, published } = settings().paths;
+    const { paths, inbox: how } = settings();
+    const { inbox, published } = paths;
     return [
-      { name: 'inbox', path: resolve(inbox), use: 'write' },
+      // Drops of a read-only inbox are published from a copy.
+      { name: 'inbox', path: resolve(inbox), use: how.after === 'remove' ? 'write' : 'read' },
       { name: 'published', path: resolve(published), use: 'write' },
     ];
   }

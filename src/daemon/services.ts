@@ -1,6 +1,7 @@
 /** The services that all parts of the running program share, opened once and closed once. */
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { findOwnInbox } from '../inbox/claim.js';
 import { ClaimMoments } from '../inbox/claim-moments.js';
 import type { Log } from '../log.js';
 import { Events } from '../publisher/events.js';
@@ -31,6 +32,8 @@ export interface Services {
   readonly settings: Settings;
   readonly roots: TreeRoots;
   readonly inbox: string;
+  /** The directory that holds `.claimed`, `.receipts` and the others: the inbox, if it is writable. */
+  readonly ownInbox: string;
   readonly owner: Owner;
   readonly owners: OwnerWatch;
   readonly run: RunJob;
@@ -101,7 +104,9 @@ export async function openServices(
     const monotonicMs = () => performance.now();
     const inbox = resolve(settings.paths.inbox);
     const liveClaims = new Set<string>();
-    const board = new InboxStatus({ inbox, roots, run: hands.run, liveClaims, nowMs });
+    const isDaemon = true;
+    const ownInbox = await hands.run(findOwnInbox, { inbox, state: roots.state, isDaemon });
+    const board = new InboxStatus({ inbox: ownInbox, roots, run: hands.run, liveClaims, nowMs });
     events.subscribe(board.hear);
     events.subscribe(logEvents(log));
     const { run } = hands;
@@ -115,6 +120,7 @@ export async function openServices(
       },
       roots,
       inbox,
+      ownInbox,
       owner,
       events,
       transactions,

@@ -59,7 +59,7 @@ export class Tidying {
   }
 
   async #tidy(): Promise<void> {
-    const { inbox, roots, run, log, events } = this.#services;
+    const { ownInbox: inbox, roots, run, log, events } = this.#services;
     const empty = () => run(emptyTrash, { roots });
     const work = [run(deleteMarked, { inbox }), timed(events.emit, 'delete', empty)];
     const failed = (await Promise.allSettled(work)).flatMap((each) =>

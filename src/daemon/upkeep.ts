@@ -21,7 +21,7 @@ import type { Services } from './services.js';
  * @throws target.unfit
  */
 export async function recover(services: Services, intake: Intake): Promise<void> {
-  const { run, roots, inbox, log, targets } = services;
+  const { run, roots, ownInbox: inbox, log, targets } = services;
   await allOrFirstError(targets.names.map((name) => startTarget(services, name)));
   await takeOverFromDead(services, intake);
   // In the background; what fails is retried after the next publish.
@@ -53,7 +53,7 @@ async function startTarget({ targets, log }: Services, name: string): Promise<vo
 
 /** Takes over claims of dead processes and trashes their work. @returns the number of claims taken over */
 export async function takeOverFromDead(services: Services, intake: Intake): Promise<number> {
-  const { run, roots, inbox, owner, owners, log } = services;
+  const { run, roots, ownInbox: inbox, owner, owners, log } = services;
   const found = await run(findLeftovers, { inbox, roots });
   if (found.hasMarked) await run(deleteMarked, { inbox });
   const { claims } = found;
@@ -80,7 +80,7 @@ export async function takeOverFromDead(services: Services, intake: Intake): Prom
  * publish. A claim must be found so twice, because a new one is not in `liveClaims` yet.
  */
 async function adoptForgotten(
-  { owner, liveClaims, log, run, inbox, upkeep }: Services,
+  { owner, liveClaims, log, run, ownInbox: inbox, upkeep }: Services,
   intake: Intake,
   claims: readonly Claim[],
 ): Promise<void> {

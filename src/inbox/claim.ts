@@ -2,7 +2,7 @@
  * Claims drops, and returns or takes over claims. A drop is always in exactly one place: one rename claims
  * it, returns it, rejects it, or starts its deletion.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DropdockError, hasErrno } from '../errors.js';
 import { flatDropName, pathWithoutDirectories, returnedPaths } from '../image/names.js';
 import { type Timestamp, timestampMs, toTimestamp } from '../repository/timestamp.js';
@@ -11,19 +11,24 @@ import { discard, ensureDirectory, readFile, removeIfThere } from '../storage/du
 import { InsideDirectory } from '../storage/inside-directory.js';
 import { job } from '../storage/job.js';
 import { finishHalfReceipts, markForDeletion, moveToRejected } from './finish.js';
+import { isDeletable, whatForbids } from './forbidden.js';
 import {
   type Claim,
   claimedDirectory,
   claimFile,
   clockFile,
   clockOwner,
+  copyOwner,
+  leftDirectory,
   newClaim,
   parseClaim,
+  readOnlyInboxDirectory,
   receiptFile,
   receiptsDirectory,
   rejectedDirectory,
   rejectedFile,
 } from './inbox-paths.js';
+import { claimByCopy, recoverLeft, returnCopy, whyLeft } from './left.js';
 import { ensureOwn, inOwn, listOwn, type OwnDirectory } from './own-directory.js';
 import { signatureOf } from './signature.js';
 
@@ -32,22 +37,55 @@ const RECEIPT_BYTES_MAX = 64 * 1024 * 1024;
 export const prepareInbox = job(
   'fast',
   import.meta.url,
-  function prepareInbox(disk: Disk, { inbox }: { readonly inbox: string }): void {
+  function prepareInbox(disk: Disk, { inbox, own = inbox }: InboxPlace): void {
     ensureDirectory(disk, inbox);
-    for (const own of [claimedDirectory, rejectedDirectory, receiptsDirectory]) {
-      ensureOwn(disk, own(inbox));
+    for (const directory of [
+      claimedDirectory,
+      rejectedDirectory,
+      receiptsDirectory,
+      leftDirectory,
+    ]) {
+      ensureOwn(disk, directory(own));
     }
   },
 );
 
-export interface ClaimRequest {
+export interface InboxPlace {
   readonly inbox: string;
+  /** The directory that holds `.claimed` and the others; the inbox if absent. */
+  readonly own?: string | undefined;
+}
+
+/**
+ * Returns the directory for claims, receipts and rejected drops: the inbox itself, or one in `state` when this
+ * process may not write to the inbox (a read-only medium, an export).
+ * @param isDaemon false for a command: it uses the directory in `state` only if a daemon has made it
+ */
+export const findOwnInbox = job(
+  'fast',
+  import.meta.url,
+  function findOwnInbox(
+    disk: Disk,
+    { inbox, state, isDaemon }: { inbox: string; state: string; isDaemon: boolean },
+  ): string {
+    if (disk.statIfThere(inbox) === undefined || disk.mayWrite(inbox)) return inbox;
+    const own = readOnlyInboxDirectory(state, inbox);
+    return isDaemon || disk.statIfThere(own) !== undefined ? own : inbox;
+  },
+);
+
+export interface ClaimRequest extends InboxPlace {
   readonly path: string;
   /** Signature of the drop when it was found complete. */
   readonly signature: string;
   readonly owner: string;
   readonly nowMs: number;
   readonly marker: string | undefined;
+  /**
+   * What becomes of a drop after its claim (inbox.after). `remove` (default): it is moved, or the claim fails.
+   * `leave`: it is copied. `auto`: it is copied if it cannot be moved and deleted.
+   */
+  readonly after?: 'auto' | 'leave' | 'remove';
 }
 
 /**
@@ -57,21 +95,20 @@ export interface ClaimRequest {
 export type ClaimResult = Claim | 'gone' | 'changed';
 
 export function claimDrop(disk: Disk, request: ClaimRequest): ClaimResult {
-  const { inbox, path, signature, owner, nowMs, marker } = request;
-  const at = freeMoment(disk, inbox, flatDropName(path), nowMs);
+  const { inbox, own: ownInbox = inbox, path, signature, owner, nowMs, marker } = request;
+  const at = freeMoment(disk, ownInbox, flatDropName(path), nowMs);
   const claim = newClaim({ path, owner, at });
-  const taken = { inbox, claim };
+  const taken = { inbox, own: ownInbox, claim };
   // Everything is opened before the rename: if no more files can be opened later, the drop can still be
   // returned.
-  return inOwn(disk, claimedDirectory(inbox), (own) =>
+  return inOwn(disk, claimedDirectory(ownInbox), (own) =>
     InsideDirectory.use(disk, inbox, (inside) => {
       const claimed = own.at(claimFile(claim));
-      // Follows no link: the owner of a parent directory could replace it with a link at any time.
-      const isTaken = inside.reach(path, (full) => {
-        disk.rename(full, claimed);
-        return true;
-      });
-      if (!isTaken) return 'gone';
+      const moved = moveOrExplain(disk, inside, request, claimed);
+      if (typeof moved === 'string') {
+        return claimByCopy(disk, inside, { inbox: ownInbox, claim, signature, reason: moved });
+      }
+      if (!moved) return 'gone';
       let seen: string;
       try {
         seen = signatureOf(disk, claimed).signature;
@@ -93,6 +130,39 @@ export function claimDrop(disk: Disk, request: ClaimRequest): ClaimResult {
 }
 
 /**
+ * Moves the drop to its claim.
+ * @returns false when it is gone, and the reason if it has to stay
+ */
+function moveOrExplain(
+  disk: Disk,
+  inside: InsideDirectory,
+  { inbox, path, after = 'remove' }: ClaimRequest,
+  claimed: string,
+): boolean | string {
+  if (after === 'leave') return 'inbox.after is leave';
+  try {
+    // Follows no link: the owner of a parent directory could replace it with a link at any time.
+    const stays = inside.reach(path, (full) => {
+      const isOthers = disk.statIfThere(full)?.uid !== process.getuid?.();
+      if (after === 'auto' && isOthers && !isDeletable(disk, full)) return true;
+      disk.rename(full, claimed);
+      return false;
+    });
+    if (stays === undefined) return false;
+    return stays ? whatForbids(disk, { inbox, path }) : true;
+  } catch (error) {
+    if (after === 'remove') throw error;
+    if (hasErrno(error, 'EACCES', 'EPERM')) return whatForbids(disk, { inbox, path });
+    if (hasErrno(error, 'EROFS', 'EXDEV')) {
+      const isWritable = inside.reach(path, (full) => disk.mayWrite(`${dirname(full)}/.`));
+      const which = isWritable ? 'another filesystem than .claimed' : 'a read-only filesystem';
+      return `it is on ${which}; delete it when you no longer need it`;
+    }
+    throw error;
+  }
+}
+
+/**
  * Returns a time at which there is no receipt and no rejected drop of this name. Only checks existence, so
  * links need no care here.
  */
@@ -107,8 +177,7 @@ function freeMoment(disk: Disk, inbox: string, name: string, nowMs: number): Tim
   }
 }
 
-interface Returned {
-  readonly inbox: string;
+interface Returned extends InboxPlace {
   readonly claim: Claim;
 }
 
@@ -117,8 +186,10 @@ export const returnClaim = job(
   'fast',
   import.meta.url,
   function returnClaim(disk: Disk, returned: Returned): void {
-    inOwn(disk, claimedDirectory(returned.inbox), (own) =>
-      InsideDirectory.use(disk, returned.inbox, (inside) => moveBack(disk, own, inside, returned)),
+    const { inbox, own: ownInbox = inbox } = returned;
+    if (returnCopy(disk, ownInbox, returned.claim)) return;
+    inOwn(disk, claimedDirectory(ownInbox), (own) =>
+      InsideDirectory.use(disk, inbox, (inside) => moveBack(disk, own, inside, returned)),
     );
   },
 );
@@ -197,9 +268,11 @@ export const listClaims = job(
   },
 );
 
-/** Returns the processes that left a file for the filesystem time. */
+/** Returns the processes that left a file for the filesystem time, or a copy that became no claim. */
 export function clockOwners(disk: Disk, { inbox }: { readonly inbox: string }): string[] {
-  return listOwn(disk, claimedDirectory(inbox)).flatMap(({ name }) => clockOwner(name) ?? []);
+  return listOwn(disk, claimedDirectory(inbox)).flatMap(
+    ({ name }) => clockOwner(name) ?? copyOwner(name) ?? [],
+  );
 }
 
 export interface TakeOverRequest {
@@ -229,11 +302,14 @@ export const takeOverClaims = job(
       if (!changeOwner(disk, inbox, left, claim)) continue;
       const status = receiptStatus(disk, inbox, claim);
       if (status === undefined) {
-        taken.push({ claim, kind: claimKind(disk, { inbox, claim }) ?? 'directory' });
+        const kind = claimKind(disk, { inbox, claim }) ?? 'directory';
+        const left = whyLeft(disk, inbox, claim);
+        taken.push({ claim: left === undefined ? claim : { ...claim, left }, kind });
       } else if (status === 'rejected') moveToRejected(disk, inbox, claim);
       else markForDeletion(disk, inbox, claim);
     }
     finishHalfReceipts(disk, inbox, dead);
+    recoverLeft(disk, inbox, dead);
     inOwn(disk, claimedDirectory(inbox), (own) => {
       for (const token of dead) removeIfThere(disk, own.at(clockFile(token)));
     });

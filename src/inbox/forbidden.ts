@@ -25,12 +25,16 @@ export const whatForbids = job(
     const unreadable = firstUnreadable(disk, drop, basename(path), { files: 0 });
     if (unreadable !== undefined) {
       const whose = ownership(disk, join(dirname(drop), unreadable));
-      return `cannot read ${unreadable}: permission denied (${whose}). Run: chmod -R g+rwX ${quoted(drop)}`;
+      const bits = bitsFor(disk, join(dirname(drop), unreadable));
+      return `cannot read ${unreadable}: permission denied (${whose}). Run: chmod -R ${bits} ${quoted(drop)}`;
     }
     const isDirectory = disk.statIfThere(drop)?.kind === 'directory';
     const parent = dirname(drop);
-    if (isDirectory && !isForOthers(disk, drop)) {
-      return `cannot move its directory: permission denied (${ownership(disk, drop)}). Run: chmod -R g+rwX ${quoted(drop)}`;
+    if (isDirectory && !disk.mayWrite(drop)) {
+      return `cannot move its directory: permission denied (${ownership(disk, drop)}). Run: chmod -R ${bitsFor(disk, drop)} ${quoted(drop)}`;
+    }
+    if (!isDeletable(disk, drop)) {
+      return `cannot delete from all of its directories: permission denied. Run: chmod -R ${bitsFor(disk, drop)} ${quoted(drop)}`;
     }
     return `cannot move it out of its directory: permission denied (${ownership(disk, parent)}). Run: chmod g+w,-t ${quoted(parent)}`;
   },
@@ -68,9 +72,26 @@ function firstUnreadable(
   }
 }
 
-/** Returns whether its group or all users may write to it. */
-function isForOthers(disk: Disk, path: string): boolean {
-  return ((disk.statIfThere(path)?.mode ?? 0) & 0o022) !== 0;
+/**
+ * Returns whether this process may delete everything in a directory; true for a file, whose parent decides.
+ * A directory that another user replaces meanwhile only makes the answer useless.
+ */
+export function isDeletable(disk: Disk, path: string, depth = 0): boolean {
+  if (depth > DROP_DEPTH_MAX || disk.statIfThere(path)?.kind !== 'directory') return true;
+  try {
+    if (!disk.mayWrite(path)) return false;
+    const directories = disk.list(`${path}/.`).filter(({ kind }) => kind === 'directory');
+    return directories.every(({ name }) => isDeletable(disk, `${path}/${name}`, depth + 1));
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return true;
+    if (hasErrno(error, 'EACCES', 'EPERM')) return false;
+    throw error;
+  }
+}
+
+/** The owner's own bits matter if the directory is the daemon's. */
+function bitsFor(disk: Disk, path: string): string {
+  return disk.statIfThere(path)?.uid === process.getuid?.() ? 'u+rwX' : 'g+rwX';
 }
 
 /** User id shown for users unknown in a user namespace (systemd's PrivateUsers=). */

@@ -5,7 +5,12 @@
  *     .claimed/<path>@<when>.<owner>         a claimed drop; its path is escaped
  *     .rejected/<name>@<when>/               a rejected drop, complete
  *     .receipts/<name>@<when>.json           the receipt of a drop
+ *     .left/<hashes>                         a drop that was claimed by a copy and stays in the inbox
+ *
+ * Functions that need only these four take `inbox` as the directory that holds them: the inbox itself, or
+ * `<state>/inbox/<hash>` when dropdock may not write to the inbox.
  */
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { claimName, flatDropName, pathOfClaimName } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
@@ -13,8 +18,15 @@ import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
 export const claimedDirectory = (inbox: string) => join(inbox, '.claimed');
 export const rejectedDirectory = (inbox: string) => join(inbox, '.rejected');
 export const receiptsDirectory = (inbox: string) => join(inbox, '.receipts');
+export const leftDirectory = (inbox: string) => join(inbox, '.left');
+
+/** The directory for claims, receipts and rejected drops of an inbox that dropdock may not write to. */
+export function readOnlyInboxDirectory(state: string, inbox: string): string {
+  return join(state, 'inbox', createHash('sha256').update(inbox).digest('hex').slice(0, 16));
+}
 
 const CLOCK = '.clock-';
+const COPY = '.copy-';
 
 /** Names the receipt of a drop and its directory in `.rejected`. */
 export interface ReceiptName {
@@ -31,6 +43,8 @@ export interface Claim extends ReceiptName {
    */
   readonly path: string;
   readonly owner: string;
+  /** The claim is a copy, and the drop stays in the inbox: why. */
+  readonly left?: string | undefined;
 }
 
 export function newClaim({ path, at, owner }: Omit<Claim, 'name'>): Claim {
@@ -66,6 +80,16 @@ export function doneFile(claim: Claim): string {
 
 export function isDone(file: string): boolean {
   return file.startsWith('.done-');
+}
+
+/** Name of a copy that becomes a claim when it is complete. */
+export function copyFile(claim: Claim): string {
+  return `${COPY}${claimFile(claim)}`;
+}
+
+/** Returns the process that makes this copy; undefined for other names. */
+export function copyOwner(file: string): string | undefined {
+  return file.startsWith(COPY) ? parseClaim(file.slice(COPY.length))?.owner : undefined;
 }
 
 /** Name of the file for reading the filesystem time. A crash may leave it behind. */

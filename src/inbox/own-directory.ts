@@ -23,7 +23,7 @@ export interface OwnDirectory {
 }
 
 /** Other users have no access to claims. */
-const MODES: Readonly<Record<string, number>> = { '.claimed': 0o700 };
+const MODES: Readonly<Record<string, number>> = { '.claimed': 0o700, '.left': 0o700 };
 
 /** Creates one of these directories. Anything else with its name is moved aside for inspection. */
 export function ensureOwn(disk: Disk, path: string): void {

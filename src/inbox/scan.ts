@@ -5,9 +5,11 @@ import { DOCKER_SAVE_MANIFEST_BYTES_MAX, DROP_DEPTH_MAX } from '../image/limits.
 import { hasExtension, isBusyName, whyTooLong } from '../image/names.js';
 import type { Disk, Entry } from '../storage/disk.js';
 import { readFile } from '../storage/durable.js';
+import type { InboxPlace } from './claim.js';
 import { filesystemNow } from './filesystem-time.js';
 import { whatForbids } from './forbidden.js';
 import { claimedDirectory, clockFile } from './inbox-paths.js';
+import { forgetLeft, type LeftDrop, leftFile, readLeft } from './left.js';
 import { inOwn } from './own-directory.js';
 import {
   type DropSignature,
@@ -28,18 +30,28 @@ export interface Observation extends DropSignature {
   readonly isMarked: boolean;
 }
 
-export interface ScanRequest {
-  readonly inbox: string;
+export interface ScanRequest extends InboxPlace {
   /** What a marker file adds to the name of its drop; undefined when none is required. */
   readonly marker: string | undefined;
   /** The process that reads the filesystem time when there are drops; when absent, it is not read. */
   readonly clock?: string;
+  /** True if drops are removed in any case (inbox.after: remove): records of drops that stay do not count. */
+  readonly removes?: boolean;
+}
+
+export interface Ignored {
+  readonly path: string;
+  readonly reason: string;
+  /** It may be a drop, but cannot be read. */
+  readonly isUnreadable: boolean;
 }
 
 export interface ScanResult {
   readonly drops: readonly Observation[];
   /** Entries that are not claimed, and why. */
-  readonly ignored: readonly { readonly path: string; readonly reason: string }[];
+  readonly ignored: readonly Ignored[];
+  /** Drops that were claimed by a copy, are unchanged and stay in the inbox, and why. */
+  readonly left: readonly LeftDrop[];
   /** Directories in which drops may appear, relative to the inbox; '' is the inbox itself. */
   readonly directories: readonly string[];
   /** The filesystem's time after the scan (ms); undefined when not requested or nothing was found. */
@@ -66,18 +78,23 @@ export function scanInbox(
   } finally {
     disk.close(root);
   }
-  const { drops, ignored, directories } = scan;
-  const { clock, inbox } = request;
-  if (clock === undefined || drops.length === 0) return { drops, ignored, directories };
-  const filesystemMs = inOwn(disk, claimedDirectory(inbox), (own) =>
-    filesystemNow(disk, own, { directory: inbox, name: clockFile(clock) }),
+  const { drops, ignored, left, directories } = scan;
+  const { clock, inbox, own: ownInbox = inbox } = request;
+  if (clock === undefined) return { drops, ignored, left, directories };
+  forgetLeft(disk, ownInbox, scan.outdated());
+  if (drops.length === 0) return { drops, ignored, left, directories };
+  const filesystemMs = inOwn(disk, claimedDirectory(ownInbox), (own) =>
+    filesystemNow(disk, own, { directory: ownInbox, name: clockFile(clock) }),
   );
-  return { drops, ignored, directories, filesystemMs };
+  return { drops, ignored, left, directories, filesystemMs };
 }
 
 class Scan implements ScanResult {
   readonly drops: Observation[] = [];
-  readonly ignored: { path: string; reason: string }[] = [];
+  readonly ignored: Ignored[] = [];
+  readonly left: LeftDrop[] = [];
+  readonly #records: ReadonlyMap<string, LeftDrop>;
+  readonly #current = new Set<string>();
   readonly directories: string[] = [];
 
   constructor(
@@ -85,7 +102,19 @@ class Scan implements ScanResult {
     readonly request: ScanRequest,
     readonly isImage: IsImage,
     readonly directoriesOf: DirectoriesOfImage,
-  ) {}
+  ) {
+    const { inbox, own = inbox, removes } = request;
+    this.#records = removes ? new Map() : readLeft(disk, own);
+  }
+
+  /** Returns the records whose drops are gone or have changed. What cannot be read may still be there. */
+  outdated(): string[] {
+    const unknown = this.ignored.map(({ path }) => path);
+    return [...this.#records]
+      .filter(([name]) => !this.#current.has(name))
+      .filter(([, { path }]) => !unknown.some((each) => `${path}/`.startsWith(`${each}/`)))
+      .map(([name]) => name);
+  }
 
   /** Every step goes from an open directory to one of its entries, without following links. */
   nameSpace(fd: number, path: string, entries: readonly Entry[], depth: number): void {
@@ -98,7 +127,7 @@ class Scan implements ScanResult {
       } catch (error) {
         // An unreadable entry must not hide the others.
         if (!isSystemError(error)) throw error;
-        this.#ignore(below, `it cannot be read (${error.code})`);
+        this.#ignore(below, `it cannot be read (${error.code})`, true);
       }
     }
   }
@@ -124,7 +153,7 @@ class Scan implements ScanResult {
     const fd = openDirectory(this.disk, within(parent, name));
     if (fd === 'denied') {
       const { inbox } = this.request;
-      this.#ignore(path, whatForbids(this.disk, { inbox, path }));
+      this.#ignore(path, whatForbids(this.disk, { inbox, path }), true);
     }
     if (typeof fd !== 'number') return;
     try {
@@ -235,11 +264,23 @@ class Scan implements ScanResult {
     const { marker } = this.request;
     const isMarked =
       marker === undefined || this.disk.statIfThere(within(parent, name + marker)) !== undefined;
-    this.drops.push({ ...drop, isMarked, ...look() });
+    const seen = look();
+    if (this.#isLeft(within(parent, name), drop.path, seen.signature)) return;
+    this.drops.push({ ...drop, isMarked, ...seen });
   }
 
-  #ignore(path: string, reason: string): void {
-    this.ignored.push({ path: path.slice(0, 300), reason });
+  #isLeft(full: string, path: string, signature: string): boolean {
+    if (this.#records.size === 0) return false;
+    const name = leftFile(this.disk, full, path, signature);
+    const left = this.#records.get(name);
+    if (left === undefined) return false;
+    this.#current.add(name);
+    this.left.push(left);
+    return true;
+  }
+
+  #ignore(path: string, reason: string, isUnreadable = false): void {
+    this.ignored.push({ path: path.slice(0, 300), reason, isUnreadable });
   }
 }
 

@@ -69,6 +69,14 @@ export function publishMetrics(registers: Registers) {
       ['state'],
     ),
     ignored: gauge('dropdock_inbox_ignored', 'Entries of the inbox that are not drops.'),
+    left: gauge(
+      'dropdock_inbox_left',
+      'Published drops that dropdock may not remove from the inbox.',
+    ),
+    unreadable: gauge(
+      'dropdock_inbox_unreadable',
+      'Entries of the inbox that dropdock may not read.',
+    ),
     lastScan: gauge('dropdock_last_scan_timestamp_seconds', 'Time of the last scan of the inbox.'),
     repositories: gauge('dropdock_repositories', 'Published repositories.'),
     snapshots: gauge('dropdock_snapshots', 'Snapshots on disk.'),

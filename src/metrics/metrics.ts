@@ -115,6 +115,8 @@ export class Metrics {
       case 'inbox.scanned':
         this.#waiting.seen(event.drops);
         this.#of.ignored?.set(event.ignored);
+        this.#of.left?.set(event.left);
+        this.#of.unreadable?.set(event.unreadable);
         this.#of.lastScan?.setToCurrentTime();
         break;
       case 'content.swept':

@@ -38,7 +38,11 @@ interface OfPublish extends OfDrop {
 
 export type PublishEvent =
   | ({ readonly type: 'drop.seen' | 'drop.gone' | 'drop.claimed' } & OfDrop)
-  | ({ readonly type: 'drop.waiting' | 'drop.ignored'; readonly reason: string } & OfDrop)
+  | ({
+      /** `drop.left`: it was claimed by a copy and stays. `drop.unreadable`: it may not be read. */
+      readonly type: 'drop.waiting' | 'drop.ignored' | 'drop.left' | 'drop.unreadable';
+      readonly reason: string;
+    } & OfDrop)
   /** The drop is claimed and will be published. `key` identifies its claim, which is at `path`. */
   | ({
       readonly type: 'drop.queued';
@@ -98,6 +102,9 @@ export type PublishEvent =
       readonly type: 'inbox.scanned';
       readonly drops: readonly string[];
       readonly ignored: number;
+      /** Drops that were published and stay, and entries that may not be read. */
+      readonly left: number;
+      readonly unreadable: number;
       readonly tookMs: number;
     }
   /** A change of the published tree begins. */

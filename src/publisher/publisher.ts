@@ -33,6 +33,8 @@ import type { DropOutcome, PublishedOutcome, PublishResult, Target } from './tar
 
 export interface PublisherContext {
   readonly inbox: string;
+  /** The directory that holds `.claimed` and `.receipts`. */
+  readonly ownInbox: string;
   readonly roots: TreeRoots;
   readonly uid: number;
   readonly run: RunJob;
@@ -219,11 +221,11 @@ export class Publisher {
 
   /** A compressed archive shows only when it is read that it is incomplete. */
   async #return(record: DropRecord): Promise<void> {
-    const { inbox, run, liveClaims } = this.#context;
+    const { inbox, ownInbox: own, run, liveClaims } = this.#context;
     const { claimed } = record;
     const { claim } = claimed;
     try {
-      await run(returnClaim, { inbox, claim });
+      await run(returnClaim, { inbox, own, claim });
     } catch (error) {
       if (faultOf(error) === 'bug') return this.#hooks.onBug(error);
       return this.#stageLater(record, error as Error);
@@ -401,7 +403,7 @@ export class Publisher {
 
   async #finishPublished(all: readonly Finished[]): Promise<void> {
     if (all.length === 0) return;
-    const { inbox, run, emit } = this.#context;
+    const { ownInbox: inbox, run, emit } = this.#context;
     const drops = all.map(({ record, receipt }) => ({ claim: record.claimed.claim, receipt }));
     try {
       const failures = await timed(emit, 'receipt', () =>
@@ -429,7 +431,7 @@ export class Publisher {
 
   /** @throws claim.lost, system errors; the drop stays claimed */
   async #moveToRejected(claim: ClaimedDrop['claim'], receipt: string): Promise<void> {
-    const { inbox, run, emit, beforeRejection } = this.#context;
+    const { ownInbox: inbox, run, emit, beforeRejection } = this.#context;
     await beforeRejection(receipt);
     await timed(emit, 'receipt', () => run(finishRejected, { inbox, claim, receipt }));
   }
@@ -543,6 +545,7 @@ export class Publisher {
       repository: policy?.repository ?? null,
       id: policy?.id ?? null,
       claim: claim.name,
+      left: claim.left,
       claimedAt: claim.at,
       finishedAt: toTimestamp(nowMs()),
       tookMs: Math.round(monotonicMs() - claimedMs),

@@ -8,6 +8,7 @@ import { deepFreeze, type Settings, settingPaths } from './schema.js';
  */
 const LIVE: readonly string[] = [
   'inbox.scan',
+  'inbox.after',
   'settle.quiet',
   'settle.timeout',
   'settle.marker',

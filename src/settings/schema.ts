@@ -66,6 +66,7 @@ const sections = v.strictObject({
   inbox: section({
     scan: v.optional(pause, '30s'),
     watch: v.optional(v.boolean(), true),
+    after: v.optional(v.picklist(['auto', 'leave', 'remove']), 'auto'),
   }),
   settle: section({
     quiet: v.optional(duration, '1s'),

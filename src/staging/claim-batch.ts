@@ -137,7 +137,8 @@ function takeOne(disk: Disk, drop: DropToClaim, room: Room, into: IntoStore): Cl
     const answer = InsideDirectory.useBelow(disk, examine.inbox, examine.path, (inside) => {
       const finding = examineDirectory(disk, examine, inside);
       return conclude(disk, drop, finding, clock, (reading, claim) => {
-        const taken = claimPath(examine.inbox, claim);
+        const { inbox, own = inbox } = drop.take;
+        const taken = claimPath(own, claim);
         return storeSmall(drop, room, into, { reading, inside, taken });
       });
     });

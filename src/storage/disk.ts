@@ -50,6 +50,11 @@ export interface Disk {
   statIfThere(path: string): Stat | undefined;
   /** Does not follow a link at the end of the path, and does not block on a FIFO. */
   open(path: string | Buffer, mode: OpenMode): number;
+  /**
+   * Whether this process may write there; never on a read-only filesystem. access(2)
+   * @throws ENOENT
+   */
+  mayWrite(path: string): boolean;
   statOpen(fd: number): Stat;
   /** @returns bytes read; 0 at the end */
   read(fd: number, into: Uint8Array, length: number, position: number): number;
@@ -121,6 +126,7 @@ export const nodeDisk: Disk = {
   stat: (path) => toStat(fs.lstatSync(path)),
   statIfThere,
   open: (path, mode) => fs.openSync(path, OPEN_FLAGS[mode], 0o644),
+  mayWrite,
   statOpen: (fd) => toStat(fs.fstatSync(fd)),
   read: readThroughSignals,
   write: (fd, from, offset, position) =>
@@ -147,6 +153,16 @@ export const nodeDisk: Disk = {
   clone: (from, to) =>
     fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE_FORCE),
 };
+
+function mayWrite(path: string): boolean {
+  try {
+    fs.accessSync(path, fs.constants.W_OK);
+    return true;
+  } catch (error) {
+    if (hasErrno(error, 'EACCES', 'EPERM', 'EROFS')) return false;
+    throw error;
+  }
+}
 
 function statIfThere(path: string): Stat | undefined {
   try {

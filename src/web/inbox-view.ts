@@ -8,6 +8,10 @@ export type DropState =
   | 'waiting'
   /** Not a drop; left in the inbox. */
   | 'ignored'
+  /** Published from a copy; the drop stays in the inbox. */
+  | 'left'
+  /** It may not be read. */
+  | 'unreadable'
   | 'queued'
   | 'publishing'
   /** A system error; it will be retried. */
@@ -156,6 +160,8 @@ function sentence({ running, waiting, rejected }: InboxView): Html {
 const WORDS: Readonly<Record<DropState, string>> = {
   waiting: 'still being written',
   ignored: 'ignored',
+  left: 'stays in the inbox',
+  unreadable: 'cannot be read',
   queued: 'queued',
   publishing: 'publishing',
   retrying: 'system error; will be retried',
@@ -166,6 +172,8 @@ const WORDS: Readonly<Record<DropState, string>> = {
 
 const TONES: Partial<Record<DropState, string>> = {
   retrying: 'warn',
+  left: 'warn',
+  unreadable: 'bad',
   rejected: 'bad',
   published: 'good',
   publishing: 'good',

@@ -7,7 +7,7 @@ import { deliver } from '../support/deliver.js';
 import { interfereWith } from '../support/faulty-disk.js';
 import { testServices } from '../support/service.js';
 
-const [root = '', path = '', where = '0'] = process.argv.slice(2);
+const [root = '', path = '', where = '0', yaml] = process.argv.slice(2);
 let armed = false;
 let number = 0;
 const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
@@ -17,7 +17,7 @@ const disk = interfereWith(nodeDisk, ({ verb, paths }) => {
     : new RegExp(where).test(`${verb} ${paths}`);
   if (isHere) process.kill(process.pid, 'SIGKILL');
 });
-const services = await testServices(root, { disk });
+const services = await testServices(root, yaml === undefined ? { disk } : { disk, yaml });
 armed = true;
 await deliver(services, path);
 armed = false;

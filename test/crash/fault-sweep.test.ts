@@ -12,6 +12,7 @@ import {
   deliver,
   dropPath,
   prepareSweep,
+  SWEEP_LEAVING_YAML,
   SWEEP_YAML,
   SWEPT_DROPS,
   type SweptDrop,
@@ -29,7 +30,11 @@ const KINDS_STEP = ALL ? 1 : 13;
 const MOMENT = Date.now();
 
 /** @returns false when the delivery ended before its k-th operation */
-async function failOnce(root: string, { path }: SweptDrop, k: number, code: string) {
+async function failOnce(
+  root: string,
+  { path }: SweptDrop,
+  { k, code, yaml }: { k: number; code: string; yaml: string },
+) {
   let failed = false;
   let armed = false;
   let number = 0;
@@ -38,7 +43,7 @@ async function failOnce(root: string, { path }: SweptDrop, k: number, code: stri
     failed = true;
     throw systemError(code, operation);
   });
-  const services = await testServices(root, { disk, yaml: SWEEP_YAML });
+  const services = await testServices(root, { disk, yaml });
   armed = true;
   try {
     await deliver(services, path);
@@ -57,13 +62,18 @@ interface Seen {
   new: number;
 }
 
-async function sweep(drop: SweptDrop, code: string, step: number): Promise<Seen> {
+async function sweep(
+  drop: SweptDrop,
+  code: string,
+  step: number,
+  yaml = SWEEP_YAML,
+): Promise<Seen> {
   const seen = { points: 0, old: 0, new: 0 };
   for (let k = 1 + (MOMENT % step); ; k += step) {
     const { root, look } = await prepareSweep(drop);
-    const failed = await failOnce(root, drop, k, code);
+    const failed = await failOnce(root, drop, { k, code, yaml });
     const sees = look();
-    const { services, stop } = await testDaemon(root, { disk: nodeDisk, yaml: SWEEP_YAML });
+    const { services, stop } = await testDaemon(root, { disk: nodeDisk, yaml });
     const settled = () => receipts(root).length === 2;
     await waitFor(`the receipt after ${code} at operation ${k}`, settled).catch((error) => {
       throw new Error(`${(error as Error).message}\n${JSON.stringify(services.lines, null, 1)}`);
@@ -95,6 +105,15 @@ describe('publish when the k-th disk operation fails', () => {
       expect(seen.new).to.be.greaterThan(2);
     });
   }
+
+  it('never exposes a partial snapshot, and publishes once: a drop that stays in the inbox', async function () {
+    this.timeout(ALL ? 1_800_000 : 180_000);
+    const [drop, yaml] = [SWEPT_DROPS['a small directory'], SWEEP_LEAVING_YAML];
+    const { points, ...seen } = await sweep(drop, 'EIO', KINDS_STEP, yaml);
+    console.info(`      ${points} points: ${seen.old} times old, ${seen.new} times new`);
+    expect(seen.old).to.be.greaterThan(10);
+    expect(seen.new).to.be.greaterThan(1);
+  });
 
   for (const [kind, drop] of Object.entries(SWEPT_DROPS).slice(1)) {
     it(`never exposes a partial snapshot, and eventually publishes: ${kind}`, async function () {

@@ -172,7 +172,7 @@ describe('scanInbox', () => {
   for (const name of ['.hidden', 'app.part', 'app.tmp', 'app~', 'app.lock', 'app.filepart']) {
     it(`ignores ${name} without a log line`, () => {
       make(`${name}/index.json`);
-      expect(scan()).to.deep.equal({ drops: [], directories: [''], ignored: [] });
+      expect(scan()).to.deep.equal({ drops: [], directories: [''], ignored: [], left: [] });
     });
   }
 

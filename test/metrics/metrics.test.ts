@@ -109,7 +109,11 @@ describe('metrics', () => {
     const claims = ['app:1@20261123T115950.000Z', 'odd'];
     const of = metrics({ nowMs: () => nowMs, claims: () => claims });
     const scan = (...paths: string[]) =>
-      of.hear({ type: 'inbox.scanned', drops: paths, ignored: 1, tookMs: 1 });
+      of.hear({
+        type: 'inbox.scanned',
+        drops: paths,
+        ...{ ignored: 1, left: 2, unreadable: 3, tookMs: 1 },
+      });
     scan('a', 'b');
     nowMs += 5000;
     scan('b', 'c');

@@ -109,6 +109,9 @@ export const SWEPT_DROP = 'team/app:1.0';
 export const SWEEP_YAML =
   'settle: {quiet: 1ms}\nretry: {first: 10ms}\ninbox: {watch: false, scan: 20ms}\n';
 
+/** The same with drops that stay in the inbox and are claimed by a copy. */
+export const SWEEP_LEAVING_YAML = SWEEP_YAML.replace('scan: 20ms', 'scan: 20ms, after: leave');
+
 /** A drop that is swept: where it lies, and how one that holds a layer of this text is put there. */
 export interface SweptDrop {
   readonly path: string;

@@ -34,11 +34,11 @@ export function dropPathFrom(random: Random): RandomDrop {
   const tag = random() < 0.6 ? `${colon()}${pick(['1', '5000', '1.2', 'latest', 'v1_a-b'])}` : '';
   const label = isBundle ? '@all' : random() < 0.4 ? pick(LABELS) : '';
   const name = isBundle ? '' : `${part()}${tag}`;
-  // Without anything to tell it, a file below host:port may be a part of an image.
-  const isPlain =
-    name !== '' && tag === '' && label === '' && /[:=]/.test(directories.at(-1) ?? '');
-  const extension = !isFile ? '' : isPlain ? '.tar' : pick(EXTENSIONS);
   const parents = directories.map((each, at) => each + separators[at]).join('');
+  // Without anything to tell it, a file below host:port may be a part of an image.
+  const below = parents.slice(0, parents.lastIndexOf('/') + 1);
+  const isPlain = name !== '' && tag === '' && label === '' && /[:=][^/]*\/$/.test(below);
+  const extension = !isFile ? '' : isPlain ? '.tar' : pick(EXTENSIONS);
   const path = parents + name + label + extension;
   return path.length <= 200 ? { path, isFile, isBundle } : dropPathFrom(random);
 }

@@ -98,6 +98,7 @@ export interface Receipt {
   readonly tags?: { tag: string; from: string | null; to: string }[];
   readonly leftOut?: { what: string; why: string }[];
   readonly warnings?: string[];
+  readonly left?: string;
   readonly ingested?: Record<string, number>;
 }
 
