@@ -18,6 +18,7 @@ import { readProgress, resetProgress } from '../storage/progress.js';
 import { dropBytes } from '../storage/receive.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
 import { repositoryHistory } from '../targets/directory/overview.js';
+import { formatBytes } from '../units.js';
 import type { DaemonView, KnownDrop, KnownFlip } from '../web/daemon-view.js';
 import type { DropState } from '../web/inbox-view.js';
 import { shownTags } from './log-events.js';
@@ -123,6 +124,12 @@ export class InboxStatus implements DaemonView {
         const state = STATE_OF[event.type];
         const since = this.#waiting.get(drop)?.sinceMs ?? sinceMs;
         this.#wait(drop, { state, sinceMs: since, reason: this.#plain(event.reason) });
+        break;
+      }
+      case 'drop.growing': {
+        const since = this.#waiting.get(drop)?.sinceMs ?? sinceMs;
+        const reason = `still growing, ${formatBytes(event.bytes)}`;
+        this.#wait(drop, { state: 'waiting', sinceMs: since, reason });
         break;
       }
       case 'drop.gone':

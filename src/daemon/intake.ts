@@ -30,6 +30,8 @@ const REMIND_MS = 60 * 60_000;
 interface Said {
   readonly reason: string;
   readonly sinceMs: number;
+  /** The drop has changed since, so the status shows something else. */
+  readonly hasGrown?: boolean;
 }
 
 export interface IntakeHooks {
@@ -203,6 +205,7 @@ export class Intake {
     if (decision.action === 'ignore') this.#mention(seen.path, 'drop.ignored', decision.reason);
     if (decision.action !== 'wait') return settings.inbox.scan;
     if (decision.reason) this.#mention(seen.path, 'drop.waiting', decision.reason);
+    else this.#grows(seen);
     const { missing, recheckMs } = decision;
     if (missing === undefined || this.#watch === undefined) return recheckMs;
     awaiting.add(seen.path);
@@ -258,6 +261,12 @@ export class Intake {
     return first;
   }
 
+  #grows({ path, bytes }: Observation): void {
+    const said = this.#said.get(path);
+    if (said) this.#said.set(path, { ...said, hasGrown: true });
+    this.#services.events.emit({ type: 'drop.growing', drop: path, bytes });
+  }
+
   /** Emits what has changed, and once an hour what only a person can change. */
   #mention(
     path: string,
@@ -267,9 +276,10 @@ export class Intake {
     const nowMs = this.#services.monotonicMs();
     const said = this.#said.get(path);
     const isDue = event === 'drop.unreadable' && nowMs - (said?.sinceMs ?? 0) >= REMIND_MS;
-    if (said?.reason === reason && !isDue) return;
-    this.#said.set(path, { reason, sinceMs: nowMs });
-    this.#services.events.emit({ type: event, drop: path, reason });
+    const isRepeated = said?.reason === reason && !isDue;
+    if (isRepeated && !said.hasGrown) return;
+    this.#said.set(path, { reason, sinceMs: isRepeated ? said.sinceMs : nowMs });
+    this.#services.events.emit({ type: event, drop: path, reason, isRepeated });
   }
 }
 

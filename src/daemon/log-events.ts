@@ -15,9 +15,11 @@ export function logEvents(log: Log): EmitEvent {
         return log('info', event.type, { drop: event.drop });
       case 'drop.waiting':
       case 'drop.ignored':
+        if (event.isRepeated) return;
         return log('info', event.type, { drop: event.drop, reason: event.reason });
       case 'drop.left':
       case 'drop.unreadable':
+        if (event.isRepeated) return;
         return log('warn', event.type, { drop: event.drop, reason: event.reason });
       case 'drop.lost':
         return log('warn', 'daemon.warning', errorFields(event.error));

@@ -15,26 +15,34 @@ import { NOTHING_READ, type UnnamedReading } from './reading.js';
 const REF_NAME = 'org.opencontainers.image.ref.name';
 const CONTAINERD_NAME = 'io.containerd.image.name';
 
+const INCOMPLETE_JSON = 'is not valid JSON yet';
+
 const layoutFile = v.object({ imageLayoutVersion: v.string() });
 
 export type LayoutIndex =
   | { readonly descriptors: readonly Descriptor[] }
-  /** The file that is missing or incomplete, or that exists but is empty. */
-  | { readonly unready: string; readonly isEmpty: boolean };
+  /** The file that is missing, incomplete or without images. */
+  | { readonly unready: string; readonly isEmpty: boolean; readonly problem?: string };
 
 /** @throws json.*, digest.invalid */
 export function readLayoutIndex(bundle: Bundle): LayoutIndex {
   const layout = bundle.read('oci-layout', LAYOUT_INDEX_BYTES_MAX);
   const index = bundle.read('index.json', LAYOUT_INDEX_BYTES_MAX);
   // Tools write both files in place: an empty or incomplete one is still being written.
-  if (layout === undefined || !isWholeJson(layout))
-    return { unready: 'oci-layout', isEmpty: false };
-  if (index === undefined || !isWholeJson(index)) return { unready: 'index.json', isEmpty: false };
+  if (layout === undefined) return { unready: 'oci-layout', isEmpty: false };
+  if (!isWholeJson(layout)) {
+    return { unready: 'oci-layout', isEmpty: false, problem: INCOMPLETE_JSON };
+  }
+  if (index === undefined) return { unready: 'index.json', isEmpty: false };
+  if (!isWholeJson(index))
+    return { unready: 'index.json', isEmpty: false, problem: INCOMPLETE_JSON };
   parseJson(layout, 'oci-layout', layoutFile, LAYOUT_INDEX_BYTES_MAX);
   const document = parseJson(index, 'index.json', anyObject, LAYOUT_INDEX_BYTES_MAX);
   const descriptors = parseLayoutIndex(document, 'index.json');
   // crane, oras and umoci begin with an empty index.
-  if (descriptors.length === 0) return { unready: 'index.json lists no image;', isEmpty: true };
+  if (descriptors.length === 0) {
+    return { unready: 'index.json', isEmpty: true, problem: 'lists no image yet' };
+  }
   return { descriptors };
 }
 

@@ -68,6 +68,7 @@ export function nameReading(unnamed: UnnamedReading, wanted: WantedName): Bundle
 }
 
 /** A file without which a drop is incomplete. */
-export function missingFile(path: string, by: string): Missing {
-  return { digest: '', path, by, tolerable: false, platform: undefined };
+export function missingFile(path: string, by: string, problem?: string): Missing {
+  const missing = { digest: '', path, by, tolerable: false, platform: undefined };
+  return problem === undefined ? missing : { ...missing, problem };
 }

@@ -55,17 +55,17 @@ export function readLayout(bundle: Bundle, options: ReadingOptions): UnnamedRead
     if (isThere || !options.isEndKnown) return readBoth(bundle, layout, options);
     return readSaveInstead(bundle, 'the drop contains none of its images', options);
   }
-  const { unready, why } = index;
+  const { unready, problem, why } = index;
   // The index of a layout may still arrive; without a layout there is nothing to wait for.
   const isAwaited = unready !== undefined && !options.isEndKnown && isOfLayout(bundle);
-  if (isAwaited) return { ...NOTHING_READ, missing: [missingFile(unready, 'the layout')] };
+  if (isAwaited) return { ...NOTHING_READ, missing: [missingFile(unready, 'the layout', problem)] };
   return readSaveInstead(bundle, why, options);
 }
 
 function readPlainLayout(bundle: Bundle, { published }: ReadingOptions): UnnamedReading {
   const index = readLayoutIndex(bundle);
   if ('unready' in index) {
-    return { ...NOTHING_READ, missing: [missingFile(index.unready, 'the layout')] };
+    return { ...NOTHING_READ, missing: [missingFile(index.unready, 'the layout', index.problem)] };
   }
   const layout = readLayoutImages(index.descriptors, bundle, published);
   if (layout.missing.some(({ tolerable }) => !tolerable)) return layout;
@@ -76,16 +76,16 @@ function readPlainLayout(bundle: Bundle, { published }: ReadingOptions): Unnamed
 type UsableIndex =
   | Extract<ReturnType<typeof readLayoutIndex>, { readonly descriptors: unknown }>
   /** `unready` is the file that may still arrive. */
-  | { readonly unready?: string; readonly why: string };
+  | { readonly unready?: string; readonly problem?: string | undefined; readonly why: string };
 
 function usableIndex(bundle: Bundle): UsableIndex {
   try {
     const index = readLayoutIndex(bundle);
     if ('descriptors' in index) return index;
-    const { unready, isEmpty } = index;
+    const { unready, problem, isEmpty } = index;
     return isEmpty
       ? { why: 'it lists no image' }
-      : { unready, why: `${unready} is missing or incomplete` };
+      : { unready, problem, why: `${unready} is missing or incomplete` };
   } catch (error) {
     if (error instanceof DropdockError) return { why: error.message };
     throw error;

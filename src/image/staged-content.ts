@@ -69,6 +69,8 @@ export interface Missing {
   /** True if the image can be published without it: an absent platform of an index. */
   readonly tolerable: boolean;
   readonly platform: string | undefined;
+  /** What is wrong with a file that is there but not complete: `is not valid JSON yet`. */
+  readonly problem?: string;
 }
 
 /** The result of a reader: a complete drop, or the files that are missing. */

@@ -19,7 +19,8 @@ export type Verdict =
   | { readonly kind: 'refused' }
   /** Not an image; left alone. */
   | { readonly kind: 'stranger' }
-  | { readonly kind: 'incomplete'; readonly missing: readonly Missing[] };
+  /** `of`: the number of blobs of the drop, if known. */
+  | { readonly kind: 'incomplete'; readonly missing: readonly Missing[]; readonly of?: number };
 
 /** Returns true when the drop is complete, or never will be. The publish reports what is wrong with it. */
 export function isClaimable(
@@ -97,8 +98,8 @@ export class Settler {
     // The publish finds the same content missing and rejects the drop with the list.
     if (timedOut && seen.isCertain) return { action: 'take', tolerateAbsent: true };
     const recheckMs = Math.max(timedOut ? this.settings.timeoutMs : leftMs, 1);
-    const { missing } = verdict;
-    return { action: 'wait', reason: describeMissing(missing), recheckMs, missing };
+    const { missing, of } = verdict;
+    return { action: 'wait', reason: describeMissing(missing, of), recheckMs, missing };
   }
 
   /** Remembers the verdict while the drop stays unchanged. */
@@ -144,15 +145,18 @@ export class Settler {
   }
 }
 
-/** Returns a text such as "2 things: sha256:… (of sha256:…), …". */
-export function describeMissing(missing: readonly Missing[]): string {
+/** Returns a text such as "waiting for 2 of 8 blobs: sha256:… (of sha256:…), …". */
+export function describeMissing(missing: readonly Missing[], of?: number): string {
+  const [first] = missing;
+  if (first?.problem !== undefined && missing.length === 1) return `${first.path} ${first.problem}`;
   const listed = missing
     .slice(0, LISTED_MAX)
     .map(({ digest, path, by, platform }) =>
       digest ? `${platform ? `${platform} ` : ''}${digest} (of ${by})` : `${path} (of ${by})`,
     );
   const rest = missing.length - listed.length;
-  return `missing: ${listed.join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
+  const what = of === undefined ? 'missing' : `waiting for ${missing.length} of ${of} blobs`;
+  return `${what}: ${listed.join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
 }
 
 /** A verdict for an incomplete drop when nothing more is known. */

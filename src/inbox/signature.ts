@@ -9,6 +9,8 @@ export interface DropSignature {
   readonly signature: string;
   /** Time of the newest change, by the filesystem's clock (ms). */
   readonly newestMs: number;
+  /** Size of its files. */
+  readonly bytes: number;
   /** A name in the drop that a tool uses while writing. */
   readonly busy: string | undefined;
 }
@@ -46,7 +48,12 @@ export function signatureOf(disk: Disk, path: string): DropSignature {
  */
 export function fileSignature(disk: Disk, path: string): DropSignature {
   const { kind = 'other', size = 0, mtimeMs = 0, ino = 0 } = disk.statIfThere(path) ?? {};
-  return { signature: `${kind} ${size} ${mtimeMs} ${ino}`, newestMs: mtimeMs, busy: undefined };
+  return {
+    signature: `${kind} ${size} ${mtimeMs} ${ino}`,
+    newestMs: mtimeMs,
+    bytes: size,
+    busy: undefined,
+  };
 }
 
 /**
@@ -58,6 +65,7 @@ export function treeSignature(disk: Disk, root: number, entries: readonly Entry[
   const walk: Walk = {
     hash: createHash('sha256'),
     newestMs: disk.statOpen(root).mtimeMs,
+    bytes: 0,
     busy: undefined,
     files: 0,
   };
@@ -65,6 +73,7 @@ export function treeSignature(disk: Disk, root: number, entries: readonly Entry[
   return {
     signature: walk.hash.digest('base64'),
     newestMs: walk.newestMs,
+    bytes: walk.bytes,
     busy: walk.busy,
   };
 }
@@ -72,6 +81,7 @@ export function treeSignature(disk: Disk, root: number, entries: readonly Entry[
 interface Walk {
   readonly hash: Hash;
   newestMs: number;
+  bytes: number;
   busy: string | undefined;
   files: number;
 }
@@ -90,6 +100,7 @@ function walkTree(
     const stat = disk.statIfThere(within(directory, name));
     if (stat === undefined) continue;
     if (showsWriter(below, name)) walk.busy ??= below + name;
+    if (kind === 'file') walk.bytes += stat.size;
     walk.newestMs = Math.max(walk.newestMs, stat.ctimeMs);
     walk.hash.update(`${below}${name}\0${kind} ${stat.size} ${stat.ctimeMs} ${stat.ino}\n`);
     if (kind === 'directory' && depth < DROP_DEPTH_MAX)

@@ -38,10 +38,14 @@ interface OfPublish extends OfDrop {
 
 export type PublishEvent =
   | ({ readonly type: 'drop.seen' | 'drop.gone' | 'drop.claimed' } & OfDrop)
+  /** It changed a moment ago. For the status only: it may be emitted at each scan. */
+  | ({ readonly type: 'drop.growing'; readonly bytes: number } & OfDrop)
   | ({
       /** `drop.left`: it was claimed by a copy and stays. `drop.unreadable`: it may not be read. */
       readonly type: 'drop.waiting' | 'drop.ignored' | 'drop.left' | 'drop.unreadable';
       readonly reason: string;
+      /** The reason was mentioned before; the drop only changed meanwhile. Not logged again. */
+      readonly isRepeated?: boolean;
     } & OfDrop)
   /** The drop is claimed and will be published. `key` identifies its claim, which is at `path`. */
   | ({

@@ -7,7 +7,7 @@ import type { Bundle } from '../formats/file-source.js';
 import { recogniseDirectory } from '../formats/format.js';
 import { readBundle } from '../formats/recognise.js';
 import type { RepositoryId, Tag } from '../image/names.js';
-import type { Missing, Reading } from '../image/staged-content.js';
+import type { Reading } from '../image/staged-content.js';
 import type { Verdict } from '../inbox/settle.js';
 import type { Disk } from '../storage/disk.js';
 import type { InsideDirectory } from '../storage/inside-directory.js';
@@ -54,7 +54,7 @@ export function examineDirectory(
     const { id, tag } = request;
     const options = { published: publishedOf(disk, request), isEndKnown: false };
     const reading = readBundle(bundle, { tag, fromInside: id === undefined }, options);
-    const verdict = verdictOf(reading.missing);
+    const verdict = verdictOf(reading);
     // Layers that need compression take long, so a separate job stores them.
     return reading.unnamed.saved.length > 0 ? { verdict } : { verdict, reading };
   });
@@ -84,7 +84,7 @@ function examinePreallocated(disk: Disk, request: ExamineRequest, bundle: Bundle
   const wanted = { tag, fromInside: id === undefined };
   try {
     const options = { published: publishedOf(disk, request), isEndKnown: false };
-    return verdictOf(readBundle(bundle, wanted, options).missing);
+    return verdictOf(readBundle(bundle, wanted, options));
   } catch (error) {
     if (faultOf(error) !== 'content') throw error;
     return incomplete('the rest of the archive');
@@ -121,6 +121,10 @@ export function publishedOf(
   return publishedContent(disk, roots, id, readPivot(disk, roots, id));
 }
 
-function verdictOf(missing: readonly Missing[]): Verdict {
-  return missing.length === 0 ? { kind: 'whole' } : { kind: 'incomplete', missing };
+function verdictOf({ missing, content }: Reading): Verdict {
+  if (missing.length === 0) return { kind: 'whole' };
+  const { manifests, blobs } = content;
+  const areBlobs = missing.every(({ digest }) => digest !== '');
+  if (!areBlobs) return { kind: 'incomplete', missing };
+  return { kind: 'incomplete', missing, of: manifests.length + blobs.length + missing.length };
 }

@@ -57,7 +57,7 @@ describe('inbox status', () => {
     content.writeLayout(join(inbox, 'team', 'app:1'), [{ image }], { omit: [missing] });
     const reason = () =>
       board.drops().then((all) => all.find(({ reason }) => reason?.includes(missing))?.reason);
-    expect(await waitFor('the reason', reason)).to.match(/^missing: /);
+    expect(await waitFor('the reason', reason)).to.match(/^waiting for 1 of 3 blobs: /);
     expect(await look()).to.deep.equal(['waiting team/app:1 waiting [team/app]']);
     rmSync(join(inbox, 'team', 'app:1'), { recursive: true });
     await waitFor('it to be gone', async () => (await look()).length === 0);

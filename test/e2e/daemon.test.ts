@@ -86,7 +86,9 @@ describe('the daemon', function () {
     const missing = [...content.blobs].filter(([, bytes]) => bytes[0] === 0x1f).map(([d]) => d);
     content.writeLayout(join(inbox, 'thin'), [{ image, tag: 'x' }], { omit: missing });
     const [receipt] = await receiptsCount(1);
-    expect(daemon.output).to.contain(`drop.waiting drop=thin reason="missing: ${missing[0]}`);
+    expect(daemon.output).to.contain(
+      `drop.waiting drop=thin reason="waiting for 1 of 3 blobs: ${missing[0]}`,
+    );
     expect(receipt).to.include({ status: 'rejected', code: 'content.missing' });
     expect(receipt?.message).to.contain(missing[0]).and.to.contain(image.digest);
   });

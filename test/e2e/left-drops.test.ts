@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   existsSync,
@@ -7,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -63,8 +65,16 @@ describe('drops of other users', function () {
     return digest;
   };
   const tag = () => readRepository(join(root, 'published'), 'app')?.tags['1'];
-  const shows = async (text: RegExp) =>
-    text.test((await dropdock('status', '--root', root)).stdout);
+  const shows = async (text: RegExp) => {
+    let last = '';
+    const found = async () => {
+      last = (await dropdock('status', '--root', root)).stdout;
+      return text.test(last);
+    };
+    await waitFor('the status', found, 30_000).catch((error) => {
+      throw new Error(`${(error as Error).message}; it shows: ${last}\n${daemon.output}`);
+    });
+  };
   const count = (text: string) => daemon.output.split(text).length - 1;
 
   it('are published once from a copy, stay, are reported, and are published again when they change', async () => {
@@ -74,7 +84,7 @@ describe('drops of other users', function () {
     expect(receipts(root)[0]).to.include({ status: 'published' });
     expect(receipts(root)[0]).to.have.property('left').that.contains('chmod -R g+rwX');
     const first = tag();
-    await waitFor('the status', () => shows(/app:1 +left .*chmod -R g\+rwX/), 30_000);
+    await shows(/app:1 +left .*chmod -R g\+rwX/);
     await daemon.stop();
     daemon = await DaemonProcess.start(root, { yaml, user: DAEMON });
     await waitFor('the warning after a restart', () => count('drop.left') === 1);
@@ -110,11 +120,52 @@ describe('drops of other users', function () {
     chmodSync(join(made, 'index.json'), 0o600);
     execFileSync('mv', [made, join(root, 'inbox/app:1')]);
     await waitFor('the warning', () => /warn +drop\.unreadable/.test(daemon.output));
-    await waitFor('the status', () => shows(/app:1 +unreadable /), 30_000);
+    await shows(/app:1 +unreadable /);
     const command = /Run: (chmod [^"\n(]+)/.exec(daemon.output)?.[1] ?? '';
     execFileSync('sh', ['-c', command]);
     await waitFor('the receipt', () => receipts(root).length === 1);
     expect(receipts(root)[0]).to.include({ status: 'published' });
+  });
+});
+
+describe('the reason why a drop waits', function () {
+  this.timeout(60_000);
+  let daemon: DaemonProcess | undefined;
+
+  afterEach(async () => {
+    await daemon?.stop();
+    removeTempDirs();
+  });
+
+  it('is how far it has come while it grows, and then what it waits for', async () => {
+    const root = openTempDir();
+    const drop = join(root, 'inbox/app:1');
+    mkdirSync(join(root, 'inbox'));
+    const yaml = 'settle: {quiet: 1s, timeout: 60s}\ninbox: {scan: 100ms}\n';
+    daemon = await DaemonProcess.start(root, { yaml });
+    const says = async (text: RegExp) =>
+      text.test((await dropdock('status', '--root', root)).stdout);
+    const large = join(drop, 'blobs/sha256/large');
+    /** Grows until the status shows it, however slow that is here. */
+    const grow = async (what: string) => {
+      const writer = setInterval(() => appendFileSync(large, Buffer.alloc(1_100_000)), 100);
+      try {
+        await waitFor(what, () => says(/app:1 +waiting .* still growing, [\d.]+ MiB/), 30_000);
+      } finally {
+        clearInterval(writer);
+      }
+    };
+    makeLayout(drop, { layers: ['one'] });
+    const index = readFileSync(join(drop, 'index.json'), 'utf8');
+    writeFileSync(join(drop, 'index.json'), index.slice(0, -5));
+    await grow('the size');
+    await waitFor('the index', () => says(/index\.json is not valid JSON yet/), 30_000);
+    await grow('the size again');
+    await waitFor('the index again', () => says(/index\.json is not valid JSON yet/), 30_000);
+    const logged = daemon.output.split('reason="index.json is not valid JSON yet"').length - 1;
+    expect(logged, 'logged once').to.equal(1);
+    writeFileSync(join(drop, 'index.json'), index);
+    await waitFor('the receipt', () => receipts(root).length === 1, 30_000);
   });
 });
 
@@ -145,8 +196,10 @@ describe('an inbox on a read-only filesystem', function () {
     execFileSync('mount', ['-o', 'remount,ro', inbox()]);
     daemon = await DaemonProcess.start(root, { yaml: `${QUICK}inbox: {scan: 200ms}\n` });
     const own = () => join(root, 'state/inbox', readdirSync(join(root, 'state/inbox'))[0] ?? '');
-    await waitFor('the receipt', () => readdirSync(join(own(), '.receipts')).length === 1);
-    const [name = ''] = readdirSync(join(own(), '.receipts'));
+    const named = () =>
+      readdirSync(join(own(), '.receipts')).filter((each) => each.endsWith('.json'));
+    await waitFor('the receipt', () => named().length === 1);
+    const [name = ''] = named();
     const receipt = JSON.parse(readFileSync(join(own(), '.receipts', name), 'utf8')) as object;
     expect(receipt).to.include({
       status: 'published',

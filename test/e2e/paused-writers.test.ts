@@ -41,7 +41,7 @@ describe('a writer that pauses', function () {
 
   /** How often the daemon has said that it waits for the rest. */
   const waits = (drop: string) =>
-    daemon.output.split(`drop.waiting drop=${drop} reason="missing: `).length - 1;
+    daemon.output.split(`drop.waiting drop=${drop} reason="`).length - 1;
   const seenWaiting = async (drop: string, times: number) => {
     await waitFor(`${drop} to wait`, () => waits(drop) >= times);
     // It looks once more when it has begun to watch the drop.

@@ -22,6 +22,7 @@ const DROP: Observation = {
   signature: 'first',
   newestMs: 0,
   busy: undefined,
+  bytes: 0,
   isCertain: true,
   isMarked: true,
 };
@@ -200,6 +201,14 @@ describe('describeMissing', () => {
     expect(describeMissing([file, platform])).to.equal(
       'missing: index.json (of the layout), linux/arm64 sha256:aa (of sha256:bb)',
     );
+  });
+
+  it('says how far a drop is, and what is wrong with a file that is there', () => {
+    expect(describeMissing([LAYER], 8)).to.equal(
+      'waiting for 1 of 8 blobs: sha256:aa (of sha256:bb)',
+    );
+    const index = { ...LAYER, digest: '', path: 'index.json', problem: 'is not valid JSON yet' };
+    expect(describeMissing([index])).to.equal('index.json is not valid JSON yet');
   });
 
   it('counts entries beyond the limit', () => {

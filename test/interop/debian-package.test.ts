@@ -119,7 +119,7 @@ describe('the Debian package', function () {
     await machine.run('sh', '-c', `umask 077; cp -r /root/layout ${inbox}/closed`);
     await says(
       'dropdock',
-      /drop\.ignored drop=closed reason="cannot read closed: permission denied \(user 0, .*. Run: chmod -R g\+rwX/,
+      /drop\.unreadable drop=closed reason="cannot read closed: permission denied \(user 0, .*. Run: chmod -R g\+rwX/,
     );
     await machine.run('chmod', '-R', 'g+rwX', `${inbox}/closed`);
     await says('dropdock', /publish\.done repo=closed/);
