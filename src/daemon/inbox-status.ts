@@ -256,7 +256,6 @@ export class InboxStatus implements DaemonView {
   }
 }
 
-/** Both names must parse: a forged receipt must not make a drop visible that its name in `.rejected` hides. */
 /**
  * Returns the repositories that a drop of this name may belong to: two if the kind of the drop matters.
  * `app.tar` belongs to `app` as an archive, and to `app.tar` as a directory.
@@ -272,6 +271,7 @@ function repositoriesOf(path: string): RepositoryName[] {
   return names[0] === undefined ? [] : [...new Set(names.filter((name) => name !== undefined))];
 }
 
+/** Both names must parse: a forged receipt must not make a drop visible that its name in `.rejected` hides. */
 function repositoriesOfRejected(claim: string, drop: string): RepositoryName[] {
   const all = [pathOfFlatName(claim), drop].map(repositoriesOf);
   return all.some(({ length }) => length === 0) ? [] : [...new Set(all.flat())];

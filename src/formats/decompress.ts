@@ -1,7 +1,8 @@
 /**
- * Unpacks gzip and zstd completely, as strictly as the strictest client: every checksum is compared, and
- * nothing may follow the last member or frame. Some clients ignore bytes after the end or a zstd checksum,
- * but others refuse such an image.
+ * Unpacks the compressed layers inside a docker-archive; compressed archives are unpacked by spool.ts. Unpacks
+ * gzip and zstd completely, as strictly as the strictest client: every checksum is compared, and nothing may
+ * follow the last member or frame. Some clients ignore bytes after the end or a zstd checksum, but others
+ * refuse such an image.
  */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';

@@ -72,7 +72,7 @@ export interface SeenHistory {
 
 /**
  * Returns the sighting to record, so that another host, or this one after a restart, does not start counting
- * from 0. Undefined if the gain is small or nothing depends on it.
+ * from 0. Undefined if the gain is small or nothing depends on it. Ages beyond `graceMs` are not recorded.
  * @param waiting indexes in the history of flips whose grace period something depends on
  */
 export function worthNoting(

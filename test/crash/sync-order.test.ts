@@ -3,13 +3,15 @@
  * nor ordered after the content it names, so everything must be synced before the flip, and the flip
  * afterwards. Method: record the disk operations of a publish, and check their order.
  */
+import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
+import { prepareInbox } from '#src/inbox/claim.js';
 import { deliver, dropPath, prepareSweep, SWEPT_DROP, SWEPT_ID } from '../support/deliver.js';
 import { makeLayout } from '../support/make-image.js';
 import { type Recorded, recordingDisk } from '../support/recording-disk.js';
 import { testServices } from '../support/service.js';
-import { removeTempDirs } from '../support/temp-dir.js';
+import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 
 describe('sync order of a publish', () => {
   let log: Recorded[];
@@ -92,6 +94,28 @@ describe('sync order of a publish', () => {
     const end = indexOf(({ verb, to }) => verb === 'rename' && to?.includes('/app/') === true);
     expect(syncedBetween(join(root, 'published/web'), flip, end)).to.equal(true);
     expect(syncedBetween(join(root, 'published/app'), end, log.length)).to.equal(true);
+  });
+
+  it('syncs master/ before the first flip, even if the directory of the repository exists', async () => {
+    const fresh = tempDir();
+    const recording = recordingDisk();
+    const services = await testServices(fresh, { disk: recording.disk });
+    await services.run(prepareInbox, { inbox: services.inbox });
+    makeLayout(dropPath(fresh, 'app:1'));
+    // Its creator died before it synced master/.
+    mkdirSync(join(fresh, 'published/master/app'), { recursive: true });
+    recording.log.length = 0;
+    await deliver(services, 'app:1');
+    await services.close();
+    const isIn =
+      (place: string) =>
+      (path = '') =>
+        path === join(fresh, 'published', place);
+    const flipped = recording.log.findIndex(({ to }) => isIn('web/app')(to));
+    const synced = recording.log.findIndex(
+      ({ verb, path }) => verb === 'sync' && isIn('master')(path),
+    );
+    expect(synced).to.be.within(0, flipped);
   });
 
   it('syncs web/ before it reports "unchanged", as a crash may have undone a flip', async () => {

@@ -142,6 +142,27 @@ describe('content stored when a drop is claimed', () => {
     await waitFor('nothing to be left of it', () => work().length === 0);
   });
 
+  it('is read again until that succeeds: an error of the disk never rejects the drop', async () => {
+    let failed = 0;
+    let stagings = 0;
+    const disk = watching((operation) => {
+      if (failed > 0 || !isBuilt(operation)) return;
+      failed++;
+      rmSync(join(root, 'state', 'content'), { recursive: true });
+      throw systemError('EIO', operation);
+    });
+    const { services } = await start(disk, (job) => {
+      if (job === 'stage' && ++stagings <= 2) {
+        throw systemError('EMFILE', { number: 1, verb: 'open', paths: 'app:1' });
+      }
+    });
+    makeLayout(join(root, 'inbox', 'app:1'), { layers: ['one'] });
+    await waitFor('the receipt', isPublished);
+    expect(receipts(root)[0]?.status).to.equal('published');
+    expect(retries(services).filter((code) => code === 'EMFILE')).to.have.length(2);
+    expect(tags()).to.have.length(1);
+  });
+
   it('is not published for a thin drop whose omitted content was removed: only that drop is rejected', async () => {
     makeLayout(join(root, 'inbox', 'app:zero'), { layers: ['base'], tag: 'zero' });
     const base = sha256(layerBytes('base'));

@@ -47,16 +47,20 @@ describe('sweep', () => {
   let services: TestServices;
   /** What a publish of another process does while the sweep looks at what is under way. */
   let meanwhile: () => void;
+  /** The same after the sweep has decided, before it deletes: it compares with the kept snapshots then. */
+  let atLast: () => void;
   let old: { digest: Digest; snapshot: Timestamp };
 
   beforeEach(async () => {
     root = tempDir();
     meanwhile = () => {};
+    atLast = () => {};
     const disk: Disk = {
       ...nodeDisk,
       list: (path) => {
         const found = nodeDisk.list(path);
         if (path === join(root, 'state/work')) meanwhile();
+        if (/\/master\/app\/[^/]+\/blobs$/.test(String(path))) atLast();
         return found;
       },
     };
@@ -138,6 +142,13 @@ describe('sweep', () => {
   it('keeps content that was used again after its last snapshot was removed', async () => {
     await clean();
     meanwhile = () => markUsed(nodeDisk, stored());
+    expect((await services.run(sweep, request())).files).to.equal(3);
+    expect(existsSync(stored())).to.equal(true);
+  });
+
+  it('keeps content that a publish finds in the store after the sweep has decided', async () => {
+    await clean();
+    atLast = () => markUsed(nodeDisk, stored());
     expect((await services.run(sweep, request())).files).to.equal(3);
     expect(existsSync(stored())).to.equal(true);
   });
