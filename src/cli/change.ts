@@ -26,7 +26,7 @@ export function rollback(
   if (timestamp !== undefined && !isTimestamp(timestamp)) {
     throw new DropdockError('usage.invalid', `"${timestamp}" is not the name of a snapshot.`, {});
   }
-  return change(context, log, changed, { kind: 'rollback', to: timestamp });
+  return change(context, log, changed, { kind: 'rollback', to: timestamp, by: context.by });
 }
 
 export function untag(
@@ -35,11 +35,15 @@ export function untag(
   changed: Changed,
   tags: readonly string[],
 ): Promise<ExitCode> {
-  return change(context, log, changed, { kind: 'untag', tags: [...new Set(tags)] });
+  return change(context, log, changed, {
+    kind: 'untag',
+    tags: [...new Set(tags)],
+    by: context.by,
+  });
 }
 
 export function remove(context: CommandContext, log: Log, changed: Changed): Promise<ExitCode> {
-  return change(context, log, changed, { kind: 'remove' });
+  return change(context, log, changed, { kind: 'remove', by: context.by });
 }
 
 async function change(
@@ -103,6 +107,7 @@ function report(
       snapshot,
       base,
       to: to ?? null,
+      by: edit.by ?? null,
       moves,
       notDone,
     });

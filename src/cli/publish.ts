@@ -53,7 +53,9 @@ export async function publishByHand(
     return await inTransaction(run, { roots, transaction }, async () => {
       const archive = given ?? join(workPath(roots, transaction), 'standard-input');
       if (given === undefined) await receive(options, archive);
-      const drop = toDropByHand(services, { name: text, path: archive, kind, tag: name.tag });
+      const { by } = context;
+      const source = { name: text, path: archive, kind, tag: name.tag, by } as const;
+      const drop = toDropByHand(services, source);
       return publishDrop(context, services, { drop, name, options });
     });
   } finally {
@@ -74,7 +76,7 @@ async function receive({ input, progress }: PublishOptions, path: string): Promi
 
 function toDropByHand(
   { settings, nowMs }: Services,
-  given: Pick<DropToPublish, 'name' | 'path' | 'kind' | 'tag'>,
+  given: Pick<DropToPublish, 'name' | 'path' | 'kind' | 'tag' | 'by'>,
 ): DropToPublish {
   return {
     ...given,

@@ -44,7 +44,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   const spares = new SpareTreeTimer(services);
   const intake: Intake = new Intake(services, {
     onClaimed: (drop) => publisher.add(drop),
-    onRefused: (claim, name, error) => publisher.refuse(claim, name, error),
+    onRefused: (claim, drop, error) => publisher.refuse(claim, drop, error),
     onBug: fail,
   });
   await recover(services, intake);

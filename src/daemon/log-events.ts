@@ -19,7 +19,11 @@ export function logEvents(log: Log): EmitEvent {
       case 'drop.lost':
         return log('warn', 'daemon.warning', errorFields(event.error));
       case 'drop.rejected':
-        return log('warn', event.type, { ...about(event), ...errorFields(event.error) });
+        return log('warn', event.type, {
+          ...about(event),
+          by: event.by,
+          ...errorFields(event.error),
+        });
       case 'publish.started':
         return log('info', event.type, about(event));
       case 'publish.waiting': {
@@ -39,10 +43,11 @@ export function logEvents(log: Log): EmitEvent {
       case 'publish.target':
         return logTarget(log, event);
       case 'publish.done': {
-        const { outcome, tookMs } = event;
+        const { outcome, by, tookMs } = event;
         const name = outcome.status === 'unchanged' ? 'publish.unchanged' : 'publish.done';
         return log('info', name, {
           ...about(event),
+          by,
           ...publishFields(outcome),
           took: formatSeconds(tookMs),
         });

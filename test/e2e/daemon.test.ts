@@ -1,5 +1,5 @@
 /** The daemon as a process: what it publishes, what it ignores, how it exits. */
-import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { DaemonProcess, dropdock } from '../support/daemon-process.js';
@@ -48,6 +48,39 @@ describe('the daemon', function () {
     expect(second?.status).to.equal('unchanged');
     expect(second?.snapshot).to.equal(first);
     expect(readdirSync(join(published, 'master', 'app'))).to.deep.equal([first]);
+  });
+
+  it('names the owner of a drop: in the log, its receipt, the history, after a takeover too', async function () {
+    if (process.getuid?.() !== 0) this.skip();
+    // No user has this uid.
+    const uid = 4_000_000;
+    const drop = (name: string, layer: string) => {
+      makeLayout(join(root, 'aside'), { layers: [layer] });
+      chownSync(join(root, 'aside'), uid, uid);
+      renameSync(join(root, 'aside'), join(inbox, name));
+    };
+    daemon = await DaemonProcess.start(root);
+    drop('app:1', 'a');
+    const [receipt] = await receiptsCount(1);
+    expect(receipt?.by).to.equal(String(uid));
+    const line = /publish\.done repo=app drop=app:1 by=4000000 snapshot=/;
+    await waitFor('the line', () => line.test(daemon?.output ?? ''));
+    drop('BAD:1', 'b');
+    await receiptsCount(2);
+    await waitFor('the line', () =>
+      /drop\.rejected drop=BAD:1 by=4000000/.test(daemon?.output ?? ''),
+    );
+    await daemon.stop('SIGKILL');
+    const claimed = 'app:2@20261101T000000.000Z.p1xdead';
+    drop(`.claimed/${claimed}`, 'c');
+    daemon = await DaemonProcess.start(root);
+    const [, , third] = await receiptsCount(3);
+    expect(third?.by).to.equal(String(uid));
+    const { stdout } = await dropdock('history', 'app', '--json', '--root', root);
+    expect(JSON.parse(stdout).map(({ by }: { by: string[] }) => by)).to.deep.equal([
+      [String(uid)],
+      [String(uid)],
+    ]);
   });
 
   it('publishes within one scan interval without the watcher', async () => {
