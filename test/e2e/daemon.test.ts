@@ -108,7 +108,7 @@ describe('the daemon', function () {
     const [rejected = ''] = readdirSync(join(inbox, '.rejected'));
     expect(readdirSync(join(inbox, '.rejected', rejected))).to.include('index.json');
     expect(readRepository(published, 'bad')).to.equal(undefined);
-    const line = /warn {2}drop\.rejected repo=bad drop=bad code=digest\.mismatch/;
+    const line = /warn {2}drop\.rejected repo=bad drop=bad by=\S+ code=digest\.mismatch/;
     await waitFor('the line', () => line.test(daemon?.output ?? ''));
   });
 
