@@ -1,4 +1,5 @@
 /** The commands rollback, untag and remove. */
+import { tellDaemon } from '../daemon/log-commands.js';
 import { openServices } from '../daemon/services.js';
 import { targetNamed } from '../daemon/targets.js';
 import { DropdockError } from '../errors.js';
@@ -64,7 +65,11 @@ async function change(
     for (const each of targets) {
       try {
         const result = await services.targets.get(each).publish(policy, edit);
-        report(context, { repository, target: isLocalOnly({ targets }) ? undefined : each }, edit, {
+        const where = isLocalOnly({ targets }) ? undefined : each;
+        const { snapshot, moves } = result;
+        const about = { command: edit.kind, repository, target: where, by: edit.by };
+        await tellDaemon(services, { ...about, snapshot, moves });
+        report(context, { repository, target: where }, edit, {
           ...result,
           graceMs: policy.graceMs,
         });

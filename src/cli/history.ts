@@ -1,5 +1,6 @@
 /** The command history. */
 import type { HistoryEntry } from '../publisher/target.js';
+import { describeTags, shortList } from '../repository/flip-details.js';
 import {
   type CommandContext,
   EXIT,
@@ -41,21 +42,6 @@ export function historyRow(entry: HistoryEntry): string[] {
   const isUntag = why === 'untag';
   const from = isUntag ? '' : (detail ?? shortList(names.slice(0, DROPS_SHOWN), names.length));
   // Old records have no tags, but that of an untag has them as its detail.
-  const changed = tags ? changedText(tags) : isUntag ? `removed ${detail}` : '';
+  const changed = tags ? describeTags(tags) : isUntag ? `removed ${detail}` : '';
   return [at, snapshot, state, why, by.join(','), from, changed].map((cell) => cell || '-');
-}
-
-/** Returns for example `added 1.0, 1.1; moved latest`. */
-function changedText(tags: NonNullable<HistoryEntry['tags']>): string {
-  return (['added', 'moved', 'removed'] as const)
-    .flatMap((kind) => {
-      const some = tags[kind];
-      return some ? [`${kind} ${shortList(some.names, some.count)}`] : [];
-    })
-    .join('; ');
-}
-
-function shortList(shown: readonly string[], count: number): string {
-  const rest = count - shown.length;
-  return `${shown.join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
 }

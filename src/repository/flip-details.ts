@@ -49,6 +49,22 @@ function usersOf(change: Change, { drops }: SnapshotReason): string[] {
   return [...new Set(users)].slice(0, USERS_MAX);
 }
 
+/** Returns for example `added 1.0, 1.1; moved latest`; empty when no tag changed. */
+export function describeTags(tags: ChangedTags): string {
+  return (['added', 'moved', 'removed'] as const)
+    .flatMap((kind) => {
+      const some = tags[kind];
+      return some ? [`${kind} ${shortList(some.names, some.count)}`] : [];
+    })
+    .join('; ');
+}
+
+/** @param count the number of all items, of which some are shown */
+export function shortList(shown: readonly string[], count: number): string {
+  const rest = count - shown.length;
+  return `${shown.join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
+}
+
 /** @param moves sorted by tag */
 export function changedTags(moves: readonly TagMove[]): ChangedTags {
   const some = (kind: string, of: readonly TagMove[]) => {

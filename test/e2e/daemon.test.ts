@@ -1,5 +1,6 @@
 /** The daemon as a process: what it publishes, what it ignores, how it exits. */
 import { chownSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { DaemonProcess, dropdock } from '../support/daemon-process.js';
@@ -81,6 +82,32 @@ describe('the daemon', function () {
       [String(uid)],
       [String(uid)],
     ]);
+  });
+
+  it('logs what commands changed and who ran them, also before it started', async () => {
+    const yaml = 'settle: {quiet: 100ms}\nlock: {stale: 2s}\n';
+    makeLayout(join(root, 'layout'));
+    const run = async (...given: string[]) => {
+      const { code, stderr } = await dropdock(...given, '--root', root);
+      expect(code, stderr).to.equal(0);
+    };
+    await run('publish', join(root, 'layout'), '--as', 'app:1');
+    daemon = await DaemonProcess.start(root, { yaml });
+    const { username: me } = userInfo();
+    const line = (command: string, tags: string) =>
+      waitFor(command, () =>
+        new RegExp(
+          `info {2}command\\.done command=${command} repo=app by=${me} snapshot=\\S+Z tags="${tags}"`,
+        ).test(daemon?.output ?? ''),
+      );
+    await line('publish', 'added 1');
+    await run('publish', join(root, 'layout'), '--as', 'app:1');
+    await run('untag', 'app', '1');
+    await line('untag', 'removed 1');
+    await run('rollback', 'app');
+    await line('rollback', 'added 1');
+    expect(daemon.output.match(/command\.done/g), 'nothing twice').to.have.length(3);
+    expect(readdirSync(join(root, 'state/commands'))).to.deep.equal([]);
   });
 
   it('publishes within one scan interval without the watcher', async () => {
