@@ -33,6 +33,7 @@ export const EVENTS = [
   'publish.retry',
   'publish.waiting',
   'publish.later',
+  'command.done',
   'clean.done',
   'target.ready',
   'target.failed',

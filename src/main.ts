@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** Arguments, environment, signals, exit codes: the only file that reads `process` or ends it. */
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { becomeOwner, explainDenied } from './cli/as-owner.js';
@@ -9,6 +10,7 @@ import { type CommandRun, defineCommands, type Given } from './cli/commands.js';
 import { openLogOutput } from './cli/log-output.js';
 import { printError } from './cli/print-error.js';
 import type { Process } from './cli/run.js';
+import { whoRuns } from './cli/who-runs.js';
 import { managerAddress } from './daemon/systemd.js';
 import { DropdockError, faultOf } from './errors.js';
 import type { Log } from './log.js';
@@ -133,8 +135,10 @@ async function withContext(
   const sources = sourcesFrom(options);
   const loaded = loadSettings(sources);
   const print = (text: string) => void process.stdout.write(text);
+  // Read before the process becomes the owner of the tree.
+  const by = whoRuns(process.env, { name: () => userInfo().username, uid: process.getuid?.() });
   const uid = becomeOwner(command, loaded.settings, process);
-  const context: CommandContext = { ...loaded, json: options.json === true, print };
+  const context: CommandContext = { ...loaded, json: options.json === true, by, print };
   const output = { mayUseFile: command === 'run', isJournal: isJournal(), print };
   const { log, close, reopen } = openLogOutput(loaded.settings.log, output);
   const hadFile = sources.file !== undefined;

@@ -22,6 +22,8 @@ export interface PublishedOutcome {
 export interface ReceiptFrame {
   /** The path of the drop in the inbox. */
   readonly drop: string;
+  /** The user that it is from; undefined if unknown. */
+  readonly by?: string | undefined;
   readonly repository: string | null;
   readonly id: string | null;
   /** The flat name of the drop, as in the names of its receipt and rejected drop. */
@@ -105,8 +107,9 @@ export function rejectedReceipt(error: Error, frame: ReceiptFrame): object {
 }
 
 function frameFields(frame: ReceiptFrame): object {
-  const { drop, repository, id, claim, claimedAt, finishedAt, tookMs, left } = frame;
-  return { drop, repository, id, claim, claimedAt, finishedAt, tookMs, ...(left && { left }) };
+  const { drop, by = null, repository, id, claim, claimedAt, finishedAt, tookMs, left } = frame;
+  const fields = { drop, by, repository, id, claim, claimedAt, finishedAt, tookMs };
+  return left === undefined ? fields : { ...fields, left };
 }
 
 /** Hints for some system errors. */

@@ -14,6 +14,7 @@ import {
 import { TestContent } from './support/make-image.js';
 
 const FRAME: ReceiptFrame = {
+  by: 'ann',
   drop: 'team/app:1.0',
   repository: 'team/app',
   id: 'team~app',
@@ -112,9 +113,10 @@ describe('the receipt of a rejected drop', () => {
     });
   });
 
-  it('contains null when no path or digest is concerned', () => {
-    const receipt = rejectedReceipt(new DropdockError('drop.empty', 'Nothing.'), FRAME);
-    expect(receipt).to.include({ path: null, digest: null });
+  it('contains null when no path or digest is concerned, or the user is unknown', () => {
+    const frame = { ...FRAME, by: undefined };
+    const receipt = rejectedReceipt(new DropdockError('drop.empty', 'Nothing.'), frame);
+    expect(receipt).to.include({ path: null, digest: null, by: null });
   });
 });
 

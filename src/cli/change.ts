@@ -1,4 +1,5 @@
 /** The commands rollback, untag and remove. */
+import { tellDaemon } from '../daemon/log-commands.js';
 import { openServices } from '../daemon/services.js';
 import { targetNamed } from '../daemon/targets.js';
 import { DropdockError } from '../errors.js';
@@ -26,7 +27,7 @@ export function rollback(
   if (timestamp !== undefined && !isTimestamp(timestamp)) {
     throw new DropdockError('usage.invalid', `"${timestamp}" is not the name of a snapshot.`, {});
   }
-  return change(context, log, changed, { kind: 'rollback', to: timestamp });
+  return change(context, log, changed, { kind: 'rollback', to: timestamp, by: context.by });
 }
 
 export function untag(
@@ -35,11 +36,15 @@ export function untag(
   changed: Changed,
   tags: readonly string[],
 ): Promise<ExitCode> {
-  return change(context, log, changed, { kind: 'untag', tags: [...new Set(tags)] });
+  return change(context, log, changed, {
+    kind: 'untag',
+    tags: [...new Set(tags)],
+    by: context.by,
+  });
 }
 
 export function remove(context: CommandContext, log: Log, changed: Changed): Promise<ExitCode> {
-  return change(context, log, changed, { kind: 'remove' });
+  return change(context, log, changed, { kind: 'remove', by: context.by });
 }
 
 async function change(
@@ -60,7 +65,11 @@ async function change(
     for (const each of targets) {
       try {
         const result = await services.targets.get(each).publish(policy, edit);
-        report(context, { repository, target: isLocalOnly({ targets }) ? undefined : each }, edit, {
+        const where = isLocalOnly({ targets }) ? undefined : each;
+        const { snapshot, moves } = result;
+        const about = { command: edit.kind, repository, target: where, by: edit.by };
+        await tellDaemon(services, { ...about, snapshot, moves });
+        report(context, { repository, target: where }, edit, {
           ...result,
           graceMs: policy.graceMs,
         });
@@ -103,6 +112,7 @@ function report(
       snapshot,
       base,
       to: to ?? null,
+      by: edit.by ?? null,
       moves,
       notDone,
     });

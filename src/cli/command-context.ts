@@ -26,6 +26,8 @@ export function exitOf(errors: readonly Error[]): ExitCode {
 
 export interface CommandContext extends LoadedSettings {
   readonly json: boolean;
+  /** The user who runs the command, for the history; undefined if unknown. */
+  readonly by?: string | undefined;
   /** Writes to standard output. */
   readonly print: (text: string) => void;
 }

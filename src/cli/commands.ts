@@ -81,7 +81,7 @@ export function defineCommands(
     .option(...TARGET);
   command(
     'history <repository>',
-    'show which snapshots were current, and why',
+    'show who changed which tags, and when',
     async (context, _log, given, { target }) =>
       (await import('./history.js')).history(context, {
         repository: String(given[0]),

@@ -46,6 +46,7 @@ export async function copy(
       const label = `copying ${at + 1}/${ids.length} ${id}`;
       try {
         const result = await copyRepository(services, targets, id, {
+          by: context.by,
           onTotal: (bytes) => {
             line = new ProgressLine(progress, label, copied, bytes);
           },

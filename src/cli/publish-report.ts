@@ -85,6 +85,7 @@ function frameOf(
 ): ReceiptFrame {
   return {
     drop: drop.name,
+    by: drop.by,
     repository,
     id,
     claim: drop.name,

@@ -1,6 +1,7 @@
 /** `dropdock publish PATH|- [--as REF]`: publishes one drop with the daemon's steps, and keeps the source. */
 import { basename, join, resolve } from 'node:path';
 import { onceContext } from '../daemon/daemon.js';
+import { tellDaemon } from '../daemon/log-commands.js';
 import { openServices, type Services } from '../daemon/services.js';
 import { DropdockError, faultOf } from '../errors.js';
 import { type DropName, parseDropName } from '../image/names.js';
@@ -53,7 +54,9 @@ export async function publishByHand(
     return await inTransaction(run, { roots, transaction }, async () => {
       const archive = given ?? join(workPath(roots, transaction), 'standard-input');
       if (given === undefined) await receive(options, archive);
-      const drop = toDropByHand(services, { name: text, path: archive, kind, tag: name.tag });
+      const { by } = context;
+      const source = { name: text, path: archive, kind, tag: name.tag, by } as const;
+      const drop = toDropByHand(services, source);
       return publishDrop(context, services, { drop, name, options });
     });
   } finally {
@@ -74,7 +77,7 @@ async function receive({ input, progress }: PublishOptions, path: string): Promi
 
 function toDropByHand(
   { settings, nowMs }: Services,
-  given: Pick<DropToPublish, 'name' | 'path' | 'kind' | 'tag'>,
+  given: Pick<DropToPublish, 'name' | 'path' | 'kind' | 'tag' | 'by'>,
 ): DropToPublish {
   return {
     ...given,
@@ -108,6 +111,12 @@ async function publishDrop(
     return reportRejected(context, drop, policy, error as Error, took());
   } finally {
     line.end();
+  }
+  for (const { policy, outcome } of published.parts) {
+    if (outcome.status !== 'published') continue;
+    const { snapshot, moves } = outcome;
+    const change = { command: 'publish', repository: policy.repository, by: drop.by };
+    await tellDaemon(services, { ...change, snapshot, moves });
   }
   const [part] = published.parts;
   if (repository === undefined) return reportBundle(context, drop, published, took());

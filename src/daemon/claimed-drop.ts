@@ -15,6 +15,8 @@ export interface ClaimableDrop extends Partial<Pick<ClaimedDrop, 'look' | 'held'
   readonly path: string;
   readonly kind: Observation['kind'];
   readonly tolerateAbsent: boolean;
+  /** The name of its owner; undefined if unknown. */
+  readonly by?: string | undefined;
 }
 
 /** Parses a drop's name. @returns no policy for a bundle @throws name.invalid, tag.invalid */
@@ -51,7 +53,7 @@ export function claimRequest(
 export function toClaimedDrop(
   { settings, ownInbox, monotonicMs }: Services,
   claim: Claim,
-  { path, kind, tolerateAbsent, look, held }: ClaimableDrop,
+  { path, kind, tolerateAbsent, by, look, held }: ClaimableDrop,
 ): ClaimedDrop {
   const { policy, name } = resolveDrop(settings, path, kind);
   const { ingest, archives } = settings;
@@ -61,6 +63,7 @@ export function toClaimedDrop(
     path: claimPath(ownInbox, claim),
     kind,
     at: claim.at,
+    by,
     tag: name.tag,
     fromInside: policy === undefined,
     tolerateAbsent,

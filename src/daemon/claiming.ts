@@ -27,7 +27,7 @@ const JOBS_MAX = 2;
 /** Each stored drop keeps about 10 KB in memory until its receipt; drops beyond the limit are stored later. */
 const HELD_MAX = 2000;
 
-export interface Claimed extends Partial<Pick<ClaimedOne, 'claim'>> {
+export interface Claimed extends Partial<Pick<ClaimedOne, 'claim' | 'uid'>> {
   readonly verdict: Verdict;
   /** The stored content. */
   readonly held?: Held;
@@ -172,8 +172,10 @@ class Holder {
 
 function settle({ resolve, reject }: Asked, answer: ClaimAnswer, holder: Holder): void {
   if ('error' in answer) reject(fromPlainError(answer.error));
-  else if (answer.stored === undefined) resolve({ verdict: answer.verdict, claim: answer.claim });
-  else resolve({ ...answer, held: holder.hold(answer.stored) });
+  else if (answer.stored === undefined) {
+    const { verdict, claim, uid } = answer;
+    resolve({ verdict, claim, uid });
+  } else resolve({ ...answer, held: holder.hold(answer.stored) });
 }
 
 function requestOf(services: Services, seen: Observation, isDue: boolean): DropToClaim {

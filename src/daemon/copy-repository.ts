@@ -18,7 +18,9 @@ export interface Copy {
   readonly to: Target;
 }
 
-export interface CopyProgress {
+export interface CopyOptions {
+  /** The user who runs the command. */
+  readonly by: string | undefined;
   /** Called when the number of bytes to copy is known. */
   readonly onTotal: (bytes: number) => void;
   readonly onBytes: (count: number) => void;
@@ -32,13 +34,13 @@ export async function copyRepository(
   services: Services,
   copy: Copy,
   id: RepositoryId,
-  progress: CopyProgress,
+  options: CopyOptions,
 ): Promise<Copied> {
   const { run, roots, transactions } = services;
   const transaction = transactions.next();
   // The transaction starts before the source is read: it protects the needed content from the sweep.
   return inTransaction(run, { roots, transaction }, () =>
-    copyInto(services, transaction, copy, id, progress),
+    copyInto(services, transaction, copy, id, options),
   );
 }
 
@@ -47,7 +49,7 @@ async function copyInto(
   transaction: string,
   { from, to }: Copy,
   id: RepositoryId,
-  { onTotal, onBytes }: CopyProgress,
+  { by, onTotal, onBytes }: CopyOptions,
 ): Promise<Copied> {
   const source = await from.currentText(id);
   if (source === undefined) return undefined;
@@ -63,7 +65,7 @@ async function copyInto(
   // The publish below sends only what its snapshot adds; this also restores content the target has lost.
   await to.send(lacking);
   const origin = { drop: `copy of ${from.name}`, at: toTimestamp(nowMs()) };
-  const drop = { origin, path: undefined, content, ingested: nothingIngested() };
+  const drop = { origin, by, path: undefined, content, ingested: nothingIngested() };
   const outcome = await publishDrop(to, { ...policy, mode: 'replace' }, drop);
   if (outcome.status === 'rejected') throw outcome.error;
   return outcome;

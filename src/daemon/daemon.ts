@@ -10,6 +10,7 @@ import type { Settings } from '../settings/schema.js';
 import { stage } from '../staging/stage.js';
 import { InboxStatusWriter } from './inbox-status-writer.js';
 import { Intake } from './intake.js';
+import { logCommands } from './log-commands.js';
 import type { Services } from './services.js';
 import { SpareTreeTimer } from './spare-tree-timer.js';
 import { Tidying } from './tidying.js';
@@ -44,7 +45,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   const spares = new SpareTreeTimer(services);
   const intake: Intake = new Intake(services, {
     onClaimed: (drop) => publisher.add(drop),
-    onRefused: (claim, name, error) => publisher.refuse(claim, name, error),
+    onRefused: (claim, drop, error) => publisher.refuse(claim, drop, error),
     onBug: fail,
   });
   await recover(services, intake);
@@ -55,7 +56,10 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     else if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
   };
   const upkeep = repeat(services.settings.retention.interval, () => cleanAll(services), warn);
-  const findDeadOwners = () => takeOverFromDead(services, intake);
+  const findDeadOwners = async () => {
+    await takeOverFromDead(services, intake);
+    await logCommands(services);
+  };
   const takeover = repeat(findDeadEveryMs(services.settings), findDeadOwners, warn);
   log('info', 'daemon.ready', { inbox, published: services.roots.published, pid: process.pid });
 

@@ -13,7 +13,7 @@ import { matchesRepository } from '../settings/repository-policy.js';
 import type { Disk } from '../storage/disk.js';
 import { job } from '../storage/job.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
-import { readHistory } from '../targets/directory/flip-history.js';
+import { type FlipRecord, readHistory } from '../targets/directory/flip-history.js';
 import { readPivot, readSnapshot } from '../targets/directory/pivot.js';
 
 export interface SettleFlipRequest {
@@ -48,7 +48,7 @@ export const settleFlip = job(
     const record = readHistory(disk, roots, id).findLast((each) => each.snapshot === note.snapshot);
     let dropped = 0;
     if (record !== undefined || readPivot(disk, roots, id) === note.snapshot) {
-      const notice = flipNotice(disk, roots, note, record?.at ?? note.snapshot);
+      const notice = flipNotice(disk, roots, note, record);
       const keys = targets
         .filter((target) => notice !== undefined && wants(target, notice, matchesRepository))
         .map(({ key }) => key);
@@ -64,7 +64,7 @@ function flipNotice(
   disk: Disk,
   roots: TreeRoots,
   { id, snapshot, base }: FlipNote,
-  at: string,
+  record: FlipRecord | undefined,
 ): FlipNotice | undefined {
   const stored = readIfWhole(disk, roots, id, snapshot);
   if (stored === undefined) return undefined;
@@ -77,13 +77,14 @@ function flipNotice(
     version: 1,
     event,
     id: `${id}@${snapshot}`,
-    at,
+    at: record?.at ?? snapshot,
     repository: now.repository,
     snapshot,
     base,
     tags: tagMoves(before.tags, now.tags),
     untagged: [...now.untagged.keys()].filter((digest) => !before.untagged.has(digest)).sort(),
     drops: reason.drops.map(({ drop }) => drop),
+    by: record?.by ?? [],
     detail: reason.detail ?? null,
   };
 }

@@ -4,6 +4,7 @@
  */
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
 import type { ClaimResult } from '../inbox/claim.js';
+import { claimUid } from '../inbox/claim-owner.js';
 import { whatForbids } from '../inbox/forbidden.js';
 import { type Claim, claimKey } from '../inbox/inbox-paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';
@@ -34,10 +35,17 @@ interface Said {
   readonly hasGrown?: boolean;
 }
 
+/** A claimed drop; its owner's uid if that is known. */
+type Adopted = Omit<ClaimableDrop, 'by'> & { readonly uid?: number | undefined };
+
 export interface IntakeHooks {
   readonly onClaimed: (drop: ClaimedDrop) => void;
   /** Called for a drop that can never be published: it is claimed and rejected. */
-  readonly onRefused: (claim: Claim, name: string, error: DropdockError) => Promise<void>;
+  readonly onRefused: (
+    claim: Claim,
+    drop: { readonly name: string; readonly by: string | undefined },
+    error: DropdockError,
+  ) => Promise<void>;
   readonly onBug: (error: unknown) => void;
 }
 
@@ -188,18 +196,18 @@ export class Intake {
     }
     let decision = this.#settler.decide(seen, times);
     if (decision.action === 'examine') {
-      const { verdict, claim, held } = await this.#claiming.claim(seen);
+      const { verdict, claim, uid, held } = await this.#claiming.claim(seen);
       this.#settler.conclude(seen.path, verdict);
       if (claim !== undefined) {
-        await this.#taken(seen, claim, { tolerateAbsent: false, held });
+        await this.#taken(seen, claim, { tolerateAbsent: false, uid, held });
         return settings.inbox.scan;
       }
       decision = this.#settler.decide(seen, times);
     }
     if (decision.action === 'take') {
       const { tolerateAbsent } = decision;
-      const { claim } = await this.#claiming.claim(seen, true);
-      if (claim !== undefined) await this.#taken(seen, claim, { tolerateAbsent });
+      const { claim, uid } = await this.#claiming.claim(seen, true);
+      if (claim !== undefined) await this.#taken(seen, claim, { tolerateAbsent, uid });
       return settings.inbox.scan;
     }
     if (decision.action === 'ignore') this.#mention(seen.path, 'drop.ignored', decision.reason);
@@ -216,7 +224,7 @@ export class Intake {
   async #taken(
     seen: Observation,
     claim: ClaimResult,
-    how: Pick<ClaimableDrop, 'tolerateAbsent' | 'held'>,
+    how: Pick<Adopted, 'tolerateAbsent' | 'uid' | 'held'>,
   ): Promise<void> {
     const { settings, events } = this.#services;
     const { path, kind, signature } = seen;
@@ -229,20 +237,28 @@ export class Intake {
   }
 
   /** Passes a claim on: to be published, or rejected if its name is invalid. */
-  async adopt(claim: Claim, taken: ClaimableDrop): Promise<void> {
+  async adopt(claim: Claim, { uid, ...taken }: Adopted): Promise<void> {
     const { liveClaims } = this.#services;
     liveClaims.add(claimKey(claim));
+    const by = await this.#ownerName(claim, uid);
     try {
-      this.#hooks.onClaimed(toClaimedDrop(this.#services, claim, taken));
+      this.#hooks.onClaimed(toClaimedDrop(this.#services, claim, { ...taken, by }));
     } catch (error) {
       await taken.held?.release();
       // If the rejection fails, the upkeep must adopt the claim again.
       if (!(error instanceof DropdockError) || error.fault !== 'content') throw error;
-      await this.#hooks.onRefused(claim, taken.path, error).catch((failure) => {
+      await this.#hooks.onRefused(claim, { name: taken.path, by }, error).catch((failure) => {
         liveClaims.delete(claimKey(claim));
         throw failure;
       });
     }
+  }
+
+  /** @param known undefined for a claim that was taken over */
+  async #ownerName(claim: Claim, known: number | undefined): Promise<string | undefined> {
+    const { run, ownInbox: inbox, users } = this.#services;
+    const uid = known ?? (await run(claimUid, { inbox, claim }).catch(() => undefined));
+    return uid === undefined ? undefined : users.nameOf(uid);
   }
 
   /** Reports an error of one drop; the others go on. @returns the longest time until its next check (ms) */

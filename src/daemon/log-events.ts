@@ -5,6 +5,13 @@ import type { PublishedOutcome } from '../publisher/target.js';
 import { errorFields } from '../report.js';
 import { formatSeconds } from '../units.js';
 
+type WithReason = Extract<PublishEvent, { readonly reason: string; readonly drop: string }>;
+
+function logReason(log: Log, { type, drop, reason }: WithReason): void {
+  const needsPerson = type === 'drop.left' || type === 'drop.unreadable';
+  log(needsPerson ? 'warn' : 'info', type, { drop, reason });
+}
+
 /** @returns a subscriber that logs */
 export function logEvents(log: Log): EmitEvent {
   return (event) => {
@@ -15,16 +22,17 @@ export function logEvents(log: Log): EmitEvent {
         return log('info', event.type, { drop: event.drop });
       case 'drop.waiting':
       case 'drop.ignored':
-        if (event.isRepeated) return;
-        return log('info', event.type, { drop: event.drop, reason: event.reason });
       case 'drop.left':
       case 'drop.unreadable':
-        if (event.isRepeated) return;
-        return log('warn', event.type, { drop: event.drop, reason: event.reason });
+        return event.isRepeated ? undefined : logReason(log, event);
       case 'drop.lost':
         return log('warn', 'daemon.warning', errorFields(event.error));
       case 'drop.rejected':
-        return log('warn', event.type, { ...about(event), ...errorFields(event.error) });
+        return log('warn', event.type, {
+          ...about(event),
+          by: event.by,
+          ...errorFields(event.error),
+        });
       case 'publish.started':
         return log('info', event.type, about(event));
       case 'publish.waiting': {
@@ -44,10 +52,11 @@ export function logEvents(log: Log): EmitEvent {
       case 'publish.target':
         return logTarget(log, event);
       case 'publish.done': {
-        const { outcome, tookMs } = event;
+        const { outcome, by, tookMs } = event;
         const name = outcome.status === 'unchanged' ? 'publish.unchanged' : 'publish.done';
         return log('info', name, {
           ...about(event),
+          by,
           ...publishFields(outcome),
           took: formatSeconds(tookMs),
         });

@@ -13,6 +13,7 @@ import { Owner, OwnerWatch } from '../storage/owner.js';
 import { prepareTree } from '../storage/prepare-tree.js';
 import { TransactionNames } from '../storage/transaction.js';
 import { allDirectories, ownersDirectory, type TreeRoots } from '../storage/tree-paths.js';
+import { UserNames, userSources } from '../storage/user-names.js';
 import { ThreadPool } from '../workers/thread-pool.js';
 import { InboxStatus } from './inbox-status.js';
 import { logEvents } from './log-events.js';
@@ -49,6 +50,7 @@ export interface Services {
   /** Names the directories of this process under work/. */
   readonly transactions: TransactionNames;
   readonly uid: number;
+  readonly users: UserNames;
   /** Claims in progress, by `claimKey`; the upkeep adopts other claims of this process again. */
   readonly liveClaims: Set<string>;
   readonly claimMoments: ClaimMoments;
@@ -133,6 +135,7 @@ export async function openServices(
       claimMoments: new ClaimMoments(),
       upkeep: new UpkeepMemory(),
       uid: process.getuid?.() ?? 0,
+      users: new UserNames(userSources()),
       ...clocks,
       close: async () => {
         await opened.targets.close();

@@ -28,7 +28,7 @@ import {
   rejectedDirectory,
   rejectedFile,
 } from './inbox-paths.js';
-import { claimByCopy, recoverLeft, returnCopy, whyLeft } from './left.js';
+import { claimByCopy, leftFields, recoverLeft, returnCopy } from './left.js';
 import { ensureOwn, inOwn, listOwn, type OwnDirectory } from './own-directory.js';
 import { signatureOf } from './signature.js';
 
@@ -303,8 +303,7 @@ export const takeOverClaims = job(
       const status = receiptStatus(disk, inbox, claim);
       if (status === undefined) {
         const kind = claimKind(disk, { inbox, claim }) ?? 'directory';
-        const left = whyLeft(disk, inbox, claim);
-        taken.push({ claim: left === undefined ? claim : { ...claim, left }, kind });
+        taken.push({ claim: { ...claim, ...leftFields(disk, inbox, claim) }, kind });
       } else if (status === 'rejected') moveToRejected(disk, inbox, claim);
       else markForDeletion(disk, inbox, claim);
     }

@@ -45,6 +45,8 @@ export interface Claim extends ReceiptName {
   readonly owner: string;
   /** The claim is a copy, and the drop stays in the inbox: why. */
   readonly left?: string | undefined;
+  /** The owner of the drop, if the claim is a copy. */
+  readonly uid?: number | undefined;
 }
 
 export function newClaim({ path, at, owner }: Omit<Claim, 'name'>): Claim {

@@ -45,6 +45,8 @@ export interface LeftDrop {
   readonly at: Timestamp;
   /** The process that claimed it. */
   readonly owner: string;
+  /** The owner of the drop. */
+  readonly uid?: number | undefined;
   /** A sentence for the log; it ends with the command to run, if one helps. */
   readonly reason: string;
 }
@@ -124,9 +126,10 @@ export function claimByCopy(
   const { path, at, owner } = claim;
   const file = inside.reach(path, (full) => leftFile(disk, full, path, signature));
   if (file === undefined) return 'gone';
+  const uid = inside.stat(path)?.uid;
   return inOwn(disk, leftDirectory(inbox), (records) =>
     inOwn(disk, claimedDirectory(inbox), (claimed) => {
-      if (!createRecord(disk, records.at(file), { path, at, owner, reason })) return 'gone';
+      if (!createRecord(disk, records.at(file), { path, at, owner, uid, reason })) return 'gone';
       const copy = claimed.at(copyFile(claim));
       let result: 'gone' | 'changed' | undefined;
       try {
@@ -139,7 +142,7 @@ export function claimByCopy(
         if (result === undefined) {
           disk.rename(copy, claimed.at(claimFile(claim)));
           claimed.sync();
-          return { ...claim, left: reason };
+          return { ...claim, left: reason, uid };
         }
       } catch (error) {
         undo(disk, copy, records.at(file));
@@ -231,10 +234,15 @@ function recordsOf(disk: Disk, inbox: string, { path, at }: Pick<Claim, 'path' |
     .map(([name]) => name);
 }
 
-/** Returns the reason if the claim is a copy; for a claim that was taken over. */
-export function whyLeft(disk: Disk, inbox: string, claim: Claim): string | undefined {
+/** Returns what is recorded if the claim is a copy; for a claim that was taken over. */
+export function leftFields(
+  disk: Disk,
+  inbox: string,
+  claim: Claim,
+): Pick<Claim, 'left' | 'uid'> | undefined {
   const [name] = recordsOf(disk, inbox, claim);
-  return name === undefined ? undefined : readLeft(disk, inbox).get(name)?.reason;
+  const left = name === undefined ? undefined : readLeft(disk, inbox).get(name);
+  return left && { left: left.reason, uid: left.uid };
 }
 
 /**

@@ -32,6 +32,8 @@ export interface FlipNotice extends NoticeFrame {
   /** Added images without a tag. */
   readonly untagged: readonly string[];
   readonly drops: readonly string[];
+  /** The users who made it; empty if unknown. */
+  readonly by: readonly string[];
   /** The restored snapshot, or the removed tags. */
   readonly detail: string | null;
 }
@@ -40,6 +42,8 @@ export interface RejectionNotice extends NoticeFrame {
   readonly event: 'rejected';
   readonly repository: string | null;
   readonly drop: string;
+  /** The user that the drop is from; empty if unknown. */
+  readonly by: readonly string[];
   readonly code: string;
   readonly message: string;
   readonly hint: string | null;
@@ -61,6 +65,7 @@ export function rejectionNotice(receipt: string): RejectionNotice | undefined {
     at: finishedAt ?? '',
     repository: said.repository ?? null,
     drop,
+    by: said.by ? [said.by] : [],
     code: code ?? '',
     message: message ?? '',
     hint: said.hint ?? null,
@@ -156,12 +161,15 @@ export function noticeVariables({
   event,
   id,
   repository,
+  // Absent in notifications that an earlier version wrote.
+  by = [],
   ...rest
 }: Notice): Record<string, string> {
   return {
     DROPDOCK_EVENT: event,
     DROPDOCK_ID: id,
     DROPDOCK_REPOSITORY: repository ?? '',
+    DROPDOCK_BY: by.join(','),
     DROPDOCK_SNAPSHOT: 'snapshot' in rest ? rest.snapshot : '',
   };
 }

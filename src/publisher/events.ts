@@ -31,6 +31,11 @@ interface OfDrop {
   readonly drop: string;
 }
 
+/** The user that the drop is from; undefined if unknown. */
+interface ByUser {
+  readonly by?: string | undefined;
+}
+
 /** The repository is undefined for a bundle that was not read yet. */
 interface OfPublish extends OfDrop {
   readonly repository: RepositoryName | undefined;
@@ -54,7 +59,7 @@ export type PublishEvent =
       readonly path: string;
       readonly progress: Progress;
     } & OfDrop)
-  | ({ readonly type: 'drop.rejected'; readonly error: Error } & OfPublish)
+  | ({ readonly type: 'drop.rejected'; readonly error: Error } & OfPublish & ByUser)
   /** Another daemon has taken over its claim. */
   | ({ readonly type: 'drop.lost'; readonly error: Error } & OfDrop)
   | ({ readonly type: 'publish.started' } & OfPublish)
@@ -79,7 +84,8 @@ export type PublishEvent =
       readonly type: 'publish.done';
       readonly outcome: PublishedOutcome;
       readonly tookMs: number;
-    } & OfPublish)
+    } & OfPublish &
+      ByUser)
   | ({ readonly type: 'publish.left-out'; readonly what: LeftOut } & OfPublish)
   /** Errors after a flip; the next publish or clean completes the work. */
   | {

@@ -448,6 +448,7 @@ export class Publisher {
 
   #finished(record: DropRecord): void {
     const { name: drop } = record.claimed;
+    const { by } = record.claimed.drop;
     this.#end(record);
     const tookMs = this.#tookMs(record);
     const { emit } = this.#context;
@@ -455,12 +456,12 @@ export class Publisher {
       const { repository } = part.policy;
       const outcome = overallOutcome(part);
       if (outcome.status === 'rejected') {
-        emit({ type: 'drop.rejected', drop, repository, error: outcome.error });
-      } else emit({ type: 'publish.done', drop, repository, outcome, tookMs });
+        emit({ type: 'drop.rejected', drop, by, repository, error: outcome.error });
+      } else emit({ type: 'publish.done', drop, by, repository, outcome, tookMs });
     }
     this.#tellLeftOut(record);
     for (const { error } of record.refused) {
-      emit({ type: 'drop.rejected', drop, repository: undefined, error });
+      emit({ type: 'drop.rejected', drop, by, repository: undefined, error });
     }
   }
 
@@ -498,21 +499,26 @@ export class Publisher {
     }
     this.#end(record);
     const repository = policy?.repository;
-    this.#context.emit({ type: 'drop.rejected', drop, repository, error });
+    const { by } = record.claimed.drop;
+    this.#context.emit({ type: 'drop.rejected', drop, by, repository, error });
   }
 
   /**
    * Rejects a drop with an unreadable name, which belongs to no repository.
    * @throws system errors
    */
-  async refuse(claim: ClaimedDrop['claim'], name: string, error: DropdockError): Promise<void> {
+  async refuse(
+    claim: ClaimedDrop['claim'],
+    { name, by }: { readonly name: string; readonly by: string | undefined },
+    error: DropdockError,
+  ): Promise<void> {
     const { liveClaims, nowMs, emit } = this.#context;
     const none = { repository: null, id: null, tookMs: 0 };
     const times = { claimedAt: claim.at, finishedAt: toTimestamp(nowMs()) };
-    const frame = { drop: name, claim: claim.name, ...none, ...times };
+    const frame = { drop: name, by, claim: claim.name, ...none, ...times };
     await this.#moveToRejected(claim, formatReceipt(rejectedReceipt(error, frame)));
     liveClaims.delete(claimKey(claim));
-    emit({ type: 'drop.rejected', drop: name, repository: undefined, error });
+    emit({ type: 'drop.rejected', drop: name, by, repository: undefined, error });
   }
 
   // Shared helpers.
@@ -542,6 +548,7 @@ export class Publisher {
     const { claim, name, policy, claimedMs } = claimed;
     return {
       drop: name,
+      by: claimed.drop.by,
       repository: policy?.repository ?? null,
       id: policy?.id ?? null,
       claim: claim.name,

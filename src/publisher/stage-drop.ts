@@ -95,7 +95,7 @@ export interface DropParts {
 }
 
 /** What is needed to split a drop by repository. */
-export interface DropToSplit extends Pick<DropToPublish, 'name' | 'path' | 'at'> {
+export interface DropToSplit extends Pick<DropToPublish, 'name' | 'path' | 'at' | 'by'> {
   /** Undefined for a bundle. */
   readonly repository: RepositoryName | undefined;
   /** Namespace of a bundle, below the inbox. */
@@ -107,19 +107,22 @@ export interface DropToSplit extends Pick<DropToPublish, 'name' | 'path' | 'at'>
  * @throws tag.conflict; name.invalid and tag.invalid when no image has a usable name
  */
 export function partsOf(
-  { name, path, at, repository, namespace }: DropToSplit,
+  { name, path, at, by, repository, namespace }: DropToSplit,
   { content, ingested }: StoredDrop,
 ): DropParts {
   const origin = { drop: name, at };
   if (repository !== undefined) {
-    return { parts: [{ repository, staged: { origin, path, content, ingested } }], refused: [] };
+    return {
+      parts: [{ repository, staged: { origin, by, path, content, ingested } }],
+      refused: [],
+    };
   }
   const split = splitBundle(content, namespace);
   // Ingested blobs were counted for the whole bundle.
   const none = nothingIngested();
   const parts = [...split.parts].map(([of, own]) => ({
     repository: of,
-    staged: { origin, path, content: own, ingested: none },
+    staged: { origin, by, path, content: own, ingested: none },
   }));
   return { parts, refused: split.refused };
 }

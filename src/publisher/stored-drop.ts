@@ -16,6 +16,8 @@ export interface DropToPublish {
   readonly path: string;
   readonly kind: 'directory' | 'file';
   readonly at: Timestamp;
+  /** Its owner, or the user who runs the command; undefined if unknown. */
+  readonly by?: string | undefined;
   readonly tag: Tag | undefined;
   /** A bundle: its repositories are named inside. */
   readonly fromInside?: boolean;

@@ -8,6 +8,7 @@ import { faultOf, fromPlainError } from '../errors.js';
 import type { Digest } from '../image/digest.js';
 import type { RepositoryId, RepositoryName, Tag } from '../image/names.js';
 import type { LeftOut, StagedContent } from '../image/staged-content.js';
+import type { FlipDetails } from '../repository/flip-details.js';
 import type { TagMove } from '../repository/merge.js';
 import type {
   Change,
@@ -121,7 +122,7 @@ export interface CurrentSnapshot {
 }
 
 /** One flip. */
-export interface HistoryEntry extends Omit<SnapshotReason, 'why'> {
+export interface HistoryEntry extends Omit<SnapshotReason, 'why'>, FlipDetails {
   readonly at: Timestamp;
   readonly snapshot: Timestamp;
   readonly why: SnapshotReason['why'] | 'recovered';

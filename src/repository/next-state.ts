@@ -38,14 +38,19 @@ export interface RepositoryPolicy {
 export interface DropToMerge {
   readonly content: StagedContent;
   readonly origin: Origin;
+  /** The user it is from; undefined if unknown. */
+  readonly by?: string | undefined;
 }
 
 /** A manual change by an operator. */
-export type Edit =
-  /** `to` undefined: the previous snapshot. */
+export type Edit = {
+  /** The user who ran the command. */
+  readonly by?: string | undefined;
+} /** `to` undefined: the previous snapshot. */ & (
   | { readonly kind: 'rollback'; readonly to: Timestamp | undefined }
   | { readonly kind: 'untag'; readonly tags: readonly string[] }
-  | { readonly kind: 'remove' };
+  | { readonly kind: 'remove' }
+);
 
 /** A change of a repository. A plain value: every target applies it, and applies it again after a race. */
 export type Change<Drop extends DropToMerge = DropToMerge> =

@@ -7,6 +7,7 @@
 import { type PlainError, toPlainError } from '../errors.js';
 import type { Reading } from '../image/staged-content.js';
 import { type ClaimRequest, type ClaimResult, claimDrop } from '../inbox/claim.js';
+import { claimUid } from '../inbox/claim-owner.js';
 import { type Claim, claimPath } from '../inbox/inbox-paths.js';
 import { isClaimable, type Verdict } from '../inbox/settle.js';
 import type { DropToPublish, StoredDrop } from '../publisher/stored-drop.js';
@@ -47,6 +48,8 @@ export interface ClaimedOne {
   readonly verdict: Verdict;
   /** Result of the claim; undefined when the drop is not claimed yet. */
   readonly claim: ClaimResult | undefined;
+  /** Owner of the claimed drop. */
+  readonly uid?: number | undefined;
   /** Undefined when a separate job stores the drop and reports what is wrong with it. */
   readonly stored: StoredDrop | undefined;
   /** Duration of each step (ms). */
@@ -170,7 +173,8 @@ function conclude(
   const isTaken = typeof claim !== 'string';
   const stored = isTaken && reading !== undefined ? store(reading, claim) : undefined;
   clock.took('read');
-  return { verdict, claim, stored, steps };
+  const uid = isTaken ? claimUid(disk, { inbox: take.own ?? take.inbox, claim }) : undefined;
+  return { verdict, claim, uid, stored, steps };
 }
 
 class StepClock {

@@ -48,6 +48,11 @@ export function elsewherePath({ state }: TreeRoots, target: string, id: Reposito
   return join(state, 'targets', target, `${id}.json`);
 }
 
+/** Created when a command writes the first note. */
+export function commandNotesDirectory({ state }: TreeRoots): string {
+  return join(state, 'commands');
+}
+
 export function allDirectories(roots: TreeRoots): string[] {
   return [
     webDirectory,

@@ -19,6 +19,8 @@ export interface KnownFlip {
   readonly why: string;
   readonly detail?: string;
   readonly drops: readonly { readonly drop: string }[];
+  /** The users who made it. */
+  readonly by?: readonly string[];
   readonly kept: boolean;
   readonly current: boolean;
 }

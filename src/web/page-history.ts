@@ -56,11 +56,11 @@ async function fromFlips(
   const chain = newestKept === undefined ? [] : await reader.changes(id, newestKept, ENTRIES_MAX);
   const bySnapshot = new Map<string, SnapshotChanges>(chain.map((each) => [each.snapshot, each]));
   const entries = shown.map((flip): HistoryEntry => {
-    const { snapshot, at, why, detail, kept, current } = flip;
+    const { snapshot, at, why, detail, by = [], kept, current } = flip;
     const drops = flip.drops.map(({ drop }) => drop);
     const state = current ? 'current' : kept ? 'kept' : 'gone';
     const changes = bySnapshot.get(snapshot)?.changes;
-    return { snapshot, at, state, why, detail, drops, changes };
+    return { snapshot, at, state, why, detail, drops, by, changes };
   });
   return { entries, older: flips[start + ENTRIES_MAX]?.snapshot };
 }

@@ -88,6 +88,8 @@ export interface HistoryEntry {
   /** The snapshot that was rolled back to, or the removed tags. */
   readonly detail: string | undefined;
   readonly drops: readonly string[];
+  /** The users who made it; empty if unknown. */
+  readonly by?: readonly string[];
   /** Undefined if one of the two snapshots was removed. */
   readonly changes: Readonly<Record<'added' | 'moved' | 'removed', Changed>> | undefined;
 }
@@ -125,19 +127,22 @@ const WHY: Readonly<Record<string, string>> = {
 };
 
 function item(
-  { snapshot, at, state, why, detail, drops, changes }: HistoryEntry,
+  { snapshot, at, state, why, detail, drops, by = [], changes }: HistoryEntry,
   nowMs: number,
 ): Html {
   const said = WHY[why] ?? why;
-  const from =
-    drops.length > 0 &&
-    html` from ${drops.map((drop, n) => html`${n > 0 && ', '}${parts.name(drop)}`)}`;
+  const from = drops.length > 0 && html` from ${names(drops)}`;
+  const users = by.length > 0 && html` by ${names(by)}`;
   return html`<li>
-<h2>${said}${why === 'rollback' && detail !== undefined && html` to ${detail}`} <span class="quiet">${parts.agoOf(at, nowMs)}</span></h2>
+<h2>${said}${why === 'rollback' && detail !== undefined && html` to ${detail}`}${users} <span class="quiet">${parts.agoOf(at, nowMs)}</span></h2>
 <p class="quiet"><code>${snapshot}</code> <span class="badge ${state}">${state}</span>${from}${why !== 'rollback' && detail !== undefined && html` ${detail}`}</p>
 ${changes === undefined ? state !== 'gone' && why !== 'clean' && html`<p class="quiet">The previous snapshot was removed, so the changes are unknown.</p>` : changeLists(changes)}
 </li>
 `;
+}
+
+function names(all: readonly string[]): Shown {
+  return all.map((each, n) => html`${n > 0 && ', '}${parts.name(each)}`);
 }
 
 function changeLists(changes: NonNullable<HistoryEntry['changes']>): Html {

@@ -1,5 +1,6 @@
 /** Notifications from a flip or a rejection to the receiver, across crashes and receiver outages. */
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { startDaemon } from '#src/daemon/daemon.js';
@@ -93,6 +94,7 @@ describe('notifications', function () {
     expect(two?.tags).to.deep.equal([{ tag: '1.0', from: first, to: second }]);
     expect(two).to.deep.include({ base: one?.snapshot, id: `team~app@${two?.snapshot}` });
     expect(three).to.include({ event: 'rejected', drop: 'TEAM:1.0', code: 'name.invalid' });
+    for (const each of [one, two, three]) expect(each?.by).to.deep.equal([userInfo().username]);
     expect(told()).to.have.length(3);
     await waitFor('nothing to be owed', () => spooled().length === 0);
     // What may be a secret is in no line of the log.

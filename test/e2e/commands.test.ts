@@ -1,5 +1,5 @@
 /** The commands, as an operator or a script runs them. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -10,6 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { describeProgress } from '#src/cli/progress-line.js';
@@ -125,6 +126,27 @@ describe('dropdock', function () {
     expect((await run('history', 'app')).stdout)
       .to.contain('current')
       .and.to.contain('kept');
+  });
+
+  it('history: names the user of each change, the one who called sudo included, and its tags', async () => {
+    makeLayout(join(root, 'layout'));
+    const given = ['publish', join(root, 'layout'), '--as', 'app:1', '--json'];
+    const receipt = JSON.parse((await run(...given)).stdout);
+    expect(receipt.by).to.equal(userInfo().username);
+    makeLayout(join(root, 'other'), { layers: ['other'] });
+    const env = { ...process.env, SUDO_USER: 'ann' };
+    const sudo = (...args: string[]) =>
+      execFileSync(process.execPath, [MAIN, ...args, '--root', root], { env });
+    sudo('publish', join(root, 'other'), '--as', 'app:2');
+    sudo('untag', 'app', '1');
+    const me = userInfo().username;
+    const rows = (await run('history', 'app')).stdout.trimEnd().split('\n');
+    expect(rows.map((row) => row.split(/ {2,}/).slice(3))).to.deep.equal([
+      ['WHY', 'BY', 'FROM', 'TAGS'],
+      ['untag', 'ann', '-', 'removed 1'],
+      ['publish', 'ann', 'app:2', 'added 2'],
+      ['publish', me, 'app:1', 'added 1'],
+    ]);
   });
 
   it('verify: finds damage, and --repair repairs what has a good copy', async () => {

@@ -1,5 +1,6 @@
 /** The daemon as a process: what it publishes, what it ignores, how it exits. */
-import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { DaemonProcess, dropdock } from '../support/daemon-process.js';
@@ -50,6 +51,65 @@ describe('the daemon', function () {
     expect(readdirSync(join(published, 'master', 'app'))).to.deep.equal([first]);
   });
 
+  it('names the owner of a drop: in the log, its receipt, the history, after a takeover too', async function () {
+    if (process.getuid?.() !== 0) this.skip();
+    // No user has this uid.
+    const uid = 4_000_000;
+    const drop = (name: string, layer: string) => {
+      makeLayout(join(root, 'aside'), { layers: [layer] });
+      chownSync(join(root, 'aside'), uid, uid);
+      renameSync(join(root, 'aside'), join(inbox, name));
+    };
+    daemon = await DaemonProcess.start(root);
+    drop('app:1', 'a');
+    const [receipt] = await receiptsCount(1);
+    expect(receipt?.by).to.equal(String(uid));
+    const line = /publish\.done repo=app drop=app:1 by=4000000 snapshot=/;
+    await waitFor('the line', () => line.test(daemon?.output ?? ''));
+    drop('BAD:1', 'b');
+    await receiptsCount(2);
+    await waitFor('the line', () =>
+      /drop\.rejected drop=BAD:1 by=4000000/.test(daemon?.output ?? ''),
+    );
+    await daemon.stop('SIGKILL');
+    const claimed = 'app:2@20261101T000000.000Z.p1xdead';
+    drop(`.claimed/${claimed}`, 'c');
+    daemon = await DaemonProcess.start(root);
+    const [, , third] = await receiptsCount(3);
+    expect(third?.by).to.equal(String(uid));
+    const { stdout } = await dropdock('history', 'app', '--json', '--root', root);
+    expect(JSON.parse(stdout).map(({ by }: { by: string[] }) => by)).to.deep.equal([
+      [String(uid)],
+      [String(uid)],
+    ]);
+  });
+
+  it('logs what commands changed and who ran them, also before it started', async () => {
+    const yaml = 'settle: {quiet: 100ms}\nlock: {stale: 2s}\n';
+    makeLayout(join(root, 'layout'));
+    const run = async (...given: string[]) => {
+      const { code, stderr } = await dropdock(...given, '--root', root);
+      expect(code, stderr).to.equal(0);
+    };
+    await run('publish', join(root, 'layout'), '--as', 'app:1');
+    daemon = await DaemonProcess.start(root, { yaml });
+    const { username: me } = userInfo();
+    const line = (command: string, tags: string) =>
+      waitFor(command, () =>
+        new RegExp(
+          `info {2}command\\.done command=${command} repo=app by=${me} snapshot=\\S+Z tags="${tags}"`,
+        ).test(daemon?.output ?? ''),
+      );
+    await line('publish', 'added 1');
+    await run('publish', join(root, 'layout'), '--as', 'app:1');
+    await run('untag', 'app', '1');
+    await line('untag', 'removed 1');
+    await run('rollback', 'app');
+    await line('rollback', 'added 1');
+    expect(daemon.output.match(/command\.done/g), 'nothing twice').to.have.length(3);
+    expect(readdirSync(join(root, 'state/commands'))).to.deep.equal([]);
+  });
+
   it('publishes within one scan interval without the watcher', async () => {
     const yaml = 'settle: {quiet: 100ms}\ninbox: {watch: false, scan: 4s}\n';
     daemon = await DaemonProcess.start(root, { yaml });
@@ -75,7 +135,7 @@ describe('the daemon', function () {
     const [rejected = ''] = readdirSync(join(inbox, '.rejected'));
     expect(readdirSync(join(inbox, '.rejected', rejected))).to.include('index.json');
     expect(readRepository(published, 'bad')).to.equal(undefined);
-    const line = /warn {2}drop\.rejected repo=bad drop=bad code=digest\.mismatch/;
+    const line = /warn {2}drop\.rejected repo=bad drop=bad by=\S+ code=digest\.mismatch/;
     await waitFor('the line', () => line.test(daemon?.output ?? ''));
   });
 

@@ -81,7 +81,7 @@ describe('drops of other users', function () {
     drop('one');
     await waitFor('the receipt', () => receipts(root).length === 1);
     await waitFor('the warning', () => count('drop.left') === 1);
-    expect(receipts(root)[0]).to.include({ status: 'published' });
+    expect(receipts(root)[0]).to.include({ status: 'published', by: String(OTHER) });
     expect(receipts(root)[0]).to.have.property('left').that.contains('chmod -R g+rwX');
     const first = tag();
     await shows(/app:1 +left .*chmod -R g\+rwX/);

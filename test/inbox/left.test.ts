@@ -51,6 +51,7 @@ describe('a drop that stays in the inbox', () => {
   it('is claimed by a copy if it cannot be moved, and says why', () => {
     const claim = copied('team/app:1');
     expect(claim.left).to.contain('permission denied');
+    expect(claim.uid, 'the owner of the drop').to.equal(process.getuid?.());
     expect(given.holds(claim)).to.equal(true);
     expect(readFileSync(given.at('team/app:1/index.json'), 'utf8')).to.equal('team/app:1');
     expect(listClaims(nodeDisk, given)).to.have.length(1);
@@ -157,7 +158,7 @@ describe('a drop that stays in the inbox', () => {
   it('stays recorded when its daemon died after the claim, or after the receipt', () => {
     const claim = copied('team/app:1');
     const [taken] = takeOverClaims(nodeDisk, { inbox: given.inbox, owner: 'next', dead: ['me'] });
-    expect(taken?.claim).to.include({ owner: 'next', left: claim.left });
+    expect(taken?.claim).to.include({ owner: 'next', left: claim.left, uid: claim.uid });
     expect(paths(scan().left)).to.deep.equal(['team/app:1']);
     const receipt = JSON.stringify({ status: 'published' });
     finishPublished(nodeDisk, { inbox: given.inbox, claim: taken?.claim as Claim, receipt });

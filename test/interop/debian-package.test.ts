@@ -129,7 +129,6 @@ describe('the Debian package', function () {
       ...['AmbientCapabilities=', 'CapabilityBoundingSet='].map(
         (name) => `${name}CAP_DAC_OVERRIDE`,
       ),
-      'PrivateUsers=no',
     ];
     const dropIn = machine.path('etc/systemd/system/dropdock.service.d');
     mkdirSync(dropIn, { recursive: true });

@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import {
+  type FlipNotice,
   noticeHeaders,
+  noticeVariables,
   type RejectionNotice,
   rejectionNotice,
   targetOf,
@@ -40,14 +42,28 @@ describe('a notification', () => {
     const receipt = {
       ...{ status: 'rejected', drop: 'a/b', claim: 'a~b', claimedAt: 'T', finishedAt: 'F' },
       ...{ repository: 'a/b', code: 'digest.mismatch', message: 'm', hint: 'h', digest: 'd' },
+      by: 'ann',
     };
     expect(rejectionNotice(JSON.stringify(receipt))).to.deep.equal({
       ...{ version: 1, event: 'rejected', id: 'a~b@T', at: 'F', repository: 'a/b', drop: 'a/b' },
       ...{ code: 'digest.mismatch', message: 'm', hint: 'h', path: null, digest: 'd' },
+      by: ['ann'],
     });
     expect(rejectionNotice(JSON.stringify({ ...receipt, status: 'published' }))).to.equal(
       undefined,
     );
+  });
+});
+
+describe('the environment of a program', () => {
+  const notice = { version: 1, event: 'published', id: 'x', at: 'T', repository: 'a/b' } as const;
+  const flip = { ...notice, snapshot: 'S', base: null, tags: [], untagged: [], drops: [] };
+
+  it('names the users, and is complete for a notification of an earlier version', () => {
+    const by = ['ann', 'bob'];
+    expect(noticeVariables({ ...flip, by, detail: null }).DROPDOCK_BY).to.equal('ann,bob');
+    const old = { ...flip, detail: null } as unknown as FlipNotice;
+    expect(noticeVariables(old)).to.include({ DROPDOCK_BY: '', DROPDOCK_SNAPSHOT: 'S' });
   });
 });
 

@@ -23,6 +23,7 @@ import {
   type VerifyReport,
 } from '#src/publisher/target.js';
 import type { ClockReading } from '#src/repository/elapsed.js';
+import { type FlipDetails, flipDetails } from '#src/repository/flip-details.js';
 import { expiredUpTo, flipAges } from '#src/repository/grace.js';
 import {
   type DropToMerge,
@@ -44,7 +45,7 @@ import { type Timestamp, toTimestamp } from '#src/repository/timestamp.js';
 
 type Kept = RenderOptions & { readonly state: RepositoryState };
 
-interface Flip extends SnapshotReason {
+interface Flip extends SnapshotReason, FlipDetails {
   readonly at: Timestamp;
   readonly snapshot: Timestamp;
   readonly clock: ClockReading;
@@ -176,7 +177,7 @@ export class MemoryTarget implements Target {
       await this.#options.beforeFlip?.();
       // Nothing can come between these two lines: the one atomic step.
       if (this.#current(policy.id) !== stored) continue;
-      this.#flip(policy.id, plan);
+      this.#flip(policy.id, plan, flipDetails(change, plan.reason, plan.moves));
       const snapshot = (plan.next?.options.snapshot ?? null) as Timestamp | null;
       const base = (stored?.snapshot ?? null) as Timestamp | null;
       const outcomes = outcomesOf(change, before, plan, snapshot, base);
@@ -214,7 +215,7 @@ export class MemoryTarget implements Target {
     });
   }
 
-  #flip(id: RepositoryId, { next, reason }: Plan): void {
+  #flip(id: RepositoryId, { next, reason }: Plan, details: FlipDetails): void {
     if (next === undefined) return;
     const repository: Repository = this.#repositories.get(id) ?? {
       snapshots: new Map(),
@@ -224,7 +225,7 @@ export class MemoryTarget implements Target {
     const snapshot = next.options.snapshot as Timestamp;
     repository.snapshots.set(snapshot, { ...next.options, state: next.state });
     const at = toTimestamp(this.#nowMs());
-    repository.flips.push({ at, snapshot, clock: this.#clock(), ...reason });
+    repository.flips.push({ at, snapshot, clock: this.#clock(), ...reason, ...details });
   }
 
   #restoredBy(

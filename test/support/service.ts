@@ -89,6 +89,7 @@ export async function testDaemon(
 export interface Receipt {
   readonly status: 'published' | 'unchanged' | 'rejected';
   readonly drop: string;
+  readonly by?: string | null;
   readonly repository: string | null;
   readonly snapshot?: string;
   readonly code?: string;

@@ -159,6 +159,29 @@ export function itIsATarget(open: () => Promise<TargetUnderTest>): void {
     expect(history[1]?.drops.map(({ drop }) => drop)).to.deep.equal(['app:1']);
   });
 
+  it('records who made each change and the tags it changed, and not in the snapshot', async () => {
+    const { target } = it_;
+    const from = (by: string | undefined, drop: StagedDrop) => ({ ...drop, by });
+    await publish(POLICY, from('ann', await stage('1')), from('bob', await stage('2')));
+    const refused = from('eve', await it_.stage('1', 'other', 'app:1x'));
+    const again = await it_.stage('2', 'other', 'app:2x');
+    await publish({ ...POLICY, immutableTags: ['1'] }, refused, from('bob', again));
+    await publish(
+      POLICY,
+      ...(await Promise.all(['3', '4', '5', '6', '7', '8', '9'].map((tag) => stage(tag)))),
+    );
+    await target.publish(POLICY, { kind: 'untag', tags: ['1'], by: 'carol' });
+    const history = await target.history(POLICY.id);
+    expect(history.map(({ by, tags: changed }) => [by, changed])).to.deep.equal([
+      [['carol'], { removed: { names: ['1'], count: 1 } }],
+      [undefined, { added: { names: ['3', '4', '5', '6', '7'], count: 7 } }],
+      [['bob'], { moved: { names: ['2'], count: 1 } }],
+      [['ann', 'bob'], { added: { names: ['1', '2'], count: 2 } }],
+    ]);
+    const { text = [] } = (await target.currentText(POLICY.id)) ?? {};
+    expect(Buffer.from(text).toString()).not.to.match(/carol|ann|"by"/);
+  });
+
   it('starts on an empty and on a filled tree', async () => {
     expect(await it_.target.start()).to.deep.include({ recovered: [], notDone: [] });
     await publish(POLICY, await stage('1'));

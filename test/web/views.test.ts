@@ -87,6 +87,7 @@ const VIEWS: Record<string, Html> = {
           why: EVIL,
           detail: EVIL,
           drops: [EVIL, EVIL],
+          by: [EVIL],
           changes: { added: changed(1), moved: changed(60), removed: changed(0) },
         },
       ],
@@ -105,6 +106,17 @@ describe('the views', () => {
     };
     expect(of('clean')).to.contain('Cleaned: replaced').and.not.contain('are unknown');
     expect(of('publish')).to.contain('are unknown');
+  });
+
+  it('show who made a change, where it is known', () => {
+    const entry = { snapshot: facts.snapshot, at: facts.snapshot, why: 'publish' };
+    const rest = { state: 'current', detail: undefined, drops: [], changes: undefined } as const;
+    const of = (by: readonly string[] | undefined) => {
+      const entries = [{ ...entry, ...rest, ...(by && { by }) }];
+      return historyPage({ facts, older: undefined, entries }, looked).text;
+    };
+    expect(of(['ann', 'bob'])).to.match(/Published by [^\n]*ann[^\n]*, [^\n]*bob/);
+    expect(of(undefined)).not.to.contain('Published by');
   });
 
   for (const [name, { text }] of Object.entries(VIEWS)) {

@@ -41,6 +41,7 @@ import {
   type VerifyReport,
   type Waiting,
 } from '../../publisher/target.js';
+import { type FlipDetails, flipDetails } from '../../repository/flip-details.js';
 import type { DropToMerge, RepositoryPolicy } from '../../repository/next-state.js';
 import type { SnapshotReason, SnapshotText } from '../../repository/snapshot-file.js';
 import { type Timestamp, toTimestamp } from '../../repository/timestamp.js';
@@ -233,8 +234,8 @@ export class DirectoryTarget implements Target {
    * @throws lock.lost, pivot.moved, system errors; the pivot is unchanged then
    */
   async #flip(
-    { policy: { id }, lock, later }: Turn,
-    { base, reason, files }: BuildResult,
+    { policy: { id }, change, lock, later }: Turn,
+    { base, reason, moves, files }: BuildResult,
     snapshot: Timestamp,
   ): Promise<Error | undefined> {
     const { roots, run, observer, emit } = this.#options;
@@ -251,7 +252,11 @@ export class DirectoryTarget implements Target {
       }
       emit({ type: 'step.done', step: 'flip', tookMs: performance.now() - beganMs });
       emit({ type: 'flip.done', id, snapshot, files });
-      await this.#afterFlip(id, snapshot, reason, later);
+      await this.#afterFlip(
+        id,
+        { snapshot, ...reason, ...flipDetails(change, reason, moves) },
+        later,
+      );
       return unsynced;
     } finally {
       await observed?.();
@@ -261,14 +266,13 @@ export class DirectoryTarget implements Target {
   /** Step 11 and the history record of the flip. */
   async #afterFlip(
     id: RepositoryId,
-    snapshot: Timestamp,
-    reason: SnapshotReason,
+    flip: SnapshotReason & FlipDetails & { readonly snapshot: Timestamp },
     later: Error[],
   ): Promise<void> {
     const { roots, run, owner, nowMs, clock, emit } = this.#options;
     // Read after the flip, so that the replaced snapshot is never judged older than it is.
     const reading = clock();
-    const record = { at: toTimestamp(nowMs()), snapshot, ...reason, clock: reading };
+    const record = { at: toTimestamp(nowMs()), ...flip, clock: reading };
     const beganMs = performance.now();
     const errors = await attempt(later, () => run(afterFlip, { roots, id, owner, record }));
     later.push(...(errors ?? []).map(fromPlainError));

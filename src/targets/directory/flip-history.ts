@@ -13,14 +13,17 @@ import {
   parseSighting,
   type Sighting,
 } from '../../repository/elapsed.js';
+import { changedTags, type FlipDetails } from '../../repository/flip-details.js';
+import { tagMoves } from '../../repository/merge.js';
 import type { SnapshotReason } from '../../repository/snapshot-file.js';
+import type { RepositoryState } from '../../repository/state.js';
 import { isTimestamp, type Timestamp, toTimestamp } from '../../repository/timestamp.js';
 import type { Disk } from '../../storage/disk.js';
 import { readFile, replaceFile, withOpen, writeAll } from '../../storage/durable.js';
 import { historyPath, pivotPath, type TreeRoots } from '../../storage/tree-paths.js';
 import { readPivot, readSnapshot } from './pivot.js';
 
-export interface FlipRecord extends Omit<SnapshotReason, 'why'> {
+export interface FlipRecord extends Omit<SnapshotReason, 'why'>, FlipDetails {
   readonly at: Timestamp;
   readonly snapshot: Timestamp;
   /** 'recovered': a crash lost the history line, and the snapshot cannot be read. */
@@ -32,7 +35,7 @@ export interface FlipRecord extends Omit<SnapshotReason, 'why'> {
 /** A longer file is cut to about half of this, so that it is rewritten rarely. */
 const BYTES_MAX = 256 * 1024;
 const LINES_KEPT = 500;
-/** The newest lines are kept unchanged up to this size. Older lines lose the names of their drops. */
+/** The newest lines are kept unchanged up to this size. Older lines lose their drops and tags. */
 const WHOLE_BYTES_MAX = BYTES_MAX / 4;
 const BARE_BYTES_MAX = BYTES_MAX / 4;
 /** Never shortened: the next publish or clean needs them to write missing receipts. */
@@ -122,12 +125,13 @@ function shorten({ flips, sightings }: History): string {
   for (const flip of [...flips].reverse().slice(0, LINES_KEPT)) {
     const line = toLine(flip);
     const isWhole = kept.length < WHOLE_LINES || whole + line.length <= WHOLE_BYTES_MAX;
-    // From the first line without drop names on, all older ones are without them.
+    // From the first shortened line on, all older ones are shortened.
     if (isWhole && bare === 0) {
       whole += line.length;
       kept.push(line);
     } else {
-      const short = toLine({ ...flip, drops: [] });
+      const { tags: _tags, ...rest } = flip;
+      const short = toLine({ ...rest, drops: [] });
       bare += short.length;
       if (bare > BARE_BYTES_MAX) break;
       kept.push(short);
@@ -145,24 +149,48 @@ export function repairHistory(disk: Disk, roots: TreeRoots, id: RepositoryId): b
   const snapshot = readPivot(disk, roots, id);
   if (snapshot === null || readHistory(disk, roots, id).at(-1)?.snapshot === snapshot) return false;
   const at = toTimestamp(disk.stat(pivotPath(roots, id)).mtimeMs);
-  recordFlip(disk, roots, id, { at, snapshot, ...reasonOf(disk, roots, id, snapshot) });
+  recordFlip(disk, roots, id, { at, snapshot, ...describeFlip(disk, roots, id, snapshot) });
   return true;
 }
 
 /** A damaged snapshot is repaired by `verify --repair`; it must not block the next publish. */
-function reasonOf(
+function describeFlip(
   disk: Disk,
   roots: TreeRoots,
   id: RepositoryId,
   snapshot: Timestamp,
-): Pick<FlipRecord, 'why' | 'detail' | 'drops'> {
+): Pick<FlipRecord, 'why' | 'detail' | 'drops' | 'tags'> {
   try {
-    return readSnapshot(disk, roots, id, snapshot).reason;
+    const { reason, base, state } = readSnapshot(disk, roots, id, snapshot);
+    const before = base === null ? NO_TAGS : tagsIfKept(disk, roots, id, base as Timestamp);
+    // Its user is not known any more: the snapshot does not name users.
+    return { ...reason, ...(before && { tags: changedTags(tagMoves(before, state.tags)) }) };
   } catch (error) {
-    const isDamaged = error instanceof DropdockError && error.code === 'layout.unsafe';
-    if (isDamaged || hasErrno(error, 'ENOENT')) return { why: 'recovered', drops: [] };
+    if (isUnreadable(error)) return { why: 'recovered', drops: [] };
     throw error;
   }
+}
+
+const NO_TAGS: RepositoryState['tags'] = new Map();
+
+/** Returns undefined when the snapshot is gone or damaged. */
+function tagsIfKept(
+  disk: Disk,
+  roots: TreeRoots,
+  id: RepositoryId,
+  snapshot: Timestamp,
+): RepositoryState['tags'] | undefined {
+  try {
+    return readSnapshot(disk, roots, id, snapshot).state.tags;
+  } catch (error) {
+    if (isUnreadable(error)) return undefined;
+    throw error;
+  }
+}
+
+function isUnreadable(error: unknown): boolean {
+  const isDamaged = error instanceof DropdockError && error.code === 'layout.unsafe';
+  return isDamaged || hasErrno(error, 'ENOENT');
 }
 
 function endsWithNewline(disk: Disk, fd: number, size: number): boolean {

@@ -31,6 +31,7 @@ import {
   type VerifyFinding,
   type VerifyReport,
 } from '../../publisher/target.js';
+import { type FlipDetails, flipDetails } from '../../repository/flip-details.js';
 import { flipKey } from '../../repository/grace.js';
 import {
   type Change,
@@ -288,7 +289,8 @@ class StorePublish {
       await this.#bring(next.needs);
       // After this time a cleaning may have deleted the snapshot as unfinished, so the publish starts again.
       if (context.monotonicMs() - sinceMs > context.longestMs) continue;
-      const later = await this.#commit(current, next); // 9 to 11
+      const details = flipDetails(change, next.reason, built.moves);
+      const later = await this.#commit(current, next, details); // 9 to 11
       if (later !== 'moved') return done(next.snapshot, later);
     }
     const { target } = context.store;
@@ -335,14 +337,18 @@ class StorePublish {
   }
 
   /** @returns errors after the flip */
-  async #commit(current: Current | undefined, next: NextObjects): Promise<Error[] | 'moved'> {
+  async #commit(
+    current: Current | undefined,
+    next: NextObjects,
+    details: FlipDetails,
+  ): Promise<Error[] | 'moved'> {
     const { context, policy } = this;
     const { snapshot, reason, redirectHash, tags, redirect, packed } = next;
     const { repository, id } = policy;
     const removed = next.removed ? { removed: true as const } : {};
     const pointer = nextPointer(
       current?.pointer,
-      { snapshot, at: toTimestamp(context.nowMs()), ...reason },
+      { snapshot, at: toTimestamp(context.nowMs()), ...reason, ...details },
       { repository, id, redirectHash, tags, ...removed },
     );
     const flipped = await flip(context, pointer, current?.etag);

@@ -4,6 +4,7 @@
  */
 import { DropdockError } from '../../errors.js';
 import type { RepositoryId, RepositoryName } from '../../image/names.js';
+import type { FlipDetails } from '../../repository/flip-details.js';
 import type { SnapshotReason } from '../../repository/snapshot-file.js';
 import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
 
@@ -15,7 +16,7 @@ const VERSION = 1;
 export const FLIPS_KEPT = 100;
 const DROPS_KEPT = 1000;
 
-export interface PointerFlip extends SnapshotReason {
+export interface PointerFlip extends SnapshotReason, FlipDetails {
   readonly snapshot: Timestamp;
   /** When it became current, by the publisher's clock. */
   readonly at: Timestamp;

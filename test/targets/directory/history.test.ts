@@ -100,6 +100,16 @@ describe('the history of a repository', () => {
     expect(order).to.deep.equal([...order].sort());
   });
 
+  it('keeps who made each flip when it is shortened, and drops the tags of old ones', () => {
+    const names = Array.from({ length: 12 }, (_, n) => `some/where/deep/repository-${n}`);
+    const tags = { added: { names: ['1.0'], count: 1 } };
+    for (let n = 0; n < 1000; n++) record({ ...flip(n, names), by: ['ann'], tags });
+    const kept = read();
+    expect(new Set(kept.map(({ by }) => by?.join()))).to.deep.equal(new Set(['ann']));
+    expect(kept.at(-1)?.tags).to.deep.equal(tags);
+    expect(kept[0]).not.to.have.property('tags');
+  });
+
   it('keeps the newest lines complete even when each exceeds the file limit', () => {
     const names = Array.from({ length: 6000 }, (_, n) => `repository-${n}`);
     for (let n = 0; n < 8; n++) record(flip(n, names));

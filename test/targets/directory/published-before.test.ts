@@ -101,6 +101,10 @@ describe('a drop that is processed again after its flip', () => {
         isForgetful = false;
         expect(tags()).to.deep.equal({ 1: drop.digest });
         await edit(what);
+        const [, flip] = await services.targets.local.history(policyOf('app').id);
+        expect(flip?.tags, 'also when a crash lost the record').to.deep.equal({
+          moved: { names: ['1'], count: 1 },
+        });
         const after = tags();
         expect(after).to.deep.equal(name === 'rollback' ? { 1: old.digest } : {});
         // Nothing of it is read again: it may be gone, and its repository may lack its base by now.
