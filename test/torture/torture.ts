@@ -30,6 +30,8 @@ if (!(minutes > 0) || !Number.isInteger(firstSeed) || names.length === 0) {
   );
   process.exit(2);
 }
+const KILL_MS = 10_000;
+
 process.exitCode = await torture();
 
 /** @returns the exit code */
@@ -82,13 +84,23 @@ async function run(
   let isCut = false;
   const timer = setTimeout(() => {
     isCut = true;
-    if (child.pid) process.kill(-child.pid, 'SIGTERM');
+    killGroup(child.pid, 'SIGTERM');
+    // A test that waits in a synchronous call handles no signal.
+    setTimeout(() => killGroup(child.pid, 'SIGKILL'), KILL_MS).unref();
   }, leftMs);
   await once(child, 'exit');
   clearTimeout(timer);
   tidy(place);
   if (isCut) return 'cut off';
   return child.exitCode === 0 ? 'passed' : 'failed';
+}
+
+function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  try {
+    if (pid) process.kill(-pid, signal);
+  } catch {
+    // It has ended.
+  }
 }
 
 /** What a test that was cut off has left. */
