@@ -59,7 +59,11 @@ export function publishedPart(outcome: PublishedOutcome): object {
     bytes,
     ingested: outcome.ingested,
     leftOut: outcome.leftOut.map(({ what, why }) => ({ what, why })),
-    warnings: [...content.warnings, ...heldBack(outcome).map(sentence)],
+    warnings: [
+      ...(content.mistakes ?? []),
+      ...content.warnings,
+      ...heldBack(outcome).map(sentence),
+    ],
     ...(outcome.targets && { targets: outcome.targets }),
   };
 }

@@ -56,6 +56,8 @@ export function logEvents(log: Log): EmitEvent {
         const { what, why } = event.what;
         return log('warn', event.type, { ...about(event), what, why });
       }
+      case 'publish.warning':
+        return log('warn', event.type, { ...about(event), message: event.message });
       case 'publish.later': {
         const { repository: repo, target, error } = event;
         return log('warn', event.type, { repo, target, ...errorFields(error) });

@@ -81,6 +81,8 @@ export type PublishEvent =
       readonly tookMs: number;
     } & OfPublish)
   | ({ readonly type: 'publish.left-out'; readonly what: LeftOut } & OfPublish)
+  /** Published as the drop says, but probably not as its uploader meant. */
+  | ({ readonly type: 'publish.warning'; readonly message: string } & OfPublish)
   /** Errors after a flip; the next publish or clean completes the work. */
   | {
       readonly type: 'publish.later';

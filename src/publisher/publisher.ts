@@ -456,7 +456,12 @@ export class Publisher {
       const outcome = overallOutcome(part);
       if (outcome.status === 'rejected') {
         emit({ type: 'drop.rejected', drop, repository, error: outcome.error });
-      } else emit({ type: 'publish.done', drop, repository, outcome, tookMs });
+      } else {
+        emit({ type: 'publish.done', drop, repository, outcome, tookMs });
+        for (const message of outcome.content.mistakes ?? []) {
+          emit({ type: 'publish.warning', drop, repository, message });
+        }
+      }
     }
     this.#tellLeftOut(record);
     for (const { error } of record.refused) {
