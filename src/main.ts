@@ -58,6 +58,15 @@ function isJournal(): boolean {
   }
 }
 
+/** Returns whether the reader of the stream has closed its end; standard streams do not record it. */
+function noticeClosing(stream: NodeJS.WriteStream): () => boolean {
+  let isClosed = false;
+  stream.on('error', () => {
+    isClosed = true;
+  });
+  return () => isClosed;
+}
+
 /** sd_listen_fds(3): systemd's sockets start at descriptor 3; LISTEN_PID names the process they are for. */
 function inheritedSockets(): number[] {
   const { LISTEN_PID, LISTEN_FDS } = process.env;
@@ -66,7 +75,7 @@ function inheritedSockets(): number[] {
 }
 
 // Publishing goes on when the reader of the output has closed its end.
-process.stdout.on('error', () => {});
+const isOutputGone = noticeClosing(process.stdout);
 process.stderr.on('error', () => {});
 // The AWS SDK warns about Node versions that its future versions need; users can do nothing about it.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
@@ -106,7 +115,10 @@ async function main(argv: string[]): Promise<ExitCode> {
   defineCommands(command, {
     thisProcess,
     input: process.stdin,
-    output: process.stdout,
+    output: {
+      isTerminal: process.stdout.isTTY === true,
+      isGone: isOutputGone,
+    },
     progress: {
       isTerminal: process.stderr.isTTY === true,
       write: (text) => void process.stderr.write(text),
@@ -147,7 +159,13 @@ async function withContext(
       const { stack, message } = error as Error;
       log('error', 'daemon.failed', { message, stack });
     }
-    throw uid === undefined ? error : explainDenied(error, uid);
+    throw explainDenied(error, {
+      command,
+      argv: process.argv.slice(2),
+      paths: loaded.settings.paths,
+      became: uid,
+      uid: process.getuid?.(),
+    });
   } finally {
     await close();
   }

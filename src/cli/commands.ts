@@ -28,7 +28,8 @@ export type CommandRun = (
 export interface Surroundings {
   readonly thisProcess: () => Omit<Process, 'readSettings' | 'reopenLog'>;
   readonly input: NodeJS.ReadStream;
-  readonly output: NodeJS.WriteStream;
+  /** Standard output. It is gone when its reader has closed its end. */
+  readonly output: { readonly isTerminal: boolean; readonly isGone: () => boolean };
   readonly progress: ProgressOutput;
 }
 
@@ -74,7 +75,8 @@ export function defineCommands(
         repository: text(name),
         target: text(target),
         watch: watch === true,
-        isTerminal: output.isTTY === true,
+        isTerminal: output.isTerminal,
+        isOutputGone: output.isGone,
       }),
   )
     .option('--watch', 'repeat every second')

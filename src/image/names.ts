@@ -119,6 +119,21 @@ export function parseDropName(path: string, isFile: boolean): DropName {
 }
 
 /**
+ * Returns the repositories that a drop of this name may belong to: two if the kind of the drop matters.
+ * `app.tar` belongs to `app` as an archive, and to `app.tar` as a directory.
+ */
+export function repositoriesOfDropName(path: string): RepositoryName[] {
+  const names = [true, false].map((isFile) => {
+    try {
+      return parseDropName(path, isFile).repository;
+    } catch {
+      return undefined;
+    }
+  });
+  return names[0] === undefined ? [] : [...new Set(names.filter((name) => name !== undefined))];
+}
+
+/**
  * Removes the port of each registry in a path. `skopeo sync --scoped` writes `host:port` first, possibly
  * below other directories; no repository name contains one.
  */

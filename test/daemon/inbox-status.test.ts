@@ -116,7 +116,7 @@ describe('inbox status', () => {
 
   it('keeps two drops with one name apart, and forgets their progress when both are finished', async () => {
     const liveClaims = new Set(['a@1', 'a@2', 'b@1']);
-    const run = (async () => []) as never;
+    const run = (async () => ({ drops: [] })) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({ inbox: '/i', roots, run, liveClaims, nowMs: () => 0 });
     const progress = newProgress();
@@ -141,7 +141,7 @@ describe('inbox status', () => {
   });
 
   it('resolves a name to every repository it may mean, and a bundle to none', async () => {
-    const run = (async () => []) as never;
+    const run = (async () => ({ drops: [] })) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
       inbox: '/i',
@@ -168,7 +168,7 @@ describe('inbox status', () => {
   });
 
   it('reports the repository and tags of a published drop', async () => {
-    const run = (async () => []) as never;
+    const run = (async () => ({ drops: [] })) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
       inbox: '/i',
@@ -196,7 +196,7 @@ describe('inbox status', () => {
     let listed = 0;
     const run = (async (job: unknown) => {
       if (job === listRejected) listed++;
-      return [];
+      return { drops: [] };
     }) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
@@ -216,7 +216,7 @@ describe('inbox status', () => {
   });
 
   it('ignores events that do not concern a drop', () => {
-    const run = (async () => []) as never;
+    const run = (async () => ({ drops: [] })) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
       inbox: '/i',
