@@ -5,7 +5,7 @@ import { DropdockError } from '../errors.js';
 import { defaultRepositoryId, parseRepositoryName, type RepositoryId } from '../image/names.js';
 import { Events } from '../publisher/events.js';
 import type { TargetReader } from '../publisher/target.js';
-import { resolveRepository } from '../settings/repository-policy.js';
+import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { LoadedSettings } from '../settings/settings.js';
 import { readClock } from '../storage/clock.js';
 import { nodeDisk } from '../storage/disk.js';
@@ -45,6 +45,11 @@ export function idOf({ settings }: CommandContext, repository: string): Reposito
   } catch (error) {
     throw new DropdockError('usage.invalid', (error as Error).message, {}, error);
   }
+}
+
+/** Returns the name of the repository with this id, for messages. */
+export function nameOf({ settings }: Pick<CommandContext, 'settings'>, id: RepositoryId): string {
+  return resolveRepositoryById(settings, id).repository;
 }
 
 /**

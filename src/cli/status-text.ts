@@ -171,7 +171,7 @@ function rejectedText(rejected: HostStatus['rejected'], more: number, nowMs: num
     shorten([message, hint].filter(Boolean).join(' ')),
   ]);
   const rest = more > 0 ? `  and ${more} more\n` : '';
-  return `Rejected (kept in inbox/.rejected/):\n${formatTable(rows)}${rest}`;
+  return `Rejected (kept in inbox/.rejected/; the receipt has the command to take a drop back):\n${formatTable(rows)}${rest}`;
 }
 
 /** Shortens digests to twelve digits, enough to find them; `--json` and the receipt have all digits. */

@@ -12,6 +12,7 @@ import {
   exitOf,
   formatTable,
   idOf,
+  nameOf,
   printJson,
   readTarget,
   unknownRepository,
@@ -45,7 +46,9 @@ export async function verify(
   } else {
     for (const what of mended) context.print(`repaired: ${what}\n`);
     for (const { id: which, message } of notRepaired) {
-      context.print(`not repaired: ${which === null ? '' : `${which}: `}${message}\n`);
+      context.print(
+        `not repaired: ${which === null ? '' : `${nameOf(context, which)}: `}${message}\n`,
+      );
     }
     context.print(
       formatTable(findings.map(({ problem, path, detail }) => [problem, path, detail])),

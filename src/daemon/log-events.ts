@@ -24,7 +24,11 @@ export function logEvents(log: Log): EmitEvent {
       case 'drop.lost':
         return log('warn', 'daemon.warning', errorFields(event.error));
       case 'drop.rejected':
-        return log('warn', event.type, { ...about(event), ...errorFields(event.error) });
+        return log('warn', event.type, {
+          ...about(event),
+          ...errorFields(event.error),
+          kept: event.kept,
+        });
       case 'publish.started':
         return log('info', event.type, about(event));
       case 'publish.waiting': {

@@ -1,5 +1,6 @@
 /** Returns the rejected drops that are still there, newest first, with data from their receipts. Read-only. */
 
+import { join } from 'node:path';
 import { pathOfFlatName, type RepositoryName, repositoriesOfDropName } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
 import type { Disk } from '../storage/disk.js';
@@ -39,6 +40,7 @@ export const listRejected = job(
   import.meta.url,
   function listRejected(disk: Disk, { inbox, count, repository }: RejectedRequest): RejectedList {
     const all = listOwn(disk, rejectedDirectory(inbox))
+      .filter(({ name }) => !isEmpty(disk, join(rejectedDirectory(inbox), name)))
       .flatMap(({ name }) => parseRejected(name) ?? [])
       .filter(({ claim }) => repository === undefined || mayBelongTo(claim, repository))
       .sort((a, b) => (a.at > b.at ? -1 : 1));
@@ -56,6 +58,15 @@ export interface RejectedRequest {
   readonly inbox: string;
   readonly count: number;
   readonly repository?: RepositoryName | undefined;
+}
+
+/** An uploader who took back an archive cannot delete the directory that held it. */
+function isEmpty(disk: Disk, path: string): boolean {
+  try {
+    return disk.names(path).length === 0;
+  } catch {
+    return false;
+  }
 }
 
 function mayBelongTo(claim: string, repository: RepositoryName): boolean {

@@ -54,7 +54,12 @@ export type PublishEvent =
       readonly path: string;
       readonly progress: Progress;
     } & OfDrop)
-  | ({ readonly type: 'drop.rejected'; readonly error: Error } & OfPublish)
+  | ({
+      readonly type: 'drop.rejected';
+      readonly error: Error;
+      /** Where it is kept, relative to the inbox; undefined for a part of a drop that was published. */
+      readonly kept?: string;
+    } & OfPublish)
   /** Another daemon has taken over its claim. */
   | ({ readonly type: 'drop.lost'; readonly error: Error } & OfDrop)
   | ({ readonly type: 'publish.started' } & OfPublish)

@@ -8,7 +8,7 @@ import { DropdockError, faultOf, fromPlainError } from '../errors.js';
 import type { RepositoryName } from '../image/names.js';
 import { returnClaim } from '../inbox/claim.js';
 import { finishPublishedBatch, finishRejected } from '../inbox/finish.js';
-import { claimKey } from '../inbox/inbox-paths.js';
+import { claimKey, rejectedPath } from '../inbox/inbox-paths.js';
 import { formatReceipt, heldBack, type ReceiptFrame, rejectedReceipt } from '../report.js';
 import { toTimestamp } from '../repository/timestamp.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
@@ -455,7 +455,10 @@ export class Publisher {
       const { repository } = part.policy;
       const outcome = overallOutcome(part);
       if (outcome.status === 'rejected') {
-        emit({ type: 'drop.rejected', drop, repository, error: outcome.error });
+        const { claim, policy, drop: given } = record.claimed;
+        const kept = policy && rejectedPath(claim, given.kind);
+        const { error } = outcome;
+        emit({ type: 'drop.rejected', drop, repository, error, ...(kept && { kept }) });
       } else {
         emit({ type: 'publish.done', drop, repository, outcome, tookMs });
         for (const message of outcome.content.mistakes ?? []) {
@@ -503,7 +506,8 @@ export class Publisher {
     }
     this.#end(record);
     const repository = policy?.repository;
-    this.#context.emit({ type: 'drop.rejected', drop, repository, error });
+    const kept = rejectedPath(claim, record.claimed.drop.kind);
+    this.#context.emit({ type: 'drop.rejected', drop, repository, error, kept });
   }
 
   /**
@@ -514,10 +518,11 @@ export class Publisher {
     const { liveClaims, nowMs, emit } = this.#context;
     const none = { repository: null, id: null, tookMs: 0 };
     const times = { claimedAt: claim.at, finishedAt: toTimestamp(nowMs()) };
-    const frame = { drop: name, claim: claim.name, ...none, ...times };
+    const kept = rejectedPath(claim);
+    const frame = { drop: name, claim: claim.name, ...none, ...times, kept };
     await this.#moveToRejected(claim, formatReceipt(rejectedReceipt(error, frame)));
     liveClaims.delete(claimKey(claim));
-    emit({ type: 'drop.rejected', drop: name, repository: undefined, error });
+    emit({ type: 'drop.rejected', drop: name, repository: undefined, error, kept });
   }
 
   // Shared helpers.
@@ -545,6 +550,7 @@ export class Publisher {
   #frameOf({ claimed }: DropRecord): ReceiptFrame {
     const { nowMs, monotonicMs } = this.#context;
     const { claim, name, policy, claimedMs } = claimed;
+    const kept = rejectedPath(claim, claimed.drop.kind);
     return {
       drop: name,
       repository: policy?.repository ?? null,
@@ -554,6 +560,7 @@ export class Publisher {
       claimedAt: claim.at,
       finishedAt: toTimestamp(nowMs()),
       tookMs: Math.round(monotonicMs() - claimedMs),
+      kept,
     };
   }
 

@@ -74,7 +74,8 @@ describe('inbox status', () => {
   it('tracks the progress of a drop, restarts it on a retry, and forgets idle drops', async () => {
     const liveClaims = new Set(['a@1']);
     let counted = 0;
-    const run = (async (job: unknown) => (job === dropBytes ? 100 * (5 + counted++) : [])) as never;
+    const run = (async (job: unknown) =>
+      job === dropBytes ? 100 * (5 + counted++) : { drops: [] }) as never;
     const roots = { published: '/srv/published', state: '/srv/state' };
     const board = new InboxStatus({ inbox: '/srv/inbox', roots, run, liveClaims, nowMs: () => 7 });
     const progress = newProgress();

@@ -19,7 +19,7 @@ describe('the list of rejected drops', () => {
   afterEach(removeTempDirs);
 
   function reject(name: string, receipt?: string): void {
-    mkdirSync(join(inbox, '.rejected', name));
+    mkdirSync(join(inbox, '.rejected', name, 'content'), { recursive: true });
     if (receipt !== undefined) writeFileSync(join(inbox, '.receipts', `${name}.json`), receipt);
   }
 
