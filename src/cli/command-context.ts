@@ -4,7 +4,7 @@ import { Targets, targetNamed } from '../daemon/targets.js';
 import { DropdockError } from '../errors.js';
 import { defaultRepositoryId, parseRepositoryName, type RepositoryId } from '../image/names.js';
 import { Events } from '../publisher/events.js';
-import type { TargetReader } from '../publisher/target.js';
+import type { CopyEnd, TargetReader } from '../publisher/target.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { LoadedSettings } from '../settings/settings.js';
 import { readClock } from '../storage/clock.js';
@@ -60,7 +60,7 @@ export function nameOf({ settings }: Pick<CommandContext, 'settings'>, id: Repos
 export async function readTarget<T>(
   context: CommandContext,
   name: string | undefined,
-  work: (target: TargetReader) => Promise<T>,
+  work: (target: TargetReader & Pick<CopyEnd, 'currentText'>) => Promise<T>,
 ): Promise<T> {
   const nowMs = () => Date.now();
   const targets = new Targets(() => context.settings, {

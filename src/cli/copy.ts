@@ -7,7 +7,14 @@ import type { Log } from '../log.js';
 import { errorFields } from '../report.js';
 import { addProgress, newProgress } from '../storage/progress.js';
 import { emptyTrash } from '../storage/trash.js';
-import { type CommandContext, EXIT, type ExitCode, idOf, nameOf, printJson } from './command-context.js';
+import {
+  type CommandContext,
+  EXIT,
+  type ExitCode,
+  idOf,
+  nameOf,
+  printJson,
+} from './command-context.js';
 import { ProgressLine, type ProgressOutput } from './progress-line.js';
 
 export interface CopyOptions {
