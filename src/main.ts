@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { becomeOwner, explainDenied } from './cli/as-owner.js';
 import { type CommandContext, EXIT, type ExitCode } from './cli/command-context.js';
 import { type CommandRun, defineCommands, type Given } from './cli/commands.js';
+import { EXAMPLES, EXIT_CODES, helpSection } from './cli/examples.js';
 import { openLogOutput } from './cli/log-output.js';
 import { printError } from './cli/print-error.js';
 import type { Process } from './cli/run.js';
@@ -99,10 +100,14 @@ async function main(argv: string[]): Promise<ExitCode> {
     .option('--root <dir>', 'use the directories inbox, published and state below this one')
     .option('--config <file>', `settings file (default: ${DEFAULT_CONFIG} if it exists)`)
     .option('--json', 'print the result as JSON')
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', helpSection('Exit codes', EXIT_CODES))
     .exitOverride();
 
-  const command = (spec: string, description: string, run: CommandRun) => {
-    const added = program.command(spec).description(description);
+  const command = (spec: string, description: string, run: CommandRun, hidden = false) => {
+    const added = program.command(spec, { hidden }).description(description);
+    const examples = EXAMPLES[added.name()];
+    if (examples) added.addHelpText('after', helpSection('Examples', examples));
     return added.action(async (...given: unknown[]) => {
       const options = added.optsWithGlobals<GlobalOptions>();
       // For other commands `--target` selects the target to work on; it is not a setting.

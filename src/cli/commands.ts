@@ -37,7 +37,12 @@ interface Options {
   option(flags: string, description: string): Options;
 }
 
-type DefineCommand = (spec: string, description: string, run: CommandRun) => Options;
+type DefineCommand = (
+  spec: string,
+  description: string,
+  run: CommandRun,
+  isHidden?: boolean,
+) => Options;
 
 export function defineCommands(
   command: DefineCommand,
@@ -97,6 +102,17 @@ export function defineCommands(
   command('init', 'create the directories', async (context) =>
     (await import('./init.js')).init(context),
   );
+  command(
+    'complete <what> [repository]',
+    'print values for the completions of shells',
+    async (context, _log, [what, name], { target }) =>
+      (await import('./complete.js')).complete(context, {
+        what: String(what),
+        repository: text(name),
+        target: text(target),
+      }),
+    true,
+  ).option(...TARGET);
 }
 
 const TARGET = [
