@@ -64,9 +64,7 @@ export const ERROR_CODES = {
   'lock.lost': system('The lock was lost (a long pause?); the publish is retried.'),
   'claim.lost': system('The claimed drop is gone; another daemon has taken it over.'),
   'layout.unsafe': system('The published tree was changed outside of dropdock; see the message.'),
-  'access.denied': system(
-    'As root, dropdock runs as the owner of the tree. For an image: dropdock publish - --as REF <FILE.',
-  ),
+  'access.denied': system('Run the command that the message shows.'),
   'thread.failed': system('A worker thread ended unexpectedly; the work is retried.'),
   'target.failed': system('The object store fails or refuses requests; the publish is retried.'),
   'target.damaged': system(

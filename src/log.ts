@@ -30,6 +30,7 @@ export const EVENTS = [
   'publish.done',
   'publish.unchanged',
   'publish.left-out',
+  'publish.warning',
   'publish.retry',
   'publish.waiting',
   'publish.later',

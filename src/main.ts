@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { becomeOwner, explainDenied } from './cli/as-owner.js';
 import { type CommandContext, EXIT, type ExitCode } from './cli/command-context.js';
 import { type CommandRun, defineCommands, type Given } from './cli/commands.js';
+import { EXAMPLES, EXIT_CODES, helpSection } from './cli/examples.js';
 import { openLogOutput } from './cli/log-output.js';
 import { printError } from './cli/print-error.js';
 import type { Process } from './cli/run.js';
@@ -60,6 +61,15 @@ function isJournal(): boolean {
   }
 }
 
+/** Returns whether the reader of the stream has closed its end; standard streams do not record it. */
+function noticeClosing(stream: NodeJS.WriteStream): () => boolean {
+  let isClosed = false;
+  stream.on('error', () => {
+    isClosed = true;
+  });
+  return () => isClosed;
+}
+
 /** sd_listen_fds(3): systemd's sockets start at descriptor 3; LISTEN_PID names the process they are for. */
 function inheritedSockets(): number[] {
   const { LISTEN_PID, LISTEN_FDS } = process.env;
@@ -68,7 +78,7 @@ function inheritedSockets(): number[] {
 }
 
 // Publishing goes on when the reader of the output has closed its end.
-process.stdout.on('error', () => {});
+const isOutputGone = noticeClosing(process.stdout);
 process.stderr.on('error', () => {});
 // The AWS SDK warns about Node versions that its future versions need; users can do nothing about it.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
@@ -92,10 +102,14 @@ async function main(argv: string[]): Promise<ExitCode> {
     .option('--root <dir>', 'use the directories inbox, published and state below this one')
     .option('--config <file>', `settings file (default: ${DEFAULT_CONFIG} if it exists)`)
     .option('--json', 'print the result as JSON')
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', helpSection('Exit codes', EXIT_CODES))
     .exitOverride();
 
-  const command = (spec: string, description: string, run: CommandRun) => {
-    const added = program.command(spec).description(description);
+  const command = (spec: string, description: string, run: CommandRun, hidden = false) => {
+    const added = program.command(spec, { hidden }).description(description);
+    const examples = EXAMPLES[added.name()];
+    if (examples) added.addHelpText('after', helpSection('Examples', examples));
     return added.action(async (...given: unknown[]) => {
       const options = added.optsWithGlobals<GlobalOptions>();
       // For other commands `--target` selects the target to work on; it is not a setting.
@@ -108,7 +122,10 @@ async function main(argv: string[]): Promise<ExitCode> {
   defineCommands(command, {
     thisProcess,
     input: process.stdin,
-    output: process.stdout,
+    output: {
+      isTerminal: process.stdout.isTTY === true,
+      isGone: isOutputGone,
+    },
     progress: {
       isTerminal: process.stderr.isTTY === true,
       write: (text) => void process.stderr.write(text),
@@ -151,7 +168,13 @@ async function withContext(
       const { stack, message } = error as Error;
       log('error', 'daemon.failed', { message, stack });
     }
-    throw uid === undefined ? error : explainDenied(error, uid);
+    throw explainDenied(error, {
+      command,
+      argv: process.argv.slice(2),
+      paths: loaded.settings.paths,
+      became: uid,
+      uid: process.getuid?.(),
+    });
   } finally {
     await close();
   }

@@ -34,6 +34,8 @@ export interface ReceiptFrame {
   readonly tookMs: number;
   /** Why the drop stays in the inbox; undefined if it was removed. */
   readonly left?: string | undefined;
+  /** Where a rejected drop is kept, relative to the inbox; undefined for a drop that stays where it is. */
+  readonly kept?: string | undefined;
 }
 
 /** docs/receipts.md describes all fields. */
@@ -61,7 +63,11 @@ export function publishedPart(outcome: PublishedOutcome): object {
     bytes,
     ingested: outcome.ingested,
     leftOut: outcome.leftOut.map(({ what, why }) => ({ what, why })),
-    warnings: [...content.warnings, ...heldBack(outcome).map(sentence)],
+    warnings: [
+      ...(content.mistakes ?? []),
+      ...content.warnings,
+      ...heldBack(outcome).map(sentence),
+    ],
     ...(outcome.targets && { targets: outcome.targets }),
   };
 }
@@ -103,7 +109,13 @@ export function rejectedReceipt(error: Error, frame: ReceiptFrame): object {
     path: details.path ?? null,
     digest: details.digest ?? null,
     details,
+    ...(frame.kept !== undefined && { kept: frame.kept, takeBack: takeBackOf(frame.kept) }),
   };
+}
+
+/** Returns the command with which an uploader takes back a rejected drop; to be run in the inbox. */
+export function takeBackOf(kept: string): string {
+  return `mv '${kept.replaceAll("'", "'\\''")}' DESTINATION`;
 }
 
 function frameFields(frame: ReceiptFrame): object {

@@ -113,6 +113,13 @@ describe('the receipt of a rejected drop', () => {
     });
   });
 
+  it('says where the drop is kept, and how to take it back', () => {
+    const kept = ".rejected/it's@20261123T152634.123Z";
+    expect(
+      rejectedReceipt(new DropdockError('drop.empty', 'Nothing.'), { ...FRAME, kept }),
+    ).to.include({ kept, takeBack: "mv '.rejected/it'\\''s@20261123T152634.123Z' DESTINATION" });
+  });
+
   it('contains null when no path or digest is concerned, or the user is unknown', () => {
     const frame = { ...FRAME, by: undefined };
     const receipt = rejectedReceipt(new DropdockError('drop.empty', 'Nothing.'), frame);

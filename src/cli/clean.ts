@@ -10,6 +10,7 @@ import {
   type ExitCode,
   exitOf,
   formatTable,
+  nameOf,
   printJson,
 } from './command-context.js';
 
@@ -60,35 +61,39 @@ function documentOf(cleaned: ReadonlyMap<string | undefined, CleanResult>): obje
 }
 
 function printCleaned(
-  { print }: CommandContext,
+  context: CommandContext,
   target: string | undefined,
   { repositories, content, notDone, stopped }: CleanResult,
   dryRun: boolean,
 ): void {
+  const { print } = context;
   if (target !== undefined) print(`${target}:\n`);
-  const rows = repositories.flatMap((each) => rowsOf(each, dryRun));
+  const rows = repositories.flatMap((each) => rowsOf(nameOf(context, each.id), each, dryRun));
   if (rows.length > 0) print(formatTable([['REPOSITORY', 'SNAPSHOT', '', 'RULE', ''], ...rows]));
-  for (const { id, error } of notDone) print(`not cleaned: ${id}: ${error.message}\n`);
+  for (const { id, error } of notDone) {
+    print(`not cleaned: ${id === null ? '' : `${nameOf(context, id)}: `}${error.message}\n`);
+  }
   const verb = dryRun ? 'would free' : 'freed';
   print(`unused content: ${content.files} files, ${verb} ${formatBytes(content.bytes)}\n`);
   if (stopped !== undefined) print(`Cleaning stopped early: ${stopped}.\n`);
 }
 
 function rowsOf(
-  { id, snapshots, strangers = [], overdue = 0, renewed }: CleanedRepository,
+  name: string,
+  { snapshots, strangers = [], overdue = 0, renewed }: CleanedRepository,
   dryRun: boolean,
 ): string[][] {
   const what = `without ${overdue} replaced manifests whose grace period is over`;
   return [
-    ...(renewed ? [[id, renewed, 'created', 'current', what]] : []),
-    ...(dryRun && overdue > 0 ? [[id, '(new)', 'would be created', 'current', what]] : []),
-    ...snapshots.map(({ name, rule, remove, untilMs }) => [
-      id,
+    ...(renewed ? [[name, renewed, 'created', 'current', what]] : []),
+    ...(dryRun && overdue > 0 ? [[name, '(new)', 'would be created', 'current', what]] : []),
+    ...snapshots.map(({ name: snapshot, rule, remove, untilMs }) => [
       name,
+      snapshot,
       remove ? (dryRun ? 'would be removed' : 'removed') : 'kept',
       rule,
       untilMs === undefined ? '' : `until ${new Date(untilMs).toISOString()}`,
     ]),
-    ...strangers.map((name) => [id, name, 'kept', 'unknown entry', '']),
+    ...strangers.map((entry) => [name, entry, 'kept', 'unknown entry', '']),
   ];
 }

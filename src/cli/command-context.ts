@@ -4,8 +4,8 @@ import { Targets, targetNamed } from '../daemon/targets.js';
 import { DropdockError } from '../errors.js';
 import { defaultRepositoryId, parseRepositoryName, type RepositoryId } from '../image/names.js';
 import { Events } from '../publisher/events.js';
-import type { TargetReader } from '../publisher/target.js';
-import { resolveRepository } from '../settings/repository-policy.js';
+import type { CopyEnd, TargetReader } from '../publisher/target.js';
+import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { LoadedSettings } from '../settings/settings.js';
 import { readClock } from '../storage/clock.js';
 import { nodeDisk } from '../storage/disk.js';
@@ -49,6 +49,11 @@ export function idOf({ settings }: CommandContext, repository: string): Reposito
   }
 }
 
+/** Returns the name of the repository with this id, for messages. */
+export function nameOf({ settings }: Pick<CommandContext, 'settings'>, id: RepositoryId): string {
+  return resolveRepositoryById(settings, id).repository;
+}
+
 /**
  * Opens a target for a command that only reads: creates no files and starts no thread.
  * @param name undefined: the directory
@@ -57,7 +62,7 @@ export function idOf({ settings }: CommandContext, repository: string): Reposito
 export async function readTarget<T>(
   context: CommandContext,
   name: string | undefined,
-  work: (target: TargetReader) => Promise<T>,
+  work: (target: TargetReader & Pick<CopyEnd, 'currentText'>) => Promise<T>,
 ): Promise<T> {
   const nowMs = () => Date.now();
   const targets = new Targets(() => context.settings, {

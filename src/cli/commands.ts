@@ -28,7 +28,8 @@ export type CommandRun = (
 export interface Surroundings {
   readonly thisProcess: () => Omit<Process, 'readSettings' | 'reopenLog'>;
   readonly input: NodeJS.ReadStream;
-  readonly output: NodeJS.WriteStream;
+  /** Standard output. It is gone when its reader has closed its end. */
+  readonly output: { readonly isTerminal: boolean; readonly isGone: () => boolean };
   readonly progress: ProgressOutput;
 }
 
@@ -36,7 +37,12 @@ interface Options {
   option(flags: string, description: string): Options;
 }
 
-type DefineCommand = (spec: string, description: string, run: CommandRun) => Options;
+type DefineCommand = (
+  spec: string,
+  description: string,
+  run: CommandRun,
+  isHidden?: boolean,
+) => Options;
 
 export function defineCommands(
   command: DefineCommand,
@@ -74,7 +80,8 @@ export function defineCommands(
         repository: text(name),
         target: text(target),
         watch: watch === true,
-        isTerminal: output.isTTY === true,
+        isTerminal: output.isTerminal,
+        isOutputGone: output.isGone,
       }),
   )
     .option('--watch', 'repeat every second')
@@ -95,6 +102,17 @@ export function defineCommands(
   command('init', 'create the directories', async (context) =>
     (await import('./init.js')).init(context),
   );
+  command(
+    'complete <what> [repository]',
+    'print values for the completions of shells',
+    async (context, _log, [what, name], { target }) =>
+      (await import('./complete.js')).complete(context, {
+        what: String(what),
+        repository: text(name),
+        target: text(target),
+      }),
+    true,
+  ).option(...TARGET);
 }
 
 const TARGET = [

@@ -7,7 +7,14 @@ import type { Log } from '../log.js';
 import { errorFields } from '../report.js';
 import { addProgress, newProgress } from '../storage/progress.js';
 import { emptyTrash } from '../storage/trash.js';
-import { type CommandContext, EXIT, type ExitCode, idOf, printJson } from './command-context.js';
+import {
+  type CommandContext,
+  EXIT,
+  type ExitCode,
+  idOf,
+  nameOf,
+  printJson,
+} from './command-context.js';
 import { ProgressLine, type ProgressOutput } from './progress-line.js';
 
 export interface CopyOptions {
@@ -43,7 +50,8 @@ export async function copy(
     for (const [at, id] of ids.entries()) {
       const copied = newProgress();
       let line: ProgressLine | undefined;
-      const label = `copying ${at + 1}/${ids.length} ${id}`;
+      const name = nameOf(context, id);
+      const label = `copying ${at + 1}/${ids.length} ${name}`;
       try {
         const result = await copyRepository(services, targets, id, {
           by: context.by,
@@ -55,13 +63,13 @@ export async function copy(
         line?.end();
         const { status = 'absent', snapshot = null, moves = [] } = result ?? {};
         done.push({ id, status, snapshot, moves });
-        if (!context.json) context.print(`${status} ${id} ${snapshot ?? ''}\n`);
+        if (!context.json) context.print(`${status} ${name} ${snapshot ?? ''}\n`);
       } catch (error) {
         line?.end();
         // One failing repository must not keep the others from being copied.
         failures.push(error as Error);
         done.push({ id, status: 'failed', ...errorFields(error as Error) });
-        if (!context.json) context.print(`failed ${id} ${(error as Error).message}\n`);
+        if (!context.json) context.print(`failed ${name} ${(error as Error).message}\n`);
       }
     }
     await services.run(emptyTrash, { roots: services.roots });

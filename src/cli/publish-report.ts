@@ -101,7 +101,7 @@ function printPublished(
   { status, snapshot, content, moves, leftOut }: PublishedOutcome,
   tookMs: number,
 ): void {
-  const { manifests, blobs, warnings } = content;
+  const { manifests, blobs, warnings, mistakes = [] } = content;
   const bytes = [...blobs, ...manifests].reduce((sum, { size }) => sum + size, 0);
   print(`${status} ${repository} as snapshot ${snapshot}\n`);
   for (const { tag, from, to } of moves) {
@@ -111,5 +111,5 @@ function printPublished(
     `  ${manifests.length} manifests, ${blobs.length} blobs, ${formatBytes(bytes)}, ${formatTime(tookMs)}\n`,
   );
   for (const { what, why } of leftOut) print(`  left out: ${what}: ${why}\n`);
-  for (const warning of warnings) print(`  warning: ${warning}\n`);
+  for (const warning of [...mistakes, ...warnings]) print(`  warning: ${warning}\n`);
 }

@@ -24,6 +24,8 @@ export interface HostStatus {
   readonly waiting: number;
   /** Newest first. */
   readonly rejected: readonly RejectedDrop[];
+  /** Number of rejected drops; `rejected` may list fewer. */
+  readonly rejectedTotal: number;
 }
 
 export interface InboxReport {
@@ -55,6 +57,7 @@ const LISTED_MAX = 20;
 
 export function showStatus(status: Status, { one, columns, nowMs }: ShowOptions): string {
   const { repositories, strangers = [], daemons, inbox, waiting = 0, rejected = [] } = status;
+  const rejectedMore = (status.rejectedTotal ?? 0) - rejected.length;
   const [only] = repositories;
   const tags = only?.tags;
   const published =
@@ -63,7 +66,9 @@ export function showStatus(status: Status, { one, columns, nowMs }: ShowOptions)
       : repositoriesText(repositories, columns, nowMs);
   const foreign = strangers.map(({ id, message }) => `${id}: ${message}\n`).join('');
   const drops = daemons && inbox ? inboxText({ daemons, inbox, waiting }, nowMs) : '';
-  return [published, foreign, drops, rejectedText(rejected, nowMs)].filter(Boolean).join('\n');
+  return [published, foreign, drops, rejectedText(rejected, rejectedMore, nowMs)]
+    .filter(Boolean)
+    .join('\n');
 }
 
 interface Column {
@@ -129,7 +134,7 @@ export function isInInbox({ state }: { readonly state: string }): boolean {
 }
 
 function inboxText(
-  { inbox, waiting, daemons }: Omit<HostStatus, 'rejected'>,
+  { inbox, waiting, daemons }: Pick<HostStatus, 'inbox' | 'waiting' | 'daemons'>,
   nowMs: number,
 ): string {
   if (inbox.length === 0 && daemons.length > 0) return '';
@@ -157,7 +162,7 @@ function howText({ progress, sinceMs, reason, state }: InboxReport, nowMs: numbe
   return describeProgress('reading', progress.done, progress.total, elapsedMs);
 }
 
-function rejectedText(rejected: HostStatus['rejected'], nowMs: number): string {
+function rejectedText(rejected: HostStatus['rejected'], more: number, nowMs: number): string {
   if (rejected.length === 0) return '';
   const rows = rejected.map(({ drop, at, code, message, hint }) => [
     `  ${drop}`,
@@ -165,7 +170,8 @@ function rejectedText(rejected: HostStatus['rejected'], nowMs: number): string {
     code,
     shorten([message, hint].filter(Boolean).join(' ')),
   ]);
-  return `Rejected (kept in inbox/.rejected/):\n${formatTable(rows)}`;
+  const rest = more > 0 ? `  and ${more} more\n` : '';
+  return `Rejected (kept in inbox/.rejected/; the receipt has the command to take a drop back):\n${formatTable(rows)}${rest}`;
 }
 
 /** Shortens digests to twelve digits, enough to find them; `--json` and the receipt have all digits. */

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import type { InboxStatusDocument } from '../daemon/inbox-status-writer.js';
 import { hasErrno } from '../errors.js';
+import { parseRepositoryName } from '../image/names.js';
 import { findOwnInbox, listClaims } from '../inbox/claim.js';
 import { listRejected } from '../inbox/rejected.js';
 import { scan } from '../inbox/scan-job.js';
@@ -21,6 +22,7 @@ import {
   runHere,
   unknownRepository,
 } from './command-context.js';
+import { limitedTo } from './status-filter.js';
 import {
   type HostStatus,
   type InboxReport,
@@ -36,6 +38,8 @@ export interface StatusOptions {
   /** Repeat every second until interrupted. */
   readonly watch: boolean;
   readonly isTerminal: boolean;
+  /** Returns whether the reader of the output has closed its end, as `head` does. */
+  readonly isOutputGone: () => boolean;
 }
 
 const WATCH_MS = 1000;
@@ -50,6 +54,7 @@ export function status(context: CommandContext, options: StatusOptions): Promise
       await lookOnce(context, options, target);
       if (!options.watch) return EXIT.done;
       await new Promise((next) => setTimeout(next, WATCH_MS));
+      if (options.isOutputGone()) return EXIT.done;
     }
   });
 }
@@ -61,22 +66,29 @@ async function lookOnce(
 ): Promise<void> {
   const id = repository === undefined ? undefined : idOf(context, repository);
   const { columns, ...overview } = await target.overview(id);
-  if (repository !== undefined && overview.repositories.length === 0) {
-    throw unknownRepository(repository);
-  }
   const shown = shownTarget(target.name);
   // The inbox and the directory belong to this host, so they are shown together.
-  const found: Status =
-    shown === undefined
-      ? { version: 1, ...overview, ...(await lookAtHost(context)) }
-      : { version: 1, target: shown, ...overview };
+  const host = shown === undefined ? await lookAtHost(context, repository) : undefined;
+  const isKnown =
+    overview.repositories.length + (host?.inbox.length ?? 0) + (host?.rejectedTotal ?? 0);
+  if (repository !== undefined && isKnown === 0) throw unknownRepository(repository);
+  const found: Status = {
+    version: 1,
+    ...(shown !== undefined && { target: shown }),
+    ...overview,
+    ...host,
+  };
   if (context.json) return printJson(context, found);
   const text = showStatus(found, { one: repository !== undefined, columns, nowMs: Date.now() });
   context.print(watch && isTerminal ? HOME + text : text);
 }
 
-/** Returns this host's inbox and the daemons that run on its tree. */
-async function lookAtHost(context: CommandContext): Promise<HostStatus> {
+/**
+ * Returns this host's inbox and the daemons that run on its tree.
+ * @param name only what belongs to this repository
+ */
+async function lookAtHost(context: CommandContext, name: string | undefined): Promise<HostStatus> {
+  const repository = name === undefined ? undefined : parseRepositoryName(name);
   const roots = rootsOf(context);
   const inbox = resolve(context.settings.paths.inbox);
   const { stale: silenceMs, kernel } = context.settings.lock;
@@ -86,7 +98,11 @@ async function lookAtHost(context: CommandContext): Promise<HostStatus> {
     .filter(({ owner }) => !owners.isDead(owner))
     .map(({ owner, text }) => ({ owner, ...(JSON.parse(text) as InboxStatusDocument) }));
   const own = await runHere(findOwnInbox, { inbox, state: roots.state, isDaemon: false });
-  const rejected = await runHere(listRejected, { inbox: own, count: REJECTED_MAX });
+  const { drops: rejected, total: rejectedTotal } = await runHere(listRejected, {
+    inbox: own,
+    count: REJECTED_MAX,
+    repository,
+  });
   const seen =
     boards.length > 0
       ? {
@@ -95,7 +111,8 @@ async function lookAtHost(context: CommandContext): Promise<HostStatus> {
         }
       : await scanned(context, inbox, own);
   const daemons = boards.map(({ pid, owner, at }) => ({ pid, owner, at }));
-  return { daemons, ...seen, rejected };
+  const host = { daemons, ...seen, rejected, rejectedTotal };
+  return repository === undefined ? host : limitedTo(repository, host);
 }
 
 /** The maximum, not the sum: daemons on one inbox report the same waiting drops. */

@@ -4,10 +4,10 @@
  */
 
 import {
-  parseDropName,
   pathOfFlatName,
   type RepositoryId,
   type RepositoryName,
+  repositoriesOfDropName,
 } from '../image/names.js';
 import { listRejected, type RejectedDrop } from '../inbox/rejected.js';
 import type { EmitEvent, PublishEvent } from '../publisher/events.js';
@@ -171,13 +171,13 @@ export class InboxStatus implements DaemonView {
   }
 
   #wait(drop: string, said: Said): void {
-    const repositories = this.#waiting.get(drop)?.repositories ?? repositoriesOf(drop);
+    const repositories = this.#waiting.get(drop)?.repositories ?? repositoriesOfDropName(drop);
     this.#waiting.set(drop, { ...said, repositories });
   }
 
   #finish({ drop, repository, outcome }: Extract<PublishEvent, { type: 'publish.done' }>): void {
     this.#states.delete(drop);
-    const repositories = repositoriesOf(drop);
+    const repositories = repositoriesOfDropName(drop);
     const tags = shownTags(outcome);
     const what = repositories.length > 0 ? tags : [repository, tags].filter(Boolean).join(': ');
     const done = {
@@ -211,7 +211,7 @@ export class InboxStatus implements DaemonView {
       // A queued drop has no progress yet.
       if (said.state !== 'queued') this.#count(each);
       const progress = { done: readProgress(each.progress), total: each.total };
-      const repositories = repositoriesOf(each.drop);
+      const repositories = repositoriesOfDropName(each.drop);
       return { kind: 'running', drop: each.drop, repositories, progress, ...said };
     });
     const waiting = [...this.#waiting].map(
@@ -240,7 +240,10 @@ export class InboxStatus implements DaemonView {
     const { run, inbox, nowMs } = this.options;
     if (Math.abs(nowMs() - this.#rejectedMs) < REJECTED_LOOK_MS) return this.#rejected;
     this.#rejectedMs = nowMs();
-    this.#rejected = run(listRejected, { inbox, count: REJECTED_MAX }).catch(() => []);
+    this.#rejected = run(listRejected, { inbox, count: REJECTED_MAX }).then(
+      ({ drops }) => drops,
+      () => [],
+    );
     return this.#rejected;
   }
 
@@ -256,23 +259,8 @@ export class InboxStatus implements DaemonView {
   }
 }
 
-/**
- * Returns the repositories that a drop of this name may belong to: two if the kind of the drop matters.
- * `app.tar` belongs to `app` as an archive, and to `app.tar` as a directory.
- */
-function repositoriesOf(path: string): RepositoryName[] {
-  const names = [true, false].map((isFile) => {
-    try {
-      return parseDropName(path, isFile).repository;
-    } catch {
-      return undefined;
-    }
-  });
-  return names[0] === undefined ? [] : [...new Set(names.filter((name) => name !== undefined))];
-}
-
 /** Both names must parse: a forged receipt must not make a drop visible that its name in `.rejected` hides. */
 function repositoriesOfRejected(claim: string, drop: string): RepositoryName[] {
-  const all = [pathOfFlatName(claim), drop].map(repositoriesOf);
+  const all = [pathOfFlatName(claim), drop].map(repositoriesOfDropName);
   return all.some(({ length }) => length === 0) ? [] : [...new Set(all.flat())];
 }

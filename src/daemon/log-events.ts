@@ -32,6 +32,7 @@ export function logEvents(log: Log): EmitEvent {
           ...about(event),
           by: event.by,
           ...errorFields(event.error),
+          kept: event.kept,
         });
       case 'publish.started':
         return log('info', event.type, about(event));
@@ -51,20 +52,14 @@ export function logEvents(log: Log): EmitEvent {
       }
       case 'publish.target':
         return logTarget(log, event);
-      case 'publish.done': {
-        const { outcome, by, tookMs } = event;
-        const name = outcome.status === 'unchanged' ? 'publish.unchanged' : 'publish.done';
-        return log('info', name, {
-          ...about(event),
-          by,
-          ...publishFields(outcome),
-          took: formatSeconds(tookMs),
-        });
-      }
+      case 'publish.done':
+        return logDone(log, event);
       case 'publish.left-out': {
         const { what, why } = event.what;
         return log('warn', event.type, { ...about(event), what, why });
       }
+      case 'publish.warning':
+        return log('warn', event.type, { ...about(event), message: event.message });
       case 'publish.later': {
         const { repository: repo, target, error } = event;
         return log('warn', event.type, { repo, target, ...errorFields(error) });
@@ -80,6 +75,13 @@ export function logEvents(log: Log): EmitEvent {
       // The other events are only for metrics.
     }
   };
+}
+
+function logDone(log: Log, event: Extract<PublishEvent, { type: 'publish.done' }>): void {
+  const { outcome, by, tookMs } = event;
+  const name = outcome.status === 'unchanged' ? 'publish.unchanged' : 'publish.done';
+  const took = formatSeconds(tookMs);
+  log('info', name, { ...about(event), by, ...publishFields(outcome), took });
 }
 
 function logTarget(log: Log, event: Extract<PublishEvent, { type: 'publish.target' }>): void {

@@ -49,9 +49,9 @@ export function nameRoots(
   const roots = [...namesOf].map(([digest, names]) => {
     const { tags, invalid } = tagsFrom(names);
     for (const tag of tags) claimTag(owner, tag, digest);
-    if (tags.length === 0 && main.has(digest)) {
-      const why = invalid.length === 0 ? '' : ` (invalid: ${invalid.join(', ')})`;
-      warnings.push(`${digest} has no tag${why}; it is published by digest only`);
+    if (invalid.length > 0 && tags.length === 0 && main.has(digest)) {
+      const names = invalid.join(', ');
+      warnings.push(`${digest} has no tag (invalid: ${names}); it is published by digest only`);
     } else warnings.push(...invalid.map((each) => `ignored the invalid tag ${each} of ${digest}`));
     return { digest, tags, names: [...names] };
   });

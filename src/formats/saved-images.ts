@@ -21,7 +21,7 @@ import { blobPlace, readLayoutImages, readLayoutIndex } from './oci-layout.js';
 import { missingFile, NOTHING_READ, type SavedImage, type UnnamedReading } from './reading.js';
 
 const BUILT_WARNING =
-  'docker save of old keeps no manifest: the digest is not that of the registry it came from';
+  'a docker-archive has no manifest, so dropdock built one: its digest is not that of the registry the image came from';
 
 export interface ReadingOptions {
   readonly published: PublishedContent;

@@ -24,6 +24,15 @@ const ID = /^[A-Za-z0-9_][A-Za-z0-9._~-]*$/;
 const EXTENSION =
   /\.(?:tar|tar\.gz|tgz|tar\.zst|tar\.zstd|tzst|tar\.xz|txz|tar\.bz2|tbz2?|oci|docker)$/;
 
+/** The extensions that are no usual end of a tag: `1.0.oci` may be meant, `1.0.tar.gz` is not. */
+const TAR_EXTENSION = /\.(?:tar(?:\.(?:gz|zstd?|xz|bz2|lz4))?|tgz|tzst|txz|tbz2?)$/i;
+
+/** Returns the tag without the extension of an archive; undefined if it has none. */
+export function archiveTag(text: string): Tag | undefined {
+  const bare = text.replace(TAR_EXTENSION, '');
+  return bare !== text && isTag(bare) ? bare : undefined;
+}
+
 /** True if the name has the extension of an archive. */
 export function hasExtension(name: string): boolean {
   return EXTENSION.test(name);
@@ -107,6 +116,21 @@ export function parseDropName(path: string, isFile: boolean): DropName {
   const repository = parseRepositoryName(match?.[1] ?? named);
   const tag = match?.[2];
   return { repository, tag: tag === undefined ? undefined : parseTag(tag), namespace: '' };
+}
+
+/**
+ * Returns the repositories that a drop of this name may belong to: two if the kind of the drop matters.
+ * `app.tar` belongs to `app` as an archive, and to `app.tar` as a directory.
+ */
+export function repositoriesOfDropName(path: string): RepositoryName[] {
+  const names = [true, false].map((isFile) => {
+    try {
+      return parseDropName(path, isFile).repository;
+    } catch {
+      return undefined;
+    }
+  });
+  return names[0] === undefined ? [] : [...new Set(names.filter((name) => name !== undefined))];
 }
 
 /**

@@ -58,6 +58,8 @@ export interface StagedContent {
   readonly blobs: readonly StagedBlob[];
   readonly leftOut: readonly LeftOut[];
   readonly warnings: readonly string[];
+  /** Likely mistakes of the uploader: warnings of the receipt that are logged as well. */
+  readonly mistakes?: readonly string[];
 }
 
 /** A file that a drop refers to and that is missing or incomplete. */

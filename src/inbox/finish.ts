@@ -35,7 +35,14 @@ import {
   rejectedDirectory,
   rejectedFile,
 } from './inbox-paths.js';
-import { inOwn, listOwn, type OwnDirectory, renameInto, setAside } from './own-directory.js';
+import {
+  inOwn,
+  letUploadersIn,
+  listOwn,
+  type OwnDirectory,
+  renameInto,
+  setAside,
+} from './own-directory.js';
 import { within } from './signature.js';
 
 export interface FinishRequest {
@@ -154,25 +161,30 @@ export function moveToRejected(disk: Disk, inbox: string, claim: Claim): void {
     inOwn(disk, rejectedDirectory(inbox), (rejected) => {
       const from = claimed.at(claimFile(claim));
       if (kind === 'directory') renameInto(disk, from, rejected, name);
-      else moveIntoNew(disk, from, rejected, { directory: name, name: claim.name });
+      else moveIntoNew(disk, from, rejected, { directory: name, name: claim.name, inbox });
       rejected.sync();
     }),
   );
 }
 
-/** A file is rejected into a directory, too. A crash may have left that directory behind. */
+/**
+ * A file is rejected into a directory, too. A crash may have left that directory behind; one of another user
+ * is in its place by intent.
+ */
 function moveIntoNew(
   disk: Disk,
   from: string,
   rejected: OwnDirectory,
-  to: { readonly directory: string; readonly name: string },
+  to: { readonly directory: string; readonly name: string; readonly inbox: string },
 ): void {
   const target = rejected.at(to.directory);
-  const kind = disk.statIfThere(target)?.kind;
-  if (kind !== undefined && kind !== 'directory') setAside(disk, rejected, to.directory);
-  if (kind !== 'directory') disk.makeDirectory(target);
+  const there = disk.statIfThere(target);
+  const isOurs = there?.kind === 'directory' && there.uid === process.getuid?.();
+  if (there !== undefined && !isOurs) setAside(disk, rejected, to.directory);
+  if (!isOurs) disk.makeDirectory(target);
   withOpen(disk, target, 'directory', (fd) => {
     disk.setMode(fd, 0o755);
+    letUploadersIn(disk, fd, to.inbox);
     renameInto(disk, from, { at: (name) => within(fd, name) }, to.name);
     disk.sync(fd);
   });

@@ -108,6 +108,14 @@ export function receiptFile({ name, at }: ReceiptName): string {
   return `${name}@${at}.json`;
 }
 
+/**
+ * Returns where a rejected drop is kept, relative to the inbox. A file is in a directory of its own.
+ * @param kind undefined if it is not known: the directory in both cases
+ */
+export function rejectedPath(claim: ReceiptName, kind?: 'directory' | 'file'): string {
+  return join('.rejected', rejectedFile(claim), kind === 'file' ? claim.name : '');
+}
+
 export function rejectedFile({ name, at }: ReceiptName): string {
   return `${name}@${at}`;
 }

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { hasErrno } from '../errors.js';
 import type { Disk, Entry } from '../storage/disk.js';
-import { ensureDirectory } from '../storage/durable.js';
+import { ensureDirectory, withOpen } from '../storage/durable.js';
 import { within } from './signature.js';
 
 export interface OwnDirectory {
@@ -33,6 +33,31 @@ export function ensureOwn(disk: Disk, path: string): void {
     disk.rename(path, join(dirname(path), aside));
   }
   ensureDirectory(disk, path, MODES[basename(path)] ?? 0o755);
+  if (basename(path) === '.rejected') {
+    withOpen(disk, path, 'directory', (fd) => letUploadersIn(disk, fd, dirname(path)));
+  }
+}
+
+/**
+ * Gives a directory to those who may write to the inbox: uploaders move or delete their rejected drops, and
+ * with the sticky bit nothing of others. Where that is not allowed, the directory stays as it is.
+ */
+export function letUploadersIn(disk: Disk, fd: number, inbox: string): void {
+  const [own, from] = [disk.statOpen(fd), disk.stat(inbox)];
+  const group = own.gid === from.gid ? from.mode & 0o020 : 0;
+  const writers = group | (from.mode & 0o002);
+  if (writers === 0) return;
+  const mode = 0o1755 | writers;
+  if (own.mode === (mode | (from.mode & 0o2000))) return;
+  // A mode without the setgid bit removes it. Under systemd's RestrictSUIDSGID= it cannot be set.
+  for (const each of [mode | (from.mode & 0o2000), mode]) {
+    try {
+      disk.setMode(fd, each);
+      return;
+    } catch (error) {
+      if (!hasErrno(error, 'EPERM')) throw error;
+    }
+  }
 }
 
 /** Runs `use` with the directory open. Creates it when it is missing. */

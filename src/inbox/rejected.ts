@@ -1,6 +1,7 @@
 /** Returns the rejected drops that are still there, newest first, with data from their receipts. Read-only. */
 
-import { pathOfFlatName } from '../image/names.js';
+import { join } from 'node:path';
+import { pathOfFlatName, type RepositoryName, repositoriesOfDropName } from '../image/names.js';
 import { isTimestamp, type Timestamp } from '../repository/timestamp.js';
 import type { Disk } from '../storage/disk.js';
 import { readFile } from '../storage/durable.js';
@@ -24,26 +25,53 @@ export interface RejectedDrop {
 const RECEIPT_BYTES_MAX = 1024 * 1024;
 const TEXT_MAX = 2000;
 
-/** @param count only the newest so many */
+export interface RejectedList {
+  readonly drops: readonly RejectedDrop[];
+  /** How many there are, including those that are not listed. */
+  readonly total: number;
+}
+
+/**
+ * @param request.count list only the newest so many
+ * @param request.repository list only the drops that may belong to it
+ */
 export const listRejected = job(
   'background',
   import.meta.url,
-  function listRejected(
-    disk: Disk,
-    { inbox, count }: { readonly inbox: string; readonly count: number },
-  ): RejectedDrop[] {
-    return listOwn(disk, rejectedDirectory(inbox))
+  function listRejected(disk: Disk, { inbox, count, repository }: RejectedRequest): RejectedList {
+    const all = listOwn(disk, rejectedDirectory(inbox))
+      .filter(({ name }) => !isEmpty(disk, join(rejectedDirectory(inbox), name)))
       .flatMap(({ name }) => parseRejected(name) ?? [])
-      .sort((a, b) => (a.at > b.at ? -1 : 1))
-      .slice(0, count)
-      .map(({ claim, at }) => ({
-        drop: pathOfFlatName(claim),
-        claim,
-        at,
-        ...readReceipt(disk, inbox, claim, at),
-      }));
+      .filter(({ claim }) => repository === undefined || mayBelongTo(claim, repository))
+      .sort((a, b) => (a.at > b.at ? -1 : 1));
+    const drops = all.slice(0, count).map(({ claim, at }) => ({
+      drop: pathOfFlatName(claim),
+      claim,
+      at,
+      ...readReceipt(disk, inbox, claim, at),
+    }));
+    return { drops, total: all.length };
   },
 );
+
+export interface RejectedRequest {
+  readonly inbox: string;
+  readonly count: number;
+  readonly repository?: RepositoryName | undefined;
+}
+
+/** An uploader who took back an archive cannot delete the directory that held it. */
+function isEmpty(disk: Disk, path: string): boolean {
+  try {
+    return disk.names(path).length === 0;
+  } catch {
+    return false;
+  }
+}
+
+function mayBelongTo(claim: string, repository: RepositoryName): boolean {
+  return repositoriesOfDropName(pathOfFlatName(claim)).includes(repository);
+}
 
 function parseRejected(file: string): Pick<RejectedDrop, 'claim' | 'at'> | undefined {
   const cut = file.lastIndexOf('@');

@@ -59,7 +59,13 @@ export type PublishEvent =
       readonly path: string;
       readonly progress: Progress;
     } & OfDrop)
-  | ({ readonly type: 'drop.rejected'; readonly error: Error } & OfPublish & ByUser)
+  | ({
+      readonly type: 'drop.rejected';
+      readonly error: Error;
+      /** Where it is kept, relative to the inbox; undefined for a part of a drop that was published. */
+      readonly kept?: string;
+    } & OfPublish &
+      ByUser)
   /** Another daemon has taken over its claim. */
   | ({ readonly type: 'drop.lost'; readonly error: Error } & OfDrop)
   | ({ readonly type: 'publish.started' } & OfPublish)
@@ -87,6 +93,8 @@ export type PublishEvent =
     } & OfPublish &
       ByUser)
   | ({ readonly type: 'publish.left-out'; readonly what: LeftOut } & OfPublish)
+  /** Published as the drop says, but probably not as its uploader meant. */
+  | ({ readonly type: 'publish.warning'; readonly message: string } & OfPublish)
   /** Errors after a flip; the next publish or clean completes the work. */
   | {
       readonly type: 'publish.later';

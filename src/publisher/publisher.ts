@@ -8,7 +8,7 @@ import { DropdockError, faultOf, fromPlainError } from '../errors.js';
 import type { RepositoryName } from '../image/names.js';
 import { returnClaim } from '../inbox/claim.js';
 import { finishPublishedBatch, finishRejected } from '../inbox/finish.js';
-import { claimKey } from '../inbox/inbox-paths.js';
+import { claimKey, rejectedPath } from '../inbox/inbox-paths.js';
 import { formatReceipt, heldBack, type ReceiptFrame, rejectedReceipt } from '../report.js';
 import { toTimestamp } from '../repository/timestamp.js';
 import type { ResolvedRepository } from '../settings/repository-policy.js';
@@ -456,8 +456,16 @@ export class Publisher {
       const { repository } = part.policy;
       const outcome = overallOutcome(part);
       if (outcome.status === 'rejected') {
-        emit({ type: 'drop.rejected', drop, by, repository, error: outcome.error });
-      } else emit({ type: 'publish.done', drop, by, repository, outcome, tookMs });
+        const { claim, policy, drop: given } = record.claimed;
+        const kept = policy && rejectedPath(claim, given.kind);
+        const { error } = outcome;
+        emit({ type: 'drop.rejected', drop, by, repository, error, ...(kept && { kept }) });
+      } else {
+        emit({ type: 'publish.done', drop, by, repository, outcome, tookMs });
+        for (const message of outcome.content.mistakes ?? []) {
+          emit({ type: 'publish.warning', drop, repository, message });
+        }
+      }
     }
     this.#tellLeftOut(record);
     for (const { error } of record.refused) {
@@ -499,8 +507,9 @@ export class Publisher {
     }
     this.#end(record);
     const repository = policy?.repository;
-    const { by } = record.claimed.drop;
-    this.#context.emit({ type: 'drop.rejected', drop, by, repository, error });
+    const { by, kind } = record.claimed.drop;
+    const kept = rejectedPath(claim, kind);
+    this.#context.emit({ type: 'drop.rejected', drop, by, repository, error, kept });
   }
 
   /**
@@ -515,10 +524,11 @@ export class Publisher {
     const { liveClaims, nowMs, emit } = this.#context;
     const none = { repository: null, id: null, tookMs: 0 };
     const times = { claimedAt: claim.at, finishedAt: toTimestamp(nowMs()) };
-    const frame = { drop: name, by, claim: claim.name, ...none, ...times };
+    const kept = rejectedPath(claim);
+    const frame = { drop: name, by, claim: claim.name, ...none, ...times, kept };
     await this.#moveToRejected(claim, formatReceipt(rejectedReceipt(error, frame)));
     liveClaims.delete(claimKey(claim));
-    emit({ type: 'drop.rejected', drop: name, by, repository: undefined, error });
+    emit({ type: 'drop.rejected', drop: name, by, repository: undefined, error, kept });
   }
 
   // Shared helpers.
@@ -546,6 +556,7 @@ export class Publisher {
   #frameOf({ claimed }: DropRecord): ReceiptFrame {
     const { nowMs, monotonicMs } = this.#context;
     const { claim, name, policy, claimedMs } = claimed;
+    const kept = rejectedPath(claim, claimed.drop.kind);
     return {
       drop: name,
       by: claimed.drop.by,
@@ -556,6 +567,7 @@ export class Publisher {
       claimedAt: claim.at,
       finishedAt: toTimestamp(nowMs()),
       tookMs: Math.round(monotonicMs() - claimedMs),
+      kept,
     };
   }
 

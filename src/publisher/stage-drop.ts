@@ -4,7 +4,9 @@
  */
 
 import { type RefusedName, splitBundle } from '../image/bundle.js';
+import { likelyMistakes } from '../image/likely-mistakes.js';
 import type { RepositoryName } from '../image/names.js';
+import type { StagedContent } from '../image/staged-content.js';
 import type { BlobToIngest } from '../storage/blob-bytes.js';
 import { ingestRequest } from '../storage/into-store.js';
 import { allOrFirstError, type Job, type RunJob } from '../storage/job.js';
@@ -112,17 +114,20 @@ export function partsOf(
 ): DropParts {
   const origin = { drop: name, at };
   if (repository !== undefined) {
-    return {
-      parts: [{ repository, staged: { origin, by, path, content, ingested } }],
-      refused: [],
-    };
+    const staged = { origin, by, path, content: withMistakes(repository, content), ingested };
+    return { parts: [{ repository, staged }], refused: [] };
   }
   const split = splitBundle(content, namespace);
   // Ingested blobs were counted for the whole bundle.
   const none = nothingIngested();
   const parts = [...split.parts].map(([of, own]) => ({
     repository: of,
-    staged: { origin, by, path, content: own, ingested: none },
+    staged: { origin, by, path, content: withMistakes(of, own), ingested: none },
   }));
   return { parts, refused: split.refused };
+}
+
+function withMistakes(repository: RepositoryName, content: StagedContent): StagedContent {
+  const mistakes = likelyMistakes(repository, content);
+  return mistakes.length === 0 ? content : { ...content, mistakes };
 }

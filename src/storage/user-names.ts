@@ -1,8 +1,9 @@
 /**
- * The names of users, for the history. The daemon must not wait for a directory service (LDAP), so a lookup has
+ * The names of users, for the history and messages. The daemon must not wait for a directory service (LDAP), so a lookup has
  * a timeout, and a uid stands for a name that is not found.
  */
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 
@@ -61,6 +62,15 @@ async function askOne(source: FindUser, uid: number): Promise<string | undefined
     return nameIn(await source(uid), uid);
   } catch {
     return undefined;
+  }
+}
+
+/** Returns the name of a user of this host at once; `#<uid>`, which sudo accepts, if the file has none. */
+export function userName(uid: number, users = PASSWD): string {
+  try {
+    return nameIn(readFileSync(users, 'utf8'), uid) ?? `#${uid}`;
+  } catch {
+    return `#${uid}`;
   }
 }
 

@@ -52,17 +52,46 @@ describe('a command run as root', () => {
     expect(said).to.deep.equal([]);
   });
 
+  const denied = Object.assign(new Error('EACCES: permission denied'), {
+    code: 'EACCES',
+    syscall: 'open',
+    path: '/root/app.tar',
+  });
+  const explain = (
+    error: Error,
+    { command = 'clean', became, uid }: { command?: string; became?: number; uid: number },
+  ) =>
+    explainDenied(error, {
+      command,
+      argv: [command, '--root', "/a b's"],
+      paths: settingsFor(state).paths,
+      became,
+      uid,
+    }) as DropdockError;
+
   it('reports the user it tried to become when it lacks permission', () => {
-    const denied = Object.assign(new Error('EACCES: permission denied'), {
-      code: 'EACCES',
-      syscall: 'open',
-      path: '/root/app.tar',
-    });
-    const explained = explainDenied(denied, 4321) as DropdockError;
+    const explained = explain(denied, { became: 4321, uid: 4321 });
     expect(explained).to.be.instanceOf(DropdockError);
     expect(explained.code).to.equal('access.denied');
-    expect(explained.message).to.contain('user 4321').and.contain('EACCES');
+    expect(explained.message).to.contain('user #4321').and.contain('EACCES');
     const other = new Error('other');
-    expect(explainDenied(other, 4321)).to.equal(other);
+    expect(explain(other, { became: 4321, uid: 4321 })).to.equal(other);
+  });
+
+  it('tells another user the command to run', () => {
+    expect(explain(denied, { uid: 1000 }).message).to.match(
+      /Run as root or as user #4321: sudo dropdock clean --root '\/a b'\\''s'$/,
+    );
+    expect(explain(denied, { uid: 1000, command: 'run' }).message).to.contain(
+      "Run as user #4321: sudo -u '#4321' dropdock run",
+    );
+    chownSync(state, 0, 0);
+    expect(explain(denied, { uid: 1000 }).message).to.contain('Run as root: sudo dropdock clean');
+  });
+
+  it('leaves errors of the owner, and of a port, as they are', () => {
+    expect(explain(denied, { uid: 4321 })).to.equal(denied);
+    const port = Object.assign(new Error('EACCES'), { code: 'EACCES', syscall: 'listen' });
+    expect(explain(port, { uid: 1000 })).to.equal(port);
   });
 });

@@ -74,7 +74,8 @@ describe('inbox status', () => {
   it('tracks the progress of a drop, restarts it on a retry, and forgets idle drops', async () => {
     const liveClaims = new Set(['a@1']);
     let counted = 0;
-    const run = (async (job: unknown) => (job === dropBytes ? 100 * (5 + counted++) : [])) as never;
+    const run = (async (job: unknown) =>
+      job === dropBytes ? 100 * (5 + counted++) : { drops: [] }) as never;
     const roots = { published: '/srv/published', state: '/srv/state' };
     const board = new InboxStatus({ inbox: '/srv/inbox', roots, run, liveClaims, nowMs: () => 7 });
     const progress = newProgress();
@@ -116,7 +117,7 @@ describe('inbox status', () => {
 
   it('keeps two drops with one name apart, and forgets their progress when both are finished', async () => {
     const liveClaims = new Set(['a@1', 'a@2', 'b@1']);
-    const run = (async () => []) as never;
+    const run = (async () => ({ drops: [] })) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({ inbox: '/i', roots, run, liveClaims, nowMs: () => 0 });
     const progress = newProgress();
@@ -141,7 +142,7 @@ describe('inbox status', () => {
   });
 
   it('resolves a name to every repository it may mean, and a bundle to none', async () => {
-    const run = (async () => []) as never;
+    const run = (async () => ({ drops: [] })) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
       inbox: '/i',
@@ -168,7 +169,7 @@ describe('inbox status', () => {
   });
 
   it('reports the repository and tags of a published drop', async () => {
-    const run = (async () => []) as never;
+    const run = (async () => ({ drops: [] })) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
       inbox: '/i',
@@ -196,7 +197,7 @@ describe('inbox status', () => {
     let listed = 0;
     const run = (async (job: unknown) => {
       if (job === listRejected) listed++;
-      return [];
+      return { drops: [] };
     }) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
@@ -216,7 +217,7 @@ describe('inbox status', () => {
   });
 
   it('ignores events that do not concern a drop', () => {
-    const run = (async () => []) as never;
+    const run = (async () => ({ drops: [] })) as never;
     const roots = { published: '/p', state: '/s' };
     const board = new InboxStatus({
       inbox: '/i',

@@ -189,6 +189,24 @@ describe('a docker-archive in the inbox of a daemon', function () {
     ]);
   });
 
+  it('warns of an image without a tag, and of a tag that was the end of a file name', async () => {
+    const content = new TestContent();
+    content.writeLayout(join(root, 'inbox', 'bare'), [{ image: content.image() }]);
+    content.writeLayout(join(root, 'inbox', 'app'), [{ image: content.image(), tag: '1.0.tar' }]);
+    await start();
+    const all = await receiptsCount(2);
+    await waitFor('the log', () => said('publish.warning').length >= 2);
+    for (const { level, fields } of said('publish.warning')) {
+      expect(level).to.equal('warn');
+      const receipt = all.find(({ drop }) => drop === fields.drop);
+      expect(receipt?.warnings).to.include(fields.message);
+    }
+    expect(said('publish.warning').map(({ fields }) => fields.repo)).to.have.members([
+      'bare',
+      'app',
+    ]);
+  });
+
   it('is not rejected when umoci has only started writing it', async () => {
     put('app/oci-layout', '{"imageLayoutVersion":"1.0.0"}');
     put('app/index.json', '{"schemaVersion":2,"manifests":null}');

@@ -20,6 +20,7 @@ const NOTHING: Status = {
   inbox: [],
   waiting: 0,
   rejected: [],
+  rejectedTotal: 0,
 };
 const HOUR_MS = 3_600_000;
 
@@ -111,6 +112,38 @@ describe('status', function () {
     expect(text).to.not.contain('\x1b');
   });
 
+  it('--watch ends when its reader has ended', async () => {
+    const child = spawn(process.execPath, [MAIN, 'status', '--watch', '--root', root]);
+    await once(child.stdout, 'data');
+    child.stdout.destroy();
+    const [code] = await once(child, 'exit');
+    expect(code).to.equal(0);
+  });
+
+  it('REPO shows the drops of that repository only, and knows a repository by its drops', async () => {
+    daemon = await DaemonProcess.start(root, { yaml: 'settle: {quiet: 50ms, timeout: 10m}\n' });
+    for (const name of ['thin:1', 'other:1']) {
+      const { digest } = drop(name, name);
+      rmSync(blobPath(join(root, 'inbox', name), digest));
+    }
+    for (const name of ['thin', 'other']) {
+      writeFileSync(join(root, `inbox/${name}:a b.tar`), Buffer.alloc(10_240));
+      writeFileSync(join(root, `inbox/${name}.tar`), 'no tar'.repeat(1000));
+    }
+    await waitFor('all', async () => {
+      const { inbox } = await status();
+      return inbox.filter(({ reason }) => reason).length >= 2;
+    });
+    const { inbox, waiting, repositories } = await status('thin');
+    expect(repositories).to.deep.equal([]);
+    expect(inbox.map(({ drop: name }) => name)).to.include('thin:1');
+    expect(inbox.filter(({ drop: name }) => name.startsWith('other'))).to.deep.equal([]);
+    expect(waiting).to.equal(inbox.length);
+    const { stdout } = await dropdock('status', 'thin', '--root', root);
+    expect(stdout).to.contain('thin:1').and.not.to.contain('other');
+    expect((await dropdock('status', 'none', '--root', root)).code).to.equal(2);
+  });
+
   it('shows real paths of this host, unlike the page', () => {
     const reason = '<inbox>/app <other>';
     const board = { drop: 'app', state: 'waiting', sinceMs: 0, reason } as const;
@@ -143,6 +176,7 @@ describe('status', function () {
         inbox: [{ ...running, progress }, ...Array.from({ length: 30 }, () => waits)],
         waiting: 100,
         rejected: [REJECTED],
+        rejectedTotal: 5,
       },
       { one: false, columns: [], nowMs },
     );
@@ -150,7 +184,7 @@ describe('status', function () {
     expect(text).to.match(/app +waiting +2h/);
     expect(text).to.contain('and 81 more');
     expect(text).to.match(
-      /web +1h ago +digest\.mismatch +sha256:abababababab… is bad. Copy it again.\n/,
+      /web +1h ago +digest\.mismatch +sha256:abababababab… is bad. Copy it again.\n {2}and 4 more\n/,
     );
   });
 });

@@ -33,7 +33,7 @@ function collectCommands(): Record<string, Run> {
   const surroundings = {
     thisProcess: () => expect.fail(),
     input: process.stdin,
-    output: process.stdout,
+    output: { isTerminal: false, isGone: () => false },
     progress: SILENT,
   };
   defineCommands((spec, _description, run) => {

@@ -115,6 +115,24 @@ describe('archives made by real tools', function () {
     }
   });
 
+  it('skopeo, with a colon in the name of the file: a warning; with "=": the tag', async () => {
+    const written = [
+      ['oci-archive', 'colon:1.0.tar', 'colon', '1.0.tar'],
+      ['docker-archive', 'docker-colon:1.0.tar', 'docker-colon', 'latest'],
+      ['oci-archive', 'equals=1.0.tar', 'equals=1.0.tar', '1.0'],
+      ['docker-archive', 'docker-equals=1.0.tar', 'docker-equals=1.0.tar', '1.0'],
+    ] as const;
+    for (const [transport, given, file, tag] of written) {
+      const place = `${transport}:${join(services.inbox, given)}`;
+      await tool('skopeo', 'copy', `oci:${layout}:1.0`, place);
+      await deliver(services, file);
+      const receipt = receipts(root).find((each) => each.drop === file);
+      expect(receipt?.tags?.map((each) => each.tag)).to.deep.equal([tag]);
+      const cure = `${transport}:inbox/${given.replace(':', '=')}`;
+      expect(receipt?.warnings?.join().includes(cure), given).to.equal(tag !== '1.0');
+    }
+  });
+
   it('skopeo docker-archive:', async () => {
     const archive = join(work, 'docker.tar');
     await tool('skopeo', 'copy', `oci:${layout}:1.0`, `docker-archive:${archive}:x:1`);
