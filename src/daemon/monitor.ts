@@ -15,6 +15,7 @@ import { errorFields } from '../report.js';
 import { matchesRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { countRepositories } from '../targets/directory/count-repositories.js';
+import { explainListen, ProblemLog } from './endpoint-state.js';
 import { placeOf } from './listen.js';
 import type { Services } from './services.js';
 import { readPlaces } from './targets.js';
@@ -152,6 +153,7 @@ async function serveMetrics(
   });
   let timer: NodeJS.Timeout | undefined;
   const where: Listen | undefined = placeOf(listen);
+  const problemLog = new ProblemLog(log, 'metrics.failed');
   let isListening = false;
   await tryListen();
   return {
@@ -170,8 +172,8 @@ async function serveMetrics(
     } catch (error) {
       const hint =
         'Publishing and pulls continue. Free the address, or set metrics.listen to another one.';
-      const retry = `${LISTEN_AGAIN_MS / 1000}s`;
-      log('error', 'metrics.failed', { ...errorFields(error as Error), hint, retry });
+      const problem = { ...explainListen(where, error as Error), hint };
+      problemLog.tell(problem, `${LISTEN_AGAIN_MS / 1000}s`);
       timer = setTimeout(() => {
         tryListen().catch(crash);
       }, LISTEN_AGAIN_MS).unref();

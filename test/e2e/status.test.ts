@@ -16,6 +16,7 @@ const NOTHING: Status = {
   version: 1,
   repositories: [],
   strangers: [],
+  tree: { inbox: '/x/inbox', published: '/x/published', state: '/x/state', exists: true },
   daemons: [],
   inbox: [],
   waiting: 0,
@@ -178,7 +179,7 @@ describe('status', function () {
         rejected: [REJECTED],
         rejectedTotal: 5,
       },
-      { one: false, columns: [], nowMs },
+      { one: false, columns: [], nowMs, commandLine: (...words) => words.join(' ') },
     );
     expect(text).to.match(/big +publishing +10s +reading \[#{12}-{12}\] 512 MiB of 1 GiB, 51\.2/);
     expect(text).to.match(/app +waiting +2h/);
