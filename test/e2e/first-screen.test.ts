@@ -12,7 +12,7 @@ import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { waitFor } from '../support/wait-for.js';
 
 describe('a newcomer', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let root: string;
   let daemon: DaemonProcess | undefined;
   let busy: Server | undefined;
