@@ -92,7 +92,8 @@ export async function runDaemon(
     const daemon = await startDaemon(services, () => ({ version, endpoint: registry.state }));
     const isTelling = settings.notify.length > 0;
     const notifier = isTelling ? new Notifier(services, environment) : undefined;
-    monitor.watch({ liveClaims, run, roots, noticesWaiting: () => notifier?.waiting ?? 0 });
+    const noticesWaiting = () => notifier?.waiting ?? 0;
+    monitor.watch({ liveClaims, run, roots, noticesWaiting, endpoint: () => registry.state });
     const status = () => statusLine(registry.state, inbox);
     changed = () => {
       manager.status(status());
