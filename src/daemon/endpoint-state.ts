@@ -103,7 +103,7 @@ export function explainCertificate(where: Listen, error: Error): ListenProblem {
   return {
     ...plain,
     message: `cannot read the certificate or key ${path}: ${message}`,
-    hint: `The user of the daemon must be able to read it. Run: chgrp dropdock ${path}; chmod g+r ${path}. Its directory must be accessible too.`,
+    hint: `The user of the daemon must be able to enter its directory and to read it. Run: chgrp dropdock ${path} && chmod g+r ${path}`,
   };
 }
 

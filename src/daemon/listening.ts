@@ -1,5 +1,6 @@
 /** Listens at the addresses of the endpoint, and tries again where that fails. */
 import { crash } from '../crash.js';
+import { isSystemError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Certificate, CertificateWatch } from '../registry/certificate.js';
 import type { Listen, RegistryServer } from '../registry/server.js';
@@ -60,7 +61,7 @@ export class Listening {
         this.#problems.delete(where);
         log('info', 'registry.ready', { url: this.#servers.get(where)?.url });
       } else {
-        if (whenBusy === 'throw') throw failure.error;
+        if (whenBusy === 'throw') throw explained(failure);
         this.#problems.set(where, failure.problem);
         this.#problemLog.tell(failure.problem, `${LISTEN_AGAIN_MS / 1000}s`);
       }
@@ -94,4 +95,12 @@ export class Listening {
     clearTimeout(this.#timer);
     await Promise.all(this.servers.map((server) => server.close(waitMs)));
   }
+}
+
+/** Returns the error of a command: it has the explanation as its message, and keeps its code. */
+function explained({ problem: { address, message, hint = '' }, error }: Failure): Error {
+  if (!isSystemError(error) || error.syscall !== 'listen') return error;
+  const text = `cannot listen at ${address}: ${message}. ${hint}`.trimEnd();
+  const { code, syscall } = error;
+  return Object.assign(new Error(text, { cause: error }), { code, syscall });
 }
