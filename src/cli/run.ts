@@ -104,9 +104,16 @@ export async function runDaemon(
       daemon.reload();
     });
     if (welcome) {
-      const published = services.roots.published;
-      const facts = { version, inbox, published, sample: outside.sample, endpoint: registry.state };
-      context.print(welcomeText({ ...facts, commandLine: context.commandLine }));
+      const { ownInbox } = services;
+      const facts = {
+        version,
+        inbox,
+        ownInbox,
+        published: roots.published,
+        sample: outside.sample,
+      };
+      const { commandLine } = context;
+      context.print(welcomeText({ ...facts, endpoint: registry.state, commandLine }));
     }
     manager.guard(daemon.isAlive);
     manager.ready(status());

@@ -6,6 +6,8 @@ import { type CommandLine, quote } from './command-line.js';
 export interface WelcomeFacts {
   readonly version: string;
   readonly inbox: string;
+  /** The directory that holds `.receipts`: the inbox, if it is writable. */
+  readonly ownInbox: string;
   readonly published: string;
   /** The OCI image layout that ships with dropdock; undefined if it is not installed. */
   readonly sample: string | undefined;
@@ -16,7 +18,7 @@ export interface WelcomeFacts {
 const SAMPLE = 'hello:1.0';
 
 export function welcomeText(facts: WelcomeFacts): string {
-  const { version, inbox, sample, endpoint, commandLine } = facts;
+  const { version, inbox, ownInbox, sample, endpoint, commandLine } = facts;
   const [url] = endpoint.urls;
   const own = [
     `docker save app:1.0 -o ${quote(`${inbox}/app:1.0.tar`)}`,
@@ -35,7 +37,7 @@ export function welcomeText(facts: WelcomeFacts): string {
         ]),
     ...(url === undefined ? notListening(facts, name) : pullText(url, name)),
     'The result of each drop, and the state of everything:',
-    commands(`cat ${quote(inbox)}/.receipts/*.json`, commandLine('status')),
+    commands(`cat ${quote(ownInbox)}/.receipts/*.json`, commandLine('status')),
     ...(sample === undefined ? [] : ['Your own images go in the same way:', commands(...own)]),
   ];
   const indented = paragraphs.join('\n\n').replace(/^(?=.)/gm, '  ');

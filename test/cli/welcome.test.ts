@@ -5,6 +5,7 @@ import { type WelcomeFacts, welcomeText } from '#src/cli/welcome.js';
 const FACTS: WelcomeFacts = {
   version: '1.2.3',
   inbox: '/x/var/inbox',
+  ownInbox: '/x/var/state/own',
   published: '/x/var/published',
   sample: '/x/config/hello',
   endpoint: { urls: ['http://127.0.0.1:5000'], problems: [] },
@@ -19,6 +20,7 @@ describe('the first screen', () => {
     expect(text).to.contain('  cp -r /x/config/hello /x/var/inbox/hello:1.0\n');
     expect(text).to.contain('  docker pull 127.0.0.1:5000/hello:1.0\n');
     expect(text).to.contain('  curl http://127.0.0.1:5000/v2/hello/manifests/1.0\n');
+    expect(text).to.contain('  cat /x/var/state/own/.receipts/*.json\n');
     expect(text).to.contain('  node dist/main.js status --root var\n');
   });
 
