@@ -41,6 +41,7 @@ export const EVENTS = [
   'registry.ready',
   'registry.failed',
   'registry.reloaded',
+  'registry.public',
   'registry.denied',
   'registry.tokens',
   'registry.request',

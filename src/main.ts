@@ -3,9 +3,12 @@
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { becomeOwner, explainDenied } from './cli/as-owner.js';
+import { CHECKOUT_ORIGIN, findCheckoutTree } from './cli/checkout-tree.js';
 import { type CommandContext, EXIT, type ExitCode } from './cli/command-context.js';
+import { commandLineOf, programName } from './cli/command-line.js';
 import { type CommandRun, defineCommands, type Given } from './cli/commands.js';
 import { EXAMPLES, EXIT_CODES, helpSection } from './cli/examples.js';
 import { openLogOutput } from './cli/log-output.js';
@@ -15,7 +18,7 @@ import { whoRuns } from './cli/who-runs.js';
 import { managerAddress } from './daemon/systemd.js';
 import { DropdockError, faultOf } from './errors.js';
 import type { Log } from './log.js';
-import { loadSettings, type SettingsSources } from './settings/settings.js';
+import { type LoadedSettings, loadSettings, type SettingsSources } from './settings/settings.js';
 
 const FLUSH_MS_MAX = 1000;
 const DEFAULT_CONFIG = '/etc/dropdock/dropdock.yaml';
@@ -48,7 +51,14 @@ function thisProcess(): Omit<Process, 'readSettings' | 'reopenLog'> {
     manager: managerAddress(process.env),
     environment: process.env,
     version: packageVersion(),
+    sample: sampleImage(),
   };
+}
+
+/** Part of a checkout and of the npm package. */
+function sampleImage(): string | undefined {
+  const path = join(packageDirectory(), 'config', 'hello');
+  return existsSync(path) ? path : undefined;
 }
 
 /** True if standard output is the journal: JOURNAL_STREAM has its device and inode (systemd.exec(5)). */
@@ -150,12 +160,23 @@ async function withContext(
   ) => Promise<ExitCode> | ExitCode,
 ): Promise<ExitCode> {
   const sources = sourcesFrom(options);
-  const loaded = loadSettings(sources);
+  const { loaded, root } = inCheckout(command, sources);
   const print = (text: string) => void process.stdout.write(text);
   // Read before the process becomes the owner of the tree.
   const by = whoRuns(process.env, { name: () => userInfo().username, uid: process.getuid?.() });
   const uid = becomeOwner(command, loaded.settings, process);
-  const context: CommandContext = { ...loaded, json: options.json === true, by, print };
+  const program = programName(
+    process.argv[1] ?? 'dropdock',
+    process.cwd(),
+    process.env.npm_command === 'exec',
+  );
+  const commandLine = commandLineOf({
+    program,
+    root: options.root ?? root,
+    config: options.config,
+  });
+  const json = options.json === true;
+  const context: CommandContext = { ...loaded, json, by, print, commandLine };
   const output = { mayUseFile: command === 'run', isJournal: isJournal(), print };
   const { log, close, reopen } = openLogOutput(loaded.settings.log, output);
   const hadFile = sources.file !== undefined;
@@ -210,11 +231,7 @@ function sourcesFrom(
   } catch (error) {
     throw new DropdockError('settings.invalid', (error as Error).message, { path: name }, error);
   }
-  const flags = (root === undefined ? [] : ['inbox', 'published', 'state']).map((part) => ({
-    path: ['paths', part],
-    value: join(resolve(root ?? ''), part),
-    flag: '--root',
-  }));
+  const flags = root === undefined ? [] : treeAt(resolve(root), '--root');
   const served =
     target === undefined ? [] : [{ path: ['registry', 'target'], value: target, flag: '--target' }];
   return {
@@ -224,7 +241,35 @@ function sourcesFrom(
   };
 }
 
+/** Returns the settings of a tree with the usual names below one directory. */
+function treeAt(root: string, flag: string): SettingsSources['flags'] {
+  return ['inbox', 'published', 'state'].map((part) => ({
+    path: ['paths', part],
+    value: join(root, part),
+    flag,
+  }));
+}
+
+/**
+ * Loads the settings; a command in a checkout that names no tree works on that of `npm start`.
+ * @returns also the root of that tree, if it is used
+ */
+function inCheckout(
+  command: string,
+  sources: SettingsSources,
+): { loaded: LoadedSettings; root: string | undefined } {
+  const loaded = loadSettings(sources);
+  const root = findCheckoutTree(command, loaded, packageDirectory());
+  if (root === undefined) return { loaded, root };
+  const flags = [...sources.flags, ...treeAt(root, CHECKOUT_ORIGIN)];
+  return { loaded: loadSettings({ ...sources, flags }), root };
+}
+
+function packageDirectory(): string {
+  return fileURLToPath(new URL('..', import.meta.url));
+}
+
 function packageVersion(): string {
-  const file = new URL('../package.json', import.meta.url);
+  const file = join(packageDirectory(), 'package.json');
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

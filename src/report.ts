@@ -139,7 +139,9 @@ export function errorFields(error: Error): { code: string; message: string; hint
     return { code, message, hint };
   }
   const code = isSystemError(error) ? error.code : 'bug';
-  const hint = ERRNO_HINTS[code];
+  // The hints are about files.
+  const isListen = isSystemError(error) && error.syscall === 'listen';
+  const hint = isListen ? undefined : ERRNO_HINTS[code];
   return { code, message: error.message, ...(hint && { hint }) };
 }
 

@@ -135,6 +135,9 @@ describe('errorFields', () => {
       message: 'full',
       hint: 'Free some space; the operation is retried automatically.',
     });
+    // Files have nothing to do with it.
+    const port = Object.assign(new Error('no'), { code: 'EACCES', syscall: 'listen' });
+    expect(errorFields(port)).to.deep.equal({ code: 'EACCES', message: 'no' });
     expect(errorFields(new TypeError('oh'))).to.deep.equal({ code: 'bug', message: 'oh' });
   });
 });

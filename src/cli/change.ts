@@ -11,6 +11,7 @@ import { resolveRepository } from '../settings/repository-policy.js';
 import { isLocalOnly } from '../settings/target-settings.js';
 import { emptyTrash } from '../storage/trash.js';
 import { type CommandContext, EXIT, type ExitCode, printJson } from './command-context.js';
+import { option } from './command-line.js';
 
 /** The repository to change, and the target to change it in; undefined: all its targets. */
 export interface Changed {
@@ -69,7 +70,9 @@ async function change(
         const { snapshot, moves } = result;
         const about = { command: edit.kind, repository, target: where, by: edit.by };
         await tellDaemon(services, { ...about, snapshot, moves });
-        report(context, { repository, target: where }, edit, {
+        // Without --target, a command to paste would change the other targets too.
+        const pasted = target === undefined && isLocalOnly(policy) ? undefined : each;
+        report(context, { repository, target: where, pasted }, edit, {
           ...result,
           graceMs: policy.graceMs,
         });
@@ -96,7 +99,7 @@ function policyOf({ settings }: CommandContext, repository: string) {
 
 function report(
   context: CommandContext,
-  { repository: name, target }: Changed,
+  { repository: name, target, pasted }: Changed & { readonly pasted: string | undefined },
   edit: Edit,
   { snapshot, base, moves, to, later, graceMs }: PublishResult & { readonly graceMs: number },
 ): void {
@@ -119,9 +122,11 @@ function report(
     return;
   }
   const repository = target === undefined ? name : `${name} in ${target}`;
+  const command = (verb: string, ...words: string[]) =>
+    context.commandLine(verb, name, ...words, ...option('--target', pasted));
   if (snapshot === null) {
     print(`${repository} is already in that state; nothing changed. To go back further:\n`);
-    print(`  dropdock history ${repository}\n  dropdock rollback ${repository} TIMESTAMP\n`);
+    print(`  ${command('history')}\n  ${command('rollback', 'TIMESTAMP')}\n`);
     return;
   }
   for (const { tag, from, to: now } of moves) {
@@ -134,10 +139,7 @@ function report(
   };
   print(`${done[edit.kind]}\n`);
   const isGone = edit.kind === 'remove' && graceMs === 0;
-  if (!isGone)
-    print(
-      `Undo: dropdock rollback ${name} ${base}${target === undefined ? '' : ` --target ${target}`}\n`,
-    );
+  if (!isGone && base !== null) print(`Undo: ${command('rollback', base)}\n`);
   for (const { message } of later) {
     print(`will be completed by the next publish or clean: ${message}\n`);
   }

@@ -7,11 +7,13 @@ import { Events } from '../publisher/events.js';
 import type { CopyEnd, TargetReader } from '../publisher/target.js';
 import { resolveRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { LoadedSettings } from '../settings/settings.js';
+import { shownTarget } from '../settings/target-settings.js';
 import { readClock } from '../storage/clock.js';
 import { nodeDisk } from '../storage/disk.js';
 import type { RunJob } from '../storage/job.js';
 import { TransactionNames } from '../storage/transaction.js';
 import type { TreeRoots } from '../storage/tree-paths.js';
+import type { CommandLine } from './command-line.js';
 
 /** Exit codes. */
 export const EXIT = { done: 0, refused: 1, usage: 2, system: 3, busy: 75 } as const;
@@ -30,6 +32,8 @@ export interface CommandContext extends LoadedSettings {
   readonly by?: string | undefined;
   /** Writes to standard output. */
   readonly print: (text: string) => void;
+  /** Writes a command to paste: with the program, --root and --config of this command. */
+  readonly commandLine: CommandLine;
 }
 
 export function rootsOf({ settings }: CommandContext): TreeRoots {
@@ -84,11 +88,17 @@ export async function readTarget<T>(
   }
 }
 
-export function unknownRepository(repository: string): DropdockError {
+/** @param target undefined: the directory */
+export function unknownRepository(
+  context: CommandContext,
+  repository: string,
+  target?: string,
+): DropdockError {
   const id = defaultRepositoryId(parseRepositoryName(repository));
-  return new DropdockError('repository.unknown', `Unknown repository "${repository}".`, {
-    path: id,
-  });
+  const shown = target === undefined ? undefined : shownTarget(target);
+  const where = shown === undefined ? rootsOf(context).published : `the target ${shown}`;
+  const message = `There is no repository "${repository}" in ${where}.`;
+  return new DropdockError('repository.unknown', message, { path: id });
 }
 
 export function printJson({ print }: CommandContext, value: unknown): void {

@@ -28,7 +28,7 @@ export async function history(
 ): Promise<ExitCode> {
   const id = idOf(context, repository);
   const entries = await readTarget(context, target, (each) => each.history(id));
-  if (entries.length === 0) throw unknownRepository(repository);
+  if (entries.length === 0) throw unknownRepository(context, repository, target);
   if (context.json) printJson(context, entries);
   else context.print(formatTable([HEADER, ...entries.map(historyRow)]));
   return EXIT.done;

@@ -22,7 +22,7 @@ export async function init(context: CommandContext): Promise<ExitCode> {
     context.print(
       `inbox      ${inbox}\npublished  ${roots.published}\nstate      ${roots.state}\n`,
     );
-    context.print('Ready. Start the daemon with: dropdock run\n');
+    context.print(`Ready. Start the daemon with: ${context.commandLine('run')}\n`);
   }
   return EXIT.done;
 }

@@ -3,10 +3,11 @@ import { resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { crash } from '../crash.js';
 import { startDaemon } from '../daemon/daemon.js';
+import { type EndpointState, endpointText } from '../daemon/endpoint-state.js';
 import { openMonitor } from '../daemon/monitor.js';
 import { Notifier } from '../daemon/notifier.js';
-import { openRegistry, type Registry } from '../daemon/registry.js';
-import { openServices, type Services, threadsFor } from '../daemon/services.js';
+import { openRegistry } from '../daemon/registry.js';
+import { openServices, threadsFor } from '../daemon/services.js';
 import { type ManagerAddress, ServiceManager } from '../daemon/systemd.js';
 import { DropdockError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -19,6 +20,7 @@ import { hasKernelLocks } from '../storage/kernel-lock.js';
 import { mountOf, remembersNames } from '../storage/mounts.js';
 import { ThreadPool } from '../workers/thread-pool.js';
 import { type CommandContext, EXIT, type ExitCode, rootsOf } from './command-context.js';
+import { welcomeText } from './welcome.js';
 
 /** The environment of a long-running process. */
 export interface Process {
@@ -38,6 +40,8 @@ export interface Process {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The package's version. */
   readonly version: string;
+  /** The image that ships with dropdock; undefined if it is not installed. */
+  readonly sample: string | undefined;
 }
 
 export interface RunOptions extends Process {
@@ -75,24 +79,40 @@ export async function runDaemon(
   warnOfMount(settings, log);
   const manager = openManager(outside, log);
   const services = await openServices(current.now, log, threadsFor(settings), events);
-  let registry: Registry | undefined;
   try {
     // Before recovery, which may take long: published images can be pulled at once.
     const { roots, run, board, liveClaims, inbox } = services;
     const shown = { settings: current.now, roots, run, log, board, monitor, version };
-
-    const owned = { ownsState: true, inherited: outside.inheritedSockets };
-    registry = await openRegistry({ ...shown, ...owned }, 'retry');
-    const daemon = await startDaemon(services);
+    let changed = () => {};
+    const onChange = () => changed();
+    const owned = { ownsState: true, inherited: outside.inheritedSockets, onChange };
+    const registry = await openRegistry({ ...shown, ...owned }, 'retry');
+    const daemon = await startDaemon(services, () => ({ version, endpoint: registry.state }));
     const isTelling = settings.notify.length > 0;
     const notifier = isTelling ? new Notifier(services, environment) : undefined;
-    monitor.watch({ liveClaims, run, roots, noticesWaiting: () => notifier?.waiting ?? 0 });
-    const status = () => statusLine(registry?.urls ?? [], inbox);
+    const noticesWaiting = () => notifier?.waiting ?? 0;
+    monitor.watch({ liveClaims, run, roots, noticesWaiting, endpoint: () => registry.state });
+    const status = () => statusLine(registry.state, inbox);
+    changed = () => {
+      manager.status(status());
+      daemon.endpointChanged();
+    };
     onReload({ current, log, outside, manager, status }, async () => {
-      await registry?.reload();
+      await registry.reload();
       daemon.reload();
     });
-    if (welcome) context.print(welcomeText(services, registry.urls));
+    if (welcome) {
+      const { ownInbox } = services;
+      const facts = {
+        version,
+        inbox,
+        ownInbox,
+        published: roots.published,
+        sample: outside.sample,
+      };
+      const { commandLine } = context;
+      context.print(welcomeText({ ...facts, endpoint: registry.state, commandLine }));
+    }
     manager.guard(daemon.isAlive);
     manager.ready(status());
     await Promise.race([outside.stopRequested, daemon.failed]);
@@ -142,7 +162,7 @@ export async function serveRegistry(
     const shown = { settings: current.now, roots: rootsOf(context), run, log, monitor, version };
     const inherited = outside.inheritedSockets;
     const registry = await openRegistry({ ...shown, inherited }, 'throw');
-    const status = () => statusLine(registry.urls);
+    const status = () => statusLine(registry.state);
     onReload({ current, log, outside, manager, status }, () => registry.reload());
     // No further check: the watchdog timer stops with the event loop.
     manager.guard(() => true);
@@ -222,31 +242,7 @@ function onReload({ current, log, outside, manager, status }: Running, after: ()
   }
 }
 
-function statusLine(urls: readonly string[], inbox?: string): string {
-  const from = urls.length > 0 ? `Pulls at ${urls.join(', ')}` : 'No pulls';
-  return inbox === undefined ? from : `${from}; inbox ${inbox}`;
-}
-
-function welcomeText({ inbox, roots }: Services, [url]: readonly string[]): string {
-  const registry = url?.replace(/^https?:\/\//, '');
-  const pull = registry
-    ? [
-        '  Then pull it:',
-        '',
-        `    docker pull ${registry}/alpine:3.19`,
-        `    skopeo copy --src-tls-verify=false docker://${registry}/alpine:3.19 oci:alpine:3.19`,
-      ]
-    : ['  Then it is published:', '', `    ls ${roots.published}/web/alpine/manifests/*/`];
-  return [
-    '',
-    '  dropdock is running. Put an image into its inbox, for example:',
-    '',
-    `    docker save alpine:3.19 -o ${inbox}/alpine:3.19.tar`,
-    `    skopeo copy docker://docker.io/library/alpine:3.19 oci:${inbox}/alpine:3.19`,
-    '',
-    ...pull,
-    `    cat ${inbox}/.receipts/*.json`,
-    '',
-    '',
-  ].join('\n');
+function statusLine(endpoint: EndpointState, inbox?: string): string {
+  const where = endpointText(endpoint);
+  return inbox === undefined ? where : `${where}; inbox ${inbox}`;
 }

@@ -4,7 +4,9 @@ import type { OverviewColumn, RepositoryOverview, TargetOverview } from '../publ
 import { isTimestamp, timestampMs } from '../repository/timestamp.js';
 import { formatAge, formatBytes } from '../units.js';
 import { formatTable } from './command-context.js';
+import { type CommandLine, option } from './command-line.js';
 import { describeProgress } from './progress-line.js';
+import { type Head, headText } from './status-head.js';
 
 /** The output of `--json`; docs/status.md describes every field. */
 export interface Status extends Omit<TargetOverview, 'columns'>, Partial<HostStatus> {
@@ -13,12 +15,7 @@ export interface Status extends Omit<TargetOverview, 'columns'>, Partial<HostSta
   readonly target?: string;
 }
 
-export interface HostStatus {
-  readonly daemons: readonly {
-    readonly pid: number;
-    readonly owner: string;
-    readonly at: number;
-  }[];
+export interface HostStatus extends Head {
   readonly inbox: readonly InboxReport[];
   /** Number of waiting drops; `inbox` may list fewer. */
   readonly waiting: number;
@@ -51,22 +48,27 @@ export interface ShowOptions {
   /** Columns of the table of repositories. */
   readonly columns: readonly OverviewColumn[];
   readonly nowMs: number;
+  readonly commandLine: CommandLine;
+  /** As given; undefined: the directory. */
+  readonly target?: string | undefined;
 }
 
 const LISTED_MAX = 20;
 
-export function showStatus(status: Status, { one, columns, nowMs }: ShowOptions): string {
-  const { repositories, strangers = [], daemons, inbox, waiting = 0, rejected = [] } = status;
+export function showStatus(status: Status, options: ShowOptions): string {
+  const { one, columns, nowMs, commandLine } = options;
+  const { repositories, strangers = [], tree, daemons, inbox, waiting = 0, rejected = [] } = status;
   const rejectedMore = (status.rejectedTotal ?? 0) - rejected.length;
   const [only] = repositories;
   const tags = only?.tags;
   const published =
     one && only && typeof tags === 'object'
-      ? repositoryText({ ...only, tags }, nowMs)
+      ? repositoryText({ ...only, tags }, options)
       : repositoriesText(repositories, columns, nowMs);
   const foreign = strangers.map(({ id, message }) => `${id}: ${message}\n`).join('');
-  const drops = daemons && inbox ? inboxText({ daemons, inbox, waiting }, nowMs) : '';
-  return [published, foreign, drops, rejectedText(rejected, rejectedMore, nowMs)]
+  const head = tree && daemons ? headText({ tree, daemons }, commandLine) : '';
+  const drops = inbox ? inboxText({ inbox, waiting }, nowMs) : '';
+  return [head, published, foreign, drops, rejectedText(rejected, rejectedMore, nowMs)]
     .filter(Boolean)
     .join('\n');
 }
@@ -113,8 +115,12 @@ type OverviewWithTags = RepositoryOverview & {
   readonly tags: Exclude<RepositoryOverview['tags'], number>;
 };
 
-function repositoryText(found: OverviewWithTags, nowMs: number): string {
+function repositoryText(
+  found: OverviewWithTags,
+  { nowMs, commandLine, target }: ShowOptions,
+): string {
   const { repository, snapshot, snapshots, ownBytes, sharedBytes, tags, removed } = found;
+  const restore = commandLine('rollback', repository, ...option('--target', target));
   const facts = formatTable([
     ['  current snapshot', `${snapshot}, ${ageOf(snapshot, nowMs)} old`],
     ...(snapshots === undefined ? [] : [['  snapshots kept', String(snapshots)]]),
@@ -123,7 +129,7 @@ function repositoryText(found: OverviewWithTags, nowMs: number): string {
       : [
           ['  on disk', `${bytesText(ownBytes)} own, ${bytesText(sharedBytes)} shared with others`],
         ]),
-    ...(removed ? [['  removed', `to restore it: dropdock rollback ${repository}`]] : []),
+    ...(removed ? [['  removed', `to restore it: ${restore}`]] : []),
   ]);
   return `${repository}\n${facts}${formatTable(tags.map(({ tag, digest }) => [`  ${tag}`, digest]))}`;
 }
@@ -134,13 +140,10 @@ export function isInInbox({ state }: { readonly state: string }): boolean {
 }
 
 function inboxText(
-  { inbox, waiting, daemons }: Pick<HostStatus, 'inbox' | 'waiting' | 'daemons'>,
+  { inbox, waiting }: Pick<HostStatus, 'inbox' | 'waiting'>,
   nowMs: number,
 ): string {
-  if (inbox.length === 0 && daemons.length > 0) return '';
-  const who =
-    daemons.length > 0 ? '' : 'No daemon is running on this tree; start it with: dropdock run\n';
-  if (inbox.length === 0) return who;
+  if (inbox.length === 0) return '';
   const rows = inbox
     .slice(0, LISTED_MAX)
     .map((each) => [
@@ -152,7 +155,7 @@ function inboxText(
   const runs = inbox.filter((drop) => !isInInbox(drop)).length;
   const more = waiting + runs - rows.length;
   const rest = more > 0 ? `  and ${more} more\n` : '';
-  return `Inbox:\n${formatTable(rows)}${rest}${who}`;
+  return `Inbox:\n${formatTable(rows)}${rest}`;
 }
 
 function howText({ progress, sinceMs, reason, state }: InboxReport, nowMs: number): string {

@@ -8,6 +8,7 @@ import { listRejected } from '../inbox/rejected.js';
 import { scan } from '../inbox/scan-job.js';
 import type { TargetReader } from '../publisher/target.js';
 import { shownTarget } from '../settings/target-settings.js';
+import { nodeDisk } from '../storage/disk.js';
 import { readInboxStatus } from '../storage/inbox-status-file.js';
 import { OwnerWatch } from '../storage/owner.js';
 import { ownersDirectory } from '../storage/tree-paths.js';
@@ -61,7 +62,7 @@ export function status(context: CommandContext, options: StatusOptions): Promise
 
 async function lookOnce(
   context: CommandContext,
-  { repository, watch, isTerminal }: StatusOptions,
+  { repository, target: given, watch, isTerminal }: StatusOptions,
   target: TargetReader,
 ): Promise<void> {
   const id = repository === undefined ? undefined : idOf(context, repository);
@@ -71,7 +72,9 @@ async function lookOnce(
   const host = shown === undefined ? await lookAtHost(context, repository) : undefined;
   const isKnown =
     overview.repositories.length + (host?.inbox.length ?? 0) + (host?.rejectedTotal ?? 0);
-  if (repository !== undefined && isKnown === 0) throw unknownRepository(repository);
+  if (repository !== undefined && isKnown === 0) {
+    throw unknownRepository(context, repository, target.name);
+  }
   const found: Status = {
     version: 1,
     ...(shown !== undefined && { target: shown }),
@@ -79,7 +82,13 @@ async function lookOnce(
     ...host,
   };
   if (context.json) return printJson(context, found);
-  const text = showStatus(found, { one: repository !== undefined, columns, nowMs: Date.now() });
+  const text = showStatus(found, {
+    one: repository !== undefined,
+    columns,
+    nowMs: Date.now(),
+    commandLine: context.commandLine,
+    target: given,
+  });
   context.print(watch && isTerminal ? HOME + text : text);
 }
 
@@ -110,8 +119,9 @@ async function lookAtHost(context: CommandContext, name: string | undefined): Pr
           waiting: sumOf(boards),
         }
       : await scanned(context, inbox, own);
-  const daemons = boards.map(({ pid, owner, at }) => ({ pid, owner, at }));
-  const host = { daemons, ...seen, rejected, rejectedTotal };
+  const daemons = boards.map(({ pid, owner, at, daemon }) => ({ pid, owner, at, ...daemon }));
+  const tree = { inbox, ...roots, exists: nodeDisk.statIfThere(roots.state) !== undefined };
+  const host = { tree, daemons, ...seen, rejected, rejectedTotal };
   return repository === undefined ? host : limitedTo(repository, host);
 }
 

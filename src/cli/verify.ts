@@ -44,7 +44,9 @@ export async function verify(
   const id = repository === undefined ? undefined : idOf(context, repository);
   const repaired = repair ? await repairTarget(context, log, name, id) : NOTHING_REPAIRED;
   const report = repaired && (await readTarget(context, name, (each) => reportOf(each, id)));
-  if (repaired === undefined || report === undefined) throw unknownRepository(repository ?? '');
+  if (repaired === undefined || report === undefined) {
+    throw unknownRepository(context, repository ?? '', name);
+  }
   const { files, findings, unit, problems } = report;
   const { repaired: mended, notDone } = repaired;
   const notRepaired = notDone.map(({ id: which, error: { message } }) => ({ id: which, message }));

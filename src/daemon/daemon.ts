@@ -8,7 +8,7 @@ import { errorFields } from '../report.js';
 import { resolveRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { stage } from '../staging/stage.js';
-import { InboxStatusWriter } from './inbox-status-writer.js';
+import { type AboutDaemon, InboxStatusWriter } from './inbox-status-writer.js';
 import { Intake } from './intake.js';
 import { logCommands } from './log-commands.js';
 import type { Services } from './services.js';
@@ -23,6 +23,8 @@ export interface Daemon {
   isAlive(): boolean;
   /** Applies changed settings: waiting drops are examined again. */
   reload(): void;
+  /** The endpoint listens, or does not listen for another reason: `dropdock status` shows it. */
+  endpointChanged(): void;
   /** Stops claiming, waits up to shutdown.wait for running publishes, leaves other drops claimed. */
   stop(): Promise<void>;
 }
@@ -30,7 +32,11 @@ export interface Daemon {
 /** Scanning a huge inbox on a slow disk can take minutes; restarting would not make it faster. */
 const LOOK_MS_MAX = 10 * 60_000;
 
-export async function startDaemon(services: Services): Promise<Daemon> {
+/** @param about what the status file says about the daemon itself */
+export async function startDaemon(
+  services: Services,
+  about?: () => AboutDaemon | undefined,
+): Promise<Daemon> {
   const { run, inbox, ownInbox, log } = services;
   const { failed, fail } = failure();
   await run(prepareInbox, { inbox, own: ownInbox });
@@ -50,7 +56,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
   });
   await recover(services, intake);
   intake.start();
-  const keeper = new InboxStatusWriter(services);
+  const keeper = new InboxStatusWriter(services, about);
   const warn = (error: unknown) => {
     if (faultOf(error) === 'bug') fail(error);
     else if (!isEnding(error)) log('warn', 'daemon.warning', errorFields(error as Error));
@@ -68,6 +74,7 @@ export async function startDaemon(services: Services): Promise<Daemon> {
     stop,
     isAlive: () => intake.sinceLookMs() < LOOK_MS_MAX + services.settings.inbox.scan,
     reload: () => intake.lookWithin(0),
+    endpointChanged: () => keeper.soon(),
   };
 
   async function stopPublishing(): Promise<void> {

@@ -2,11 +2,19 @@
 import { crash } from '../crash.js';
 import { removeInboxStatus, writeInboxStatus } from '../storage/inbox-status-file.js';
 import type { KnownDrop } from '../web/daemon-view.js';
+import type { EndpointState } from './endpoint-state.js';
 import type { Services } from './services.js';
 
 /** Shortest time between two writes: often enough for people, and little work for the disk. */
 const EVERY_MS = 1000;
 const WAITING_MAX = 200;
+
+/** What the daemon knows about itself. */
+export interface AboutDaemon {
+  /** The package's version. */
+  readonly version: string;
+  readonly endpoint: EndpointState;
+}
 
 /** The content of the status file; docs/status.md describes it. */
 export interface InboxStatusDocument {
@@ -17,6 +25,8 @@ export interface InboxStatusDocument {
   /** Number of waiting drops; `drops` has only the first of them. */
   readonly waiting: number;
   readonly drops: readonly KnownDrop[];
+  /** Absent in the file of an earlier version. */
+  readonly daemon?: AboutDaemon;
 }
 
 export class InboxStatusWriter {
@@ -26,9 +36,13 @@ export class InboxStatusWriter {
   #writing: Promise<void> = Promise.resolve();
   #ended = false;
 
-  constructor(services: Services) {
+  /** @param about returns what else to write */
+  constructor(
+    services: Services,
+    readonly about: () => AboutDaemon | undefined = () => undefined,
+  ) {
     this.#services = services;
-    this.#unsubscribe = services.board.onChange(() => this.#soon());
+    this.#unsubscribe = services.board.onChange(() => this.soon());
     this.#write();
   }
 
@@ -42,7 +56,8 @@ export class InboxStatusWriter {
     await run(removeInboxStatus, { roots, owners: [owner.token] }).catch(() => {});
   }
 
-  #soon(): void {
+  /** Writes the file again, at most once a second. */
+  soon(): void {
     if (this.#ended || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
@@ -64,18 +79,20 @@ export class InboxStatusWriter {
         ...all.filter(({ kind }) => kind === 'running'),
         ...waiting.slice(0, WAITING_MAX),
       ];
+      const about = this.about();
       const document: InboxStatusDocument = {
         version: 1,
         at: nowMs(),
         pid: process.pid,
         waiting: waiting.length,
         drops: shown,
+        ...(about && { daemon: about }),
       };
       await run(writeInboxStatus, { roots, owner: owner.token, text: JSON.stringify(document) });
     } catch {
       // The file is only informational, and its readers see its age.
     }
     // Progress changes without events.
-    if (board.isMoving()) this.#soon();
+    if (board.isMoving()) this.soon();
   }
 }

@@ -15,6 +15,7 @@ import { errorFields } from '../report.js';
 import { matchesRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { countRepositories } from '../targets/directory/count-repositories.js';
+import { type EndpointState, explainListen, ProblemLog } from './endpoint-state.js';
 import { placeOf } from './listen.js';
 import type { Services } from './services.js';
 import { readPlaces } from './targets.js';
@@ -31,6 +32,7 @@ export interface MonitorOptions {
 /** The parts of the daemon that a scrape of the metrics reads. */
 export type Watched = Pick<Services, 'liveClaims' | 'run' | 'roots'> & {
   readonly noticesWaiting: () => number;
+  readonly endpoint: () => EndpointState;
 };
 
 export interface Monitor {
@@ -51,12 +53,13 @@ const LISTEN_AGAIN_MS = 5000;
 
 export async function openMonitor(options: MonitorOptions): Promise<Monitor> {
   const { settings, publishes, events, log } = options;
+  let watched: Watched | undefined;
   const health = new Health({
     places: placesOf(options),
     scanMs: () => (publishes ? settings().inbox.scan : undefined),
+    endpointFails: () => (watched?.endpoint().problems.length ?? 0) > 0,
     nowMs: () => performance.now(),
   });
-  let watched: Watched | undefined;
   const metrics =
     settings().metrics.listen === null
       ? undefined
@@ -152,6 +155,7 @@ async function serveMetrics(
   });
   let timer: NodeJS.Timeout | undefined;
   const where: Listen | undefined = placeOf(listen);
+  const problemLog = new ProblemLog(log, 'metrics.failed');
   let isListening = false;
   await tryListen();
   return {
@@ -170,8 +174,8 @@ async function serveMetrics(
     } catch (error) {
       const hint =
         'Publishing and pulls continue. Free the address, or set metrics.listen to another one.';
-      const retry = `${LISTEN_AGAIN_MS / 1000}s`;
-      log('error', 'metrics.failed', { ...errorFields(error as Error), hint, retry });
+      const problem = { ...explainListen(where, error as Error), hint };
+      problemLog.tell(problem, `${LISTEN_AGAIN_MS / 1000}s`);
       timer = setTimeout(() => {
         tryListen().catch(crash);
       }, LISTEN_AGAIN_MS).unref();

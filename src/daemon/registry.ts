@@ -8,7 +8,9 @@ import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
 import type { SourceOptions } from '../targets/target-kind.js';
 import { formatSeconds } from '../units.js';
+import type { EndpointState } from './endpoint-state.js';
 import { placeOf } from './listen.js';
+import { Listening } from './listening.js';
 import type { Monitor } from './monitor.js';
 import { Site, type SiteOptions } from './site.js';
 import { openSource } from './targets.js';
@@ -20,11 +22,15 @@ export interface RegistryOptions
   /** Descriptors of sockets that systemd opened; they replace `registry.listen`. */
   readonly inherited: readonly number[];
   readonly monitor?: Pick<Monitor, 'answerHealth' | 'sent'>;
+  /** Called when it begins to listen at an address, and when the reason why it does not changes. */
+  readonly onChange?: (state: EndpointState) => void;
 }
 
 export interface Registry {
   /** The URLs it listens on; empty while it cannot listen. */
   readonly urls: readonly string[];
+  /** Where it listens, and why it does not. */
+  readonly state: EndpointState;
   /** Applies the current settings; reads certificate and passwords again if they changed. */
   reload(): Promise<void>;
   close(): Promise<void>;
@@ -32,7 +38,6 @@ export interface Registry {
 
 /** Interval of checks for a renewed certificate; SIGHUP checks at once. */
 const CERTIFICATE_LOOK_MS = 10_000;
-const LISTEN_AGAIN_MS = 2000;
 
 /**
  * @param whenBusy what to do if an address is in use or the certificate is invalid: the daemon retries,
@@ -50,18 +55,24 @@ export async function openRegistry(
   const opened = await openSource({ ...options, settings, onAway: logAway(log, target) });
   const site = new Site({ ...options, source: opened.source });
   await site.refresh();
-  const places = placesOf(settings, options);
-  const listening = new Map<Listen, RegistryServer>();
-  const complain = logOnce(log);
-  let timer: NodeJS.Timeout | undefined;
-  await listenAll();
+  const listening = new Listening({
+    places: placesOf(settings, options),
+    certificate: watch,
+    makeServer: (pair) => serve(options, site, pair),
+    log,
+    onChange: options.onChange,
+  });
+  await listening.start(whenBusy);
   const look = setInterval(() => {
     renewCertificate().catch(crash);
   }, CERTIFICATE_LOOK_MS);
   look.unref();
   return {
     get urls() {
-      return [...listening.values()].map(({ url }) => url);
+      return listening.state.urls;
+    },
+    get state() {
+      return listening.state;
     },
     reload: async () => {
       await site.refresh();
@@ -69,39 +80,17 @@ export async function openRegistry(
     },
     close: async () => {
       clearInterval(look);
-      clearTimeout(timer);
       site.close();
-      await Promise.all(
-        [...listening.values()].map((server) => server.close(options.settings().shutdown.wait)),
-      );
+      await listening.close(options.settings().shutdown.wait);
       opened.close();
     },
   };
-
-  async function listenAll(): Promise<void> {
-    for (const where of places) {
-      if (listening.has(where)) continue;
-      try {
-        const server = serve(options, site, await watch?.read());
-        await server.listen(where);
-        listening.set(where, server);
-        log('info', 'registry.ready', { url: server.url });
-      } catch (error) {
-        if (whenBusy === 'throw') throw error;
-        complain(where, error as Error);
-      }
-    }
-    if (listening.size === places.length) return;
-    timer = setTimeout(() => {
-      listenAll().catch(crash);
-    }, LISTEN_AGAIN_MS).unref();
-  }
 
   async function renewCertificate(): Promise<void> {
     try {
       const next = await watch?.readIfChanged();
       if (next === undefined) return;
-      for (const server of listening.values()) server.useCertificate(next);
+      for (const server of listening.servers) server.useCertificate(next);
       log('info', 'registry.reloaded', { what: 'certificate' });
     } catch (error) {
       log('warn', 'registry.error', {
@@ -117,20 +106,6 @@ function logAway(log: Log, target: string): SourceOptions['onAway'] {
   return (trouble) => {
     if (trouble === undefined) log('info', 'registry.back', { target });
     else log('error', 'registry.away', { target, ...errorFields(trouble) });
-  };
-}
-
-/** Logs a repeated reason only at level debug, so that the retries do not fill the log. */
-function logOnce(log: Log): (where: Listen, error: Error) => void {
-  const said = new Map<Listen, string>();
-  return (where, error) => {
-    const isSaid = said.get(where) === error.message;
-    said.set(where, error.message);
-    log(isSaid ? 'debug' : 'error', 'registry.failed', {
-      ...errorFields(error),
-      hint: 'Publishing continues. Free the address, set another one (DROPDOCK_REGISTRY_LISTEN=127.0.0.1:5077) or none (registry.listen: null), or repair the certificate.',
-      retry: `${LISTEN_AGAIN_MS / 1000}s`,
-    });
   };
 }
 

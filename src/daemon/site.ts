@@ -8,6 +8,7 @@ import type { Log } from '../log.js';
 import { Endpoint } from '../registry/endpoint.js';
 import type { Source } from '../registry/source.js';
 import { errorFields } from '../report.js';
+import { isProtected } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import type { RunJob } from '../storage/job.js';
 import { type TreeRoots, tokenKeysPath } from '../storage/tree-paths.js';
@@ -61,6 +62,7 @@ export class Site {
     if (htpasswd !== this.#htpasswd) this.#gate = openGate(settings, this.#options);
     this.#htpasswd = htpasswd;
     await this.#gate.refresh({ now: true });
+    warnIfAllPublic(settings, this.#options.log);
     this.#keys = openKeys(settings, this.#options, this.#keys);
     await this.#keys?.refresh({ now: true });
     // Closing the streams makes browsers reconnect, which authenticates them again.
@@ -84,6 +86,16 @@ export class Site {
     const given = { source, settings, gate, tokens, page, onRefused };
     return new Endpoint({ ...given, blobsBy: blobsBy(settings) });
   }
+}
+
+/** Passwords protect nothing by themselves, and an operator who configured them may think that they do. */
+function warnIfAllPublic({ registry, repositories }: Settings, log: Log): void {
+  if (registry.htpasswd === null || !registry.anonymous) return;
+  if (Object.values(repositories).some(isProtected)) return;
+  log('warn', 'registry.public', {
+    message: 'passwords are configured, but every repository is public',
+    hint: 'Set protected: true or readers for repositories, or registry.anonymous: false.',
+  });
 }
 
 /**

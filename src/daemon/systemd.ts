@@ -48,6 +48,11 @@ export class ServiceManager {
     this.#tell('READY=1', `STATUS=${status}`);
   }
 
+  /** Changes the line for `systemctl status`. */
+  status(status: string): void {
+    this.#tell(`STATUS=${status}`);
+  }
+
   reloading(): void {
     this.#tell('RELOADING=1');
   }

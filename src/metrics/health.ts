@@ -16,6 +16,8 @@ export interface HealthOptions {
   }[];
   /** The longest interval between scans of the inbox; undefined if this process does not scan. */
   readonly scanMs: () => number | undefined;
+  /** Returns true while the endpoint cannot listen at one of its addresses. */
+  readonly endpointFails?: () => boolean;
   /** Monotonic clock (ms). */
   readonly nowMs: () => number;
 }
@@ -61,6 +63,7 @@ export class Health {
     );
     const scanner = this.#scannerProblem();
     if (scanner !== undefined) problems.push(`scanner: ${scanner}`);
+    if (this.#options.endpointFails?.() === true) problems.push('endpoint: not listening');
     return { isReady: problems.length === 0, problems };
   }
 

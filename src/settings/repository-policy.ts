@@ -40,8 +40,7 @@ export function resolveRepository(
     repository,
     id: own.id === undefined ? defaultRepositoryId(repository) : parseRepositoryId(own.id),
     mode: own.mode ?? 'merge',
-    // A list of readers implies that all others may not read.
-    protected: own.protected ?? own.readers !== undefined,
+    protected: isProtected(own),
     ...(own.readers && { readers: own.readers }),
     immutableTags: Array.isArray(immutableTags) ? immutableTags : immutableTags ? ['*'] : [],
     urlTemplate: own.url ?? settings.redirect.url,
@@ -50,6 +49,11 @@ export function resolveRepository(
     graceMs: settings.retention.grace,
     targets: [...new Set(own.targets ?? [LOCAL_TARGET])],
   };
+}
+
+/** A list of readers implies that all others may not read. */
+export function isProtected({ protected: wanted, readers }: RepositorySettings): boolean {
+  return wanted ?? readers !== undefined;
 }
 
 /**

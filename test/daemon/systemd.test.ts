@@ -39,12 +39,14 @@ describe('systemd notifications', () => {
   it('are sent in order, each in one message', async () => {
     const { manager, troubles } = open();
     manager.ready('Pulls at x');
+    manager.status('NOT LISTENING at x');
     manager.reloading();
     manager.ready('bad\nREADY=0');
     manager.stopping('ends');
     await manager.close();
     expect(lines()).to.deep.equal([
       '/run/n|READY=1|STATUS=Pulls at x|',
+      '/run/n|STATUS=NOT LISTENING at x|',
       '/run/n|RELOADING=1|',
       '/run/n|READY=1|STATUS=bad READY=0|',
       '/run/n|STOPPING=1|STATUS=ends|',

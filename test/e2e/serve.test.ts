@@ -145,7 +145,7 @@ describe('dropdock serve', function () {
     });
     const [code] = await once(child, 'close');
     expect(code).to.equal(3);
-    expect(said).to.contain('EADDRINUSE');
+    expect(said).to.contain('EADDRINUSE').and.contain('another process uses this address');
   });
 
   it('does not stop `run` from publishing: it listens when the address is free', async () => {

@@ -87,7 +87,9 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
       value: join(root, part),
       flag: 'test',
     }));
-    const context = { ...loadSettings({ file, environment: {}, flags }), json: true, print };
+    const loaded = loadSettings({ file, environment: {}, flags });
+    const commandLine = (...words: readonly (string | undefined)[]) => words.join(' ');
+    const context = { ...loaded, json: true, print, commandLine };
     const code = await (COMMANDS[name] as Run)(context, given, options).catch(
       (error: DropdockError) => {
         expect(error.message, 'no secret').not.to.include('hush');

@@ -142,6 +142,27 @@ describe('the Debian package', function () {
     await machine.run('systemctl', 'restart', 'dropdock');
   });
 
+  it('says that it may not use port 443, and uses it with the drop-in of the package', async () => {
+    settings('registry: {listen: ":443"}\n');
+    await machine.run('systemctl', 'restart', 'dropdock');
+    const line = () => machine.property('dropdock', 'StatusText');
+    expect(await line()).to.contain('NOT LISTENING at :443');
+    await waitFor('the status', async () =>
+      (await machine.run('dropdock', 'status')).includes('CapabilityBoundingSet=CAP_NET_BIND'),
+    );
+    const name = 'ports-below-1024.conf';
+    const dropIn = `/etc/systemd/system/dropdock.service.d/${name}`;
+    const shipped = `/usr/share/doc/dropdock/examples/systemd/${name}`;
+    await machine.run('install', '-D', '-m', '644', shipped, dropIn);
+    await machine.run('systemctl', 'daemon-reload');
+    await machine.run('systemctl', 'restart', 'dropdock');
+    expect(await line()).to.match(/^Pulls at http:\/\/\S+:443;/);
+    await machine.run('rm', dropIn);
+    settings('');
+    await machine.run('systemctl', 'daemon-reload');
+    await machine.run('systemctl', 'restart', 'dropdock');
+  });
+
   it('lets root run commands: the files they create belong to the daemon', async () => {
     await machine.run('sh', '-c', 'dropdock publish - --as by-root:1 </root/app.tar');
     const denied = await machine.try('dropdock', 'publish', '/root/app.tar', '--as', 'by-root:2');

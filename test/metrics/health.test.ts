@@ -8,6 +8,7 @@ describe('readiness', () => {
   let nowMs: number;
   let inbox: string;
   let health: Health;
+  let fails: boolean;
 
   beforeEach(() => {
     nowMs = 0;
@@ -18,7 +19,9 @@ describe('readiness', () => {
       { name: 'inbox', path: inbox, use: 'write' },
       { name: 'published', path: root, use: 'read' },
     ] as const;
-    health = new Health({ places, scanMs: () => 30_000, nowMs: () => nowMs });
+    fails = false;
+    const endpointFails = () => fails;
+    health = new Health({ places, scanMs: () => 30_000, endpointFails, nowMs: () => nowMs });
   });
   afterEach(removeTempDirs);
 
@@ -37,6 +40,14 @@ describe('readiness', () => {
     nowMs += 1000;
     expect(await problems()).to.deep.equal(['scanner: no scan for 1m 41s']);
     health.scanned(5);
+    expect(await problems()).to.deep.equal([]);
+  });
+
+  it('ends while the endpoint cannot listen', async () => {
+    health.scanned(5);
+    fails = true;
+    expect(await problems()).to.deep.equal(['endpoint: not listening']);
+    fails = false;
     expect(await problems()).to.deep.equal([]);
   });
 
