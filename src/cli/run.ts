@@ -79,8 +79,10 @@ export async function runDaemon(
   try {
     // Before recovery, which may take long: published images can be pulled at once.
     const { roots, run, board, liveClaims, inbox } = services;
-    const shown = { settings: current.now, roots, run, log, board, monitor, ownsState: true };
-    registry = await openRegistry({ ...shown, inherited: outside.inheritedSockets }, 'retry');
+    const shown = { settings: current.now, roots, run, log, board, monitor, version };
+
+    const owned = { ownsState: true, inherited: outside.inheritedSockets };
+    registry = await openRegistry({ ...shown, ...owned }, 'retry');
     const daemon = await startDaemon(services);
     const isTelling = settings.notify.length > 0;
     const notifier = isTelling ? new Notifier(services, environment) : undefined;
@@ -137,9 +139,9 @@ export async function serveRegistry(
   const manager = openManager(outside, log);
   try {
     const { run } = hands;
-    const options = { settings: current.now, roots: rootsOf(context), run, log, monitor };
+    const shown = { settings: current.now, roots: rootsOf(context), run, log, monitor, version };
     const inherited = outside.inheritedSockets;
-    const registry = await openRegistry({ ...options, inherited }, 'throw');
+    const registry = await openRegistry({ ...shown, inherited }, 'throw');
     const status = () => statusLine(registry.urls);
     onReload({ current, log, outside, manager, status }, () => registry.reload());
     // No further check: the watchdog timer stops with the event loop.

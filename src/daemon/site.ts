@@ -23,6 +23,8 @@ export interface SiteOptions {
   readonly log: Log;
   /** The inbox status for the page; absent in `serve`. */
   readonly board?: DaemonView;
+  /** The version of dropdock, which the page shows. */
+  readonly version: string;
   /** True if the process may write into the state directory; `serve` may not. */
   readonly ownsState?: boolean;
 }
@@ -153,7 +155,7 @@ function openGate(settings: Settings, { run, log }: SiteOptions): Gate {
 
 function openPage(
   settings: Settings,
-  { source, log, board }: SiteOptions,
+  { source, log, board, version }: SiteOptions,
   gate: Gate,
 ): Page | undefined {
   if (!settings.registry.page) return undefined;
@@ -161,6 +163,7 @@ function openPage(
     settings,
     source,
     daemon: board,
+    version,
     identify: (authorization) => gate.identify(authorization),
     nowMs: () => Date.now(),
     monotonicMs: () => performance.now(),

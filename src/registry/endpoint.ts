@@ -26,8 +26,14 @@ import { answerToken } from './token-endpoint.js';
 
 /** The web page, served beside the registry. */
 export interface PageHandler {
-  /** @returns the handler for this URL; undefined if the URL does not belong to the page */
-  find(url: string): ((caller: Caller, request: IncomingMessage) => Promise<Answer>) | undefined;
+  /**
+   * @param accept the Accept header: browsers ask for HTML, clients of the registry do not
+   * @returns the handler for this URL; undefined if the URL does not belong to the page
+   */
+  find(
+    url: string,
+    accept: string | undefined,
+  ): ((caller: Caller, request: IncomingMessage) => Promise<Answer>) | undefined;
 }
 
 export interface EndpointOptions {
@@ -169,7 +175,7 @@ export class Endpoint {
     request: IncomingMessage,
   ): Promise<Answer | undefined> {
     const { page, gate, onRefused } = this.options;
-    const answer = page?.find(url);
+    const answer = page?.find(url, request.headers.accept);
     if (answer === undefined || (method !== 'GET' && method !== 'HEAD')) return undefined;
     const caller = await gate.identify(request.headers.authorization);
     if (caller.kind === 'refused') onRefused(caller.name, request);

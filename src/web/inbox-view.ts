@@ -75,15 +75,15 @@ export function inboxPage(given: {
   return layout(
     { title: 'Inbox', visitor, here: 'inbox' },
     html`<h1>Inbox</h1>
-${view === undefined ? html`<p>${UNSEEN}</p>` : live('full', inboxFull(view, nowMs))}`,
+${view === undefined ? html`<p>${UNSEEN}</p>` : live(`${PATHS.live}?view=full`, 'inbox', inboxFull(view, nowMs))}`,
   );
 }
 
-/** The column beside the repositories. */
-export function inboxAside(view: InboxView | undefined, nowMs: number): Html {
+/** The column beside the repositories. @param stream the address of the page's updates */
+export function inboxAside(view: InboxView | undefined, stream: string, nowMs: number): Html {
   return html`<aside aria-labelledby="inbox">
 <h2 id="inbox"><a href="${PATHS.inbox}">Inbox</a></h2>
-${view === undefined ? html`<p class="quiet">${UNSEEN}</p>` : live('brief', inboxBrief(view, nowMs))}
+${view === undefined ? html`<p class="quiet">${UNSEEN}</p>` : live(stream, 'inbox', inboxBrief(view, nowMs))}
 </aside>`;
 }
 
@@ -91,12 +91,18 @@ const UNSEEN =
   'This process only serves images and does not read the inbox. Open the page of the daemon ' +
   '(dropdock run), or run dropdock status on its host.';
 
-export type LiveView = 'brief' | 'full';
+/** The parts of pages that are sent again. */
+export type LivePart = 'inbox' | 'repositories';
 
 /** Content that is sent again whenever it changes; without scripts it stays as loaded. */
-function live(view: LiveView, content: Html): Html {
+function live(stream: string, part: LivePart, content: Html): Html {
   return html`<p class="live-state"><noscript>Reload the page to update.</noscript></p>
-<div data-live="${PATHS.live}?view=${view}">${content}</div>`;
+${liveContent(stream, part, content)}`;
+}
+
+/** The same without a line that tells whether it is live. */
+export function liveContent(stream: string, part: LivePart, content: Html): Html {
+  return html`<div data-live="${stream}" data-part="${part}">${content}</div>`;
 }
 
 export function inboxFull(view: InboxView, nowMs: number): Html {

@@ -1,14 +1,17 @@
 /**
- * Server-sent events: open pages get the inbox again when it changes. A view is rendered once for all visitors
- * that may see the same. A slow client skips versions and gets the newest one.
+ * Server-sent events: open pages get the inbox and the repositories again when they change. A view is rendered
+ * once for all visitors that may see the same. A slow client skips versions and gets the newest one.
  */
 import type { ServerResponse } from 'node:http';
 import type { Answer } from '../registry/answer.js';
 
 /** Renders a view for one kind of visitor. @returns undefined if the visitor may no longer see it */
-export type Render = () => Promise<Rendered | undefined>;
+export type Render = () => Promise<readonly Rendered[] | undefined>;
 
+/** One part of a page; each is sent on its own, when it has changed. */
 export interface Rendered {
+  /** The name of the event. */
+  readonly part: string;
   readonly text: string;
   /** The text without ages, which change by themselves. */
   readonly substance: string;
@@ -31,9 +34,8 @@ interface Stream {
   readonly key: string;
   readonly render: Render;
   readonly response: ServerResponse;
-  /** The last version sent. */
-  last: Rendered | undefined;
-  sentMs: number;
+  /** The last version sent of each part. */
+  readonly last: Map<string, Rendered & { readonly sentMs: number }>;
 }
 
 /** The pause after rendering for all streams is this many times as long as the rendering. */
@@ -60,7 +62,7 @@ export class Live {
   open(key: string, render: Render, headers: Answer['headers']): Answer | undefined {
     if (this.#closed || this.#streams.size >= this.options.streamsMax) return undefined;
     const live = (response: ServerResponse) =>
-      this.#follow({ key, render, response, last: undefined, sentMs: 0 });
+      this.#follow({ key, render, response, last: new Map() });
     return {
       status: 200,
       headers: {
@@ -74,7 +76,7 @@ export class Live {
     };
   }
 
-  /** Call it when the inbox has changed. */
+  /** Call it when the inbox or a repository has changed. */
   changed(): void {
     this.#pushWithin(this.options.collectMs);
   }
@@ -124,7 +126,7 @@ export class Live {
     this.#pushing = true;
     const began = performance.now();
     try {
-      const texts = new Map<string, Promise<Rendered | undefined>>();
+      const texts = new Map<string, ReturnType<Render>>();
       for (const stream of this.#streams) {
         const text = texts.get(stream.key) ?? stream.render();
         texts.set(stream.key, text);
@@ -141,20 +143,26 @@ export class Live {
   }
 }
 
-function send(stream: Stream, rendered: Rendered | undefined, heartbeatMs: number): void {
-  const { response } = stream;
-  if (rendered === undefined) {
+function send(
+  { response, last }: Stream,
+  parts: readonly Rendered[] | undefined,
+  heartbeatMs: number,
+): void {
+  if (parts === undefined) {
     response.end();
     return;
   }
-  const { text, substance } = rendered;
-  // New ages alone are sent only with the heartbeat: otherwise a send would reveal a change of another drop.
-  const isNew = substance !== stream.last?.substance;
-  if (!isNew && performance.now() - stream.sentMs < heartbeatMs) return;
   // The client has not read the last version yet; the next push sends the newest one.
   if (response.writableNeedDrain || response.writableEnded) return;
-  if (text === stream.last?.text) response.write(':\n\n');
-  else response.write(`event: inbox\ndata: ${text.replace(/\r\n?|\n/g, '\ndata: ')}\n\n`);
-  stream.last = rendered;
-  stream.sentMs = performance.now();
+  for (const rendered of parts) {
+    const { part, text, substance } = rendered;
+    const before = last.get(part);
+    // New ages alone are sent only with the heartbeat: otherwise a send would reveal a change of another drop.
+    const isNew = substance !== before?.substance;
+    const nowMs = performance.now();
+    if (!isNew && nowMs - (before?.sentMs ?? 0) < heartbeatMs) continue;
+    if (text === before?.text) response.write(':\n\n');
+    else response.write(`event: ${part}\ndata: ${text.replace(/\r\n?|\n/g, '\ndata: ')}\n\n`);
+    last.set(part, { ...rendered, sentMs: nowMs });
+  }
 }

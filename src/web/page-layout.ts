@@ -7,10 +7,13 @@ export const PATHS = {
   inbox: '/-/inbox',
   live: '/-/live',
   tags: '/-/tags/',
+  /** `/-/image/<repository>:<tag>` or `/-/image/<repository>@<digest>` */
+  image: '/-/image/',
   history: '/-/history/',
   style: '/-/page.css',
   script: '/-/page.js',
   icon: '/-/icon.svg',
+  help: '/-/help',
   /** At the root path, so that browsers send the password for all paths below. */
   signIn: '/?sign-in',
 } as const;
@@ -21,15 +24,19 @@ export interface Visitor {
   readonly user: string | undefined;
   /** True if a sign-in could show more. */
   readonly maySignIn: boolean;
+  /** The version of dropdock, for the footer. */
+  readonly version: string;
 }
 
 export interface Frame {
   readonly title: string;
   readonly visitor: Visitor;
   readonly here: 'home' | 'inbox' | undefined;
+  /** The text that was searched for. */
+  readonly search?: string;
 }
 
-export function layout({ title, visitor, here }: Frame, main: Shown): Html {
+export function layout({ title, visitor, here, search = '' }: Frame, main: Shown): Html {
   const link = (to: 'home' | 'inbox', text: string) =>
     html`<a href="${PATHS[to]}"${here === to && html` aria-current="page"`}>${text}</a>`;
   return html`<!doctype html>
@@ -49,11 +56,16 @@ export function layout({ title, visitor, here }: Frame, main: Shown): Html {
 <header>
 <a class="brand" href="${PATHS.home}">dropdock</a>
 <nav aria-label="Views">${link('home', 'Repositories')} ${link('inbox', 'Inbox')}</nav>
+<form class="find" role="search" action="${PATHS.home}" method="get">
+<label class="hidden" for="find">Search repositories, tags, digests and labels</label>
+<input id="find" name="q" type="search" value="${search}" placeholder="Search" title="Repositories, tags, digests and labels. The key / goes here." maxlength="200" autocomplete="off" spellcheck="false" aria-keyshortcuts="/">
+</form>
 <span class="who">${who(visitor)}</span>
 </header>
 <main id="main" tabindex="-1">
 ${main}
 </main>
+<footer>dropdock ${visitor.version} <a href="${PATHS.help}">Documentation</a></footer>
 </body>
 </html>
 `;

@@ -2,6 +2,7 @@
 import { isTimestamp, timestampMs } from '../repository/timestamp.js';
 import { formatAge } from '../units.js';
 import { type Html, html, type Shown } from './html.js';
+import { PATHS } from './page-layout.js';
 
 export function formatCount(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, '\u202f');
@@ -36,12 +37,44 @@ export function shortDigest(digest: string | null): Html {
   return html`<code class="digest" title="${digest}">${digest.slice(0, 19)}…</code>`;
 }
 
+/** The address of the page of a tag or of a digest. */
+export function imageAddress(
+  repository: string,
+  reference: { readonly tag: string } | { readonly digest: string },
+): string {
+  const named = 'tag' in reference ? `:${reference.tag}` : `@${reference.digest}`;
+  return `${PATHS.image}${repository}${named}`;
+}
+
 /** Shortens the digests in a text to twelve digits. */
 export function shortenDigests(text: string): string {
   return text.replace(
     /\b(sha256:|sha256\/|sha512:|sha512\/)?([0-9a-f]{12})[0-9a-f]{52,116}\b/g,
     '$1$2…',
   );
+}
+
+/** Links to a list by other columns, for narrow screens, where the table has no head. */
+export function sortLinks(columns: readonly Column[]): Html {
+  const links = columns
+    .filter(({ sort }) => sort !== undefined)
+    .map(({ label, sort, sorted }) =>
+      sorted ? html` <b>${label}</b>` : html` <a href="${sort}">${label}</a>`,
+    );
+  return html`<p class="orders quiet">Sorted by${links}</p>`;
+}
+
+/** Names and texts, one line for each. */
+export function definitions(
+  items: readonly (readonly [name: Shown, text: Shown])[],
+  kind?: string,
+): Html {
+  const lines = items.map(
+    ([term, text]) => html`<div><dt>${term}</dt><dd>${text}</dd></div>
+`,
+  );
+  return html`<dl${kind !== undefined && html` class="${kind}"`}>
+${lines}</dl>`;
 }
 
 /** A command to copy. The script adds the button; the style reserves its space, so that nothing moves. */
@@ -58,6 +91,10 @@ export interface Column {
   readonly label: string;
   /** True: aligned to the right. */
   readonly isNumber?: boolean;
+  /** The address of the same list, sorted by this column. */
+  readonly sort?: string;
+  /** The column by which the list is sorted. */
+  readonly sorted?: 'ascending' | 'descending' | false;
 }
 
 /**
@@ -71,8 +108,8 @@ export function table(
   kind?: string,
 ): Html {
   const head = columns.map(
-    ({ label, isNumber }) =>
-      html`<th scope="col" role="columnheader"${isNumber && html` class="number"`}>${label}</th>`,
+    ({ label, isNumber, sort, sorted }) =>
+      html`<th scope="col" role="columnheader"${isNumber && html` class="number"`}${sorted && html` aria-sort="${sorted}"`}>${sort !== undefined && !sorted ? html`<a href="${sort}">${label}</a>` : label}</th>`,
   );
   const body = rows.map(
     (cells) => html`<tr role="row">${cells.map((cell, at) => toCell(cell, columns[at], at))}</tr>

@@ -6,8 +6,8 @@
 import { LRUCache } from 'lru-cache';
 import pTimeout from 'p-timeout';
 import { DropdockError } from '../errors.js';
+import type { ContentKind } from '../image/content-kind.js';
 import type { Digest } from '../image/digest.js';
-import { platformName } from '../image/manifest.js';
 import type { RepositoryId } from '../image/names.js';
 import type { Browse, ServedSnapshot, Source } from '../registry/source.js';
 import type { SnapshotChanges } from '../repository/snapshot-changes.js';
@@ -15,6 +15,13 @@ import type { SnapshotFacts, SnapshotSummary, TagRow } from '../repository/summa
 import type { Timestamp } from '../repository/timestamp.js';
 import { type ResolvedRepository, resolveRepositoryById } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
+import {
+  type ConfigDetails,
+  type ManifestDetails,
+  type Named,
+  readConfigDetails,
+  readManifestDetails,
+} from './image-details.js';
 
 export interface PageReaderOptions {
   readonly source: Source;
@@ -30,7 +37,11 @@ const FACTS_MS = 1500;
 const FACTS_MAX = 20_000;
 const SUMMARIES_BYTES = 48 * 1024 * 1024;
 const CHANGES_BYTES = 8 * 1024 * 1024;
-const CONFIG_BYTES_MAX = 1024 * 1024;
+const DETAILS_BYTES = 16 * 1024 * 1024;
+/** Of a manifest or config that is read for the page; real ones have less than a tenth of this. */
+const DOCUMENT_BYTES_MAX = 256 * 1024;
+/** Facts that one request waits for at the same time. */
+const FACTS_AT_ONCE = 100;
 /** Maximum number of reads that wait for the thread; more are refused. */
 const WAITING_MAX = 250;
 /** Time until a damaged snapshot is read again. */
@@ -40,7 +51,9 @@ export class PageBusy extends Error {}
 
 export class PageReader {
   readonly #facts = new LRUCache<string, SnapshotFacts | 'damaged'>({ max: FACTS_MAX });
-  readonly #platforms = new LRUCache<string, string>({ max: FACTS_MAX });
+  /** By id and digest: a repository shows nothing that only another one has (I8). */
+  readonly #manifests = detailsCache<ManifestDetails>();
+  readonly #configs = detailsCache<ConfigDetails>();
   readonly #summaries: LRUCache<string, SnapshotSummary>;
   readonly #changes: LRUCache<string, readonly SnapshotChanges[]>;
   readonly #running = new Map<string, Promise<unknown>>();
@@ -51,7 +64,7 @@ export class PageReader {
   constructor(readonly options: PageReaderOptions) {
     this.#summaries = new LRUCache({
       maxSize: SUMMARIES_BYTES,
-      sizeCalculation: ({ text, byTag }) => 2 * text.length + 2 * byTag.byteLength + 500,
+      sizeCalculation: ({ text, byTag }) => 2 * text.length + 3 * byTag.byteLength + 500,
     });
     this.#changes = new LRUCache({
       maxSize: CHANGES_BYTES,
@@ -87,12 +100,19 @@ export class PageReader {
   async factsOf(
     ids: readonly RepositoryId[],
   ): Promise<(SnapshotFacts | 'damaged' | 'unread' | undefined)[]> {
+    const endMs = this.options.monotonicMs() + FACTS_MS;
+    const facts: (SnapshotFacts | 'damaged' | 'unread' | undefined)[] = [];
     const read = async (id: RepositoryId) => {
       const snapshot = await this.current(id);
       return snapshot && this.facts(snapshot).catch(unreadIfBusy);
     };
-    const limit = { milliseconds: FACTS_MS, fallback: () => 'unread' as const };
-    return Promise.all(ids.map((id) => pTimeout(read(id), limit)));
+    for (let at = 0; at < ids.length; at += FACTS_AT_ONCE) {
+      const milliseconds = Math.max(endMs - this.options.monotonicMs(), 1);
+      const limit = { milliseconds, fallback: () => 'unread' as const };
+      const some = ids.slice(at, at + FACTS_AT_ONCE);
+      facts.push(...(await Promise.all(some.map((id) => pTimeout(read(id), limit)))));
+    }
+    return facts;
   }
 
   async facts({ path, of }: ServedSnapshot): Promise<SnapshotFacts | 'damaged' | undefined> {
@@ -118,6 +138,18 @@ export class PageReader {
     return summary;
   }
 
+  /** Returns `unread` if it takes longer, or if the snapshot cannot be read; reading continues. */
+  summaryWithin(
+    snapshot: ServedSnapshot,
+    milliseconds: number,
+  ): Promise<SnapshotSummary | 'unread' | undefined> {
+    const read = this.summary(snapshot).catch((error): 'unread' => {
+      if (error instanceof PageBusy || error instanceof DropdockError) return 'unread';
+      throw error;
+    });
+    return pTimeout(read, { milliseconds, fallback: () => 'unread' as const });
+  }
+
   /** Returns the changes from this snapshot back, newest first. @throws layout.unsafe, PageBusy */
   async changes(
     id: RepositoryId,
@@ -134,14 +166,54 @@ export class PageReader {
     return found;
   }
 
-  /** Returns platforms: from an image's config, or from an index itself. */
-  async platforms(snapshot: ServedSnapshot, row: TagRow): Promise<readonly string[]> {
-    if (row.config === null) return row.platforms;
-    const known = this.#platforms.get(row.config);
-    if (known !== undefined) return known === '' ? [] : [known];
-    const platform = await readPlatform(snapshot, row.config as Digest);
-    this.#platforms.set(row.config, platform);
-    return platform === '' ? [] : [platform];
+  /** Returns what the lists show of a manifest. @param row of this snapshot */
+  async glance(
+    snapshot: ServedSnapshot,
+    row: Pick<TagRow, 'digest' | 'platforms' | 'children'>,
+  ): Promise<Glance> {
+    const found = await this.manifest(snapshot, row.digest);
+    const own = found?.annotations.items ?? [];
+    if (row.children.length > 0) {
+      const image = row.children.find(({ platform }) => !platform?.startsWith('unknown'));
+      const part = image && (await this.glance(snapshot, { ...NO_PARTS, digest: image.digest }));
+      const named = [...own, ...(part?.named ?? [])];
+      return { kind: found?.kind ?? 'image', type: found?.type, platforms: row.platforms, named };
+    }
+    const { config, kind = 'image', type } = found ?? {};
+    const read = kind === 'image' && config && (await this.config(snapshot, config.digest));
+    const { platform, labels } = read || {};
+    const platforms = platform === undefined ? row.platforms : [platform];
+    return { kind, type, platforms, named: [...own, ...(labels?.items ?? [])] };
+  }
+
+  /** Returns undefined if the snapshot does not have it, or if it is too large to be shown. */
+  async manifest(snapshot: ServedSnapshot, digest: string): Promise<ManifestDetails | undefined> {
+    const key = `${snapshot.of.id}/${digest}`;
+    const known = this.#manifests.get(key);
+    if (known !== undefined) return known;
+    const [found] = await snapshot.manifests(digest as Digest);
+    const bytes = await found?.read();
+    if (bytes === undefined || bytes.length > DOCUMENT_BYTES_MAX) return undefined;
+    const details = readManifestDetails(bytes, digest);
+    this.#manifests.set(key, details);
+    return details;
+  }
+
+  /** Returns undefined for a config that the snapshot lacks, and for one that is too large to be shown. */
+  async config(snapshot: ServedSnapshot, digest: Digest): Promise<ConfigDetails | undefined> {
+    const key = `${snapshot.of.id}/${digest}`;
+    const known = this.#configs.get(key);
+    if (known !== undefined) return known;
+    const file = await snapshot.blob(digest);
+    if (file === undefined) return undefined;
+    try {
+      if (file.size > DOCUMENT_BYTES_MAX) return undefined;
+      const details = readConfigDetails(await file.readAll());
+      this.#configs.set(key, details);
+      return details;
+    } finally {
+      await file.close();
+    }
   }
 
   #once<What extends 'facts' | 'summary'>(
@@ -169,26 +241,21 @@ function unreadIfBusy(error: unknown): 'unread' {
   throw error;
 }
 
-const PLATFORM_MAX = 60;
-
-/** Returns an empty text without a config or without a platform in it. */
-async function readPlatform(snapshot: ServedSnapshot, config: Digest): Promise<string> {
-  const file = await snapshot.blob(config);
-  if (file === undefined) return '';
-  try {
-    if (file.size > CONFIG_BYTES_MAX) return '';
-    const bytes = await file.readAll();
-    if (bytes[0] !== 0x7b) return '';
-    const { os, architecture, variant } = JSON.parse(bytes.toString('utf8')) as Config;
-    if (typeof os !== 'string' || typeof architecture !== 'string') return '';
-    const platform = { os, architecture, ...(typeof variant === 'string' && { variant }) };
-    return (platformName(platform) ?? '').slice(0, PLATFORM_MAX);
-  } catch (error) {
-    if (error instanceof SyntaxError) return '';
-    throw error;
-  } finally {
-    await file.close();
-  }
+/** What the list of tags shows of a manifest, and what a search looks at. */
+export interface Glance {
+  readonly kind: ContentKind;
+  /** The type of an artifact. */
+  readonly type: string | undefined;
+  readonly platforms: readonly string[];
+  /** Annotations and labels; of an index, also the labels of its first image. */
+  readonly named: readonly Named[];
 }
 
-type Config = Readonly<Record<'os' | 'architecture' | 'variant', unknown>>;
+const NO_PARTS = { platforms: [], children: [] } as const;
+
+function detailsCache<Details extends object>(): LRUCache<string, Details> {
+  return new LRUCache({
+    maxSize: DETAILS_BYTES,
+    sizeCalculation: (details) => 200 + 2 * JSON.stringify(details).length,
+  });
+}

@@ -1,23 +1,36 @@
 /**
- * The page's script: copy buttons and a live inbox. Everything else works without it. It is sent to browsers
- * unchanged.
+ * The page's script: copy buttons, the key for the search, live updates. Everything else works without it. It
+ * is sent to browsers unchanged.
  */
 
 export const SCRIPT = `'use strict';
 (() => {
-  for (const box of document.querySelectorAll('.command')) {
-    const code = box.querySelector('code');
-    const button = document.createElement('button');
-    button.type = 'button';
-    button.textContent = 'Copy';
-    button.setAttribute('aria-label', 'Copy ' + code.textContent);
-    button.addEventListener('click', async () => {
-      const copied = await copy(code);
-      button.textContent = copied ? 'Copied' : 'Ctrl+C';
-      setTimeout(() => { button.textContent = 'Copy'; }, 2000);
-    });
-    box.append(button);
+  addButtons(document);
+
+  function addButtons(root) {
+    for (const box of root.querySelectorAll('.command')) {
+      const code = box.querySelector('code');
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = 'Copy';
+      button.setAttribute('aria-label', 'Copy ' + code.textContent);
+      button.addEventListener('click', async () => {
+        const copied = await copy(code);
+        button.textContent = copied ? 'Copied' : 'Ctrl+C';
+        setTimeout(() => { button.textContent = 'Copy'; }, 2000);
+      });
+      box.append(button);
+    }
   }
+
+  const find = document.getElementById('find');
+  addEventListener('keydown', (event) => {
+    const inText = event.target.closest?.('input, textarea, select, [contenteditable]');
+    if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey || inText) return;
+    event.preventDefault();
+    find.focus();
+    find.select();
+  });
 
   async function copy(code) {
     try {
@@ -31,21 +44,31 @@ export const SCRIPT = `'use strict';
   }
 
   const AGAIN_MS = 15000;
-  for (const place of document.querySelectorAll('[data-live]')) follow(place);
+  const places = [...document.querySelectorAll('[data-live]')];
+  for (const url of new Set(places.map((place) => place.dataset.live))) {
+    follow(url, places.filter((place) => place.dataset.live === url));
+  }
 
-  function follow(place) {
-    const state = place.parentElement.querySelector('.live-state');
-    const say = (text) => { if (state && state.textContent !== text) state.textContent = text; };
-    const source = new EventSource(place.dataset.live);
-    source.addEventListener('inbox', (event) => {
-      say('Live');
-      show(place, event.data);
-    });
+  /** One stream updates all places of a page. */
+  function follow(url, places) {
+    const say = (text) => {
+      for (const place of places) {
+        const state = place.parentElement.querySelector('.live-state');
+        if (state && state.textContent !== text) state.textContent = text;
+      }
+    };
+    const source = new EventSource(url);
+    for (const place of places) {
+      source.addEventListener(place.dataset.part, (event) => {
+        say('Live');
+        show(place, event.data);
+      });
+    }
     source.addEventListener('error', () => {
       if (source.readyState !== EventSource.CLOSED) return say('Reconnecting…');
       // The server refused it: too many streams, or the password has changed.
       say('Not live; reload the page to update.');
-      setTimeout(() => follow(place), AGAIN_MS);
+      setTimeout(() => follow(url, places), AGAIN_MS);
     });
     addEventListener('pagehide', () => source.close());
     addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
@@ -55,6 +78,8 @@ export const SCRIPT = `'use strict';
   function show(place, text) {
     const next = document.createElement('template');
     next.innerHTML = text;
+    addButtons(next.content);
+    const focused = place.contains(document.activeElement) && keyOf(document.activeElement);
     const said = place.querySelector('.sum');
     const says = next.content.querySelector('.sum');
     if (said && says) {
@@ -64,6 +89,15 @@ export const SCRIPT = `'use strict';
       while (said.nextSibling) said.nextSibling.remove();
       place.append(next.content);
     } else place.replaceChildren(next.content);
+    // The keyboard stays where it was, if that is still there.
+    if (!focused) return;
+    for (const each of place.querySelectorAll('a, button')) {
+      if (keyOf(each) === focused) return each.focus({ preventScroll: true });
+    }
+  }
+
+  function keyOf(element) {
+    return element.getAttribute('href') || element.getAttribute('aria-label');
   }
 })();
 `;

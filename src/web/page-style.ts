@@ -43,8 +43,15 @@ header a:hover { text-decoration: underline; }
 header nav, .tabs { display: flex; gap: 1.25rem; }
 [aria-current=page] { color: var(--ink); font-weight: 600; }
 .brand { font-weight: 700; color: var(--ink); letter-spacing: .01em; }
-.who { margin-left: auto; color: var(--quiet); }
-main { max-width: 86rem; margin: 0 auto; padding: 1.25rem 1rem 4rem; }
+.find { display: flex; flex: 0 1 18rem; min-width: 8rem; margin-left: auto; }
+.find input { flex: 1 1 auto; width: 100%; }
+.who { color: var(--quiet); }
+.who:empty { display: none; }
+footer { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; color: var(--quiet); font-size: .875rem;
+  padding: .7rem max(1rem, calc((100vw - 84rem) / 2)); border-top: 1px solid var(--line); }
+main { max-width: 86rem; margin: 0 auto; padding: 1.25rem 1rem 3rem; }
+body { display: flex; flex-direction: column; min-height: 100vh; }
+main { width: 100%; flex: 1 0 auto; }
 
 .columns { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem 3rem; }
 @media (min-width: 66rem) { .columns { grid-template-columns: minmax(0, 1fr) 24rem; } }
@@ -66,10 +73,11 @@ tbody tr:hover { background: var(--raised); }
 .digest { color: var(--quiet); }
 @media (min-width: 44.01rem) {
   .tags, .drops-table { table-layout: fixed; }
-  .tags th:nth-child(2) { width: 12.5rem; }
-  .tags th:nth-child(3) { width: 24%; }
+  .tags th:nth-child(2) { width: 34%; }
+  .tags th:nth-child(3) { width: 12.5rem; }
   .tags th:nth-child(4) { width: 6.5rem; }
   .tags th:nth-child(5) { width: 7rem; }
+  .orders { display: none; }
   .drops-table th:first-child { width: 30%; }
   .drops-table th:last-child { width: 7rem; }
 }
@@ -87,11 +95,15 @@ button { background: var(--raised); cursor: pointer; }
 .tabs [aria-current=page] { border-bottom: 2px solid var(--ink); }
 
 summary { cursor: pointer; color: var(--link); width: fit-content; }
-details:not(.tag) > summary { font-size: .875rem; }
-.tag[open] { padding-bottom: .4rem; }
-.tag > summary { font-weight: 500; color: inherit; width: auto; }
-.tag > summary::marker { color: var(--link); }
-.tag > summary:hover { text-decoration: underline; }
+details > summary { font-size: .875rem; }
+dl { margin: .5rem 0; }
+dl > div { display: grid; grid-template-columns: 11rem minmax(0, 1fr); gap: 0 1.25rem; padding: .25rem 0;
+  border-bottom: 1px solid var(--line); }
+.named > div { grid-template-columns: minmax(0, 22rem) minmax(0, 1fr); }
+dt { color: var(--quiet); overflow-wrap: anywhere; }
+dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
+.found { list-style: none; margin: 0; padding: 0; }
+.found li { padding: .32rem 0; border-bottom: 1px solid var(--line); }
 .command { position: relative; background: var(--raised); border-radius: 3px; margin: .3rem 0;
   padding: .35rem 5.5rem .35rem .6rem; max-width: 70rem; font-weight: 400; }
 .command code { user-select: all; }
@@ -136,6 +148,8 @@ progress::-moz-progress-bar { background: var(--fill); border-radius: 4px; }
   td[data-label=State] { flex: 1 0 100%; }
   td[data-label]::before { content: attr(data-label) " "; color: var(--quiet); font-size: .8125rem; }
   td[data-label=State]::before, td[data-label=Digest]::before { content: none; }
+  dl > div, .named > div { grid-template-columns: minmax(0, 1fr); }
+  .find { flex: 1 0 100%; order: 1; }
 }
 @media (prefers-reduced-motion: no-preference) { .skip { transition: top .1s; } }
 @media print { header nav, .skip, form, .tabs, .command button { display: none; } }

@@ -12,7 +12,10 @@ describe('endpoint settings', () => {
     const services = await testServices(tempDir(), { yaml: 'registry: {listen: "127.0.0.1:0"}' });
     const { roots, run, log } = services;
     const settings = () => services.settings;
-    const registry = await openRegistry({ settings, roots, run, log, inherited: [] }, 'throw');
+    const registry = await openRegistry(
+      { settings, roots, run, log, version: '1.2.3', inherited: [] },
+      'throw',
+    );
     const status = async () => (await ask(registry.urls[0] ?? '', '/v2/')).status;
     try {
       expect(await status()).to.equal(200);

@@ -13,7 +13,7 @@ import { removeTempDirs, tempDir } from '../support/temp-dir.js';
 import { needTools } from '../support/tools.js';
 
 function registryOptions(services: TestServices): RegistryOptions {
-  return { ...services, settings: () => services.settings, inherited: [] };
+  return { ...services, settings: () => services.settings, version: '1.2.3', inherited: [] };
 }
 
 describe('the certificate', () => {

@@ -107,6 +107,7 @@ export class TestRegistry {
         identify: (authorization) => gate.identify(authorization),
         nowMs: () => Date.now(),
         monotonicMs: () => performance.now(),
+        version: '1.2.3',
         onError: (error) => void registry.errors.push(error),
       });
     const given = { source, settings, gate, tokens, page, onRefused };

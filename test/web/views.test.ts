@@ -1,17 +1,19 @@
 /** Every view with hostile names: well-formed, escaped, and readable without styles. */
 import { expect } from 'chai';
+import { helpPage } from '#src/web/help-view.js';
 import type { Html } from '#src/web/html.js';
+import { imagePage } from '#src/web/image-view.js';
 import { type InboxDrop, inboxBrief, inboxFull, inboxPage } from '#src/web/inbox-view.js';
 import { notice } from '#src/web/page-layout.js';
 import { describeAge, plural, shortenDigests } from '#src/web/page-parts.js';
 import { SCRIPT } from '#src/web/page-script.js';
 import { STYLE } from '#src/web/page-style.js';
-import { repositoriesPage } from '#src/web/repositories-view.js';
+import { repositoriesPage, repositoriesPart } from '#src/web/repositories-view.js';
 import { historyPage, tagsPage } from '#src/web/repository-view.js';
 
 const EVIL = `"><script>alert(1)</script><img src=x onerror='alert(1)'>\u202e`;
 const NOW_MS = Date.UTC(2026, 10, 24, 12);
-const visitor = { user: EVIL, maySignIn: true };
+const visitor = { user: EVIL, maySignIn: true, version: EVIL };
 const facts = {
   repository: EVIL,
   snapshot: '20261124T110000.000Z',
@@ -43,16 +45,49 @@ const row = {
   mediaType: EVIL,
   bytes: 1,
   platforms: [EVIL],
-  shownPlatforms: [EVIL],
+  children: [{ digest: EVIL, platform: EVIL, bytes: 1 }],
+  attached: [
+    { digest: EVIL, bytes: 1, artifactType: EVIL },
+    { digest: EVIL, bytes: 1, tag: EVIL },
+  ],
+  attachedCount: 3,
+  glance: { kind: 'image' as const, type: EVIL, platforms: [EVIL], named: [] },
   config: null,
   drop: EVIL,
   at: EVIL,
 };
 const search = { matching: 300, filter: EVIL, page: 2, pages: 3 };
+const NO_REPOSITORIES = {
+  rows: [],
+  matching: 0,
+  filter: '',
+  order: 'name' as const,
+  page: 1,
+  pages: 1,
+  inboxPath: undefined as string | undefined,
+};
+const evils = { items: [[EVIL, EVIL] as const], count: 2 };
+const manifest = {
+  kind: 'artifact' as const,
+  type: EVIL,
+  mediaType: EVIL,
+  config: undefined,
+  annotations: evils,
+  layers: { items: [{ digest: EVIL, mediaType: EVIL, size: undefined, title: EVIL }], count: 2 },
+  children: [
+    { digest: EVIL, platform: EVIL, attests: undefined },
+    { digest: EVIL, platform: undefined, attests: EVIL },
+  ],
+  subject: EVIL,
+};
+const config = { created: EVIL, platform: EVIL, fields: [[EVIL, EVIL] as const], labels: evils };
+const called = { registry: EVIL, isEncrypted: false };
 const VIEWS: Record<string, Html> = {
   repositories: repositoriesPage({
     repositories: {
       ...search,
+      order: 'size',
+      inboxPath: EVIL,
       rows: [
         { repository: EVIL, facts },
         { repository: EVIL, facts: { ...facts, removed: true } },
@@ -60,26 +95,44 @@ const VIEWS: Record<string, Html> = {
         { repository: EVIL, facts: 'damaged' },
       ],
     },
+    tags: {
+      found: [{ repository: EVIL, tag: EVIL, digest: EVIL, label: [EVIL, EVIL] }],
+      isComplete: false,
+    },
     inbox,
     ...looked,
   }),
   empty: repositoriesPage({
-    repositories: { rows: [], matching: 0, filter: '', page: 1, pages: 1 },
+    repositories: NO_REPOSITORIES,
+    tags: { found: [], isComplete: true },
     inbox: undefined,
-    visitor: { user: undefined, maySignIn: true },
+    visitor: { user: undefined, maySignIn: true, version: '1.2.3' },
     nowMs: NOW_MS,
   }),
   inbox: inboxPage({ view: inbox, ...looked }),
   'inbox unseen': inboxPage({ view: undefined, ...looked }),
-  tags: tagsPage(
-    { facts, rows: [row], ...search, order: 'age', registry: EVIL, isEncrypted: false },
+  tags: tagsPage({ facts, rows: [row], ...search, order: 'age' }, looked),
+  image: imagePage({ facts, tag: EVIL, digest: EVIL, row, manifest, config, ...called }, looked),
+  'image by digest': imagePage(
+    { facts, tag: undefined, digest: EVIL, row: undefined, manifest: undefined, config, ...called },
     looked,
   ),
+  help: helpPage({ visitor, inboxPath: EVIL, ...called }),
   history: historyPage(
     {
       facts,
       older: EVIL,
+      target: EVIL,
       entries: [
+        {
+          snapshot: 'kept',
+          at: facts.snapshot,
+          state: 'kept',
+          why: 'rollback',
+          detail: EVIL,
+          drops: [],
+          changes: undefined,
+        },
         {
           snapshot: EVIL,
           at: facts.snapshot,
@@ -102,7 +155,7 @@ describe('the views', () => {
     const entry = { state: 'current', detail: undefined, drops: [], changes: undefined } as const;
     const of = (why: string) => {
       const entries = [{ snapshot: facts.snapshot, at: facts.snapshot, why, ...entry }];
-      return historyPage({ facts, older: undefined, entries }, looked).text;
+      return historyPage({ facts, older: undefined, target: undefined, entries }, looked).text;
     };
     expect(of('clean')).to.contain('Cleaned: replaced').and.not.contain('are unknown');
     expect(of('publish')).to.contain('are unknown');
@@ -143,6 +196,36 @@ describe('the views', () => {
       }
     });
   }
+
+  it('name the inbox and a command where nothing is published', () => {
+    const of = (inboxPath: string | undefined) =>
+      repositoriesPart(
+        { ...NO_REPOSITORIES, inboxPath },
+        { visitor: { ...visitor, maySignIn: false }, nowMs: NOW_MS },
+      ).text;
+    expect(of('/srv/inbox')).to.contain('Put an image into <code>/srv/inbox</code>');
+    expect(of('/srv/inbox')).to.contain('oci:/srv/inbox/alpine:latest</code>');
+    expect(of(undefined), 'not told').to.contain('Put an image into the inbox');
+  });
+
+  it('have the command to restore a kept snapshot, and a link to it', () => {
+    const { history = { text: '' } } = VIEWS;
+    expect(history.text).to.contain('<li id="s-kept">').and.contain('<a href="#s-kept">');
+    const entry = { at: facts.snapshot, why: 'publish', detail: undefined, drops: [] };
+    const entries = (['current', 'kept', 'gone'] as const).map((state) => ({
+      ...entry,
+      snapshot: state,
+      state,
+      changes: undefined,
+    }));
+    const named = { ...facts, repository: 'team/app' };
+    const of = (target: string | undefined) =>
+      historyPage({ facts: named, older: undefined, target, entries }, looked).text;
+    expect(of(undefined).match(/dropdock rollback [^<]*/g)).to.deep.equal([
+      'dropdock rollback team/app kept',
+    ]);
+    expect(of('store')).to.contain('dropdock rollback team/app kept --target store<');
+  });
 
   it('show what waits, what runs and how far, what was rejected, why, and what to do', () => {
     const one: InboxDrop = {

@@ -1,6 +1,7 @@
 /** Data for `status` and `history`. Read-only. */
 
 import type { RepositoryId } from '../../image/names.js';
+import { sortByTag } from '../../image/tag-order.js';
 import type { HistoryEntry, RepositoryOverview } from '../../publisher/target.js';
 import type { RepositoryState } from '../../repository/state.js';
 import { isTimestamp, type Timestamp } from '../../repository/timestamp.js';
@@ -42,7 +43,7 @@ function overview(
     snapshot,
     removed: state.removed === true,
     snapshots: listSnapshots(disk, roots, id).filter(isTimestamp).length,
-    tags: [...state.tags].map(([tag, { digest }]) => ({ tag, digest })),
+    tags: sortByTag(state.tags, ([tag]) => tag).map(([tag, { digest }]) => ({ tag, digest })),
     manifests: state.manifests.size,
     bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
   };
