@@ -82,6 +82,11 @@ export class PageReader {
     return this.#names;
   }
 
+  /** Lists the repositories again at the next request: one may have been published. */
+  forgetNames(): void {
+    this.#namesMs = Number.NEGATIVE_INFINITY;
+  }
+
   async #list(): Promise<readonly ResolvedRepository[]> {
     const { source, settings } = this.options;
     const ids = await source.ids();

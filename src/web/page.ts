@@ -90,7 +90,10 @@ export class Page implements PageHandler {
       isMoving: () => daemon?.isMoving() ?? false,
       onError,
     });
-    this.#unsubscribe = daemon?.onChange(() => this.#live.changed());
+    this.#unsubscribe = daemon?.onChange(() => {
+      this.#reader.forgetNames();
+      this.#live.changed();
+    });
   }
 
   /** Closes the event streams. */

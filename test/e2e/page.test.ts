@@ -1,5 +1,6 @@
 /** The page in a real browser: keyboard only, without scripts, with live updates, and with hostile names. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { TestBrowser } from '../support/browser.js';
@@ -12,6 +13,15 @@ import { needTools } from '../support/tools.js';
 import { waitFor } from '../support/wait-for.js';
 
 const EVIL = `"><script>alert(1)</script><img src=x onerror=alert(2)>`;
+
+const PATHS = [
+  '/',
+  '/-/inbox',
+  '/-/tags/team/app',
+  '/-/image/team/app:1.0',
+  '/-/history/team/app',
+  '/-/help',
+];
 
 describe('the page in a browser', function () {
   this.timeout(60_000);
@@ -71,13 +81,18 @@ describe('the page in a browser', function () {
     await page.waitForURL('**/-/tags/team/app');
     await tabTo('1.1');
     await page.keyboard.press('Enter');
+    await page.waitForURL('**/-/image/team/app:1.1');
     await tabTo('Copy');
     await page.keyboard.press('Enter');
     await waitFor('the word', async () => (await focused()) === 'Copied');
     const host = new URL(url).host;
     const copied = await page.evaluate<string>('navigator.clipboard.readText()');
     expect(copied).to.equal(`docker pull ${host}/team/app:1.1`);
-    await page.keyboard.press('Home');
+    await page.keyboard.press('/');
+    expect(await page.evaluate('document.activeElement.id')).to.equal('find');
+    await page.keyboard.type('/app');
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/?q=%2Fapp');
     await page.goto(`${url}/-/history/team/app`);
     await tabTo('+ 1 tag added');
     await page.keyboard.press('Enter');
@@ -92,12 +107,14 @@ describe('the page in a browser', function () {
       .to.contain('why-so')
       .and.contain('Reload');
     await page.locator('a', { hasText: 'team/app' }).first().click();
-    await page.locator('summary', { hasText: '1.1' }).click();
-    expect(await page.locator('details[open] .command').first().innerText()).to.match(
-      /^docker pull .*:1\.1$/,
-    );
-    await page.getByRole('link', { name: 'by name' }).click();
+    await page.getByRole('link', { name: 'Published' }).click();
+    await page.locator('th a', { hasText: '1.1' }).click();
+    expect(await page.locator('.command').first().innerText()).to.match(/^docker pull .*:1\.1$/);
     await page.getByRole('link', { name: 'History' }).click();
+    await page.locator('summary', { hasText: 'Restore this state' }).first().click();
+    expect(await page.locator('details[open] .command').first().innerText()).to.match(
+      /^dropdock rollback team\/app \d{8}T/,
+    );
     expect(await page.locator('.changes').first().innerText()).to.contain('1 tag moved');
     await page.getByRole('link', { name: 'Inbox' }).click();
     expect(await page.getByRole('table').innerText()).to.contain('why-so');
@@ -147,7 +164,7 @@ describe('the page in a browser', function () {
       knownDrop('x', { kind: 'rejected', state: 'rejected', reason: 'f'.repeat(300) }),
     );
     const options = { viewport: { width: 360, height: 700 }, colorScheme: 'dark' as const };
-    for (const path of ['/', '/-/inbox', '/-/tags/team/app', '/-/history/team/app']) {
+    for (const path of [...PATHS, '/?q=app']) {
       const page = await browser.visit(url + path, options);
       const opened = `for (const each of document.querySelectorAll('details')) each.open = true`;
       const shift = await page.evaluate<number>(
@@ -166,6 +183,43 @@ describe('the page in a browser', function () {
       expect(back).to.equal('rgb(20, 23, 26)');
       await page.context().close();
     }
+  });
+
+  it('has no violations that axe-core finds, in light and in dark', async function () {
+    this.timeout(180_000);
+    const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+    daemon.set(
+      knownDrop('team/app', { kind: 'rejected', state: 'rejected', reason: 'why', code: 'x.y' }),
+      knownDrop('b', { kind: 'running', state: 'publishing', progress: { done: 1, total: 3 } }),
+    );
+    const page = await browser.visit(url);
+    for (const path of [...PATHS, '/?q=app', '/-/tags/nobody']) {
+      await page.goto(url + path);
+      await page.evaluate(axe);
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme });
+        const found = await page.evaluate<string[]>(
+          `axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+            nodes.map(({ html }) => id + ': ' + html)))`,
+        );
+        expect(found, `${path} ${colorScheme}`).to.deep.equal([]);
+      }
+    }
+    await page.context().close();
+    // A browser reports the answer 404 as an error.
+    browser.complaints.splice(0);
+  });
+
+  it('keeps the focus when the list of repositories is sent again', async () => {
+    const page = await browser.visit(url);
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.getByRole('link', { name: 'team/app' }).focus();
+    const content = new TestContent();
+    await registry.drop('new/one', content, [{ image: content.image(), tag: '1' }]);
+    daemon.set();
+    await page.getByRole('link', { name: 'new/one' }).waitFor();
+    expect(await page.evaluate('document.activeElement.textContent')).to.equal('team/app');
+    await page.context().close();
   });
 
   it('updates live: a drop appears, runs, and is published or rejected without a reload', async () => {
@@ -188,6 +242,9 @@ describe('the page in a browser', function () {
       await page.locator('aside', { hasText: '1 rejected' }).waitFor();
       await page.locator('aside', { hasText: 'content.missing' }).waitFor();
       makeLayout(join(own, 'inbox', 'other:1'));
+      // The list of repositories is live, too.
+      await page.getByRole('link', { name: 'other' }).waitFor();
+      expect(await page.evaluate('window.stays')).to.equal(true);
       await page.goto(`${process.url}/-/inbox`);
       await page
         .locator('section', { hasText: 'Recently published' })

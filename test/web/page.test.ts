@@ -65,20 +65,31 @@ describeOver('the page', (over) => {
     expect(home.headers['content-type']).to.equal('text/html; charset=utf-8');
     expect(textOf(home)).to.contain('<a href="/-/tags/team/app"><bdi>team/app</bdi></a>');
     const digest = await publish('team/app', '1.1', 'two');
-    const tags = textOf(await registry.get('/-/tags/team/app', { host: 'images.example.com' }));
+    const tags = textOf(await registry.get('/-/tags/team/app'));
     expect(tags).to.contain('linux/riscv64').and.contain(`title="${digest}"`);
-    expect(tags).to.contain('docker pull images.example.com/team/app:1.1');
-    expect(tags).to.contain(`docker pull images.example.com/team/app@${digest}`);
-    expect(tags.indexOf('app:1.1')).to.be.lessThan(tags.indexOf('app:1.0'));
-    const byName = textOf(await registry.get('/-/tags/team/app?sort=tag'));
-    expect(byName.indexOf('app:1.1')).to.be.greaterThan(byName.indexOf('app:1.0'));
-    const found = textOf(await registry.get('/-/tags/team/app?q=.1'));
-    expect(found).to.contain('app:1.1').and.not.contain('app:1.0');
+    expect(tags.indexOf('app:1.1')).to.be.greaterThan(tags.indexOf('app:1.0'));
+    const byAge = textOf(await registry.get('/-/tags/team/app?sort=age'));
+    expect(byAge.indexOf('app:1.1')).to.be.lessThan(byAge.indexOf('app:1.0'));
+    for (const q of ['.1', digest, digest.slice(7, 17)]) {
+      const found = textOf(await registry.get(`/-/tags/team/app?q=${q}`));
+      expect(found).to.contain('app:1.1').and.not.contain('app:1.0');
+    }
+    const host = { host: 'images.example.com' };
+    const image = textOf(await registry.get('/-/image/team/app:1.1', host));
+    expect(image).to.contain('docker pull images.example.com/team/app:1.1');
+    expect(image).to.contain(`docker pull images.example.com/team/app@${digest}`);
+    expect(image).to.contain(
+      'skopeo copy --src-tls-verify=false docker://images.example.com/team/app:1.1 oci:app:1.1<',
+    );
+    const byDigest = textOf(await registry.get(`/-/image/team/app@${digest}`, host));
+    expect(byDigest).to.contain(`docker pull images.example.com/team/app@${digest}`);
+    expect(byDigest).to.contain(`docker://images.example.com/team/app@${digest} oci:app<`);
   });
 
   it('ignores a Host header that is not a valid name', async () => {
-    const tags = textOf(await registry.get('/-/tags/team/app', { host: 'x<b>; rm -rf /' }));
-    expect(tags).to.contain('docker pull localhost/team/app:1.0').and.not.contain('rm -rf');
+    const host = { host: 'x<b>; rm -rf /' };
+    const image = textOf(await registry.get('/-/image/team/app:1.0', host));
+    expect(image).to.contain('docker pull localhost/team/app:1.0').and.not.contain('rm -rf');
   });
 
   it('shows the changes of each publish, from the snapshots alone', async () => {
@@ -88,7 +99,7 @@ describeOver('the page', (over) => {
     expect(text.match(/1 tag added/g)).to.have.length(2);
     expect(text.match(/1 tag moved/g)).to.have.length(1);
     expect(text).to.contain('team/app@again').and.contain('badge current');
-    expect(text.match(/<li>\n<h2>Published/g)).to.have.length(3);
+    expect(text.match(/<li[^>]*>\n<h2>Published/g)).to.have.length(3);
   });
 
   it('adds the daemon’s records: reasons, and what was removed', async () => {
@@ -128,6 +139,8 @@ describeOver('the page', (over) => {
       '/-/inbox',
       '/-/tags/team/app',
       '/-/history/team/app',
+      '/-/image/team/app:1.0',
+      '/-/help',
       '/-/page.css',
     ]) {
       const got = await registry.get(path);
@@ -155,7 +168,15 @@ describeOver('the page', (over) => {
   });
 
   it('reports missing objects, and keeps running', async () => {
-    for (const path of ['/-/tags/nobody', '/-/history/nobody', '/-/x', '/-/tags/']) {
+    for (const path of [
+      '/-/tags/nobody',
+      '/-/history/nobody',
+      '/-/image/nobody:1.0',
+      '/-/image/team/app:absent',
+      `/-/image/team/app@sha256:${'0'.repeat(64)}`,
+      '/-/x',
+      '/-/tags/',
+    ]) {
       const { status, headers, body } = await registry.get(path);
       expect(status, path).to.equal(404);
       expect(headers['content-type']).to.match(/html/);
@@ -202,7 +223,7 @@ describeOver('the page', (over) => {
 
   it('sends inbox updates, identical for all clients with the same access', async () => {
     const one = await listen();
-    const two = await listen('/-/live?view=brief');
+    const two = await listen('/-/live?view=home');
     await waitFor('the first look', () => one.got().includes('No drop is waiting'));
     daemon.set(knownDrop('team/app', { kind: 'waiting', state: 'waiting', reason: 'a\nb<i>' }));
     for (const { got } of [one, two]) await waitFor('it', () => got().includes('1 waiting'));
@@ -210,6 +231,58 @@ describeOver('the page', (over) => {
     expect(one.got())
       .to.match(/^HTTP\/1\.1 200 OK\r\n/)
       .and.match(/no-store/);
+  });
+
+  it('sends the repositories when one is published, as the page was asked for', async () => {
+    const all = await listen('/-/live?view=home');
+    const some = await listen('/-/live?view=home&q=oth');
+    for (const { got } of [all, some]) {
+      await waitFor('the first list', () => got().includes('event: repositories'));
+    }
+    expect(all.got()).to.contain('/-/tags/team/app').and.not.contain('/-/tags/other');
+    await publish('other', '1', 'x');
+    registry.mirror();
+    daemon.set();
+    for (const { got } of [all, some]) {
+      await waitFor('the new one', () => got().includes('/-/tags/other'));
+    }
+    expect(some.got()).to.not.contain('/-/tags/team/app');
+  });
+
+  it('sorts repositories by name, size and time', async () => {
+    await publish('b', '1', 'x'.repeat(5000));
+    await publish('a', '1', 'x');
+    const orderOf = async (query: string) =>
+      [...textOf(await registry.get(`/${query}`)).matchAll(/"\/-\/tags\/([^"]+)"/g)].map(
+        ([, name]) => name,
+      );
+    expect(await orderOf('')).to.deep.equal(['a', 'b', 'team/app']);
+    expect(await orderOf('?sort=size')).to.deep.equal(['b', 'team/app', 'a']);
+    expect(await orderOf('?sort=age')).to.deep.equal(['a', 'b', 'team/app']);
+    const sorted = textOf(await registry.get('/?sort=size'));
+    expect(sorted).to.match(/<th[^>]* aria-sort="descending">Size/);
+  });
+
+  it('leads browsers from a typed name to its page, and changes nothing for others', async () => {
+    const html = { accept: 'text/html,*/*;q=0.8' };
+    for (const [typed, address] of [
+      ['/team/app', '/-/tags/team/app'],
+      ['/team/app/', '/-/tags/team/app'],
+      ['/team/app:1.0', '/-/image/team/app:1.0'],
+    ] as const) {
+      const { status, headers } = await registry.get(typed, html);
+      expect([status, headers.location], typed).to.deep.equal([303, address]);
+      expect((await registry.get(typed)).code, typed).to.equal('NAME_UNKNOWN');
+    }
+    const plain = await registry.get('/v2/team/app/tags/list');
+    const asked = await registry.get('/v2/team/app/tags/list', html);
+    expect([asked.status, asked.body]).to.deep.equal([plain.status, plain.body]);
+  });
+
+  it('shows the version and a link to the documentation', async () => {
+    const home = textOf(await registry.get('/'));
+    expect(home).to.contain('<footer>dropdock 1.2.3 <a href="/-/help">');
+    expect(textOf(await registry.get('/-/help'))).to.contain('man dropdock.yaml');
   });
 
   it('sends progress updates by itself', async () => {
