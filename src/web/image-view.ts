@@ -25,7 +25,8 @@ export interface ImageView {
   readonly row: TagRow | undefined;
   /** Undefined if it is too large to be shown. */
   readonly manifest: ManifestDetails | undefined;
-  /** The config of an image; of an index, that of its first image. */
+  /** The image itself; of an index, its first image. Its layers and its config are shown. */
+  readonly image: ManifestDetails | undefined;
   readonly config: ConfigDetails | undefined;
   /** The registry's name in image references: `images.example.com`. */
   readonly registry: string;
@@ -48,7 +49,7 @@ export function imagePage(view: ImageView, looked: Looked): Html {
       commands.map(parts.command),
       aboutSection(view),
       platformsSection(view),
-      layersSection(manifest),
+      layersSection(view),
       namedSection('Labels', view.config?.labels),
       namedSection('Annotations', manifest?.annotations),
       attachedSection(repository, view.row),
@@ -108,8 +109,9 @@ function platformText({ platform, attests }: ChildDetails, all: readonly ChildDe
   return subject === undefined ? 'Attestation' : `Attestation of ${subject}`;
 }
 
-function layersSection(manifest: ManifestDetails | undefined): Shown {
-  const { items, count } = manifest?.layers ?? { items: [], count: 0 };
+function layersSection({ manifest, image, config }: ImageView): Shown {
+  const { items, count } = image?.layers ?? { items: [], count: 0 };
+  const of = image === manifest ? undefined : config?.platform;
   if (items.length === 0) return undefined;
   const rows = items.map(({ title, mediaType, digest, size }, at) => [
     title === undefined ? `${at + 1}` : parts.name(title),
@@ -124,7 +126,7 @@ function layersSection(manifest: ManifestDetails | undefined): Shown {
     { label: 'Size', isNumber: true },
   ];
   return [
-    html`<h2>Layers <span class="count">${count}</span></h2>`,
+    html`<h2>Layers${of !== undefined && ` of ${of}`} <span class="count">${count}</span></h2>`,
     parts.table('Layers', columns, rows, 'facts'),
     moreThan(items.length, count),
   ];

@@ -67,6 +67,8 @@ table { width: 100%; border-collapse: collapse; margin: .75rem 0; position: rela
 thead th { font-size: .8125rem; font-weight: 500; color: var(--quiet); text-align: left; }
 th, td { padding: .32rem 1.25rem .32rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: 0; }
+th[aria-sort]::after { content: " \\2193"; }
+th[aria-sort=ascending]::after { content: " \\2191"; }
 tbody th { text-align: left; font-weight: 500; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tbody tr:hover { background: var(--raised); }

@@ -27,7 +27,7 @@ import { LOCAL_TARGET } from '../settings/target-settings.js';
 import type { DaemonView } from './daemon-view.js';
 import { helpPage } from './help-view.js';
 import type { Html } from './html.js';
-import type { ConfigDetails, ManifestDetails } from './image-details.js';
+import type { ManifestDetails } from './image-details.js';
 import { imagePage } from './image-view.js';
 import { type InboxView, inboxBrief, inboxFull, inboxPage, type LivePart } from './inbox-view.js';
 import { Live, type Render, type Rendered } from './live.js';
@@ -320,22 +320,25 @@ export class Page implements PageHandler {
     const row = tag === undefined ? rowOfDigest(summary, reference) : findRow(summary, tag);
     const digest = row?.digest ?? held.digest;
     const manifest = await this.#reader.manifest(snapshot, digest);
-    const config = await this.#configOf(snapshot, manifest);
+    const image = await this.#firstImage(snapshot, manifest);
+    const isImage = image?.kind === 'image' && image.config !== undefined;
+    const config = isImage
+      ? await this.#reader.config(snapshot, image.config?.digest as Digest)
+      : undefined;
+    const found = { facts: summary.facts, tag, digest, row, manifest, image, config };
     return imagePage(
-      { facts: summary.facts, tag, digest, row, manifest, config, ...registryName(request) },
+      { ...found, ...registryName(request) },
       { visitor: this.#visitor(caller), nowMs: this.options.nowMs() },
     );
   }
 
-  /** Returns the config of an image, or that of the first image of an index. */
-  async #configOf(
+  /** Returns the first image of an index, and any other manifest itself. */
+  async #firstImage(
     snapshot: ServedSnapshot,
     manifest: ManifestDetails | undefined,
-  ): Promise<ConfigDetails | undefined> {
+  ): Promise<ManifestDetails | undefined> {
     const first = manifest?.children.find(({ platform }) => !platform?.startsWith('unknown'));
-    const image = first ? await this.#reader.manifest(snapshot, first.digest) : manifest;
-    const isImage = image?.kind === 'image' && image.config !== undefined;
-    return isImage ? this.#reader.config(snapshot, image.config?.digest as Digest) : undefined;
+    return first ? this.#reader.manifest(snapshot, first.digest) : manifest;
   }
 
   async #history(

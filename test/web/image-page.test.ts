@@ -100,6 +100,7 @@ describeOver('the page of a tag', () => {
     expect(text)
       .to.match(/linux\/amd64<\/th>.*4\.\d+ KiB/)
       .and.match(/linux\/arm64<\/th>.*8\.\d+ KiB/);
+    expect(text).to.contain('Layers of linux/amd64');
     expect(text).to.contain(`/-/image/app@${images[0]?.digest}`).and.contain('skopeo copy --all');
     expect(await textOf('/-/tags/app')).to.contain('linux/amd64, linux/arm64');
   });

@@ -112,9 +112,21 @@ const VIEWS: Record<string, Html> = {
   inbox: inboxPage({ view: inbox, ...looked }),
   'inbox unseen': inboxPage({ view: undefined, ...looked }),
   tags: tagsPage({ facts, rows: [row], ...search, order: 'age' }, looked),
-  image: imagePage({ facts, tag: EVIL, digest: EVIL, row, manifest, config, ...called }, looked),
+  image: imagePage(
+    { facts, tag: EVIL, digest: EVIL, row, manifest, image: manifest, config, ...called },
+    looked,
+  ),
   'image by digest': imagePage(
-    { facts, tag: undefined, digest: EVIL, row: undefined, manifest: undefined, config, ...called },
+    {
+      facts,
+      tag: undefined,
+      digest: EVIL,
+      row: undefined,
+      manifest: undefined,
+      image: undefined,
+      config,
+      ...called,
+    },
     looked,
   ),
   help: helpPage({ visitor, inboxPath: EVIL, ...called }),
