@@ -1,58 +1,42 @@
 /** The order in which tags are shown: `latest` first, then by version (1.9 before 1.10). Pure. */
 
 /** Digits and other characters alternate: `v1.10-rc2` is `v`, `1`, `.`, `10`, `-rc`, `2`. */
-const PARTS = /\d+|\D+/g;
+const PARTS = /(\d+)|\D+/g;
 /** What marks a version that comes before the one without it, as in `1.0-rc1`. */
 const PRERELEASE = /^[.-]?(?:alpha|beta|rc|pre|preview|dev|snapshot|nightly)(?![a-z])/i;
 
-/** Returns the items in the order in which their tags are shown. Each tag is taken apart only once. */
+/** Control characters that no tag contains: `1.0-rc1` comes before the end of `1.0`, `1.0-alpine` after it. */
+const BEFORE_END = '\u0001';
+const END = '\u0002';
+
+/**
+ * Returns the items in the order in which their tags are shown. Each tag becomes a key that is compared as
+ * text, because a repository may have 50,000 tags.
+ */
 export function sortByTag<Item>(items: Iterable<Item>, tagOf: (item: Item) => string): Item[] {
-  const keys = [...items].map((item) => {
+  const keyed = [...items].map((item) => {
     const tag = tagOf(item);
-    return { item, tag, parts: tag.match(PARTS) ?? [] };
+    return { item, tag, key: tag === 'latest' ? '' : keyOf(tag) };
   });
-  return keys.sort(compareKeys).map(({ item }) => item);
+  keyed.sort((a, b) => compare(a.key, b.key) || compare(a.tag, b.tag));
+  return keyed.map(({ item }) => item);
 }
 
-interface Key {
-  readonly tag: string;
-  readonly parts: readonly string[];
+function compare(one: string, other: string): number {
+  return one === other ? 0 : one < other ? -1 : 1;
 }
 
-function compareKeys(a: Key, b: Key): number {
-  if (a.tag === b.tag) return 0;
-  if (a.tag === 'latest') return -1;
-  if (b.tag === 'latest') return 1;
-  return compareParts(a.parts, b.parts) || (a.tag < b.tag ? -1 : 1);
+function keyOf(tag: string): string {
+  return (
+    tag.replace(PARTS, (part, digits?: string) => {
+      if (digits !== undefined) return numberKey(digits);
+      return PRERELEASE.test(part) ? BEFORE_END + part : part;
+    }) + END
+  );
 }
 
-function compareParts(a: readonly string[], b: readonly string[]): number {
-  const shared = Math.min(a.length, b.length);
-  for (let at = 0; at < shared; at++) {
-    const [one = '', other = ''] = [a[at], b[at]];
-    if (one === other) continue;
-    const bothCount = isNumber(one) && isNumber(other);
-    const order = bothCount ? compareNumbers(one, other) : compareTexts(one, other);
-    if (order !== 0) return order;
-  }
-  // What one has more: `1.0-rc1` comes before `1.0`, but `1.0-alpine` and `1.0.1` after it.
-  const longer = a.length > b.length ? a : b;
-  const more = longer.slice(shared).join('');
-  const sign = a.length - b.length;
-  return PRERELEASE.test(more) ? -sign : sign;
-}
-
-function compareTexts(one: string, other: string): number {
-  const order = Number(PRERELEASE.test(other)) - Number(PRERELEASE.test(one));
-  return order || (one < other ? -1 : 1);
-}
-
-/** Numbers may have more digits than a number of JavaScript holds exactly. */
-function compareNumbers(one: string, other: string): number {
-  const [a, b] = [one, other].map((digits) => digits.replace(/^0+(?=\d)/, '')) as [string, string];
-  return a.length - b.length || (a === b ? 0 : a < b ? -1 : 1);
-}
-
-function isNumber(part: string): boolean {
-  return part >= '0' && part < ':';
+/** Sorted as text like the numbers: of two numbers the one with more digits is larger. */
+function numberKey(digits: string): string {
+  const number = digits.replace(/^0+(?=\d)/, '');
+  return `0${String.fromCharCode(number.length)}${number}`;
 }

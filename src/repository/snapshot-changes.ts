@@ -1,4 +1,5 @@
 /** Describes the changes of one snapshot for users. Pure. */
+import { sortByTag } from '../image/tag-order.js';
 import type { SnapshotReason, SnapshotTags } from './snapshot-file.js';
 import { diffTags, type TagChange } from './tag-diff.js';
 import { isTimestamp, type Timestamp } from './timestamp.js';
@@ -16,7 +17,7 @@ export interface SnapshotChanges {
 }
 
 export interface ListedChanges {
-  /** The first LISTED_CHANGES_MAX of them. */
+  /** The first LISTED_CHANGES_MAX of them, in the order of versions. */
   readonly listed: readonly TagChange[];
   readonly count: number;
 }
@@ -56,7 +57,7 @@ function changesBetween(
 ): NonNullable<SnapshotChanges['changes']> {
   const { added, moved, removed } = diffTags(digestsOf(before), digestsOf(after));
   const cut = (all: readonly TagChange[]) => ({
-    listed: all.slice(0, LISTED_CHANGES_MAX),
+    listed: sortByTag(all, ({ tag }) => tag).slice(0, LISTED_CHANGES_MAX),
     count: all.length,
   });
   return { added: cut(added), moved: cut(moved), removed: cut(removed) };
