@@ -24,8 +24,8 @@ export interface Visitor {
   readonly user: string | undefined;
   /** True if a sign-in could show more. */
   readonly maySignIn: boolean;
-  /** The version of dropdock, for the footer. */
-  readonly version: string;
+  /** The version of dropdock, for the footer; undefined for visitors that may see nothing. */
+  readonly version: string | undefined;
 }
 
 export interface Frame {

@@ -164,7 +164,7 @@ export class Page implements PageHandler {
 
   #visitor(caller: Caller): Visitor {
     const user = caller.kind === 'user' ? caller.name : undefined;
-    const { version } = this.options;
+    const version = this.#mayLook(caller) ? this.options.version : undefined;
     return { user, maySignIn: this.#permission.hasSecrets, version };
   }
 

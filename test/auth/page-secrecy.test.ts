@@ -14,6 +14,9 @@ const ALICE = basic('alice', 'a-secret');
 const BOB = basic('bob', 'b-secret');
 const REPOSITORIES =
   'repositories:\n  secret/**: {protected: true}\n  secret/alice: {readers: [alice]}\n';
+/** The image that all of them have. */
+const IMAGE = new TestContent().image();
+const PINNED = `@${IMAGE.digest}`;
 const rejected = { kind: 'rejected', state: 'rejected', reason: 'why-so' } as const;
 const DROPS = [
   knownDrop('open', rejected),
@@ -82,15 +85,44 @@ describeOver('visitors of the page', () => {
 
   it('get the same answer for a forbidden and for a missing repository', async () => {
     for (const headers of [{}, BOB]) {
-      for (const view of ['tags', 'history']) {
-        const forbidden = await registry.get(`/-/${view}/secret/alice`, headers);
-        const absent = await registry.get(`/-/${view}/secret/absent`, headers);
+      for (const [view, rest = ''] of [['tags'], ['history'], ['image', ':1'], ['image', PINNED]]) {
+        const forbidden = await registry.get(`/-/${view}/secret/alice${rest}`, headers);
+        const absent = await registry.get(`/-/${view}/secret/absent${rest}`, headers);
         expect(forbidden.status).to.equal(headers === BOB ? 404 : 401);
         expect(steadyHeaders(forbidden)).to.deep.equal(steadyHeaders(absent));
         expect(forbidden.body.equals(absent.body)).to.equal(true);
       }
     }
-    expect((await registry.get('/-/tags/secret/alice', ALICE)).status).to.equal(200);
+    for (const path of ['/-/tags/secret/alice', '/-/image/secret/alice:1']) {
+      expect((await registry.get(path, ALICE)).status).to.equal(200);
+    }
+  });
+
+  it('are led from a typed name to its page, whether it exists or not', async () => {
+    const html = { accept: 'text/html' };
+    const forbidden = await registry.get('/secret/alice', html);
+    const absent = await registry.get('/secret/absent', html);
+    expect([forbidden.status, absent.status]).to.deep.equal([303, 303]);
+  });
+
+  it('find the tags of repositories they may read only', async () => {
+    const found = async (headers = {}) => {
+      const text = (await registry.get(`/?q=${PINNED.slice(1)}`, headers)).body.toString();
+      return [...text.matchAll(/\/-\/image\/([a-z/]+):1"/g)].map(([, name]) => name);
+    };
+    expect(await found()).to.deep.equal(['open']);
+    expect(await found(BOB)).to.deep.equal(['open', 'secret/all']);
+    expect(await found(ALICE)).to.deep.equal(['open', 'secret/alice', 'secret/all']);
+  });
+
+  it('see the path of the inbox only if they may read everything', async () => {
+    const help = async (headers = {}) => (await registry.get('/-/help', headers)).body.toString();
+    expect(await help(ALICE)).to.contain(`oci:${join(registry.root, 'inbox')}/alpine`);
+    for (const headers of [{}, BOB]) {
+      expect(await help(headers))
+        .to.contain('oci:INBOX/alpine')
+        .and.not.contain(registry.root);
+    }
   });
 
   it('sign in at the site root, so that the browser sends the password to every page', async () => {
@@ -108,10 +140,10 @@ describeOver('visitors of the page', () => {
 
   it('get 401 and only static assets without a login when anonymous access is off', async () => {
     await reopen(yaml(', anonymous: false'));
-    for (const path of ['/', '/-/inbox', '/-/live', '/-/tags/open', '/-/nothing']) {
+    for (const path of ['/', '/-/inbox', '/-/live', '/-/tags/open', '/-/help', '/-/nothing']) {
       const reply = await registry.get(path);
       expect(reply.status, path).to.equal(401);
-      expect(reply.body.toString()).to.not.match(/open<|why-so/);
+      expect(reply.body.toString()).to.not.match(/open<|why-so|1\.2\.3/);
     }
     expect((await registry.get('/-/page.css')).status).to.equal(200);
     expect(names(await registry.get('/', BOB))).to.include('open');
