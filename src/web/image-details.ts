@@ -53,9 +53,13 @@ const LISTED_MAX = 100;
 const TEXT_MAX = 1000;
 const PLATFORM_MAX = 60;
 
-/** @throws json.*, manifest.* */
-export function readManifestDetails(bytes: Buffer, where: string): ManifestDetails {
-  const manifest = parseManifest(bytes, undefined, where);
+/** @param servedAs its media type, which its bytes may not tell. @throws json.*, manifest.* */
+export function readManifestDetails(
+  bytes: Buffer,
+  servedAs: string | undefined,
+  where: string,
+): ManifestDetails {
+  const manifest = parseManifest(bytes, servedAs, where);
   const { mediaType, config, annotations, subject } = manifest;
   const kind = contentKind(manifest);
   return {

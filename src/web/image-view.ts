@@ -23,7 +23,7 @@ export interface ImageView {
   readonly digest: string;
   /** The tag's row, or that of a tag with this digest. */
   readonly row: TagRow | undefined;
-  /** Undefined if it is too large to be shown. */
+  /** Undefined if it is too large or too odd to be shown. */
   readonly manifest: ManifestDetails | undefined;
   /** The image itself; of an index, its first image. Its layers and its config are shown. */
   readonly image: ManifestDetails | undefined;
@@ -81,7 +81,7 @@ function aboutSection({ digest, manifest, row, config, facts }: ImageView): Show
   ];
   return [
     manifest === undefined &&
-      html`<p class="quiet">The manifest is too large to be shown in detail.</p>`,
+      html`<p class="quiet">This manifest is too large to be shown in detail, or cannot be read.</p>`,
     html`<h2>About</h2>`,
     parts.definitions(about.filter(([, text]) => text !== undefined && text !== false)),
   ];

@@ -112,9 +112,14 @@ export class PageReader {
       return snapshot && this.facts(snapshot).catch(unreadIfBusy);
     };
     for (let at = 0; at < ids.length; at += FACTS_AT_ONCE) {
-      const milliseconds = Math.max(endMs - this.options.monotonicMs(), 1);
-      const limit = { milliseconds, fallback: () => 'unread' as const };
+      const milliseconds = endMs - this.options.monotonicMs();
       const some = ids.slice(at, at + FACTS_AT_ONCE);
+      if (milliseconds <= 0) {
+        // Reading on would keep the thread busy for a page that has been answered.
+        facts.push(...some.map(() => 'unread' as const));
+        continue;
+      }
+      const limit = { milliseconds, fallback: () => 'unread' as const };
       facts.push(...(await Promise.all(some.map((id) => pTimeout(read(id), limit)))));
     }
     return facts;
@@ -191,7 +196,7 @@ export class PageReader {
     return { kind, type, platforms, named: [...own, ...(labels?.items ?? [])] };
   }
 
-  /** Returns undefined if the snapshot does not have it, or if it is too large to be shown. */
+  /** Returns undefined if the snapshot does not have it, or if it is too large or too odd to be shown. */
   async manifest(snapshot: ServedSnapshot, digest: string): Promise<ManifestDetails | undefined> {
     const key = `${snapshot.of.id}/${digest}`;
     const known = this.#manifests.get(key);
@@ -199,8 +204,8 @@ export class PageReader {
     const [found] = await snapshot.manifests(digest as Digest);
     const bytes = await found?.read();
     if (bytes === undefined || bytes.length > DOCUMENT_BYTES_MAX) return undefined;
-    const details = readManifestDetails(bytes, digest);
-    this.#manifests.set(key, details);
+    const details = readDetails(bytes, found?.mediaType, digest);
+    if (details) this.#manifests.set(key, details);
     return details;
   }
 
@@ -254,6 +259,20 @@ export interface Glance {
   readonly platforms: readonly string[];
   /** Annotations and labels; of an index, also the labels of its first image. */
   readonly named: readonly Named[];
+}
+
+/** One odd manifest must not keep the others from being shown. */
+function readDetails(
+  bytes: Buffer,
+  mediaType: string | undefined,
+  digest: string,
+): ManifestDetails | undefined {
+  try {
+    return readManifestDetails(bytes, mediaType, digest);
+  } catch (error) {
+    if (error instanceof DropdockError) return undefined;
+    throw error;
+  }
 }
 
 const NO_PARTS = { platforms: [], children: [] } as const;

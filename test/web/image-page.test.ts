@@ -88,6 +88,20 @@ describeOver('the page of a tag', () => {
     }
   });
 
+  it('shows a manifest whose bytes do not tell its type, and those beside it', async () => {
+    const bare = content.add('{"schemaVersion":2}', 'application/vnd.oci.image.index.v1+json');
+    const large = content.image({ annotations: { long: 'x'.repeat(300_000) } });
+    await registry.drop('app', content, [
+      { image: bare, tag: 'bare' },
+      { image: large, tag: 'large' },
+      { image: content.image(), tag: 'plain' },
+    ]);
+    const tags = await textOf('/-/tags/app');
+    expect(tags).to.contain('app:bare').and.contain('app:large').and.contain('linux/amd64');
+    expect(await textOf('/-/image/app:bare')).to.contain('oci.image.index.v1+json');
+    expect(await textOf('/-/image/app:large')).to.contain('too large to be shown');
+  });
+
   it('shows each platform with its size, and copies all of them', async () => {
     const images = ['amd64', 'arm64'].map((architecture, n) =>
       content.image({
