@@ -178,7 +178,7 @@ describe('the views', () => {
     const rest = { state: 'current', detail: undefined, drops: [], changes: undefined } as const;
     const of = (by: readonly string[] | undefined) => {
       const entries = [{ ...entry, ...rest, ...(by && { by }) }];
-      return historyPage({ facts, older: undefined, entries }, looked).text;
+      return historyPage({ facts, older: undefined, target: undefined, entries }, looked).text;
     };
     expect(of(['ann', 'bob'])).to.match(/Published by [^\n]*ann[^\n]*, [^\n]*bob/);
     expect(of(undefined)).not.to.contain('Published by');
