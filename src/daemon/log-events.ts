@@ -24,11 +24,7 @@ export function logEvents(log: Log): EmitEvent {
       case 'drop.lost':
         return log('warn', 'daemon.warning', errorFields(event.error));
       case 'drop.rejected':
-        return log('warn', event.type, {
-          ...about(event),
-          ...errorFields(event.error),
-          kept: event.kept,
-        });
+        return log('warn', event.type, rejectedFields(event));
       case 'publish.started':
         return log('info', event.type, about(event));
       case 'publish.waiting': {
@@ -77,6 +73,10 @@ export function logEvents(log: Log): EmitEvent {
       // The other events are only for metrics.
     }
   };
+}
+
+function rejectedFields(event: Extract<PublishEvent, { type: 'drop.rejected' }>): LogFields {
+  return { ...about(event), ...errorFields(event.error), kept: event.kept };
 }
 
 function logTarget(log: Log, event: Extract<PublishEvent, { type: 'publish.target' }>): void {

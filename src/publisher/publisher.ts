@@ -458,7 +458,7 @@ export class Publisher {
         const { claim, policy, drop: given } = record.claimed;
         const kept = policy && rejectedPath(claim, given.kind);
         const { error } = outcome;
-        emit({ type: 'drop.rejected', drop, repository, error, ...(kept && { kept }) });
+        emit({ type: 'drop.rejected', drop, repository, error, kept });
       } else {
         emit({ type: 'publish.done', drop, repository, outcome, tookMs });
         for (const message of outcome.content.mistakes ?? []) {
