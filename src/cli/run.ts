@@ -163,7 +163,7 @@ export async function serveRegistry(
     const inherited = outside.inheritedSockets;
     const registry = await openRegistry({ ...shown, inherited }, 'throw');
     const status = () => statusLine(registry.state);
-    onReload(current, log, outside, manager, status, () => registry.reload());
+    onReload({ current, log, outside, manager, status }, () => registry.reload());
     // No further check: the watchdog timer stops with the event loop.
     manager.guard(() => true);
     manager.ready(status());

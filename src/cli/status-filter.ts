@@ -1,6 +1,6 @@
 /** Limits the status of this host to one repository. Pure. */
 import { type RepositoryName, repositoriesOfDropName } from '../image/names.js';
-import type { HostStatus } from './status-text.js';
+import { type HostStatus, isInInbox } from './status-text.js';
 
 /**
  * Returns the drops that the repository may get. A bundle belongs to no repository before it is read, so it is
@@ -8,6 +8,5 @@ import type { HostStatus } from './status-text.js';
  */
 export function limitedTo(repository: RepositoryName, { inbox, ...rest }: HostStatus): HostStatus {
   const own = inbox.filter(({ drop }) => repositoriesOfDropName(drop).includes(repository));
-  const isWaiting = ({ state }: (typeof own)[number]) => state === 'waiting' || state === 'ignored';
-  return { ...rest, inbox: own, waiting: own.filter(isWaiting).length };
+  return { ...rest, inbox: own, waiting: own.filter(isInInbox).length };
 }

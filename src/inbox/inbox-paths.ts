@@ -109,10 +109,15 @@ export function receiptFile({ name, at }: ReceiptName): string {
 }
 
 /**
- * Returns where a rejected drop is kept, relative to the inbox. A file is in a directory of its own.
+ * Returns where a rejected drop is kept, relative to the inbox; undefined for one that stays in the inbox. A
+ * file is in a directory of its own.
  * @param kind undefined if it is not known: the directory in both cases
  */
-export function rejectedPath(claim: ReceiptName, kind?: 'directory' | 'file'): string {
+export function rejectedPath(
+  claim: ReceiptName & Pick<Claim, 'left'>,
+  kind?: 'directory' | 'file',
+): string | undefined {
+  if (claim.left !== undefined) return undefined;
   return join('.rejected', rejectedFile(claim), kind === 'file' ? claim.name : '');
 }
 

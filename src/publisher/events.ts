@@ -62,8 +62,8 @@ export type PublishEvent =
   | ({
       readonly type: 'drop.rejected';
       readonly error: Error;
-      /** Where it is kept, relative to the inbox; undefined for a part of a drop that was published. */
-      readonly kept?: string;
+      /** Where it is kept, relative to the inbox; undefined if it stays in the inbox, or was published in part. */
+      readonly kept?: string | undefined;
     } & OfPublish &
       ByUser)
   /** Another daemon has taken over its claim. */

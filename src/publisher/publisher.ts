@@ -459,7 +459,7 @@ export class Publisher {
         const { claim, policy, drop: given } = record.claimed;
         const kept = policy && rejectedPath(claim, given.kind);
         const { error } = outcome;
-        emit({ type: 'drop.rejected', drop, by, repository, error, ...(kept && { kept }) });
+        emit({ type: 'drop.rejected', drop, by, repository, error, kept });
       } else {
         emit({ type: 'publish.done', drop, by, repository, outcome, tookMs });
         for (const message of outcome.content.mistakes ?? []) {

@@ -41,7 +41,10 @@ describe('endpoint settings', () => {
       const services = await testServices(root, { yaml });
       const { roots, run, log } = services;
       const settings = () => services.settings;
-      const opened = await openRegistry({ settings, roots, run, log, inherited: [] }, 'throw');
+      const opened = await openRegistry(
+        { settings, roots, run, log, inherited: [], version: '1' },
+        'throw',
+      );
       await opened.close();
       await services.close();
       return services.lines

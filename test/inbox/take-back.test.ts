@@ -43,7 +43,7 @@ describe('a rejected drop', () => {
     else mkdirSync(place);
     if (owner !== undefined) chownSync(place, owner, GROUP);
     finishRejected(nodeDisk, { inbox, claim, receipt: '{}' });
-    return rejectedPath(claim, path.endsWith('.tar') ? 'file' : 'directory');
+    return rejectedPath(claim, path.endsWith('.tar') ? 'file' : 'directory') ?? '';
   };
 
   it('belongs to its owner where a group may write to the inbox, also after an upgrade', () => {
@@ -57,6 +57,12 @@ describe('a rejected drop', () => {
     expect(existsSync(join(inbox, kept))).to.equal(true);
     expect(modeOf(`.rejected/app:1.tar@${AT}`)).to.equal('3775');
     expect(existsSync(join(inbox, reject('app')))).to.equal(true);
+  });
+
+  it('that stays in the inbox need not be taken back', () => {
+    expect(rejectedPath({ ...claimOf('app'), left: 'another user' }, 'directory')).to.equal(
+      undefined,
+    );
   });
 
   it('is for the daemon only where no group may write to the inbox', () => {
