@@ -143,7 +143,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
 
   it('verify finds lost content, and copy restores it', async () => {
     await publish('1');
-    const verified = { target: 'eu', files: 4, findings: [] };
+    const verified = { target: 'eu', files: 4, findings: [], problems: [] };
     expect((await run('verify', [], { target: 'eu' })).json).to.deep.equal(verified);
     const key = [...eu.objects.keys()].find((each) => each.includes('/blobs/')) ?? '';
     eu.objects.delete(key);
