@@ -22,6 +22,7 @@ import {
 } from '../storage/durable.js';
 import type { InsideDirectory } from '../storage/inside-directory.js';
 import { removeTree } from '../storage/remove-tree.js';
+import { checkArchiveSpace } from '../storage/space.js';
 import {
   type Claim,
   claimedDirectory,
@@ -53,6 +54,8 @@ export interface LeftDrop {
 
 const RECORD_BYTES_MAX = 64 * 1024;
 const COPY_BYTES = 1024 * 1024;
+/** Users who may write to the inbox could replace a record. */
+const REASON_MAX = 2000;
 
 /**
  * Names the record of a drop. The modes of the drop and of its directory are a part of it: after a chmod
@@ -88,7 +91,8 @@ function readRecord(disk: Disk, path: string): LeftDrop | undefined {
     const record = JSON.parse(readFile(disk, path, RECORD_BYTES_MAX).toString('utf8')) as LeftDrop;
     const { at, owner, reason } = record;
     const isRecord = isTimestamp(at) && typeof owner === 'string' && typeof reason === 'string';
-    return isRecord && typeof record.path === 'string' ? record : undefined;
+    if (!isRecord || typeof record.path !== 'string') return undefined;
+    return { ...record, reason: reason.slice(0, REASON_MAX) };
   } catch (error) {
     if (error instanceof SyntaxError || hasErrno(error, 'ENOENT')) return undefined;
     throw error;
@@ -116,7 +120,7 @@ export interface CopyRequest {
  * complete.
  * @param inside the inbox, open
  * @returns 'gone' also when another daemon has claimed it; 'changed' when it changed while it was copied
- * @throws system errors; then neither a copy nor a record remains
+ * @throws space.low, system errors; then neither a copy nor a record remains
  */
 export function claimByCopy(
   disk: Disk,
@@ -135,10 +139,13 @@ export function claimByCopy(
       try {
         records.sync();
         result = inside.reach(path, (full) => {
+          const { signature: now, bytes } = signatureOf(disk, full);
+          if (now !== signature) return 'changed';
+          checkArchiveSpace(disk, { place: claimedDirectory(inbox), size: bytes });
           copyEntry(disk, full, copy, 0);
           return signatureOf(disk, full).signature === signature ? undefined : 'changed';
         });
-        if (disk.statIfThere(copy) === undefined) result = 'gone';
+        if (result === undefined && disk.statIfThere(copy) === undefined) result = 'gone';
         if (result === undefined) {
           disk.rename(copy, claimed.at(claimFile(claim)));
           claimed.sync();
@@ -202,10 +209,12 @@ function copyDirectory(disk: Disk, from: string, to: string, depth: number): voi
 function copyBytes(disk: Disk, from: string, to: string): void {
   const buffer = Buffer.allocUnsafe(COPY_BYTES);
   withOpen(disk, from, 'read', (source) => {
-    if (disk.statOpen(source).kind !== 'file') return;
+    const { kind, size } = disk.statOpen(source);
+    if (kind !== 'file') return;
     withOpen(disk, to, 'create', (target) => {
-      for (let at = 0; ; ) {
-        const count = disk.read(source, buffer, buffer.length, at);
+      // Not beyond the size it had: a file that grows without end must not be followed.
+      for (let at = 0; at < size; ) {
+        const count = disk.read(source, buffer, Math.min(buffer.length, size - at), at);
         if (count === 0) break;
         writeAll(disk, target, buffer.subarray(0, count), at);
         at += count;

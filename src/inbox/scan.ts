@@ -1,6 +1,6 @@
 /** Walks the inbox and returns the drops in it, the signature of each, and ignored entries. */
 
-import { DropdockError, isSystemError } from '../errors.js';
+import { DropdockError, hasErrno, isSystemError } from '../errors.js';
 import { DOCKER_SAVE_MANIFEST_BYTES_MAX, DROP_DEPTH_MAX } from '../image/limits.js';
 import { hasExtension, isBusyName, whyTooLong } from '../image/names.js';
 import type { Disk, Entry } from '../storage/disk.js';
@@ -127,7 +127,8 @@ class Scan implements ScanResult {
       } catch (error) {
         // An unreadable entry must not hide the others.
         if (!isSystemError(error)) throw error;
-        this.#ignore(below, `it cannot be read (${error.code})`, true);
+        const isUnreadable = hasErrno(error, 'EACCES', 'EPERM', 'EIO');
+        this.#ignore(below, `it cannot be read (${error.code})`, isUnreadable);
       }
     }
   }
@@ -271,12 +272,23 @@ class Scan implements ScanResult {
 
   #isLeft(full: string, path: string, signature: string): boolean {
     if (this.#records.size === 0) return false;
-    const name = leftFile(this.disk, full, path, signature);
-    const left = this.#records.get(name);
-    if (left === undefined) return false;
+    const name = this.#leftFile(full, path, signature);
+    const left = name === undefined ? undefined : this.#records.get(name);
+    if (name === undefined || left === undefined) return false;
     this.#current.add(name);
-    this.left.push(left);
+    // The path of a record is not trusted.
+    this.left.push({ ...left, path });
     return true;
+  }
+
+  /** Returns undefined when the drop is gone. */
+  #leftFile(full: string, path: string, signature: string): string | undefined {
+    try {
+      return leftFile(this.disk, full, path, signature);
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return undefined;
+      throw error;
+    }
   }
 
   #ignore(path: string, reason: string, isUnreadable = false): void {

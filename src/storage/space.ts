@@ -41,7 +41,7 @@ export const checkSpace = job(
 );
 
 /**
- * For an archive: its content, unpacked or not, needs at most its size.
+ * For an archive (its content, unpacked or not, needs at most its size) and for a copy of a whole drop.
  * @throws space.low
  */
 export function checkArchiveSpace(

@@ -43,9 +43,9 @@ describe('perf stack samples', () => {
       ['native_write_msr ([kernel.kallsyms])', JS],
     );
     expect(paths(root).toSorted()).to.deep.equal([
+      'all 3 > caller unknown, or none 1 > garbage 1',
       'all 3 > take (threads/take.js) 2 > V8 and Node 1',
       'all 3 > take (threads/take.js) 2 > kernel: interrupts, switching 1',
-      'all 3 > caller unknown, or none 1 > garbage 1',
     ]);
   });
 

@@ -14,7 +14,7 @@ import { cutPower } from './power-cut.js';
 const SEED = Number(process.env.DROPDOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const ALL = process.env.DROPDOCK_TEST_CUTS === 'all';
 /** So many of all operations of a delivery are tried, about. */
-const SHARE = 1 / 24;
+const SHARE = 1 / 32;
 
 /** What is not a delivery is cut once among the first, and at every so many operations after. */
 const FIRST_MAX = 60;

@@ -79,6 +79,7 @@ describe('the path of a drop', () => {
   it('appears in the message for a claim that is rejected after takeover, with its location', async () => {
     const name = 'reg:5000~team~app:1.2';
     mkdirSync(dropPath(root, `.claimed/${name}@${AT}.p1xdead`));
+    writeFileSync(dropPath(root, `.claimed/${name}@${AT}.p1xdead/notes`), 'no image');
     await start();
     await waitFor('the receipt', () => receipts(root).length === 1);
     expect(receipts(root)[0]).to.include({

@@ -151,6 +151,7 @@ repositories:\n  team/app: {targets: [local, eu]}\n  team/far: {targets: [eu]}\n
     expect(code).to.equal(3);
     expect(json.findings).to.have.length(1);
     expect(json.findings[0].problem).to.equal('missing');
+    expect(json.problems[0].neededBy).to.deep.equal([{ repository: 'team/app', tags: ['1'] }]);
     const copied = await run('copy', ['team/app'], { from: 'local', to: 'eu' });
     expect(copied.json.repositories[0]).to.include({ id: 'team~app', status: 'unchanged' });
     expect((await run('verify', [], { target: 'eu' })).json).to.deep.equal(verified);

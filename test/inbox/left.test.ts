@@ -1,10 +1,12 @@
 import {
+  appendFileSync,
   chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { expect } from 'chai';
@@ -13,6 +15,7 @@ import { finishPublished } from '#src/inbox/finish.js';
 import { type Claim, leftDirectory } from '#src/inbox/inbox-paths.js';
 import { readLeft } from '#src/inbox/left.js';
 import { scanInbox } from '#src/inbox/scan.js';
+import { signatureOf } from '#src/inbox/signature.js';
 import { type Disk, nodeDisk } from '#src/storage/disk.js';
 import { systemError } from '../support/faulty-disk.js';
 import { InboxFixture, NOW } from './inbox-fixture.js';
@@ -120,6 +123,30 @@ describe('a drop that stays in the inbox', () => {
     };
     expect(given.take('team/app:1', { after: 'auto' }, disk)).to.equal('changed');
     expect([...given.names('.claimed'), ...records()]).to.deep.equal([]);
+  });
+
+  it('is not copied if there is no room for it, as for a sparse file of a terabyte', () => {
+    truncateSync(given.at('team/app:1/index.json'), 10 ** 12);
+    const disk: Disk = {
+      ...forbidding('app:1'),
+      free: () => ({ bytes: 10 ** 9, hasReflinks: false }),
+    };
+    const { signature } = signatureOf(nodeDisk, given.at('team/app:1'));
+    expect(() => given.take('team/app:1', { after: 'auto', signature }, disk)).to.throw('are free');
+    expect([...given.names('.claimed'), ...records()]).to.deep.equal([]);
+  });
+
+  it('is copied up to the size it had, even if it grows meanwhile', () => {
+    let reads = 0;
+    const disk: Disk = {
+      ...forbidding('app:1'),
+      read: (fd, into, length, position) => {
+        if (++reads > 10) throw new Error('it is followed without end');
+        appendFileSync(given.at('team/app:1/index.json'), 'more');
+        return nodeDisk.read(fd, into, length, position);
+      },
+    };
+    expect(given.take('team/app:1', { after: 'auto' }, disk)).to.equal('changed');
   });
 
   it('leaves neither a copy nor a record when the disk is full', () => {

@@ -76,8 +76,8 @@ describe('common web servers', function () {
       expect((await ask('nginx', path)).status, path).to.equal(404);
     }
     const { host } = new URL(servers['nginx and dropdock']?.url ?? '');
-    const tags = await (await ask('nginx and dropdock', '/-/tags/app')).text();
-    expect(tags).to.contain(`docker pull ${host}/app:`);
+    const image = await (await ask('nginx and dropdock', '/-/image/app:1')).text();
+    expect(image).to.contain(`docker pull ${host}/app:1`);
   });
 
   for (const way of ['nginx', 'nginx and dropdock']) {

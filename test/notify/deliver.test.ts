@@ -125,7 +125,7 @@ describe('running a program for a notification', () => {
     const script = 'cat > "$1"; env | grep -E "^(DROPDOCK_|OURS|NOTIFY_)" | sort >> "$1"';
     expect(await attempt(sh(script, out), { environment })).to.deep.equal({ ok: true });
     expect(readFileSync(out, 'utf8')).to.equal(
-      `${BODY}DROPDOCK_EVENT=published\nDROPDOCK_ID=team~app@T\n` +
+      `${BODY}DROPDOCK_BY=\nDROPDOCK_EVENT=published\nDROPDOCK_ID=team~app@T\n` +
         'DROPDOCK_REPOSITORY=team/app\nDROPDOCK_SNAPSHOT=S\nOURS=yes\n',
     );
   });
