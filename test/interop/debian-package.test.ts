@@ -326,7 +326,11 @@ describe('the Debian package', function () {
     await install('/root/dropdock_0.1.1.deb');
     await pull('app:1.0', 'after-purge');
     await machine.run('systemctl', 'stop', 'dropdock');
-    await machine.run('sh', '-c', `rm -rf ${LIB}/published/web/* ${LIB}/inbox/* ${LIB}/inbox/.receipts`);
+    await machine.run(
+      'sh',
+      '-c',
+      `rm -rf ${LIB}/published/web/* ${LIB}/inbox/* ${LIB}/inbox/.receipts`,
+    );
     await machine.run('apt-get', 'purge', '-qy', 'dropdock');
     expect(existsSync(machine.path(LIB))).to.equal(false);
     expect(await machine.try('getent', 'passwd', 'dropdock')).not.to.contain('/var/lib/dropdock');
