@@ -202,7 +202,7 @@ async function withContext(
 }
 
 /**
- * An uncaught exception or unhandled rejection is a bug, whatever its error class. Logs it and ends the
+ * An uncaught exception or unhandled rejection is a bug, regardless of its error class. Logs it and ends the
  * process with the exit code for bugs.
  */
 function endOnBug(log: Log, closeLog: () => Promise<void>, json: boolean): void {

@@ -73,6 +73,11 @@ function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
 }
 
 describe('the architecture', () => {
+  it('has no two files of one name', () => {
+    const names = [...imports.keys()].map((path) => path.replace(/^.*\//, ''));
+    expect(names.filter((name, at) => names.indexOf(name) !== at)).to.deep.equal([]);
+  });
+
   it('has no import cycles between files', () => {
     expect(cyclesOf(imports)).to.deep.equal([]);
   });

@@ -3,8 +3,7 @@
  * Only the scan decides; an event just makes it run sooner.
  */
 import { DropdockError, faultOf, hasErrno } from '../errors.js';
-import type { ClaimResult } from '../inbox/claim.js';
-import { claimUid } from '../inbox/claim-owner.js';
+import { type ClaimResult, claimUid } from '../inbox/claim.js';
 import { whatForbids } from '../inbox/forbidden.js';
 import { type Claim, claimKey } from '../inbox/inbox-paths.js';
 import type { Observation, ScanResult } from '../inbox/scan.js';

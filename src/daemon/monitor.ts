@@ -10,13 +10,12 @@ import { Health, type HealthOptions } from '../metrics/health.js';
 import type { Metrics } from '../metrics/metrics.js';
 import type { Events } from '../publisher/events.js';
 import type { Answer } from '../registry/answer.js';
-import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
+import { type Listen, parseListen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
 import { matchesRepository } from '../settings/repository-policy.js';
 import type { Settings } from '../settings/schema.js';
 import { countRepositories } from '../targets/directory/count-repositories.js';
 import { type EndpointState, explainListen, ProblemLog } from './endpoint-state.js';
-import { placeOf } from './listen.js';
 import type { Services } from './services.js';
 import { readPlaces } from './targets.js';
 
@@ -154,7 +153,7 @@ async function serveMetrics(
     onError: (error) => log('error', 'metrics.failed', errorFields(error)),
   });
   let timer: NodeJS.Timeout | undefined;
-  const where: Listen | undefined = placeOf(listen);
+  const where: Listen | undefined = parseListen(listen);
   const problemLog = new ProblemLog(log, 'metrics.failed');
   let isListening = false;
   await tryListen();
@@ -215,7 +214,7 @@ function pathOf(url = ''): string {
   return url.split('?')[0] ?? '';
 }
 
-/** Returns the route of a path as a metric label: few values, whatever paths clients request. */
+/** Returns the route of a path as a metric label: few values for all paths that clients request. */
 export function routeOf(url: string): string {
   const path = pathOf(url);
   const [, , kind] = /^\/v2\/(?:(.+)\/)?(manifests|blobs|tags|referrers)\/[^/]+$/.exec(path) ?? [];

@@ -3,13 +3,12 @@
 import { crash } from '../crash.js';
 import type { Log } from '../log.js';
 import { type Certificate, CertificateWatch } from '../registry/certificate.js';
-import { type Listen, RegistryServer, type Sent } from '../registry/server.js';
+import { type Listen, parseListen, RegistryServer, type Sent } from '../registry/server.js';
 import { errorFields } from '../report.js';
 import type { Settings } from '../settings/schema.js';
 import type { SourceOptions } from '../targets/target-kind.js';
 import { formatSeconds } from '../units.js';
 import type { EndpointState } from './endpoint-state.js';
-import { placeOf } from './listen.js';
 import { Listening } from './listening.js';
 import type { Monitor } from './monitor.js';
 import { Site, type SiteOptions } from './site.js';
@@ -141,6 +140,6 @@ function serve(
 
 function placesOf({ registry }: Settings, { inherited }: RegistryOptions): Listen[] {
   if (inherited.length > 0) return inherited.map((fd) => ({ fd }));
-  const place = placeOf(registry.listen);
+  const place = parseListen(registry.listen);
   return place === undefined ? [] : [place];
 }

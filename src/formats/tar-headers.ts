@@ -50,7 +50,7 @@ function decode<T>(read: () => T): T {
 const LINK_DEPTH_MAX = 8;
 
 export class TarHeaders {
-  /** Links to other members, in archives of old docker versions. */
+  /** Links to other members, in archives of early Docker versions. */
   readonly #links = new Map<string, string>();
   /** Names at the top, of any type. */
   readonly #topNames = new Set<string>();

@@ -16,6 +16,7 @@ import {
   type Claim,
   claimedDirectory,
   claimFile,
+  claimPath,
   clockFile,
   clockOwner,
   copyOwner,
@@ -342,6 +343,27 @@ export const claimKind = job(
     );
     if (stat === undefined) return undefined;
     return stat.kind === 'file' ? 'file' : 'directory';
+  },
+);
+
+/**
+ * Returns the owner of a claimed drop, for the history: users cannot give files to others, so it tells who
+ * dropped it. Undefined when the claim is gone or cannot be read; that must not prevent the publish.
+ */
+export const claimUid = job(
+  'fast',
+  import.meta.url,
+  function claimUid(
+    disk: Disk,
+    { inbox, claim }: { readonly inbox: string; readonly claim: Claim },
+  ): number | undefined {
+    // A copy belongs to the daemon.
+    if (claim.uid !== undefined) return claim.uid;
+    try {
+      return disk.statIfThere(claimPath(inbox, claim))?.uid;
+    } catch {
+      return undefined;
+    }
   },
 );
 

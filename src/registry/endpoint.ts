@@ -236,7 +236,7 @@ export class Endpoint {
   }
 
   /**
-   * Returns the same response for an absent and for a forbidden repository, whatever the settings say about
+   * Returns the same response for an absent and for a forbidden repository, regardless of what the settings say about
    * the name.
    */
   async #unknown(

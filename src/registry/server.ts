@@ -19,6 +19,20 @@ export type Listen =
   /** A socket opened by systemd. */
   | { readonly fd: number };
 
+/**
+ * Parses the setting of an address to listen on.
+ *
+ * @param listen `127.0.0.1:5000`, `[::1]:5000`, `:5000` for all addresses, or the path of a Unix socket
+ */
+export function parseListen(listen: string | null): Listen | undefined {
+  if (listen === null) return undefined;
+  if (listen.startsWith('/')) return { path: listen };
+  const colon = listen.lastIndexOf(':');
+  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
+  const port = Number(listen.slice(colon + 1));
+  return host === '' ? { port } : { host, port };
+}
+
 export interface ServerOptions {
   readonly answer: (request: IncomingMessage) => Promise<Answer>;
   readonly certificate: Certificate | undefined;

@@ -6,8 +6,7 @@
 
 import { type PlainError, toPlainError } from '../errors.js';
 import type { Reading } from '../image/staged-content.js';
-import { type ClaimRequest, type ClaimResult, claimDrop } from '../inbox/claim.js';
-import { claimUid } from '../inbox/claim-owner.js';
+import { type ClaimRequest, type ClaimResult, claimDrop, claimUid } from '../inbox/claim.js';
 import { type Claim, claimPath } from '../inbox/inbox-paths.js';
 import { isClaimable, type Verdict } from '../inbox/settle.js';
 import type { DropToPublish, StoredDrop } from '../publisher/stored-drop.js';

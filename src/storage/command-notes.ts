@@ -28,7 +28,7 @@ export interface CommandNote {
   readonly tags: string;
 }
 
-/** Without a daemon nobody reads the notes; more are not written. */
+/** The limit of notes: without a daemon they are not read. */
 const NOTES_MAX = 1000;
 const NOTE_BYTES_MAX = 64 * 1024;
 const SUFFIX = '.json';

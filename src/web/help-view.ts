@@ -1,8 +1,9 @@
 /** The page behind "Documentation": the usual commands for this registry, and where the manuals are. */
-import { pullCommands } from './commands.js';
+
 import { type Html, html } from './html.js';
 import { layout, type Visitor } from './page-layout.js';
 import { command, definitions } from './page-parts.js';
+import { pullCommands } from './pull-commands.js';
 import { exampleDrops } from './repositories-view.js';
 
 export function helpPage(given: {

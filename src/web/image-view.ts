@@ -3,7 +3,6 @@ import { KIND_NAMES } from '../image/content-kind.js';
 import type { Attached } from '../repository/attached.js';
 import type { SnapshotFacts, TagRow } from '../repository/summary.js';
 import { formatBytes } from '../units.js';
-import { pullCommands } from './commands.js';
 import { type Html, html, type Shown } from './html.js';
 import {
   attachedKind,
@@ -14,6 +13,7 @@ import {
   type Named,
 } from './image-details.js';
 import * as parts from './page-parts.js';
+import { pullCommands } from './pull-commands.js';
 import { frame, type Looked } from './repository-view.js';
 
 export interface ImageView {

@@ -116,7 +116,7 @@ export function historyPage({ facts, entries, older, target }: HistoryView, look
   const path = `${PATHS.history}${repository}`;
   const isLatest = (at: number, name: string) =>
     entries.findIndex(({ snapshot }) => snapshot === name) === at;
-  // A snapshot is in the history once, but an id must be unique whatever the records say.
+  // A snapshot is in the history once, but an id must be unique even if the records are wrong.
   const kept = entries.filter(
     ({ state, snapshot }, at) => state === 'kept' && isLatest(at, snapshot),
   );

@@ -9,11 +9,11 @@ import {
   ProblemLog,
   REMIND_MS,
 } from '#src/daemon/endpoint-state.js';
-import { placeOf } from '#src/daemon/listen.js';
 import type { Listen } from '#src/registry/server.js';
+import { parseListen } from '#src/registry/server.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const place = (listen: string) => placeOf(listen) as Listen;
+const place = (listen: string) => parseListen(listen) as Listen;
 const failed = (code: string, syscall = 'listen', path?: string) =>
   Object.assign(new Error(`${syscall} ${code}`), { code, syscall, ...(path && { path }) });
 
